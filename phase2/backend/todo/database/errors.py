@@ -1,0 +1,74 @@
+"""What PostgreSQL can answer other than rows, by SQLSTATE (PostgreSQL documentation, appendix A)."""
+
+from enum import StrEnum
+
+from psycopg import pq
+from psycopg.pq import DiagnosticField
+
+from todo.errors import TodoError, Unavailable
+
+
+class SqlState(StrEnum):
+    """The codes that services tell apart. Everything else is a defect of ours."""
+
+    unique_violation = "23505"
+    foreign_key_violation = "23503"
+    check_violation = "23514"
+    insufficient_privilege = "42501"
+    serialization_failure = "40001"
+    deadlock_detected = "40P01"
+    query_canceled = "57014"
+    admin_shutdown = "57P01"
+
+
+# Task: T-020
+class DatabaseFault(Exception):
+    """A statement failed and its transaction was rolled back. Carries no values, only names."""
+
+    def __init__(self, sqlstate: str, constraint: str | None = None) -> None:
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+        super().__init__(f"PostgreSQL answered SQLSTATE {sqlstate}")
+
+
+class ConnectionLost(Exception):
+    """The connection ended under a statement.
+
+    ``untouched`` tells that the server cannot have executed anything, so repeating is safe for any statement.
+    """
+
+    def __init__(self, *, untouched: bool) -> None:
+        self.untouched = untouched
+        super().__init__("the connection to PostgreSQL was lost")
+
+
+# The server is well but cannot serve now: connection failures, resources, shutdown, timeouts, locks, and
+# a statement that was refused because the server is read-only during a failover.
+_UNAVAILABLE_CLASSES = ("08", "53", "57", "55", "58")
+_UNAVAILABLE = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected, "25006"})
+
+# The transaction gave way to another one, and nothing of it was kept: it may be sent again.
+ROLLED_BACK_FOR_OTHERS = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected})
+
+# A prepared statement that the connection lost (26000) or that outlived a migration (0A000: "cached plan must not
+# change result type"): a fresh connection has no such memory.
+STALE_CONNECTION = frozenset({"26000", "0A000"})
+
+
+def sqlstate_of(result: pq.abc.PGresult) -> str:
+    """Return the SQLSTATE of an error result; ``08006`` when the server did not get to say one."""
+    state = result.error_field(DiagnosticField.SQLSTATE)
+    return state.decode() if state else "08006"
+
+
+def fault_of(result: pq.abc.PGresult) -> DatabaseFault:
+    """Make the exception for an error result."""
+    constraint = result.error_field(DiagnosticField.CONSTRAINT_NAME)
+    return DatabaseFault(sqlstate_of(result), constraint.decode() if constraint else None)
+
+
+def as_unavailable(fault: DatabaseFault) -> TodoError | None:
+    """Return 503 for a fault that waiting may mend, else ``None``."""
+    if fault.sqlstate[:2] in _UNAVAILABLE_CLASSES or fault.sqlstate in _UNAVAILABLE:
+        return Unavailable("The database is busy or restarting. Try again in a moment.", code="database_unavailable")
+    return None

@@ -1,0 +1,105 @@
+"""Statements: SQLAlchemy expressions, compiled once per shape to the text that PostgreSQL gets."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg.adapt import PyFormat, Transformer
+from sqlalchemy import ColumnElement, Executable, Table, bindparam
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import Select
+
+USER_ID = "user_id"
+
+
+class Dialect(PGDialect_psycopg):
+    """psycopg's dialect with the server's own placeholders (``$1``), and the switch of the isolation tests."""
+
+    supports_statement_cache = False
+
+    def __init__(self, *, filter_by_owner: bool = True) -> None:
+        super().__init__(paramstyle="numeric_dollar")
+        self.filter_by_owner = filter_by_owner
+
+
+# Task: T-021
+class OwnedByCaller(ColumnElement[bool]):
+    """``table.user_id = <the caller>``: the services' wall, in one place. Every statement has one per table.
+
+    The isolation suite compiles it to ``true`` to show that the database alone holds.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, table: Table) -> None:
+        self.comparison = table.c.user_id == bindparam(USER_ID)
+
+
+@compiles(OwnedByCaller)
+def _compile_owned_by_caller(element: OwnedByCaller, compiler: SQLCompiler, **kw: Any) -> str:
+    if getattr(compiler.dialect, "filter_by_owner", True):
+        return compiler.process(element.comparison, **kw)
+    return "true"
+
+
+# Task: T-021
+class Statement:
+    """One statement: give it values by name and it can be sent again and again.
+
+    ``repeatable`` tells that executing it twice equals executing it once, so that it may be sent again
+    after a lost connection. ``part_of_write`` tells that a missing row is a write that failed: then a deleted
+    account is Forbidden rather than NotFound. ``None`` means for both: as for any SELECT, or any other statement.
+    """
+
+    def __init__(
+        self, expression: Executable, *, repeatable: bool | None = None, part_of_write: bool | None = None
+    ) -> None:
+        self.expression = expression
+        reads = isinstance(expression, Select)
+        self.repeatable = reads if repeatable is None else repeatable
+        self.part_of_write = not reads if part_of_write is None else part_of_write
+        self._texts: dict[bool, CompiledText] = {}
+
+    def text(self, dialect: Dialect) -> "CompiledText":
+        """Return the SQL for ``dialect``, compiled at the first call."""
+        compiled = self._texts.get(dialect.filter_by_owner)
+        if compiled is None:
+            compiled = self._texts[dialect.filter_by_owner] = CompiledText.of(self.expression, dialect)
+        return compiled
+
+
+class CompiledText:
+    """SQL as bytes, the order of its parameters, and the name it is prepared under."""
+
+    __slots__ = ("_formats", "columns", "constants", "name", "names", "sql")
+
+    def __init__(self, sql: str, names: Sequence[str], constants: Mapping[str, Any]) -> None:
+        self.sql = sql.encode()
+        self.names = tuple(names)
+        self.constants = {name: value for name, value in constants.items() if value is not None}
+        self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=8).hexdigest().encode()
+        self.columns: tuple[str, ...] | None = None
+        self._formats = [PyFormat.TEXT] * len(self.names)
+
+    @classmethod
+    def of(cls, expression: Executable, dialect: Dialect) -> "CompiledText":
+        compiled = expression.compile(dialect=dialect)  # type: ignore[attr-defined]
+        return cls(compiled.string, compiled.positiontup or (), compiled.params)
+
+    def encode(self, values: Mapping[str, Any], transformer: Transformer) -> Sequence[Any]:
+        """Return ``values`` as PostgreSQL's text format, in the order of the placeholders.
+
+        Raises KeyError for a parameter without a value, psycopg.DataError for text with a NUL.
+        """
+        if not self.names:
+            return ()
+        constants = self.constants
+        ordered = [values[name] if name in values else constants[name] for name in self.names]
+        return transformer.dump_sequence(ordered, self._formats)
+
+
+def raw(sql: str, *names: str) -> CompiledText:
+    """Make a statement of hand-written SQL with ``$1`` placeholders: for this package's own use."""
+    return CompiledText(sql, names, {})

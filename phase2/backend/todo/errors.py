@@ -1,0 +1,151 @@
+"""Everything that can go wrong, as one tree. It knows no HTTP server, only what each error means.
+
+TodoError
+├── Malformed             400   the request cannot be read
+├── Unauthenticated       401   no token, or one that does not verify
+├── Forbidden             403   verified, but not allowed
+├── NotFound              404   missing, or somebody else's: the same answer for both
+├── MethodNotAllowed      405
+├── Timeout               408   the request did not arrive in time
+├── Conflict              409   the state does not allow it
+├── PreconditionFailed    412   If-Match names a state that is no more
+├── TooLarge              413
+├── NotJson               415
+├── Invalid               422   understood, but not acceptable; says where
+├── TooMany               429
+└── Unavailable           503   try again later
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with the input: where (a JSON pointer, RFC 6901, or a parameter's name), and what."""
+
+    pointer: str
+    detail: str
+
+
+# Task: T-012
+class TodoError(Exception):
+    """The root. ``detail`` is for the user: what happened, and what to do next. It never echoes the input."""
+
+    status: ClassVar[int]
+    title: ClassVar[str]
+    code: str
+    detail: str
+
+    def __init__(self, detail: str | None = None, *, code: str | None = None) -> None:
+        if detail is not None:
+            self.detail = detail
+        if code is not None:
+            self.code = code
+        super().__init__(self.detail)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Response headers that belong to the error."""
+        return {}
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Further members of the problem (RFC 9457, section 3.2)."""
+        return {}
+
+
+class Malformed(TodoError):
+    status, title, code = 400, "Bad Request", "malformed_request"
+    detail = "The request could not be read."
+
+
+class Unauthenticated(TodoError):
+    status, title, code = 401, "Unauthorized", "unauthenticated"
+    detail = "Send a valid bearer token: 'Authorization: Bearer <token>'."
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": "Bearer" if self.code == "unauthenticated" else 'Bearer error="invalid_token"'}
+
+
+class Forbidden(TodoError):
+    status, title, code = 403, "Forbidden", "forbidden"
+    detail = "This is not allowed."
+
+
+class NotFound(TodoError):
+    status, title, code = 404, "Not Found", "not_found"
+    detail = "There is nothing here, or it is not yours."
+
+
+class MethodNotAllowed(TodoError):
+    status, title, code = 405, "Method Not Allowed", "method_not_allowed"
+    detail = "This path does not take this method; the Allow header names those that it takes."
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._allowed = allowed
+        super().__init__()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Allow": ", ".join(sorted(self._allowed))}
+
+
+class Timeout(TodoError):
+    status, title, code = 408, "Request Timeout", "request_timeout"
+    detail = "The request did not arrive in time. Send it again."
+
+
+class Conflict(TodoError):
+    status, title, code = 409, "Conflict", "conflict"
+    detail = "The current state does not allow this."
+
+
+class PreconditionFailed(TodoError):
+    status, title, code = 412, "Precondition Failed", "precondition_failed"
+    detail = "It has changed since you read it. Read it again, and repeat your change on top."
+
+
+class TooLarge(TodoError):
+    status, title, code = 413, "Content Too Large", "content_too_large"
+    detail = "The body is too large."
+
+
+class NotJson(TodoError):
+    status, title, code = 415, "Unsupported Media Type", "unsupported_media_type"
+    detail = "Send the body as JSON, with 'Content-Type: application/json'."
+
+
+class Invalid(TodoError):
+    status, title, code = 422, "Unprocessable Content", "invalid_input"
+    detail = "The input is not acceptable; see errors."
+
+    def __init__(
+        self, *faults: Fault, detail: str | None = None, code: str | None = None
+    ) -> None:
+        self.faults = faults
+        super().__init__(detail, code=code)
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        return {"errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.faults]}
+
+
+class TooMany(TodoError):
+    status, title, code = 429, "Too Many Requests", "too_many_requests"
+    detail = "Too many requests. Wait a moment, then try again."
+
+
+class Unavailable(TodoError):
+    status, title, code = 503, "Service Unavailable", "unavailable"
+    detail = "The service cannot answer right now. Try again in a moment."
+
+    def __init__(self, detail: str | None = None, *, retry_after_seconds: int = 1, code: str | None = None) -> None:
+        self._retry_after_seconds = retry_after_seconds
+        super().__init__(detail, code=code)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self._retry_after_seconds)}

@@ -1,0 +1,1 @@
+"""Pure functions: no I/O, and nothing of ours is imported here."""

@@ -1,0 +1,61 @@
+"""The application: ``create_app`` puts the rooms of the house together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from todo.database import Database
+from todo.routes import health, me, tasks
+from todo.services.tokens import Verifier
+from todo.settings import Settings
+from todo.web.middleware import Authentication, Problems, Tracing
+
+
+# Task: T-040
+def create_app(settings: Settings, database: Database, verifier: Verifier) -> FastAPI:
+    """Build the ASGI application. It opens ``database`` when it starts, and closes it when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await database.open()
+        try:
+            yield
+        finally:
+            await database.close()
+
+    app = FastAPI(
+        title="Evolution of Todo",
+        version="0.2.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    # Starlette would answer its own 404 and 405 in a form of its own; Problems has one for all.
+    app.add_exception_handler(HTTPException, _let_through)
+    app.state.database = database
+    app.state.verifier = verifier
+    for router in (tasks.router, me.router, health.router):
+        app.include_router(router)
+    # The last one added is the outermost.
+    app.add_middleware(Authentication)
+    app.add_middleware(Problems)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID"],
+            expose_headers=["Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed"],
+            max_age=7200,
+        )
+    app.add_middleware(Tracing)
+    return app
+
+
+async def _let_through(_request: Request, error: Exception) -> Response:
+    raise error

@@ -1,0 +1,17 @@
+"""The tables, and the shapes built from them. Importing this module registers every table."""
+
+from todo.models.base import Body, metadata
+from todo.models.tasks import Task, TaskCreate, TaskPage, TaskPublic, TaskReplace, TaskUpdate
+from todo.models.users import User
+
+__all__ = [
+    "Body",
+    "Task",
+    "TaskCreate",
+    "TaskPage",
+    "TaskPublic",
+    "TaskReplace",
+    "TaskUpdate",
+    "User",
+    "metadata",
+]

@@ -1,0 +1,67 @@
+"""What all tables and shapes share: names of constraints, the owner's column, and strict request bodies."""
+
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from sqlalchemy import Column, ForeignKey, MetaData, Table, Text
+from sqlmodel import SQLModel
+
+# Before the first table class exists: SQLModel's tables take their names from here.
+SQLModel.metadata.naming_convention = {
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+}
+metadata: MetaData = SQLModel.metadata
+
+
+def owner_column() -> Column[str]:
+    """Make the first key column of every user-owned table. Rows go with their user."""
+    return Column("user_id", Text, ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """Return the table of a ``table=True`` class, typed."""
+    return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("The character NUL (U+0000) cannot be stored.")
+    return text
+
+
+Storable = Annotated[str, AfterValidator(_without_nul)]
+"""Text that PostgreSQL can hold."""
+
+
+def _whole(text: str) -> str:
+    if not text.removeprefix("-").isdecimal() or not text.isascii():
+        raise ValueError("Expected a whole number.")
+    return text
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+"""A query parameter: digits only, where pydantic would take ``1.0`` and ``1_000`` as well."""
+
+
+# Task: T-011
+class Body(SQLModel):
+    """A request body: unknown fields are refused, and nothing is coerced (``"1"`` is not ``1``)."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)  # type: ignore[assignment]
+
+    # SQLModel's own constructor takes JSON through Python objects, where strict rules refuse a date's text.
+    __init__ = BaseModel.__init__
+
+
+def absent(*, description: str | None = None, schema_extra: dict[str, Any] | None = None) -> Any:
+    """Declare an update's field that may be left out: the column then keeps its value. A ``null`` is validated."""
+
+    def without_default(schema: dict[str, Any]) -> None:
+        schema.pop("default", None)
+        schema.update(schema_extra or {})
+
+    return Field(default=None, description=description, json_schema_extra=without_default)

@@ -1,0 +1,153 @@
+"""Tasks: the table, and the shapes the API accepts and returns."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, StringConstraints
+from sqlalchemy import CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
+from sqlmodel import Field, SQLModel
+
+from todo.kit.dates import canonical_due
+from todo.models.base import Body, Storable, WholeNumber, absent, owner_column
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    pending = "pending"
+    in_progress = "in_progress"
+    completed = "completed"
+    cancelled = "cancelled"
+
+
+class Priority(StrEnum):
+    """How much a task matters."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+
+
+Title = Annotated[Storable, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Description = Annotated[Storable, StringConstraints(max_length=10_000)]
+DueDate = Annotated[str, AfterValidator(canonical_due)]
+
+_TITLE: dict[str, Any] = {
+    "description": "What is to be done. 1 to 200 characters after trimming.",
+    "schema_extra": {"examples": ["Buy milk"]},
+}
+_DESCRIPTION: dict[str, Any] = {"description": "Markdown, up to 10,000 characters."}
+_DUE_DATE: dict[str, Any] = {
+    "description": (
+        "A date (`2026-03-10`), which stays a date, or a date and time with offset "
+        "(`2026-03-10T09:00:00+01:00`), which is given back in UTC."
+    ),
+    "schema_extra": {"examples": ["2026-03-10", "2026-03-10T08:00:00Z"]},
+}
+
+
+# Task: T-011
+class TaskBase(SQLModel):
+    """What a client may set. Written once; the table and the schemas inherit it."""
+
+    title: Title = Field(**_TITLE, sa_type=Text)
+    description: Description | None = Field(default=None, **_DESCRIPTION, sa_type=Text)
+    status: Status = Field(default=Status.pending, sa_type=Text)
+    priority: Priority = Field(default=Priority.medium, sa_type=Text)
+    due_date: DueDate | None = Field(default=None, **_DUE_DATE, sa_type=Text)
+
+
+# Task: T-011
+class Task(TaskBase, table=True):
+    """One row. Build it with ``Task.model_validate``: a table's constructor checks nothing."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        CheckConstraint("char_length(title) BETWEEN 1 AND 200", name="title"),
+        CheckConstraint("char_length(description) <= 10000", name="description"),
+        CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="status"),
+        CheckConstraint("priority IN ('low', 'medium', 'high')", name="priority"),
+        CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
+        # The list view: one user's tasks, newest first.
+        Index("ix_tasks_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
+    )
+
+    user_id: str = Field(sa_column=owner_column())
+    id: UUID = Field(sa_column=Column("id", Uuid, primary_key=True))
+    created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
+    updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
+    completed_at: datetime | None = Field(default=None, sa_column=Column("completed_at", DateTime(timezone=True)))
+    # What the task was created from, so that a repeated create can be told from another one.
+    creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
+
+
+# Task: T-011
+class TaskReplace(Body, TaskBase):
+    """Body of ``PUT /tasks/{id}``: an absent field gets its default."""
+
+
+# Task: T-011
+class TaskCreate(Body, TaskBase):
+    """Body of ``POST /tasks``. A client that chooses the id may safely send the same body again."""
+
+    id: UUID | None = Field(
+        default=None,
+        description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the task.",
+    )
+
+
+# Task: T-011
+class TaskUpdate(Body):
+    """Body of ``PATCH /tasks/{id}``: an absent field keeps its value, ``null`` clears it.
+
+    Only nullable columns may be cleared; the rest are typed without ``None``, so ``null`` is a 422.
+    """
+
+    title: Title = absent(**_TITLE)
+    description: Description | None = absent(**_DESCRIPTION)
+    status: Status = absent()
+    priority: Priority = absent()
+    due_date: DueDate | None = absent(**_DUE_DATE)
+
+
+# Task: T-011
+class TaskPublic(SQLModel):
+    """A task as the API returns it."""
+
+    id: UUID
+    title: str = Field(**_TITLE)
+    description: str | None = Field(**_DESCRIPTION)
+    status: Status
+    priority: Priority
+    due_date: str | None = Field(**_DUE_DATE)
+    created_at: datetime = Field(description="When it was created, in UTC.")
+    updated_at: datetime = Field(description="When it last changed, in UTC.")
+    completed_at: datetime | None = Field(description="When it was completed, in UTC; null unless completed.")
+
+
+# Task: T-011
+class TaskPage(SQLModel):
+    """A page of tasks, newest first."""
+
+    tasks: list[TaskPublic]
+    total: int = Field(description="How many tasks match, on all pages.")
+    page: int = Field(description="The number of this page: `skip // limit + 1`.")
+    page_size: int = Field(description="How many tasks this page holds.")
+
+
+# Task: T-011
+class TaskQuery(SQLModel):
+    """Query of ``GET /tasks``."""
+
+    skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
+    limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
+    status: list[Status] = Field(default=[], description="Only tasks of this status; repeat for several.")
+    status_filter: list[Status] = Field(default=[], description="The same as `status`.")
+    priority: list[Priority] = Field(default=[], description="Only tasks of this priority; repeat for several.")
+
+    @property
+    def statuses(self) -> list[Status]:
+        """Both names of the filter together."""
+        return [*self.status, *self.status_filter]

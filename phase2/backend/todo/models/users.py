@@ -1,0 +1,44 @@
+"""Users: Better Auth's table, and the identity that a verified token gives."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Boolean, Column, DateTime, Text, text
+from sqlmodel import Field, SQLModel
+
+
+# Task: T-013
+class User(SQLModel, table=True):
+    """A row of Better Auth's ``"user"``. Better Auth owns it: only tests and ``todo token`` write to it."""
+
+    __tablename__ = "user"
+
+    id: str = Field(sa_column=Column("id", Text, primary_key=True))
+    name: str = Field(sa_column=Column("name", Text, nullable=False))
+    email: str = Field(sa_column=Column("email", Text, nullable=False, unique=True))
+    email_verified: bool = Field(sa_column=Column("emailVerified", Boolean, nullable=False))
+    image: str | None = Field(default=None, sa_column=Column("image", Text))
+    created_at: datetime = Field(
+        sa_column=Column("createdAt", DateTime(timezone=True), nullable=False, server_default=text("CURRENT_TIMESTAMP"))
+    )
+    updated_at: datetime = Field(
+        sa_column=Column("updatedAt", DateTime(timezone=True), nullable=False, server_default=text("CURRENT_TIMESTAMP"))
+    )
+
+
+# Task: T-013
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a verified token speaks for. ``name`` and ``email`` are what the token says, not what we know."""
+
+    user_id: str
+    name: str | None = None
+    email: str | None = None
+
+
+class Me(SQLModel):
+    """The caller, as the token describes them."""
+
+    id: str = Field(description="The user's id: opaque text.")
+    name: str | None = Field(description="The name in the token, if any.")
+    email: str | None = Field(description="The e-mail address in the token, if any.")

@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out: a route parses, calls one service function, and returns its result."""

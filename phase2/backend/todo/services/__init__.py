@@ -1,0 +1,1 @@
+"""All behaviour and all SQL: no HTTP, no network."""
