@@ -122,9 +122,7 @@ class Invalid(TodoError):
     status, title, code = 422, "Unprocessable Content", "invalid_input"
     detail = "The input is not acceptable; see errors."
 
-    def __init__(
-        self, *faults: Fault, detail: str | None = None, code: str | None = None
-    ) -> None:
+    def __init__(self, *faults: Fault, detail: str | None = None, code: str | None = None) -> None:
         self.faults = faults
         super().__init__(detail, code=code)
 

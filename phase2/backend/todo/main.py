@@ -49,7 +49,14 @@ def create_app(settings: Settings, database: Database, verifier: Verifier) -> Fa
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "Idempotency-Key",
+                "X-Request-ID",
+            ],
             expose_headers=["Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed"],
             max_age=7200,
         )

@@ -102,9 +102,7 @@ async def page(
     """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all."""
     listing, counting = _page_statements(by_status=bool(statuses), by_priority=bool(priorities))
     filters = {"statuses": list(statuses), "priorities": list(priorities)}
-    rows, [count] = await session.together(
-        (listing, {"skip": skip, "limit": limit, **filters}), (counting, filters)
-    )
+    rows, [count] = await session.together((listing, {"skip": skip, "limit": limit, **filters}), (counting, filters))
     return rows, count["total"]
 
 
@@ -183,7 +181,9 @@ def _update_statement(which: ColumnElement[bool], new: Mapping[str, ColumnElemen
     """Set ``new``; ``updated_at`` moves only if something differs, and ``completed_at`` follows the status."""
     assignments = dict(new)
     if "status" in new:
-        assignments["completed_at"] = case((new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now)))
+        assignments["completed_at"] = case(
+            (new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now))
+        )
     differs = or_(*(_tasks.c[name].is_distinct_from(value) for name, value in new.items()))
     assignments["updated_at"] = case((differs, _now), else_=_tasks.c.updated_at)
     return Statement(update(_tasks).where(which).values(assignments).returning(*_PUBLIC))

@@ -26,7 +26,9 @@ class SecretVerifier:
     async def verify(self, token: bytes) -> Identity:
         """Return whom ``token`` speaks for. Raises Unauthenticated."""
         try:
-            claims = jwt.decode(token, self._secret, ["HS256"], options={"require": ["exp", "sub"], "verify_aud": False})
+            claims = jwt.decode(
+                token, self._secret, ["HS256"], options={"require": ["exp", "sub"], "verify_aud": False}
+            )
         except (jwt.PyJWTError, ValueError):
             raise Unauthenticated("The token is not valid.", code="invalid_token") from None
         return Identity(claims["sub"], claims.get("name"), claims.get("email"))

@@ -94,9 +94,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name="fk_tasks_user_id_user", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "id", name="pk_tasks"),
     )
-    op.create_index(
-        "ix_tasks_user_id_created_at", "tasks", ["user_id", sa.text("created_at DESC"), sa.text("id DESC")]
-    )
+    op.create_index("ix_tasks_user_id_created_at", "tasks", ["user_id", sa.text("created_at DESC"), sa.text("id DESC")])
     op.execute("ALTER TABLE tasks ENABLE ROW LEVEL SECURITY")
     op.execute("ALTER TABLE tasks FORCE ROW LEVEL SECURITY")
     op.execute(
