@@ -1,0 +1,89 @@
+# What one types here. Every target makes what it needs by itself: Python 3.11 or newer and make are enough.
+# Task: T-002
+
+# The newest name is tried last: python3 is what people expect, if it is new enough.
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+READY := .venv/ready
+SPECIFICATION := phase2/api-specification.yaml
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run migrate test check fmt typecheck openapi lock \
+	check-format check-lint check-imports check-traceability check-migrations check-openapi force
+
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY) ## Make .venv with everything in requirements.lock
+
+# An environment holds absolute paths: one that was made elsewhere, or not to its end, is made anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+$(READY): force
+endif
+
+$(READY): requirements.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; name yours: make PYTHON=/path/to/python3" >&2; exit 1; fi
+	@if [ "$$(cat $(READY) 2>/dev/null)" != "$(CURDIR)" ]; then \
+		echo "==> Making .venv with $$($(PYTHON) --version)" && $(PYTHON) -m venv --clear .venv; fi
+	@echo "==> Installing what requirements.lock names (the first time takes a minute)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "==> Installing this package"
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@echo "$(CURDIR)" > $(READY)
+	@echo "==> .venv is ready"
+
+run: setup ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: make run ARGS="--port 9000"
+	@exec $(BIN)/todo serve $(ARGS)
+
+migrate: setup ## Bring the database up to date
+	@$(BIN)/todo migrate $(ARGS)
+
+test: setup ## Run all tests: make test ARGS="tests/routes -k complete"
+	@echo "==> Testing"
+	@$(BIN)/pytest $(ARGS)
+
+check: check-format check-lint typecheck check-imports check-traceability check-migrations check-openapi ## Run every check but the tests
+
+check-format: setup
+	@echo "==> Format"
+	@$(BIN)/ruff format --check .
+
+check-lint: setup
+	@echo "==> Lint"
+	@$(BIN)/ruff check .
+
+typecheck: setup ## Check types, strictly
+	@echo "==> Types"
+	@$(BIN)/mypy
+
+check-imports: setup
+	@echo "==> Layers"
+	@$(BIN)/lint-imports --no-logo
+
+check-traceability: setup
+	@echo "==> Task IDs"
+	@$(BIN)/pytest -q tests/architecture/test_traceability.py
+
+check-migrations: setup
+	@echo "==> Migrations in step with the models"
+	@$(BIN)/pytest -q tests/migrations/test_migrations.py -k TestInStep
+
+check-openapi: setup
+	@echo "==> API specification in step with the code"
+	@$(BIN)/todo openapi --check $(SPECIFICATION)
+
+fmt: setup ## Format, and mend what can be mended
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+openapi: setup ## Write phase2/api-specification.yaml
+	@$(BIN)/todo openapi > .venv/specification.yaml
+	@mv .venv/specification.yaml $(SPECIFICATION)
+	@echo "==> Wrote $(SPECIFICATION)"
+
+lock: setup ## Resolve the dependencies in pyproject.toml anew: make lock ARGS="--upgrade"
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --group dev --output-file requirements.lock pyproject.toml $(ARGS)
+	@echo "==> Wrote requirements.lock"
