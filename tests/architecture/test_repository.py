@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
 from support.repository import ROOT, files_of, text_of
 from support.traceability import faults_of
-
 from todo.settings import Settings
 
 # As patterns, so that this file does not hold what it looks for.
@@ -249,15 +249,13 @@ class TestEnvironmentExample:
 # Task: T-070
 class TestWords:
     def test_links_only_to_what_is_there(self) -> None:
-        broken = []
-        for path in files_of(ROOT):
-            if path.suffix != ".md" or "templates" in path.parts:
-                continue
-            for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text_of(path)):
-                if "://" not in target and not (path.parent / unquote(target)).exists():
-                    broken.append(f"{path.relative_to(ROOT)}: {target}")
+        pages = [path for path in files_of(ROOT) if path.suffix == ".md" and "templates" not in path.parts]
 
-        assert broken == []
+        links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)#\s]+)", text_of(page))]
+
+        local = [(page, unquote(target)) for page, target in links if "://" not in target]
+        assert local
+        assert [(str(page), target) for page, target in local if not (page.parent / target).exists()] == []
 
     def test_names_only_commands_that_make_has(self) -> None:
         named = set(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from support.repository import ROOT
 from support.traceability import faults_of
 

@@ -1,0 +1,1 @@
+"""The schema, step by step: Alembic's revisions, and what runs them."""

@@ -86,11 +86,13 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("creation_digest", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("char_length(title) BETWEEN 1 AND 200", name="ck_tasks_title"),
-        sa.CheckConstraint("char_length(description) <= 10000", name="ck_tasks_description"),
-        sa.CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="ck_tasks_status"),
-        sa.CheckConstraint("priority IN ('low', 'medium', 'high')", name="ck_tasks_priority"),
-        sa.CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="ck_tasks_completed_at"),
+        sa.CheckConstraint("char_length(title) BETWEEN 1 AND 200", name=op.f("ck_tasks_title")),
+        sa.CheckConstraint("char_length(description) <= 10000", name=op.f("ck_tasks_description")),
+        sa.CheckConstraint(
+            "status IN ('pending', 'in_progress', 'completed', 'cancelled')", name=op.f("ck_tasks_status")
+        ),
+        sa.CheckConstraint("priority IN ('low', 'medium', 'high')", name=op.f("ck_tasks_priority")),
+        sa.CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name=op.f("ck_tasks_completed_at")),
         sa.ForeignKeyConstraint(["user_id"], ["user.id"], name="fk_tasks_user_id_user", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_id", "id", name="pk_tasks"),
     )

