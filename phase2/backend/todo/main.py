@@ -8,23 +8,26 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
+from todo.clients.jwks import JwksClient
 from todo.database import Database
 from todo.routes import health, me, tasks
-from todo.services.tokens import Verifier
-from todo.settings import Settings
+from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
+from todo.settings import Settings, SettingsError
 from todo.web.middleware import Authentication, Problems, Tracing
 
 
 # Task: T-040
 def create_app(settings: Settings, database: Database, verifier: Verifier) -> FastAPI:
-    """Build the ASGI application. It opens ``database`` when it starts, and closes it when it stops."""
+    """Build the ASGI application. It opens ``database`` and ``verifier`` when it starts, and closes them at the end."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await database.open()
+        await verifier.open()
         try:
             yield
         finally:
+            await verifier.close()
             await database.close()
 
     app = FastAPI(
@@ -62,6 +65,20 @@ def create_app(settings: Settings, database: Database, verifier: Verifier) -> Fa
         )
     app.add_middleware(Tracing)
     return app
+
+
+# Task: T-047
+def verifier_of(settings: Settings) -> Verifier:
+    """Build the one verifier: published keys where an issuer is configured, else the secret. Raises SettingsError."""
+    if settings.jwks_url is not None:
+        keys = JwksClient(settings.jwks_url)
+        return KeySetVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    if settings.jwt_secret is None:
+        raise SettingsError("There is no way to verify tokens: set BETTER_AUTH_URL, or JWT_SECRET.")
+    try:
+        return SecretVerifier(settings.jwt_secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    except ValueError as error:
+        raise SettingsError(f"JWT_SECRET cannot be used. {error}") from None
 
 
 async def _let_through(_request: Request, error: Exception) -> Response:

@@ -29,9 +29,14 @@ class User(SQLModel, table=True):
 # Task: T-013
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a verified token speaks for. ``name`` and ``email`` are what the token says, not what we know."""
+    """Who a verified token speaks for, and until when.
+
+    ``expires_at`` counts Unix seconds: from then on the token is refused (the leeway for clocks is in it).
+    ``name`` and ``email`` are what the token says, not what we know.
+    """
 
     user_id: str
+    expires_at: float
     name: str | None = None
     email: str | None = None
 

@@ -130,6 +130,7 @@ def bearer_token(scope: Scope) -> bytes:
     if len(values) != 1:
         raise errors.Unauthenticated
     scheme, _, token = values[0].partition(b" ")
-    if scheme.lower() != b"bearer" or not token.strip():
+    token = token.strip(b" ")
+    if scheme.lower() != b"bearer" or not token:
         raise errors.Unauthenticated
-    return bytes(token.strip())
+    return bytes(token)

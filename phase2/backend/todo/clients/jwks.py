@@ -1,0 +1,201 @@
+"""The public keys of the token issuer: its JSON Web Key Set (RFC 7517), kept at hand.
+
+A known key never waits. An issuer that hangs, fails or publishes nonsense takes no known key away.
+"""
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from todo.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+_MOST_BYTES = 262_144
+_MOST_RSA_BITS = 8_192
+# What a key is good for, by its type and curve; the first where the key itself does not say.
+_ALGORITHMS: Mapping[tuple[Any, Any], tuple[str, ...]] = {
+    ("OKP", "Ed25519"): ("EdDSA",),
+    ("EC", "P-256"): ("ES256",),
+    ("RSA", None): ("RS256", "PS256"),
+}
+# "d" is the private part of every kind of key, and "k" a shared secret: neither belongs in a published set.
+_SECRET_MEMBERS = frozenset({"d", "k"})
+
+
+# Task: T-046
+class JwksClient:
+    """Fetches the keys at ``url``, one fetch at a time, and keeps those that can be used.
+
+    An unknown ``kid`` causes a fetch, at most one per ``cooldown_seconds``, and waits ``patience_seconds`` at most.
+    Once the keys are older than ``refresh_seconds``, the next look at them refreshes them in the background: an idle
+    server asks nobody, and does not keep the issuer's database awake. Redirects are not followed: the URL is
+    what was configured. ``clock`` counts seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        cooldown_seconds: float = 5.0,
+        refresh_seconds: float = 300.0,
+        timeout_seconds: float = 3.0,
+        patience_seconds: float = 2.0,
+    ) -> None:
+        self._url = url
+        self._clock = clock
+        self._cooldown_seconds = cooldown_seconds
+        self._refresh_seconds = refresh_seconds
+        self._timeout_seconds = timeout_seconds
+        self._patience_seconds = patience_seconds
+        # Compressed, a small answer could become a large one.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        self._http = httpx.AsyncClient(headers=headers, timeout=timeout_seconds, follow_redirects=False)
+        self._published: dict[str, dict[str, Any]] = {}
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._fetching: asyncio.Task[None] | None = None
+        # Whether the issuer's latest answer, if any, was one.
+        self._answered = False
+        # A server that never looked asks for the first time when it is opened, or when it sees the first token.
+        self._refresh_at = math.inf
+        self._ask_at = -math.inf
+
+    async def open(self) -> None:
+        """Begin to fetch the keys, so that the first token need not wait for them."""
+        self._start()
+
+    async def close(self) -> None:
+        """Give up a fetch in flight, and close the connections."""
+        self._refresh_at = math.inf
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait({self._fetching})
+            self._fetching = None
+        await self._http.aclose()
+
+    def current(self) -> Mapping[str, jwt.PyJWK]:
+        """Return the keys known now, by ``kid``: another object once they have changed. Never waits."""
+        if self._clock() >= self._refresh_at:
+            self._start()
+        return self._keys
+
+    async def find(self, kid: str | None, /) -> jwt.PyJWK | None:
+        """Return a key, or ``None`` if none of that name is published.
+
+        Raises Unavailable where that cannot be told: the issuer does not answer, or publishes no key at all.
+        """
+        if kid is None:
+            return None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_seconds):
+                while kid not in self._keys and (fetch := self._fetching or self._ask()):
+                    await asyncio.wait({fetch})
+        key = self._keys.get(kid)
+        if key is None and (self._fetching or not self._answered or not self._keys):
+            raise Unavailable(
+                "Tokens cannot be verified right now: their issuer does not answer. Try again in a moment.",
+                code="issuer_unavailable",
+                retry_after_seconds=math.ceil(self._cooldown_seconds),
+            )
+        return key
+
+    def _ask(self) -> asyncio.Task[None] | None:
+        """Fetch because of an unknown key, unless that was done a moment ago."""
+        now = self._clock()
+        if now < self._ask_at:
+            return None
+        self._ask_at = now + self._cooldown_seconds
+        return self._start()
+
+    def _start(self) -> asyncio.Task[None]:
+        # Until this fetch has ended, the keys are not due again.
+        self._refresh_at = math.inf
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch(), name="jwks")
+        return self._fetching
+
+    async def _fetch(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                self._keep(_parse(await self._download()))
+        except Exception as error:  # noqa: BLE001 - whatever the issuer does, known keys stay
+            self._answered = False
+            self._refresh_at = self._clock() + self._cooldown_seconds
+            log.warning("the keys of the token issuer could not be fetched", extra={"reason": _reason(error)})
+        else:
+            self._answered = True
+            self._refresh_at = self._clock() + self._refresh_seconds
+        finally:
+            self._fetching = None
+
+    async def _download(self) -> bytes:
+        async with self._http.stream("GET", self._url) as response:
+            if response.status_code != httpx.codes.OK:
+                raise _Unusable(f"status {response.status_code}")
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > _MOST_BYTES:
+                    raise _Unusable("too large")
+            return bytes(body)
+
+    def _keep(self, published: dict[str, dict[str, Any]]) -> None:
+        """Replace the keys if they have changed; one that is no longer published verifies nothing from now on."""
+        if published == self._published:
+            return
+        keys = {kid: key for kid, jwk in published.items() if (key := _key_of(jwk)) is not None}
+        self._published, self._keys = published, keys
+        log.info("the token issuer publishes new keys", extra={"usable": len(keys), "published": len(published)})
+
+
+class _Unusable(Exception):
+    """The issuer answered, but not with keys. The message is for the log."""
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, _Unusable) else type(error).__name__
+
+
+def _parse(body: bytes) -> dict[str, dict[str, Any]]:
+    """Return the published keys by ``kid``; of two with the same name, the first."""
+    document = json.loads(body)
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list):
+        raise _Unusable("not a key set")
+    published: dict[str, dict[str, Any]] = {}
+    for jwk in keys:
+        if isinstance(jwk, dict) and isinstance(kid := jwk.get("kid"), str):
+            published.setdefault(kid, jwk)
+    return published
+
+
+def _key_of(jwk: Mapping[str, Any]) -> jwt.PyJWK | None:
+    """Return a key bound to its one algorithm, or ``None`` if it is not a public key that we verify with."""
+    kind = jwk.get("kty"), jwk.get("crv")
+    algorithms = _ALGORITHMS.get(kind, ()) if all(isinstance(part, str | None) for part in kind) else ()
+    algorithm = jwk.get("alg", algorithms[0] if algorithms else None)
+    operations = jwk.get("key_ops", ["verify"])
+    if (
+        algorithm not in algorithms
+        or jwk.get("use", "sig") != "sig"
+        or not (isinstance(operations, list) and "verify" in operations)
+        or not _SECRET_MEMBERS.isdisjoint(jwk)
+    ):
+        return None
+    try:
+        key = jwt.PyJWK(dict(jwk), algorithm)
+        too_short = key.Algorithm.check_key_length(key.key) is not None
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+    too_long = kind[0] == "RSA" and key.key.key_size > _MOST_RSA_BITS
+    return None if too_short or too_long else key
