@@ -18,8 +18,8 @@ from todo.settings import Settings
 
 # As patterns, so that this file does not hold what it looks for.
 REGISTRIES = re.compile(
-    r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|yarnpkg\.com|jsr\.io|conda\.anaconda|artifactory|jfrog|codeartifact"
-    r"|devpi|--(?:extra-)?index-url|--find-links",
+    r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|yarnpkg\.com|jsr\.io|conda\.anaconda|artifactor[y]|jfro[g]|codeartifac[t]"
+    r"|devp[i]|--(?:extra-)?index-url|--find-link[s]",
     re.IGNORECASE,
 )
 DEVELOPERS_PATHS = re.compile(r"(?<![\w.~/}-])(?:/(?:home|Users|root|work|mnt|opt)/[\w.-]+|[A-Z]:\\Users\\)")

@@ -51,6 +51,15 @@ class TestFaultsOf:
 
         assert faults_of(root) == []
 
+    def test_looks_for_the_first_of_several_paths(self, tmp_path: Path) -> None:
+        plan = (
+            f"- [X] T001 Complete a task in {CODE} and routes/tasks.py\n- [ ] T002 Reopen it in a.py, b.py, and c.py\n"
+        )
+
+        root = tree(tmp_path, plan=plan, code=mark("001"), test=mark("001"))
+
+        assert faults_of(root) == []
+
     @pytest.mark.parametrize(
         ("place", "text"),
         [

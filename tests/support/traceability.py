@@ -15,14 +15,18 @@ from support.repository import files_of, text_of
 
 BLOCK = 100
 
-_ITEM = re.compile(r"- \[(?P<box>[ xX])\] T(?P<number>\d{3,})(?: \[P\])?(?: \[US\d+\])? \S.* in (?P<path>\S+)")
+_PATH = r"[\w./-]*[\w/]"
+_ITEM = re.compile(
+    r"- \[(?P<box>[ xX])\] T(?P<number>\d{3,})(?: \[P\])?(?: \[US\d+\])? \S.*"
+    rf" in (?P<path>{_PATH})(?:(?:,| and|, and) {_PATH})*"
+)
 _MARK = re.compile(r"^[ \t]*(?:#|//|--|<!--) Task: T-(\d{3,})(?:[ \t]*-->)?[ \t]*$", re.MULTILINE)
 _SPEC = re.compile(r"(\d{3})-[a-z0-9-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line of a ``tasks.md``."""
+    """A line of a ``tasks.md``. Of several paths, ``path`` is the first."""
 
     number: int
     ticked: bool
