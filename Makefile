@@ -40,9 +40,9 @@ run: setup ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: make 
 migrate: setup ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
-test: setup ## Run all tests: make test ARGS="tests/routes -k complete"
-	@echo "==> Testing"
-	@$(BIN)/pytest $(ARGS)
+test: setup ## Run all tests, with branch coverage, or some: make test ARGS="tests/routes -k complete"
+	@echo "==> Tests"
+	@$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov)
 
 check: check-format check-lint typecheck check-imports check-traceability check-migrations check-openapi ## Run every check but the tests
 
