@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
-from support.people import SECRET, client_of, sign_up
 
+from support.people import SECRET, client_of, sign_up
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner

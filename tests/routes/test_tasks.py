@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from httpx import AsyncClient
+
 from support.tasks import add_task, without_request_id
 
 

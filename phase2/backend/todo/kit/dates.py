@@ -1,6 +1,10 @@
 """Due dates as text: a date stays a date, an instant is given in UTC (RFC 3339)."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from typing import TypeVar
+
+_Parsed = TypeVar("_Parsed", date, datetime)
 
 _LENGTH_OF_A_DATE = len("2026-03-10")
 
@@ -28,7 +32,7 @@ def canonical_due(text: str) -> str:
 _EXPECTED = "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."
 
 
-def _parsed(parse, text: str):  # type: ignore[no-untyped-def]
+def _parsed(parse: Callable[[str], _Parsed], text: str) -> _Parsed:
     try:
         return parse(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """How Alembic runs: one process at a time, over a direct connection, touching our tables only."""
 
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sa
 from alembic.runtime.environment import EnvironmentContext
@@ -45,6 +45,6 @@ def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
     return kind != "table" or (name in metadata.tables and name not in _OTHERS_TABLES)
 
 
-def _render_item(kind: str, item: Any, _autogen: Any) -> str | bool:
+def _render_item(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
     """Write SQLModel's string type as plain SQLAlchemy."""
     return "sa.Text()" if kind == "type" and isinstance(item, AutoString) else False

@@ -34,29 +34,25 @@ Title = Annotated[Storable, StringConstraints(strip_whitespace=True, min_length=
 Description = Annotated[Storable, StringConstraints(max_length=10_000)]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
 
-_TITLE: dict[str, Any] = {
-    "description": "What is to be done. 1 to 200 characters after trimming.",
-    "schema_extra": {"examples": ["Buy milk"]},
-}
-_DESCRIPTION: dict[str, Any] = {"description": "Markdown, up to 10,000 characters."}
-_DUE_DATE: dict[str, Any] = {
-    "description": (
-        "A date (`2026-03-10`), which stays a date, or a date and time with offset "
-        "(`2026-03-10T09:00:00+01:00`), which is given back in UTC."
-    ),
-    "schema_extra": {"examples": ["2026-03-10", "2026-03-10T08:00:00Z"]},
-}
+_TITLE = "What is to be done. 1 to 200 characters after trimming."
+_TITLE_EXTRA: dict[str, Any] = {"examples": ["Buy milk"]}
+_DESCRIPTION = "Markdown, up to 10,000 characters."
+_DUE_DATE = (
+    "A date (`2026-03-10`), which stays a date, or a date and time with offset "
+    "(`2026-03-10T09:00:00+01:00`), which is given back in UTC."
+)
+_DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T08:00:00Z"]}
 
 
 # Task: T-011
 class TaskBase(SQLModel):
     """What a client may set. Written once; the table and the schemas inherit it."""
 
-    title: Title = Field(**_TITLE, sa_type=Text)
-    description: Description | None = Field(default=None, **_DESCRIPTION, sa_type=Text)
+    title: Title = Field(description=_TITLE, schema_extra=_TITLE_EXTRA, sa_type=Text)
+    description: Description | None = Field(default=None, description=_DESCRIPTION, sa_type=Text)
     status: Status = Field(default=Status.pending, sa_type=Text)
     priority: Priority = Field(default=Priority.medium, sa_type=Text)
-    due_date: DueDate | None = Field(default=None, **_DUE_DATE, sa_type=Text)
+    due_date: DueDate | None = Field(default=None, description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA, sa_type=Text)
 
 
 # Task: T-011
@@ -105,11 +101,11 @@ class TaskUpdate(Body):
     Only nullable columns may be cleared; the rest are typed without ``None``, so ``null`` is a 422.
     """
 
-    title: Title = absent(**_TITLE)
-    description: Description | None = absent(**_DESCRIPTION)
+    title: Title = absent(description=_TITLE, schema_extra=_TITLE_EXTRA)
+    description: Description | None = absent(description=_DESCRIPTION)
     status: Status = absent()
     priority: Priority = absent()
-    due_date: DueDate | None = absent(**_DUE_DATE)
+    due_date: DueDate | None = absent(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
 
 
 # Task: T-011
@@ -117,11 +113,11 @@ class TaskPublic(SQLModel):
     """A task as the API returns it."""
 
     id: UUID
-    title: str = Field(**_TITLE)
-    description: str | None = Field(**_DESCRIPTION)
+    title: str = Field(description=_TITLE, schema_extra=_TITLE_EXTRA)
+    description: str | None = Field(description=_DESCRIPTION)
     status: Status
     priority: Priority
-    due_date: str | None = Field(**_DUE_DATE)
+    due_date: str | None = Field(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
     created_at: datetime = Field(description="When it was created, in UTC.")
     updated_at: datetime = Field(description="When it last changed, in UTC.")
     completed_at: datetime | None = Field(description="When it was completed, in UTC; null unless completed.")

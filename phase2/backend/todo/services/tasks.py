@@ -7,8 +7,23 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, DateTime, Integer, Text, and_, any_, bindparam, case, delete, func, insert
-from sqlalchemy import or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict, Fault, Invalid
@@ -196,7 +211,7 @@ _REOPEN = _update_statement(
 
 @cache
 def _page_statements(*, by_status: bool, by_priority: bool) -> tuple[Statement, Statement]:
-    which = [_mine]
+    which: list[ColumnElement[bool]] = [_mine]
     if by_status:
         which.append(_tasks.c.status == any_(bindparam("statuses", type_=ARRAY(Text))))
     if by_priority:
