@@ -53,9 +53,9 @@ class Issuer:
         """Forget everything: one new EdDSA key, published by an endpoint that answers at once."""
         self._order("reset")
 
-    def add_key(self, alg: str = "EdDSA", **overrides: Any) -> str:
+    def add_key(self, kind: str = "EdDSA", /, **overrides: Any) -> str:
         """Make a key and publish it, with ``overrides`` in its JWK (``None`` takes a member out). Return its kid."""
-        kid: str = self._order("add_key", alg=alg, overrides=overrides)
+        kid: str = self._order("add_key", alg=kind, overrides=overrides)
         return kid
 
     def withdraw(self, kid: str) -> None:

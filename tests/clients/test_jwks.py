@@ -1,0 +1,350 @@
+"""The key set, fetched from an issuer in a process of its own."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from support.issuer import Issuer
+from todo.clients.jwks import JwksClient
+from todo.errors import Unavailable
+
+LONG_SECONDS = 10.0
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def running_issuer() -> Iterator[Issuer]:
+    with Issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def issuer(running_issuer: Issuer) -> Issuer:
+    running_issuer.reset()
+    return running_issuer
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(issuer: Issuer, clock: Clock) -> AsyncIterator[JwksClient]:
+    client = JwksClient(issuer.jwks_url, clock=clock, cooldown_seconds=10, refresh_seconds=300, patience_seconds=0.5)
+    yield client
+    await client.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens in the background."""
+    async with asyncio.timeout(LONG_SECONDS):
+        while not condition():  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.01)
+
+
+def first_kid(issuer: Issuer) -> str:
+    kid: str = issuer.published()[0]["kid"]
+    return kid
+
+
+def rsa_key(bits: int) -> dict[str, Any]:
+    """An RSA key, as published; of a size that is too small, or too large to be worth the time."""
+    number = rsa.generate_private_key(65537, bits).public_key().public_numbers().n if bits < 4_096 else (1 << bits) - 1
+    n = base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
+    return {"kty": "RSA", "alg": "RS256", "n": n, "e": "AQAB", "kid": "odd"}
+
+
+# Task: T-046
+class TestFind:
+    @pytest.mark.parametrize("alg", ["EdDSA", "ES256", "RS256", "PS256"])
+    async def test_binds_a_key_to_its_algorithm(self, client: JwksClient, issuer: Issuer, alg: str) -> None:
+        kid = issuer.add_key(alg)
+
+        key = await client.find(kid)
+
+        assert key is not None
+        assert key.algorithm_name == alg
+
+    @pytest.mark.parametrize("alg", ["EdDSA", "ES256", "RS256"])
+    async def test_knows_the_algorithm_of_a_key_that_does_not_say(
+        self, client: JwksClient, issuer: Issuer, alg: str
+    ) -> None:
+        kid = issuer.add_key(alg, alg=None)
+
+        key = await client.find(kid)
+
+        assert key is not None
+        assert key.algorithm_name == alg
+
+    async def test_asks_nobody_about_a_key_it_knows(self, client: JwksClient, issuer: Issuer) -> None:
+        kid = first_kid(issuer)
+
+        keys = [await client.find(kid) for _ in range(3)]
+
+        assert keys[0] is not None
+        assert keys[0] is keys[1] is keys[2]
+        assert issuer.fetches() == 1
+
+    async def test_asks_nobody_about_a_token_that_names_no_key(self, client: JwksClient, issuer: Issuer) -> None:
+        assert await client.find(None) is None
+        assert issuer.fetches() == 0
+
+    async def test_asks_once_per_cooldown_about_unknown_keys(
+        self, client: JwksClient, issuer: Issuer, clock: Clock
+    ) -> None:
+        unknown = [await client.find(f"unknown-{number}") for number in range(20)]
+        clock.now = 9.9
+        unknown.append(await client.find("unknown"))
+        before = issuer.fetches()
+        clock.now = 10
+        unknown.append(await client.find("unknown"))
+
+        assert unknown == [None] * 22
+        assert (before, issuer.fetches()) == (1, 2)
+
+    async def test_finds_a_key_that_was_published_since(self, client: JwksClient, issuer: Issuer, clock: Clock) -> None:
+        old = first_kid(issuer)
+        await client.find(old)
+        new = issuer.add_key()
+        clock.now = 10
+
+        found = [await client.find(new), await client.find(old)]
+
+        assert None not in found
+
+    async def test_finds_a_key_that_was_published_since_the_start(self, client: JwksClient, issuer: Issuer) -> None:
+        await client.open()
+        await until(lambda: bool(client.current()))
+        kid = issuer.add_key()
+
+        assert await client.find(kid) is not None
+
+    async def test_shares_one_fetch_among_all_who_wait(self, issuer: Issuer) -> None:
+        client = JwksClient(issuer.jwks_url, patience_seconds=LONG_SECONDS, timeout_seconds=LONG_SECONDS)
+        issuer.behave("hang")
+        waiting = [asyncio.create_task(client.find(first_kid(issuer))) for _ in range(50)]
+        await until(lambda: issuer.fetches() > 0)
+        waiting[0].cancel()
+
+        issuer.behave("well")
+        found = await asyncio.gather(*waiting[1:])
+        await client.close()
+
+        assert None not in found
+        assert issuer.fetches() == 1
+
+
+# Task: T-046
+class TestTrouble:
+    @pytest.mark.parametrize(
+        "manner",
+        [
+            "hang", "fail", "redirect", "huge",
+            "not json", "not an object", "not a set", "deep", "not text", "empty",
+        ],
+    )  # fmt: skip
+    async def test_takes_no_known_key_away(self, client: JwksClient, issuer: Issuer, clock: Clock, manner: str) -> None:
+        kid = first_kid(issuer)
+        key = await client.find(kid)
+        issuer.behave(manner)
+        clock.now = 10
+
+        with pytest.raises(Unavailable) as unavailable:
+            await client.find("unknown")
+
+        assert unavailable.value.headers == {"Retry-After": "10"}
+        assert await client.find(kid) is key
+        assert issuer.fetches() == 2
+
+    @pytest.mark.parametrize("manner", ["hang", "fail", "redirect", "huge", "not json"])
+    async def test_is_unavailable_until_there_is_a_key(
+        self, client: JwksClient, issuer: Issuer, clock: Clock, manner: str
+    ) -> None:
+        issuer.behave(manner)
+        with pytest.raises(Unavailable):
+            await client.find(first_kid(issuer))
+
+        issuer.behave("well")
+        clock.now = 10
+
+        assert await client.find(first_kid(issuer)) is not None
+
+    async def test_is_unavailable_while_no_key_is_published(self, client: JwksClient, issuer: Issuer) -> None:
+        kid = first_kid(issuer)
+        issuer.withdraw(kid)
+
+        with pytest.raises(Unavailable):
+            await client.find(kid)
+
+    async def test_is_unavailable_where_nobody_listens(self) -> None:
+        client = JwksClient("http://127.0.0.1:1/api/auth/jwks")
+
+        with pytest.raises(Unavailable):
+            await client.find("unknown")
+        await client.close()
+
+    async def test_gives_up_on_an_answer_that_does_not_come(self, issuer: Issuer) -> None:
+        client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=LONG_SECONDS / 2)
+        issuer.behave("hang")
+        finding = asyncio.create_task(client.find(first_kid(issuer)))
+        await until(lambda: issuer.fetches() > 1)
+
+        issuer.behave("well")
+        key = await finding
+        await client.close()
+
+        assert key is not None
+
+    async def test_closes_while_a_fetch_hangs(self, issuer: Issuer) -> None:
+        client = JwksClient(issuer.jwks_url, timeout_seconds=LONG_SECONDS * 10)
+        issuer.behave("hang")
+        await client.open()
+        await until(lambda: issuer.fetches() > 0)
+
+        async with asyncio.timeout(LONG_SECONDS):
+            await client.close()
+
+
+# Task: T-046
+class TestRefresh:
+    async def test_happens_in_the_background_once_the_keys_are_old(
+        self, client: JwksClient, issuer: Issuer, clock: Clock
+    ) -> None:
+        old = first_kid(issuer)
+        await client.find(old)
+        new = issuer.add_key()
+        issuer.withdraw(old)
+
+        clock.now = 299.9
+        early = set(client.current())
+        clock.now = 300
+        due = set(client.current())
+        await until(lambda: new in client.current())
+
+        assert (early, due, set(client.current())) == ({old}, {old}, {new})
+        assert issuer.fetches() == 2
+
+    async def test_keeps_the_same_set_where_nothing_has_changed(
+        self, client: JwksClient, issuer: Issuer, clock: Clock
+    ) -> None:
+        await client.find(first_kid(issuer))
+        keys = client.current()
+
+        clock.now = 300
+        client.current()
+        await until(lambda: issuer.fetches() == 2)
+        await client.find("unknown")
+
+        assert client.current() is keys
+
+    async def test_is_tried_again_after_the_cooldown_where_it_failed(
+        self, client: JwksClient, issuer: Issuer, clock: Clock
+    ) -> None:
+        await client.find(first_kid(issuer))
+        keys = client.current()
+        issuer.behave("fail")
+        clock.now = 300
+        client.current()
+        with pytest.raises(Unavailable):
+            await client.find("unknown")
+        failed = issuer.fetches()
+
+        new = issuer.add_key()
+        issuer.behave("well")
+        clock.now = 310
+        assert client.current() is keys
+        await until(lambda: new in client.current())
+
+        assert (failed, issuer.fetches()) == (3, 4)
+
+    async def test_waits_for_nobody(self, client: JwksClient, issuer: Issuer, clock: Clock) -> None:
+        kid = first_kid(issuer)
+        key = await client.find(kid)
+        issuer.behave("hang")
+        clock.now = 300
+
+        client.current()
+        found = client.find(kid)
+        with pytest.raises(StopIteration) as stopped:
+            # Driven by hand: it returns without handing over to the event loop even once.
+            found.send(None)
+
+        assert stopped.value.value is key
+
+
+# Task: T-046
+class TestUsableKeys:
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            None, 1, "key", [], {}, {"kid": "odd"}, {"kid": 1, "kty": "OKP"}, {"kty": "OKP", "x": "A"},
+            {"kid": "odd", "kty": ["OKP"], "crv": {}}, {"kid": "odd", "kty": "OKP", "crv": "Ed25519"},
+            {"kid": "odd", "kty": "OKP", "crv": "Ed25519", "x": 1},
+            {"kid": "odd", "kty": "OKP", "crv": "Ed25519", "x": "ä"},
+            {"kid": "odd", "kty": "OKP", "crv": "X25519", "x": "A" * 43},
+            {"kid": "odd", "kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43},
+            {"kid": "odd", "kty": "EC", "crv": "secp256k1", "x": "A" * 43, "y": "A" * 43},
+            {"kid": "odd", "kty": "RSA", "n": "", "e": ""}, {"kid": "odd", "kty": "RSA", "n": "AQAB", "e": "AQAB"},
+            {"kid": "odd", "kty": "RSA", "n": None, "e": []},
+            {"kid": "odd", "kty": "oct", "k": "A" * 86}, {"kid": "odd", "kty": "oct", "k": "A" * 86, "alg": "HS256"},
+            rsa_key(1_024), rsa_key(16_384),
+        ],
+        ids=lambda odd: repr(odd)[:60],
+    )  # fmt: skip
+    async def test_are_found_beside_one_that_is_not(self, client: JwksClient, issuer: Issuer, odd: Any) -> None:
+        good = first_kid(issuer)
+        issuer.withdraw(good)
+        issuer.publish(odd)
+        kid = issuer.add_key()
+
+        assert await client.find(kid) is not None
+        assert set(client.current()) == {kid}
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            {"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": []}, {"key_ops": "verify"}, {"alg": "HS256"},
+            {"alg": "none"}, {"alg": "ES256"}, {"alg": ["EdDSA"]}, {"alg": ""}, {"kty": "oct"}, {"kty": "EC"},
+            {"crv": "Ed448"}, {"d": "A" * 43}, {"k": "A" * 43}, {"kid": None},
+        ],
+        ids=repr,
+    )  # fmt: skip
+    async def test_are_public_and_meant_for_signatures(
+        self, client: JwksClient, issuer: Issuer, overrides: dict[str, Any]
+    ) -> None:
+        good = first_kid(issuer)
+        kid = issuer.add_key(**overrides)
+
+        assert await client.find(kid) is None
+        assert set(client.current()) == {good}
+
+    @pytest.mark.parametrize("overrides", [{"use": "sig"}, {"key_ops": ["verify"]}, {"x5c": ["?"]}], ids=repr)
+    async def test_may_say_what_they_are_for(
+        self, client: JwksClient, issuer: Issuer, overrides: dict[str, Any]
+    ) -> None:
+        kid = issuer.add_key(**overrides)
+
+        assert await client.find(kid) is not None
+
+    async def test_of_one_name_are_the_first(self, client: JwksClient, issuer: Issuer) -> None:
+        kid = first_kid(issuer)
+        issuer.add_key("ES256", kid=kid)
+
+        key = await client.find(kid)
+
+        assert key is not None
+        assert key.algorithm_name == "EdDSA"
