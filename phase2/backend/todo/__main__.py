@@ -1,0 +1,8 @@
+"""``python -m todo``: the same as the command ``todo``."""
+
+import sys
+
+from todo.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

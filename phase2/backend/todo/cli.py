@@ -1,0 +1,294 @@
+"""The command ``todo``. What goes wrong is one line on stderr, and an exit code.
+
+0: done. 1: it did not work. 2: the command is not understood. 130: interrupted.
+"""
+
+import argparse
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn, cast
+
+import jwt
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from todo import server
+from todo.clients.embedded import EmbeddedError
+from todo.database import Database, accounts
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings, SettingsError
+from todo.web import openapi
+
+_MOST_MINUTES = 525_600
+_MOST_WORKERS = 64
+_MOST_OF_AN_ID, _MOST_OF_A_NAME, _MOST_OF_AN_ADDRESS = 255, 200, 320
+
+_ANYWHERE = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
+
+_DESCRIPTION = """\
+A multi-user todo API on PostgreSQL.
+
+  todo serve              run the API; without DATABASE_URL on a PostgreSQL of its own, in .data/
+  todo migrate            bring the database up to date
+  todo token alice        print a bearer token for the user alice
+  todo openapi            print the API's specification
+
+Settings come from the environment and from .env; .env.example explains each."""
+
+_EXAMPLES = {
+    "serve": """\
+examples:
+  todo serve
+  todo serve --port 9000
+  DATABASE_URL=postgresql://... BETTER_AUTH_URL=https://app.example.com todo serve --host 0.0.0.0 --workers 4
+
+Ctrl-C stops it: requests in flight end first. A second Ctrl-C does not wait for them.""",
+    "migrate": """\
+examples:
+  todo migrate
+  DATABASE_URL=postgresql://... todo migrate
+
+Safe to run twice, and by two processes at once. With a pooled DATABASE_URL of Neon the direct host is used; for another
+pooler set DIRECT_DATABASE_URL.""",
+    "token": """\
+examples:
+  todo token alice
+  todo token alice --name "Alice Liddell" --email alice@example.com --minutes 15
+  curl -H "Authorization: Bearer $(todo token alice)" http://127.0.0.1:8000/api/v1/me
+
+The user is made if there is none. Only where the API verifies tokens with a secret of its own (JWT_SECRET, or the
+one in the data directory): an issuer such as Better Auth signs its own.""",
+    "openapi": """\
+examples:
+  todo openapi --output phase2/api-specification.yaml
+  todo openapi --check phase2/api-specification.yaml""",
+}
+
+
+class CommandFailed(Exception):
+    """A command cannot do what it was asked to. The message is one line."""
+
+
+# Task: T-017
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code."""
+    _let_signals_interrupt()
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (CommandFailed, SettingsError, EmbeddedError, accounts.AccountRefused, server.ServerError) as error:
+        return _fail(str(error))
+    except SQLAlchemyError as error:
+        return _fail(f"The database refused: {getattr(error, 'orig', None) or error}")
+    except CommandError as error:
+        return _fail(f"The migrations do not fit the database: {error}")
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"todo: {message.splitlines()[0]}\n")
+    return 1
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _let_signals_interrupt() -> None:
+    """Let SIGTERM and a closed terminal end us as Ctrl-C does, so that the embedded PostgreSQL is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Under nohup it is ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what it does not understand."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"todo: {message} (see: {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="todo",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="todo COMMAND",
+    )
+    commands = parser.add_subparsers(
+        required=True, prog="todo", metavar="COMMAND", dest="command", help=argparse.SUPPRESS
+    )
+
+    def command(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            description=(run.__doc__ or "").strip(),
+            epilog=_EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.set_defaults(run=run)
+        return made
+
+    serve = command("serve", _serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--port", default=8000, type=_number(0, 65_535), help="0 takes any free one (default: %(default)s)"
+    )
+    serve.add_argument(
+        "--workers", default=1, type=_number(1, _MOST_WORKERS), help="processes that serve (default: %(default)s)"
+    )
+    command("migrate", _migrate)
+    token = command("token", _token)
+    token.add_argument("user_id", metavar="USER_ID", type=_text(_MOST_OF_AN_ID), help="the user's id: any text")
+    token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
+    token.add_argument("--name", type=_text(_MOST_OF_A_NAME), help="for a new user (default: USER_ID)")
+    token.add_argument(
+        "--minutes", default=60, type=_number(1, _MOST_MINUTES), help="how long it is good for (default: %(default)s)"
+    )
+    specification = command("openapi", _openapi).add_mutually_exclusive_group()
+    specification.add_argument("--output", metavar="PATH", type=Path, help="write it to a file")
+    specification.add_argument("--check", metavar="PATH", type=Path, help="fail if the file says something else")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> None:
+    """Run the API."""
+    settings = Settings.load(os.environ)
+    with server.listen(options.host, options.port) as listener, server.prepared(settings) as complete:
+        host, port = listener.getsockname()[:2]
+        address = f"http://{_reachable(host)}:{port}"
+        server.serve(complete, listener, workers=options.workers, ready=lambda: _say(_banner(settings, address)))
+
+
+def _reachable(host: str) -> str:
+    """Return the host part of an address under which this machine reaches what listens on ``host``."""
+    if host in _ANYWHERE:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _banner(settings: Settings, address: str) -> str:
+    lines = [f"Listening on      {address}", f"Interactive docs  {address}/docs"]
+    if settings.database_url is None:
+        lines.append(f"Data              {_relative(settings.data_dir)} (PostgreSQL 18, embedded)")
+    if settings.database_url is None and settings.jwks_url is None:
+        # The other shell has not what this one has in its environment; a secret is not for printing.
+        given = ["JWT_SECRET=..."] if os.environ.get("JWT_SECRET") else []
+        if os.environ.get("TODO_DATA_DIR"):
+            given.append(f"TODO_DATA_DIR={shlex.quote(str(settings.data_dir))}")
+        lines += [
+            "",
+            "Try it, in another shell:",
+            "",
+            f"  TOKEN=$({' '.join([*given, _command()])} token alice)",
+            f'  curl {address}/api/v1/tasks -H "Authorization: Bearer $TOKEN" \\',
+            "    -H 'Content-Type: application/json' -d '{\"title\": \"Buy milk\"}'",
+            f'  curl {address}/api/v1/tasks -H "Authorization: Bearer $TOKEN"',
+            "",
+            "Ctrl-C stops it.",
+        ]
+    return "\n".join(lines)
+
+
+def _command() -> str:
+    """Return how to call this program again from the same directory."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{shlex.quote(_relative(Path(sys.executable)))} -m todo"
+    return shlex.quote(_relative(program))
+
+
+def _relative(path: Path) -> str:
+    # Not resolved: the interpreter of an environment is a link to one outside of it.
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _migrate(_: argparse.Namespace) -> None:
+    """Bring the database up to date."""
+    server.migrate(Settings.load(os.environ, verifies_tokens=False))
+    _say("The database is up to date.")
+
+
+# Task: T-017
+def _token(options: argparse.Namespace) -> None:
+    """Print a bearer token for a user, and make the user if there is none."""
+    settings = Settings.load(os.environ)
+    if settings.jwks_url is not None:
+        raise CommandFailed(
+            f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there. There is no secret here."
+        )
+    wanted = accounts.Account(
+        options.user_id,
+        options.name or options.user_id[:_MOST_OF_A_NAME],
+        options.email or _default_email(options.user_id),
+    )
+    with server.prepared(settings) as complete:
+        # Prepared settings have both, where there is no issuer.
+        owner_url, secret = cast("str", complete.direct_database_url), cast("str", complete.jwt_secret)
+        account = accounts.ensure(owner_url, wanted)
+    now = int(time.time())
+    claims = {
+        "sub": account.id,
+        "name": options.name or account.name,
+        "email": options.email or account.email,
+        "iat": now,
+        "exp": now + options.minutes * 60,
+    }
+    _say(jwt.encode(claims, secret, "HS256"))
+
+
+def _default_email(user_id: str) -> str:
+    if re.fullmatch(r"[^@\s]+@[^@\s]+", user_id):
+        return user_id
+    return f"{re.sub(r'[^A-Za-z0-9._+-]', '-', user_id)}@example.com"
+
+
+# Task: T-050
+def _openapi(options: argparse.Namespace) -> None:
+    """Print the API's specification, OpenAPI 3.1 in YAML."""
+    # Neither is used: the specification depends on the code alone, not on where it is made.
+    app = create_app(Settings(), Database("postgresql://"), SecretVerifier("-" * 32))
+    specification = openapi.render(openapi.document(app))
+    if options.check is not None:
+        if not options.check.exists() or options.check.read_text(encoding="utf-8") != specification:
+            raise CommandFailed(f"{options.check} is not what the code says; run: make openapi")
+    elif options.output is not None:
+        options.output.write_text(specification, encoding="utf-8")
+    else:
+        sys.stdout.write(specification)
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _text(most: int) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not text.isprintable() or not 1 <= len(text.strip()) <= most:
+            raise argparse.ArgumentTypeError(f"expected 1 to {most} characters, none of them a control character")
+        return text
+
+    return parse
+
+
+def _email(text: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MOST_OF_AN_ADDRESS:
+        raise argparse.ArgumentTypeError("expected an e-mail address")
+    return text

