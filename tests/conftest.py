@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
+from support.issuer import Issuer
 from support.people import SECRET, client_of, sign_up
 from todo.database import Database
 from todo.main import create_app
@@ -85,3 +86,17 @@ async def anonymous(app: FastAPI) -> AsyncIterator[AsyncClient]:
     """Somebody without a token."""
     async with AsyncClient(transport=ASGITransport(app), base_url="http://todo.test") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def running_issuer() -> Iterator[Issuer]:
+    """A token issuer in a process of its own."""
+    with Issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def issuer(running_issuer: Issuer) -> Issuer:
+    """The issuer as if it had just started, with one new key."""
+    running_issuer.reset()
+    return running_issuer

@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
+from support.clocks import Clock
 from support.people import SECRET, token_of
 from todo.errors import Unauthenticated
 from todo.models.users import Identity
@@ -16,16 +17,6 @@ from todo.services import tokens
 from todo.services.tokens import LEEWAY_SECONDS, MOST_BYTES, KeySetVerifier, SecretVerifier
 
 NOW = 1_800_000_000.0
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Keys:
@@ -69,7 +60,7 @@ def signed_text(payload: str, header: dict[str, Any] | None = None) -> bytes:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture
