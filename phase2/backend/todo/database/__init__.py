@@ -1,8 +1,9 @@
 """The only room that talks to PostgreSQL: one user, one statement, one trip."""
 
-from todo.database.errors import DatabaseFault, SqlState
+from todo.database.connection import Row
+from todo.database.errors import DatabaseFault, SqlState, UnsafeDatabase
 from todo.database.pool import Database, DatabaseOptions
-from todo.database.session import Row, Session
+from todo.database.session import Session
 from todo.database.statements import OwnedByCaller, Statement
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Session",
     "SqlState",
     "Statement",
+    "UnsafeDatabase",
 ]

@@ -8,17 +8,18 @@ transaction-locally by the first statement holds for the rest and for nothing el
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection, OperationalError
+from psycopg import Error as PsycopgError
 from psycopg.adapt import Loader, Transformer
-from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg.types.string import TextLoader
 
-from todo.database.errors import STALE_CONNECTION, ConnectionLost, fault_of, sqlstate_of
-from todo.database.statements import CompiledText
+from todo.database.errors import STALE_PLAN, ConnectionLost, fault_of, sqlstate_of
+from todo.database.statements import CompiledText, raw
 
 Row = dict[str, Any]
 Call = tuple[CompiledText, Sequence[Any]]
@@ -31,8 +32,15 @@ _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecSt
 # admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
 _LAST_WORDS = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
-# The event loop holds tasks weakly.
-_background: set[asyncio.Task[None]] = set()
+_CANCEL_SECONDS = 1.0
+_FORGET_PLANS = raw("DEALLOCATE ALL")
+
+
+class _Sent(NamedTuple):
+    """What is on its way: for each result that will come, the name that it prepares, or None."""
+
+    prepares: Sequence[bytes | None]
+    by_known_name: bool
 
 
 class Rfc3339Loader(Loader):
@@ -50,7 +58,7 @@ class Connection(AsyncConnection[TupleRow]):
     """Use ``exchange`` only. ``lost`` tells, without a trip, that the server has hung up.
 
     One reader stays registered with the event loop for the connection's life: registering it anew for each
-    wait costs two system calls, and an idle connection that becomes readable has died.
+    wait costs two system calls, and it is how an idle connection learns that it has died.
     """
 
     lost = False
@@ -60,7 +68,7 @@ class Connection(AsyncConnection[TupleRow]):
         """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._prepared: set[bytes] = set()
+        self._known_plans: set[bytes] = set()
         self.adapters.register_loader("timestamptz", Rfc3339Loader)
         for name in ("uuid", "date", "json", "jsonb"):
             self.adapters.register_loader(name, TextLoader)
@@ -69,96 +77,145 @@ class Connection(AsyncConnection[TupleRow]):
         self._descriptor = self.pgconn.socket
         self._loop.add_reader(self._descriptor, self._on_readable)
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether the next user finds nothing of this one: no transaction, no answer still to come."""
+        return not self.lost and self.pgconn.transaction_status == TransactionStatus.IDLE
+
     def _on_readable(self) -> None:
-        if self._waiter is None:
+        # What arrives is taken from the socket here and not in the waiting task: the event loop would call again
+        # until then. An idle connection gets notices, changed parameters, or the server's last words.
+        try:
+            self.pgconn.consume_input()
+        except OperationalError:
             self.give_up()
-        else:
+        if self._waiter is not None and (self.lost or not self.pgconn.is_busy()):
             self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _expire(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError())
+
     def give_up(self) -> None:
         """Mark the connection as beyond use; the pool replaces it."""
         if not self.lost:
             self.lost = True
-            self._loop.remove_reader(self._descriptor)
+            if hasattr(self, "_loop"):
+                self._loop.remove_reader(self._descriptor)
+                self._loop.remove_writer(self._descriptor)
 
     async def close(self) -> None:
-        if hasattr(self, "_loop"):
-            self.give_up()
+        """Close, and first stop what the server may still be doing for this connection: it could hold locks."""
+        self.give_up()
+        if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            # While the connection is open: a pooler finds the statement by it.
+            with contextlib.suppress(PsycopgError, OSError):
+                await self.cancel_safe(timeout=_CANCEL_SECONDS)
         await super().close()
 
     async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
         """Send every statement at once and return a result for each; all of it is one trip.
 
         ``deadline`` is a time of the event loop's clock. Raises DatabaseFault when a statement failed (all are
-        rolled back), ConnectionLost, and TimeoutError; after the latter two the connection is lost.
+        rolled back), ConnectionLost, and TimeoutError. When the answer has not come whole, whatever the reason, the
+        connection is lost: what the server still says must never reach another user.
         """
-        preparations = self._send(calls)
+        if self.lost:
+            raise ConnectionLost(untouched=True)
+        if self._waiter is not None:
+            raise RuntimeError("one exchange at a time: another task waits on this connection")
+        if self._loop.time() >= deadline:
+            # Nothing is sent that there is no time to wait for: a COMMIT above all.
+            raise TimeoutError
         try:
-            results = await self._collect(deadline)
-        except (TimeoutError, asyncio.CancelledError):
-            # What the server is doing is not known: nobody may use this connection again, and the statement
-            # must not go on holding its locks.
+            sent = self._send(calls)
+            results = await self._collect(len(sent.prepares), deadline)
+        except BaseException:
             self.give_up()
-            self._cancel_statement()
             raise
-        return self._check(results, preparations)
+        failed = self._note_preparations(results, sent.prepares)
+        if failed is None:
+            return [result for result, prepares in zip(results, sent.prepares, strict=True) if prepares is None]
+        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN:
+            return await self._exchange_afresh(calls, deadline)
+        raise fault_of(failed)
 
-    def _send(self, calls: Sequence[Call]) -> list[bytes | None]:
-        """Queue the calls. Returns, for each result that will come, the name that it prepares, or None."""
+    async def _exchange_afresh(self, calls: Sequence[Call], deadline: float) -> list[PGresult]:
+        """Send again after the server refused a prepared statement, which it did before executing anything of it."""
+        self._known_plans.clear()
+        if not self.is_idle:
+            # The refusal ended an explicit transaction, and what came before in it is not ours to repeat.
+            self.give_up()
+            raise ConnectionLost(untouched=True)
+        return (await self.exchange([(_FORGET_PLANS, ()), *calls], deadline=deadline))[1:]
+
+    def _send(self, calls: Sequence[Call]) -> _Sent:
+        """Queue the calls and a Sync."""
         pgconn = self.pgconn
-        expected: list[bytes | None] = []
+        prepares: list[bytes | None] = []
+        by_known_name = False
         try:
             for text, values in calls:
-                if text.name in self._prepared:
+                if text.name in self._known_plans:
+                    by_known_name = True
                     pgconn.send_query_prepared(text.name, values)
-                elif self.pooled or len(self._prepared) >= _MOST_PREPARED:
+                elif text.name in prepares:
+                    pgconn.send_query_prepared(text.name, values)
+                elif self.pooled or text is _FORGET_PLANS or len(self._known_plans) >= _MOST_PREPARED:
                     pgconn.send_query_params(text.sql, values)
                 else:
                     pgconn.send_prepare(text.name, text.sql)
                     pgconn.send_query_prepared(text.name, values)
-                    expected.append(text.name)
-                expected.append(None)
+                    prepares.append(text.name)
+                prepares.append(None)
             pgconn.pipeline_sync()
         except OperationalError:
             # Without the Sync nothing can have been committed.
-            self.give_up()
             raise ConnectionLost(untouched=True) from None
-        return expected
+        return _Sent(prepares, by_known_name)
 
-    async def _collect(self, deadline: float) -> list[PGresult]:
+    async def _collect(self, expected: int, deadline: float) -> list[PGresult]:
+        """Return the results up to the Sync: ``expected`` of them, and one more if the commit itself failed."""
         pgconn = self.pgconn
         results: list[PGresult] = []
-        try:
-            while pgconn.flush():
-                await self._wait(deadline, for_writing=True)
-                pgconn.consume_input()
-            while True:
-                while pgconn.is_busy():
-                    await self._wait(deadline)
-                    pgconn.consume_input()
-                result = pgconn.get_result()
-                if result is None:
-                    continue
-                if result.status == ExecStatus.PIPELINE_SYNC:
-                    return results
+        went_silent = False
+        while self._is_sending():
+            await self._wait(deadline, for_writing=True)
+        # Up to one more than are due, should a lost connection go on and on.
+        while len(results) <= expected + 1:
+            while not self.lost and pgconn.is_busy():
+                await self._wait(deadline)
+            result = pgconn.get_result()
+            if result is None:
+                # The end of a statement's results. After a lost connection, what came before, the server's last words
+                # among it, is still to be read, until there is nothing where another statement's should begin.
+                if went_silent:
+                    break
+                went_silent = self.lost
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                return results
+            else:
+                went_silent = False
                 results.append(result)
                 if pgconn.status == ConnStatus.BAD:
-                    break
+                    self.give_up()
+        raise ConnectionLost(untouched=_was_cut_short(results, expected))
+
+    def _is_sending(self) -> bool:
+        try:
+            return not self.lost and self.pgconn.flush() != 0
         except OperationalError:
-            # The socket is closed, but what came before, the server's last words among it, is still readable.
-            while (result := pgconn.get_result()) is not None:
-                results.append(result)
-        self.give_up()
-        raise ConnectionLost(untouched=_nothing_was_executed(results))
+            self.give_up()
+            return False
 
     async def _wait(self, deadline: float, *, for_writing: bool = False) -> None:
-        """Wait until the socket is readable (or writable). Raises TimeoutError at the deadline."""
+        """Wait until an answer is there (or the socket takes more). Raises TimeoutError at the deadline."""
         self._waiter = waiter = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._wake)
+        timer = self._loop.call_at(deadline, self._expire)
         if for_writing:
             self._loop.add_writer(self._descriptor, self._wake)
         try:
@@ -166,39 +223,19 @@ class Connection(AsyncConnection[TupleRow]):
         finally:
             self._waiter = None
             timer.cancel()
-            if for_writing:
+            # Of a lost connection the descriptor is closed, and may be another's by now.
+            if for_writing and not self.lost:
                 self._loop.remove_writer(self._descriptor)
-        if self._loop.time() >= deadline:
-            raise TimeoutError
 
-    def _check(self, results: list[PGresult], preparations: Sequence[bytes | None]) -> list[PGresult]:
-        """Keep the statements' own results; remember what was prepared, which outlives even a rollback."""
-        answers: list[PGresult] = []
-        failed: PGresult | None = None
-        for prepares, result in zip(preparations, results, strict=True):
+    def _note_preparations(self, results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> PGresult | None:
+        """Remember what was prepared, which outlives even a rollback. Returns the first failure, if any."""
+        failed = None
+        for index, result in enumerate(results):
             if result.status in _FAILED:
                 failed = failed or result
-            elif prepares is None:
-                answers.append(result)
-            else:
-                self._prepared.add(prepares)
-        if failed is None:
-            return answers
-        if sqlstate_of(failed) in STALE_CONNECTION:
-            self.give_up()
-            raise ConnectionLost(untouched=True)
-        raise fault_of(failed)
-
-    def _cancel_statement(self) -> None:
-        """Ask the server to stop what this connection runs: in the background, and at most for a second."""
-        task = self._loop.create_task(self._cancel())
-        _background.add(task)
-        task.add_done_callback(_background.discard)
-
-    async def _cancel(self) -> None:
-        with contextlib.suppress(Exception):
-            await self.cancel_safe(timeout=1.0)
-        await self.close()
+            elif (name := prepares[index]) is not None:
+                self._known_plans.add(name)
+        return failed
 
     def encode(self, text: CompiledText, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return the values as PostgreSQL reads them, in the order of the statement's placeholders."""
@@ -216,10 +253,12 @@ class Connection(AsyncConnection[TupleRow]):
         return transformer.load_rows(0, result.ntuples, lambda values: dict(zip(columns, values, strict=False)))
 
 
-def _nothing_was_executed(results: Sequence[PGresult]) -> bool:
-    """Tell whether the server said goodbye instead of answering the first statement.
+def _was_cut_short(results: Sequence[PGresult], expected: int) -> bool:
+    """Tell whether the server said goodbye in the place of a statement's answer.
 
-    It writes its answers in order and flushes all of them with its last words. So if a FATAL is all that came,
-    it never finished the first statement, let alone the Sync that would have committed.
+    It commits at the Sync, when it has answered every statement. So nothing has been kept.
     """
-    return bool(results) and results[0].status in _FAILED and sqlstate_of(results[0]) in _LAST_WORDS
+    for result in results[:expected]:
+        if result.status in _FAILED:
+            return sqlstate_of(result) in _LAST_WORDS
+    return False

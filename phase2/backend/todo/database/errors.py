@@ -18,7 +18,7 @@ class SqlState(StrEnum):
     serialization_failure = "40001"
     deadlock_detected = "40P01"
     query_canceled = "57014"
-    admin_shutdown = "57P01"
+    in_failed_sql_transaction = "25P02"
 
 
 # Task: T-020
@@ -42,17 +42,33 @@ class ConnectionLost(Exception):
         super().__init__("the connection to PostgreSQL was lost")
 
 
-# The server is well but cannot serve now: connection failures, resources, shutdown, timeouts, locks, and
-# a statement that was refused because the server is read-only during a failover.
-_UNAVAILABLE_CLASSES = ("08", "53", "57", "55", "58")
-_UNAVAILABLE = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected, "25006"})
+class UnsafeDatabase(Exception):
+    """The database would not keep users apart. The message says, in one line, what to mend."""
+
+
+# The server is well but cannot serve now: connection failures, resources, interventions, the system under it.
+_UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
+_UNAVAILABLE = frozenset(
+    {
+        SqlState.serialization_failure,
+        SqlState.deadlock_detected,
+        # Read-only, as during a failover or on a full disk at some hosts.
+        "25006",
+        # Idle in a transaction for too long; a transaction for too long.
+        "25P03",
+        "25P04",
+        # An object in use; a lock that was not to be had.
+        "55006",
+        "55P03",
+    }
+)
 
 # The transaction gave way to another one, and nothing of it was kept: it may be sent again.
 ROLLED_BACK_FOR_OTHERS = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected})
 
-# A prepared statement that the connection lost (26000) or that outlived a migration (0A000: "cached plan must not
-# change result type"): a fresh connection has no such memory.
-STALE_CONNECTION = frozenset({"26000", "0A000"})
+# A prepared statement that the connection lost (26000: DISCARD, DEALLOCATE) or that outlived a migration (0A000:
+# "cached plan must not change result type"). Refused before it is executed.
+STALE_PLAN = frozenset({"26000", "0A000"})
 
 
 def sqlstate_of(result: pq.abc.PGresult) -> str:

@@ -1,22 +1,41 @@
 """The pool of connections, and the check that what runs on them cannot pass the policies."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from psycopg import OperationalError
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool.pool_async import ReturnConnection
 
+from todo.database import isolation
 from todo.database.connection import Connection
-from todo.database.errors import ConnectionLost, DatabaseFault
+from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
+from todo.database.identity import Identities
 from todo.database.statements import Dialect, raw
 from todo.errors import Unavailable
 
-log = logging.getLogger(__name__)
-
 APP_ROLE = "todo_app"
+
+_MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
+_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::text AS id")
+
+# Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
+_CONNECTING = {
+    "application_name": "todo",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_ALWAYS = {"autocommit": True, "client_encoding": "utf8"}
+_CONFIGURE_SECONDS = 3.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +43,34 @@ class DatabaseOptions:
     """How to use the database. Only tests change ``role`` and ``filter_by_owner``: each takes one wall away."""
 
     pool_size: int = 10
-    budget_seconds: float = 1.8
-    statement_timeout_milliseconds: int = 1_500
+    # Less than the two seconds after which a caller is promised an answer, if only a 503.
+    budget_seconds: float = 1.6
+    statement_timeout_milliseconds: int = 1_400
     role: str = APP_ROLE
     filter_by_owner: bool = True
+
+
+class _Pool(AsyncConnectionPool[Connection]):
+    """psycopg's pool, taught two things: it never loses a slot, and it never stops trying to connect."""
+
+    async def putconn(self, conn: Connection) -> None:
+        try:
+            await super().putconn(conn)
+        except asyncio.CancelledError:
+            # The caller was cancelled while it queued for the pool's lock. A worker finishes the job.
+            self.run_task(ReturnConnection(self, conn, from_getconn=False))
+            raise
+
+    async def reconnect_failed(self) -> None:
+        """Try again, whether or not a request asks for it: those that wait may be full up, and ask in vain."""
+        await self.check()
+
+    @staticmethod
+    async def check_connection(conn: Connection) -> None:
+        """Say of an idle connection, without a trip, whether it is still good."""
+        if conn.lost:
+            await conn.close()
+            raise OperationalError("the server has hung up")
 
 
 # Task: T-022
@@ -37,15 +80,18 @@ class Database:
     def __init__(self, url: str, options: DatabaseOptions | None = None) -> None:
         self.options = options or DatabaseOptions()
         self.dialect = Dialect(filter_by_owner=self.options.filter_by_owner)
-        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-            url,
+        self.identities = Identities(
+            role=self.options.role, timeout_milliseconds=self.options.statement_timeout_milliseconds
+        )
+        self._replacements: set[asyncio.Task[None]] = set()
+        self._pool = _Pool(
             connection_class=Connection,
-            kwargs={"autocommit": True, "connect_timeout": 5, "application_name": "todo"},
+            kwargs={**_CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
             min_size=min(2, self.options.pool_size),
             max_size=self.options.pool_size,
             # Waiting is bounded by the caller's budget; this many callers may do so, the next is told at once.
             max_waiting=20 * self.options.pool_size,
-            # After this the pool stops trying by itself, and the next request tries anew: back within a second.
+            # The pool doubles its pauses up to here, and then starts anew: back within seconds.
             reconnect_timeout=2.0,
             configure=_configure,
             open=False,
@@ -57,25 +103,50 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._replacements:
+            await asyncio.wait(self._replacements)
         await self._pool.close(timeout=2.0)
 
     async def ping(self) -> None:
         """Ask the server for an answer. Raises Unavailable."""
         deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
-        async with self.connection(deadline=deadline) as connection:
-            try:
-                await connection.exchange([(_PING, ())], deadline=deadline)
-            except (ConnectionLost, DatabaseFault, TimeoutError):
-                raise _unreachable() from None
-
-    @asynccontextmanager
-    async def connection(self, *, deadline: float) -> AsyncIterator[Connection]:
-        """Lend a connection that is not known to be dead. Raises Unavailable when none comes in time."""
-        connection = await self.acquire(deadline=deadline)
         try:
-            yield connection
-        finally:
-            await self.release(connection)
+            await self.run(lambda connection: connection.exchange([(_PING, ())], deadline=deadline), deadline=deadline)
+        except (ConnectionLost, DatabaseFault, TimeoutError):
+            raise _unreachable() from None
+
+    # Task: T-025
+    async def verify_isolation(self, *, budget_seconds: float = 10.0) -> None:
+        """Raise UnsafeDatabase if what runs here could pass the policies, Unavailable if the database is not there."""
+        deadline = asyncio.get_running_loop().time() + budget_seconds
+        try:
+            await self.run(
+                lambda connection: isolation.verify(connection, role=self.options.role, deadline=deadline),
+                deadline=deadline,
+            )
+        except (ConnectionLost, TimeoutError):
+            raise _unreachable() from None
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]], *, deadline: float, repeatable: bool = True) -> T:
+        """Do ``work``, one transaction, on a connection; and again after a deadlock, or on another if that was lost.
+
+        A connection that was lost in the middle is no reason to repeat what is not ``repeatable``: it may have been
+        done. Raises what ``work`` raises, and Unavailable.
+        """
+        attempts_left = _MOST_ATTEMPTS
+        while True:
+            attempts_left -= 1
+            connection = await self.acquire(deadline=deadline)
+            try:
+                return await work(connection)
+            except ConnectionLost as lost:
+                if not (lost.untouched or repeatable) or not attempts_left:
+                    raise
+            except DatabaseFault as fault:
+                if fault.sqlstate not in ROLLED_BACK_FOR_OTHERS or not attempts_left:
+                    raise
+            finally:
+                await self.release(connection)
 
     async def acquire(self, *, deadline: float) -> Connection:
         """Take a connection out of the pool; give it back with ``release``. Raises Unavailable."""
@@ -92,9 +163,18 @@ class Database:
             raise _unreachable() from None
 
     async def release(self, connection: Connection) -> None:
-        """Give a connection back; a lost one is closed, and the pool opens another."""
-        if connection.lost:
-            await connection.close()
+        """Give a connection back. One that is lost, or in the middle of something, is closed and replaced."""
+        if connection.is_idle:
+            await self._pool.putconn(connection)
+            return
+        connection.give_up()
+        # The caller has no time for it, and may be cancelled. The event loop holds tasks weakly.
+        task = asyncio.get_running_loop().create_task(self._replace(connection))
+        self._replacements.add(task)
+        task.add_done_callback(self._replacements.discard)
+
+    async def _replace(self, connection: Connection) -> None:
+        await connection.close()
         await self._pool.putconn(connection)
 
 
@@ -103,9 +183,17 @@ def _unreachable() -> Unavailable:
 
 
 async def _configure(connection: Connection) -> None:
-    # A pooler in transaction mode gives its clients a process id of its own making. Behind one, statements
-    # must not be prepared by name: an old pooler would run another client's statement under that name.
-    cursor = await connection.execute("SELECT pg_catalog.pg_backend_pid()")
-    row = await cursor.fetchone()
-    connection.pooled = row is None or row[0] != connection.pgconn.backend_pid
+    """Find out whether a pooler stands between, which in transaction mode gives its clients a process id of its own.
+
+    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
+    """
     connection.prepare()
+    deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
+    try:
+        [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
+    except (ConnectionLost, DatabaseFault, TimeoutError):
+        # A server that takes connections and says nothing must not keep the pool's workers waiting.
+        await connection.close()
+        raise OperationalError("the server took the connection and did not answer") from None
+    [row] = connection.rows(result, _PROCESS)
+    connection.pooled = row["id"] != str(connection.pgconn.backend_pid)

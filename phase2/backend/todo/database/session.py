@@ -1,40 +1,26 @@
-"""A session: statements run as one user, and cannot run as nobody.
-
-With every statement travels the identity, in the same trip and the same transaction: the role ``todo_app``, which
-cannot pass the policies, and the user. Both are transaction-local. The user is bound to the transaction by its start
-time, which ``app.uid()`` compares: a setting that leaked into a later transaction names nobody.
-"""
+"""A session: statements run as one user, and cannot run as nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from todo.database.connection import Call, Connection, Row
-from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault, SqlState, as_unavailable
+from todo.database.connection import Connection, Row
+from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
 from todo.errors import Forbidden, NotFound, Unavailable
 
-_IDENTITY = raw(
-    "SELECT pg_catalog.set_config('role', $1, true),"
-    " pg_catalog.set_config('app.user', extract(epoch FROM pg_catalog.now()) || ' ' || $2::text, true),"
-    " pg_catalog.set_config('statement_timeout', $3, true),"
-    " pg_catalog.set_config('timezone', 'UTC', true),"
-    " pg_catalog.set_config('datestyle', 'ISO', true)",
-    "role",
-    "user",
-    "timeout",
-)
 _BEGIN = raw("BEGIN")
 _COMMIT = raw("COMMIT")
 _ROLLBACK = raw("ROLLBACK")
 _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 
-_MOST_ATTEMPTS = 3
-
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
 _OWNER_KEY = f"_{USER_ID}_user"
+
+_FAILURES = (ConnectionLost, DatabaseFault, TimeoutError)
 
 Request = tuple[Statement, Mapping[str, Any]]
 _Text = tuple[CompiledText, Mapping[str, Any]]
@@ -44,15 +30,19 @@ _Text = tuple[CompiledText, Mapping[str, Any]]
 class Session:
     """What a route gets: runs statements as ``user_id`` and as nobody else.
 
+    It is good for one request. All of its trips share one budget of time, which begins with the first: what takes
+    longer, such as a stream, opens a session for each step.
+
     The values of a statement are given by name; ``user_id`` is added. Every method may raise Unavailable, and
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
     """
 
-    __slots__ = ("_connection", "_database", "user_id")
+    __slots__ = ("_connection", "_database", "_deadline", "user_id")
 
     def __init__(self, database: Database, user_id: str) -> None:
         self._database = database
         self._connection: Connection | None = None
+        self._deadline: float | None = None
         self.user_id = user_id
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
@@ -86,84 +76,92 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated."""
-        async with self._database.connection(deadline=self._deadline()) as connection:
-            with _as_errors():
-                await connection.exchange([(_BEGIN, ()), self._identity(connection)], deadline=self._deadline())
-            self._connection = connection
-            try:
-                yield
-            except BaseException:
-                if not connection.lost:
-                    with _as_errors():
-                        await connection.exchange([(_ROLLBACK, ())], deadline=self._deadline())
-                raise
-            else:
-                with _as_errors():
-                    await connection.exchange([(_COMMIT, ())], deadline=self._deadline())
-            finally:
-                self._connection = None
+        """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
 
-    def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._database.options.budget_seconds
+        A statement that failed ends the transaction, even if its error is caught.
+        """
+        if self._connection is not None:
+            raise RuntimeError("a transaction inside of a transaction")
+        deadline = self._until()
+        try:
+            connection = await self._begin(deadline)
+        except _FAILURES as error:
+            raise _seen_by_callers(error) from None
+        self._connection = connection
+        try:
+            yield
+            await self._commit(connection, deadline)
+        except BaseException:
+            if not connection.is_idle:
+                # Where that fails, the connection is closed, and the server rolls back by itself.
+                with contextlib.suppress(ConnectionLost, DatabaseFault, TimeoutError):
+                    await connection.exchange([(_ROLLBACK, ())], deadline=deadline)
+            raise
+        finally:
+            self._connection = None
+            await self._database.release(connection)
 
-    def _identity(self, connection: Connection) -> Call:
-        options = self._database.options
-        values = {"role": options.role, "user": self.user_id, "timeout": options.statement_timeout_milliseconds}
-        return _IDENTITY, connection.encode(_IDENTITY, values)
-
-    async def _run(self, texts: Sequence[_Text], *, repeatable: bool) -> list[list[Row]]:
-        with _as_errors():
-            if self._connection is not None:
-                return await self._send(self._connection, texts, deadline=self._deadline())
-            return await self._run_alone(texts, repeatable=repeatable)
-
-    async def _run_alone(self, texts: Sequence[_Text], *, repeatable: bool) -> list[list[Row]]:
-        """Run in a transaction of its own, again if that is safe: after a lost connection, or a deadlock."""
-        deadline = self._deadline()
-        attempts_left = _MOST_ATTEMPTS
+    async def _begin(self, deadline: float) -> Connection:
+        """Return a connection in a transaction of this user: the caller has to release it."""
         while True:
-            attempts_left -= 1
             connection = await self._database.acquire(deadline=deadline)
             try:
-                return await self._send(connection, texts, deadline=deadline)
-            except ConnectionLost as lost:
-                if not (lost.untouched or repeatable) or not attempts_left:
-                    raise
-            except DatabaseFault as fault:
-                if fault.sqlstate not in ROLLED_BACK_FOR_OTHERS or not attempts_left:
-                    raise
-            finally:
+                await connection.exchange([(_BEGIN, ()), self._database.identities.of(self.user_id)], deadline=deadline)
+            except BaseException as error:
                 await self._database.release(connection)
+                if not isinstance(error, ConnectionLost):
+                    raise
+            else:
+                return connection
 
-    async def _send(self, connection: Connection, texts: Sequence[_Text], *, deadline: float) -> list[list[Row]]:
-        calls = [(text, connection.encode(text, {USER_ID: self.user_id, **values})) for text, values in texts]
+    async def _commit(self, connection: Connection, deadline: float) -> None:
+        try:
+            [result] = await connection.exchange([(_COMMIT, ())], deadline=deadline)
+        except _FAILURES as error:
+            raise _seen_by_callers(error) from None
+        if result.command_status != b"COMMIT":
+            raise DatabaseFault(SqlState.in_failed_sql_transaction)
+
+    def _until(self) -> float:
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._database.options.budget_seconds
+        return self._deadline
+
+    async def _run(self, texts: Sequence[_Text], *, repeatable: bool) -> list[list[Row]]:
+        try:
+            if self._connection is not None:
+                return await self._send(self._connection, texts)
+            return await self._database.run(
+                lambda connection: self._send(connection, texts), deadline=self._until(), repeatable=repeatable
+            )
+        except _FAILURES as error:
+            raise _seen_by_callers(error) from None
+
+    async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
+        # Last, so that no value can name another user.
+        calls = [(text, connection.encode(text, {**values, USER_ID: self.user_id})) for text, values in texts]
         if self._connection is None:
-            calls.insert(0, self._identity(connection))
-        results = await connection.exchange(calls, deadline=deadline)
+            calls.insert(0, self._database.identities.of(self.user_id))
+        results = await connection.exchange(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
 
 
-@contextmanager
-def _as_errors() -> Iterator[None]:
+def _seen_by_callers(error: Exception) -> Exception:
     """Turn what the database says into the errors that callers know; what is left is for the service."""
-    try:
-        yield
-    except ConnectionLost:
-        raise Unavailable(
-            "The connection to the database was lost. Look whether your change was made, then try again.",
-            code="database_unavailable",
-        ) from None
-    except TimeoutError:
-        raise Unavailable("The database did not answer in time. Try again.", code="database_unavailable") from None
-    except DatabaseFault as fault:
-        if fault.sqlstate == SqlState.foreign_key_violation and (fault.constraint or "").endswith(_OWNER_KEY):
-            raise _account_is_gone() from None
-        unavailable = as_unavailable(fault)
-        if unavailable is not None:
-            raise unavailable from None
-        raise
+    if isinstance(error, ConnectionLost):
+        return _unavailable("The connection to the database was lost. Look whether your change was made.")
+    if isinstance(error, TimeoutError):
+        return _unavailable("The database did not answer in time. Look whether your change was made.")
+    if not isinstance(error, DatabaseFault):
+        return error
+    if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
+        return _account_is_gone()
+    return as_unavailable(error) or error
+
+
+def _unavailable(detail: str) -> Unavailable:
+    return Unavailable(f"{detail} Then try again.", code="database_unavailable")
 
 
 def _account_is_gone() -> Forbidden:

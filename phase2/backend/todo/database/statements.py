@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.abc import Transformer
+from psycopg.adapt import PyFormat
 from sqlalchemy import ColumnElement, Executable, Table, bindparam
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
@@ -20,7 +21,7 @@ class Dialect(PGDialect_psycopg):
     supports_statement_cache = False
 
     def __init__(self, *, filter_by_owner: bool = True) -> None:
-        super().__init__(paramstyle="numeric_dollar")
+        super().__init__(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
         self.filter_by_owner = filter_by_owner
 
 

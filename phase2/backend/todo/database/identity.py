@@ -1,0 +1,32 @@
+"""The identity that travels with every statement, in the same trip and the same transaction.
+
+It is the role ``todo_app``, which cannot pass the policies, and the user. Both are transaction-local. The user is
+bound to the transaction by its start time, which ``app.uid()`` compares: a setting that leaked into a later transaction
+names nobody.
+"""
+
+from todo.database.connection import Call
+from todo.database.statements import raw
+
+_IDENTITY = raw(
+    "SELECT pg_catalog.set_config('role', $1, true),"
+    " pg_catalog.set_config('app.user', extract(epoch FROM pg_catalog.now()) || ' ' || $2::text, true),"
+    " pg_catalog.set_config('statement_timeout', $3, true),"
+    " pg_catalog.set_config('timezone', 'UTC', true),"
+    " pg_catalog.set_config('datestyle', 'ISO', true)"
+)
+
+
+# Task: T-023
+class Identities:
+    """Makes the statement that says, for the rest of the transaction, who is asking and for how long."""
+
+    def __init__(self, *, role: str, timeout_milliseconds: int) -> None:
+        self._role = role.encode()
+        self._timeout = str(timeout_milliseconds).encode()
+
+    def of(self, user_id: str) -> Call:
+        """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL."""
+        if "\x00" in user_id:
+            raise ValueError("a user id cannot have a NUL")
+        return _IDENTITY, (self._role, user_id.encode(), self._timeout)
