@@ -96,16 +96,19 @@ class EmbeddedPostgres:
         if self._use is None:
             return
         use, self._use = self._use, None
-        # Somebody may have removed the directory: PostgreSQL notices that by itself, and stops.
-        if not self._data_dir.exists():
+        with use:
+            # Where somebody has removed the directory, PostgreSQL notices that by itself, and stops.
+            if self._data_dir.exists():
+                with self._alone():
+                    self._stop_if_last(use)
+
+    def _stop_if_last(self, use: IO[bytes]) -> None:
+        try:
+            fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             return
-        with use, self._alone():
-            try:
-                fcntl.flock(use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            if self._listening_in() is not None:
-                self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE_SECONDS))
+        if self._listening_in() is not None:
+            self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE_SECONDS))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -157,13 +160,15 @@ class EmbeddedPostgres:
         return False
 
     def _launch(self) -> None:
-        # Left over from a crash it may name a process id that somebody else has by now, and PostgreSQL would believe
-        # it. Nobody listens here; and should a server run all the same, its shared memory keeps a second one out.
-        (self._directory / "postmaster.pid").unlink(missing_ok=True)
+        socket_directory = self._socket_directory()
+        # Left over from a crash they may name a process id that somebody else has by now, and PostgreSQL would believe
+        # them. Nobody listens here; and should a server run all the same, its shared memory keeps a second one out.
+        for notes in (self._directory / "postmaster.pid", socket_directory / f"{_SOCKET}.lock"):
+            notes.unlink(missing_ok=True)
         options = {
             "listen_addresses": "",
             "port": _PORT,
-            "unix_socket_directories": '"{}"'.format(str(self._socket_directory()).replace('"', '""')),
+            "unix_socket_directories": '"{}"'.format(str(socket_directory).replace('"', '""')),
             "unix_socket_permissions": "0700",
         }
         arguments = shlex.join(f"--{name}={value}" for name, value in options.items())

@@ -1,0 +1,163 @@
+"""The embedded PostgreSQL, for real: it outlives crashes, strange paths and other users, but not its last user."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from support.processes import is_alive, postmaster_of, until
+from todo.clients.embedded import EmbeddedError, EmbeddedPostgres, running
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One directory for all: making a cluster takes longer than starting one."""
+    return tmp_path_factory.mktemp("embedded") / "data"
+
+
+def ask(url: str, question: str) -> object:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(question.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@contextmanager
+def killed_user_of(data_dir: Path) -> Iterator[None]:
+    """Run a process that uses the server, and kill it before it can say goodbye."""
+    program = "import sys; from pathlib import Path; from todo.clients.embedded import EmbeddedPostgres as E;"
+    program += "server = E(Path(sys.argv[1])); server.start(); print('up', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, data_dir], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.kill()
+    yield
+
+
+# Task: T-016
+class TestRunning:
+    def test_gives_a_database_of_version_18_that_keeps_its_data(self, data_dir: Path) -> None:
+        with running(data_dir) as url:
+            version = ask(url, "SELECT current_setting('server_version_num')::int / 10000")
+            with psycopg.connect(url) as connection:
+                connection.execute("CREATE TABLE kept AS SELECT 'still here' AS text")
+
+        with running(data_dir) as url:
+            assert (version, ask(url, "SELECT text FROM kept")) == (18, "still here")
+            assert ask(url, "SELECT current_database()") == "todo"
+
+    def test_sorts_and_stores_text_alike_on_every_machine(self, data_dir: Path) -> None:
+        with running(data_dir) as url:
+            assert ask(url, "SELECT datlocale FROM pg_database WHERE datname = 'todo'") == "C.UTF-8"
+            assert ask(url, "SHOW server_encoding") == "UTF8"
+
+    def test_lets_nobody_in_over_the_network_or_from_other_accounts(self, data_dir: Path) -> None:
+        with running(data_dir) as url:
+            assert ask(url, "SHOW listen_addresses") == ""
+            assert stat.S_IMODE((data_dir / "postgres").stat().st_mode) == 0o700
+            assert stat.S_IMODE((data_dir / "postgres" / ".s.PGSQL.5432").stat().st_mode) == 0o700
+
+    def test_heeds_no_variable_of_postgresqls_clients(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in {"PGPORT": "5999", "PGHOST": "db.example", "PGDATABASE": "other", "PGUSER": "bob"}.items():
+            monkeypatch.setenv(name, value)
+
+        with running(data_dir) as url:
+            assert ask(url, "SELECT current_user || ' ' || current_database()") == "postgres todo"
+
+    def test_stops_when_the_last_user_leaves(self, data_dir: Path) -> None:
+        with running(data_dir) as url:
+            postmaster = postmaster_of(data_dir)
+            with running(data_dir) as same_url:
+                assert same_url == url
+                assert postmaster_of(data_dir) == postmaster
+            assert ask(url, "SELECT 1") == 1
+
+        assert not is_alive(postmaster)
+
+    def test_stops_even_if_an_earlier_user_was_killed(self, data_dir: Path) -> None:
+        with killed_user_of(data_dir):
+            orphan = postmaster_of(data_dir)
+            assert is_alive(orphan)
+
+            with running(data_dir):
+                assert postmaster_of(data_dir) == orphan
+
+        assert not is_alive(orphan)
+
+    def test_recovers_after_a_crash_though_its_process_id_is_somebody_elses_now(self, data_dir: Path) -> None:
+        with killed_user_of(data_dir):
+            postmaster = postmaster_of(data_dir)
+            os.kill(postmaster, signal.SIGKILL)
+            until(lambda: not is_alive(postmaster))
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            notes = data_dir / "postgres" / name
+            notes.write_text(notes.read_text().replace(str(postmaster), str(os.getpid()), 1))
+
+        with running(data_dir) as url:
+            assert ask(url, "SELECT 1") == 1
+
+    def test_lives_under_a_path_that_is_long_and_strange(self, tmp_path: Path) -> None:
+        data_dir = tmp_path / 'it\'s, "so to say" $HOME' / ("long" * 25)
+
+        with running(data_dir) as url:
+            socket_dir = Path(str(ask(url, "SHOW unix_socket_directories")).strip('"'))
+            assert ask(url, "SELECT current_database()") == "todo"
+
+            assert socket_dir != data_dir / "postgres"
+            assert stat.S_IMODE(socket_dir.stat().st_mode) == 0o700
+        socket_dir.rmdir()
+
+    def test_begins_again_where_making_the_cluster_was_interrupted(self, tmp_path: Path) -> None:
+        unfinished = tmp_path / "postgres.unfinished"
+        unfinished.mkdir()
+        (unfinished / "PG_VERSION").write_text("18\n")
+
+        with running(tmp_path) as url:
+            assert ask(url, "SELECT 1") == 1
+
+        assert not unfinished.exists()
+
+    def test_refuses_the_data_of_another_version(self, tmp_path: Path) -> None:
+        (tmp_path / "postgres").mkdir()
+        (tmp_path / "postgres" / "PG_VERSION").write_text("16\n")
+
+        with pytest.raises(EmbeddedError, match=r"should hold the data of PostgreSQL 18, but holds 16: move it away"):
+            EmbeddedPostgres(tmp_path).start()
+
+    def test_refuses_a_place_where_nothing_can_be_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+
+        with pytest.raises(EmbeddedError, match="cannot be kept in"):
+            EmbeddedPostgres(tmp_path / "file").start()
+
+    def test_says_in_one_line_what_postgresql_says(self, data_dir: Path) -> None:
+        with running(data_dir):
+            pass
+        configuration = data_dir / "postgres" / "postgresql.auto.conf"
+        before = configuration.read_text()
+        configuration.write_text("max_connections = many\n")
+
+        with pytest.raises(EmbeddedError) as failure, running(data_dir):
+            pass
+
+        configuration.write_text(before)
+        assert "pg_ctl failed: " in str(failure.value)
+        assert "FATAL" in str(failure.value)
+        assert "\n" not in str(failure.value)
+
+    def test_does_not_mind_that_its_directory_is_gone_at_the_end(self, tmp_path: Path) -> None:
+        with running(tmp_path / "data"):
+            postmaster = postmaster_of(tmp_path / "data")
+            (tmp_path / "data").rename(tmp_path / "elsewhere")
+
+        os.kill(postmaster, signal.SIGQUIT)
+        until(lambda: not is_alive(postmaster))

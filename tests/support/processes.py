@@ -1,0 +1,106 @@
+"""The command ``todo`` as others run it: processes of its own, in a directory of their own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+# Generous, for a busy machine; nothing waits for it to pass.
+PATIENCE_SECONDS = 60
+SETTINGS = (
+    "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
+    "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL",
+)  # fmt: skip
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """Return our environment with these settings and no others."""
+    return {**{name: value for name, value in os.environ.items() if name not in SETTINGS}, **settings}
+
+
+def run(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run one command in ``directory`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "todo", *arguments],
+        cwd=directory,
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+@dataclass
+class Serving:
+    """A ``todo serve`` that has said where it listens."""
+
+    process: subprocess.Popen[bytes]
+    banner: str
+    address: str
+    log: Path
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: the terminal tells every process in it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def stop(self) -> int:
+        """Press Ctrl-C, and return the exit code."""
+        self.interrupt()
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+@contextmanager
+def serving(directory: Path, *arguments: str, **settings: str) -> Iterator[Serving]:
+    """Run ``todo serve`` on a free port in ``directory``; it is stopped at the end, if it still runs."""
+    out, log = directory / "out", directory / "log"
+    with out.open("wb") as stdout, log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "todo", "serve", "--port", "0", *arguments],
+            cwd=directory,
+            env=environment(**settings),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: "Interactive docs" in out.read_text() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        banner = out.read_text()
+        address = re.search(r"http://[\w.\[\]:]+", banner)
+        assert address is not None
+        yield Serving(process, banner, address[0], log)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_SECONDS)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that will come true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that only waits to be buried does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return not done.stdout.startswith("Z") and done.stdout.strip() != ""
+
+
+def postmaster_of(data_dir: Path) -> int:
+    """Return the process id of the embedded PostgreSQL."""
+    return int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])

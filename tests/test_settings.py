@@ -1,0 +1,263 @@
+"""Settings: what is accepted, what follows from what, and one clear line for everything else."""
+
+import re
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from todo.settings import Settings, SettingsError, local_secret
+
+SECRET = "0123456789abcdef0123456789abcdef"
+NEON = "ep-cool-name-123456-pooler.eu-central-1.aws.neon.tech"
+TLS = "sslmode=require&channel_binding=require"
+POOLED = f"postgresql://neondb_owner:npg_abc@{NEON}/neondb?{TLS}"
+DIRECT = f"postgresql://neondb_owner:npg_abc@{NEON.replace('-pooler', '')}/neondb?{TLS}"
+
+
+def load(env_file: Path | None = None, **environ: str) -> Settings:
+    return Settings.load(environ, env_file)
+
+
+# Task: T-014
+class TestLoad:
+    def test_needs_no_setting_at_all(self) -> None:
+        assert load() == Settings(data_dir=Path.cwd() / ".data")
+
+    def test_takes_every_setting(self) -> None:
+        settings = load(
+            DATABASE_URL="postgresql://alice:x@db.example.com:6432/todo",
+            DIRECT_DATABASE_URL="postgresql://owner:y@db.example.com:5432/todo",
+            BETTER_AUTH_URL="https://app.example.com",
+            JWKS_URL="https://keys.example.com/jwks",
+            JWT_ISSUER="https://issuer.example.com",
+            JWT_AUDIENCE="todo",
+            CORS_ORIGINS="https://app.example.com",
+            LOG_LEVEL="debug",
+            TODO_DATA_DIR="/srv/todo",
+            DATABASE_POOL_SIZE="20",
+        )
+
+        assert settings == Settings(
+            database_url="postgresql://alice:x@db.example.com:6432/todo",
+            direct_database_url="postgresql://owner:y@db.example.com:5432/todo",
+            better_auth_url="https://app.example.com",
+            jwks_url="https://keys.example.com/jwks",
+            jwt_issuer="https://issuer.example.com",
+            jwt_audience="todo",
+            cors_origins=("https://app.example.com",),
+            log_level="DEBUG",
+            data_dir=Path("/srv/todo"),
+            database_pool_size=20,
+        )
+
+    def test_counts_an_empty_value_as_not_set(self) -> None:
+        assert load(DATABASE_URL="", JWT_SECRET="  ", LOG_LEVEL="") == load()
+
+    def test_lets_the_environment_win_over_the_file(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text("LOG_LEVEL=ERROR\nDATABASE_POOL_SIZE=7\nCORS_ORIGINS=http://a.example\n")
+
+        settings = load(file, LOG_LEVEL="DEBUG", CORS_ORIGINS="")
+
+        assert (settings.log_level, settings.database_pool_size) == ("DEBUG", 7)
+        assert settings.cors_origins == ("http://a.example",)
+
+    def test_expands_nothing_in_the_file(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text("JWT_SECRET='${HOME} is where the heart of the secret is'\n")
+
+        assert load(file).jwt_secret == "${HOME} is where the heart of the secret is"
+
+    def test_does_without_the_file(self, tmp_path: Path) -> None:
+        assert load(tmp_path / "missing") == load()
+
+    @pytest.mark.parametrize(
+        ("given", "understood"),
+        [
+            (POOLED, POOLED),
+            ("postgres://alice@localhost/todo", "postgres://alice@localhost/todo"),
+            ("postgresql+psycopg://alice:p%40ss@db:5432/todo", "postgresql://alice:p%40ss@db:5432/todo"),
+            (
+                "postgresql://a:1,b:2/todo?target_session_attrs=any",
+                "postgresql://a:1,b:2/todo?target_session_attrs=any",
+            ),
+            ("postgresql://postgres@/todo?host=%2Frun", "postgresql://postgres@/todo?host=%2Frun"),
+        ],
+    )
+    def test_takes_a_connection_string(self, given: str, understood: str) -> None:
+        assert load(DATABASE_URL=given, JWT_SECRET=SECRET).database_url == understood
+
+    @pytest.mark.parametrize(
+        ("pooled", "direct"),
+        [
+            (POOLED, DIRECT),
+            (DIRECT, DIRECT),
+            (f"postgresql://a:b@{NEON.upper()}:5432/x", f"postgresql://a:b@{NEON.replace('-pooler', '')}:5432/x"),
+            ("postgresql://a:b@ep-pooler.example.com/x", "postgresql://a:b@ep-pooler.example.com/x"),
+        ],
+    )
+    def test_finds_the_direct_host_of_neons_pooled_one(self, pooled: str, direct: str) -> None:
+        assert load(DATABASE_URL=pooled, JWT_SECRET=SECRET).direct_database_url == direct
+
+    @pytest.mark.parametrize(
+        ("url", "jwks_url", "origin"),
+        [
+            ("https://app.example.com", "https://app.example.com/api/auth/jwks", "https://app.example.com"),
+            ("https://App.example.com:443/", "https://app.example.com/api/auth/jwks", "https://app.example.com"),
+            ("http://localhost:3000", "http://localhost:3000/api/auth/jwks", "http://localhost:3000"),
+            ("https://app.example.com/auth/", "https://app.example.com/auth/jwks", "https://app.example.com"),
+            ("http://[::1]:3000", "http://[::1]:3000/api/auth/jwks", "http://[::1]:3000"),
+        ],
+    )
+    def test_knows_the_issuer_by_better_auths_url(self, url: str, jwks_url: str, origin: str) -> None:
+        settings = load(BETTER_AUTH_URL=url)
+
+        assert (settings.jwks_url, settings.jwt_issuer, settings.jwt_audience) == (jwks_url, origin, origin)
+
+    def test_writes_origins_as_browsers_do(self) -> None:
+        settings = load(CORS_ORIGINS="https://App.example.com:443/, http://localhost:3000,,http://localhost:3000")
+
+        assert settings.cors_origins == ("https://app.example.com", "http://localhost:3000")
+
+    def test_lets_a_program_that_sees_no_token_do_without_a_way_to_verify_one(self) -> None:
+        settings = Settings.load({"DATABASE_URL": POOLED}, None, verifies_tokens=False)
+
+        assert settings.direct_database_url == DIRECT
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("DATABASE_URL", "psql 'postgresql://a:sesame@b/c'"),
+            ("DATABASE_URL", "mysql://a:sesame@b/c"),
+            ("DATABASE_URL", "postgresql://"),
+            ("DATABASE_URL", "postgresql:///todo"),
+            ("DATABASE_URL", "postgresql://a:sesame/@b/c"),
+            ("DATABASE_URL", "postgresql://a:sesame#@b/c"),
+            ("DATABASE_URL", "postgresql://a:sesame@b:99999/c"),
+            ("DATABASE_URL", "postgresql://a:sesame@b c/d"),
+            ("DATABASE_URL", "postgresql://a:sesame@[::1/d"),
+            ("BETTER_AUTH_URL", "app.example.com"),
+            ("BETTER_AUTH_URL", "ftp://app.example.com"),
+            ("BETTER_AUTH_URL", "https://alice:sesame@app.example.com"),
+            ("BETTER_AUTH_URL", "https://"),
+            ("BETTER_AUTH_URL", "https://app.example.com:port"),
+            ("JWKS_URL", "/api/auth/jwks"),
+            ("JWT_SECRET", "sesame"),
+            ("JWT_SECRET", "sesame" * 6 + "\udc80"),
+            ("CORS_ORIGINS", "*"),
+            ("CORS_ORIGINS", "https://*.example.com"),
+            ("CORS_ORIGINS", "https://app.example.com/tasks"),
+            ("CORS_ORIGINS", "https://app.example.com https://b.example.com"),
+            ("CORS_ORIGINS", "app.example.com"),
+            ("CORS_ORIGINS", "null"),
+            ("LOG_LEVEL", "loud"),
+            ("DATABASE_POOL_SIZE", "0"),
+            ("DATABASE_POOL_SIZE", "501"),
+            ("DATABASE_POOL_SIZE", "ten"),
+            ("DATABASE_POOL_SIZE", "-1"),
+        ],
+    )
+    def test_refuses_a_wrong_value_in_one_line_that_names_it_and_shows_no_secret(self, name: str, value: str) -> None:
+        with pytest.raises(SettingsError) as refusal:
+            load(**{"JWT_ISSUER": "a", "JWT_AUDIENCE": "b"} if name == "JWKS_URL" else {}, **{name: value})
+
+        assert str(refusal.value).startswith(f"{name} ")
+        assert "\n" not in str(refusal.value)
+        assert "sesame" not in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("environ", "beginning"),
+        [
+            (
+                {"DATABASE_URL": POOLED},
+                "DATABASE_URL is set, but there is no way to verify tokens: set BETTER_AUTH_URL",
+            ),
+            ({"DIRECT_DATABASE_URL": DIRECT}, "DIRECT_DATABASE_URL is set without DATABASE_URL:"),
+            (
+                {"BETTER_AUTH_URL": "https://a.example", "JWT_SECRET": SECRET},
+                "JWT_SECRET and BETTER_AUTH_URL are both set:",
+            ),
+            ({"JWT_AUDIENCE": "todo", "JWT_SECRET": SECRET}, "JWT_SECRET and JWT_AUDIENCE are both set:"),
+            ({"JWKS_URL": "https://a.example"}, "JWKS_URL is set without JWT_ISSUER and JWT_AUDIENCE:"),
+            ({"JWT_ISSUER": "https://a.example"}, "JWT_ISSUER is set without JWKS_URL and JWT_AUDIENCE:"),
+        ],
+    )
+    def test_refuses_what_does_not_fit_together(self, environ: dict[str, str], beginning: str) -> None:
+        with pytest.raises(SettingsError) as refusal:
+            load(**environ)
+
+        assert str(refusal.value).startswith(beginning)
+        assert "\n" not in str(refusal.value)
+
+    def test_refuses_a_file_that_is_not_text(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_bytes(b"LOG_LEVEL=\xff")
+
+        with pytest.raises(SettingsError, match="cannot be read"):
+            load(file)
+
+    def test_shows_no_secret_of_its_own(self) -> None:
+        shown = repr(load(DATABASE_URL=POOLED, JWT_SECRET=SECRET))
+
+        assert SECRET not in shown
+        assert "npg_abc" not in shown
+
+
+# Task: T-014
+class TestExample:
+    def test_names_every_setting_and_sets_none(self) -> None:
+        example = Path(__file__).parents[1] / ".env.example"
+
+        names = set(re.findall(r"^# ([A-Z_]+)=", example.read_text(), re.MULTILINE))
+
+        assert names == {
+            "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
+            "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL",
+        }  # fmt: skip
+        assert load(example) == load()
+
+
+# Task: T-015
+class TestLocalSecret:
+    def test_is_made_once_and_is_its_owners_alone(self, tmp_path: Path) -> None:
+        first = local_secret(tmp_path / "data")
+
+        second = local_secret(tmp_path / "data")
+
+        file = tmp_path / "data" / "jwt-secret"
+        assert first == second
+        assert len(first) >= 32
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert list((tmp_path / "data").iterdir()) == [file]
+
+    def test_is_the_same_for_several_that_want_one_at_once(self, tmp_path: Path) -> None:
+        with ThreadPoolExecutor(16) as threads:
+            secrets = set(threads.map(lambda _: local_secret(tmp_path / "data"), range(64)))
+
+        assert len(secrets) == 1
+
+    def test_differs_from_place_to_place(self, tmp_path: Path) -> None:
+        assert local_secret(tmp_path / "a") != local_secret(tmp_path / "b")
+
+    def test_is_refused_when_others_can_read_it(self, tmp_path: Path) -> None:
+        local_secret(tmp_path)
+        (tmp_path / "jwt-secret").chmod(0o644)
+
+        with pytest.raises(SettingsError, match="chmod 600"):
+            local_secret(tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff" * 64])
+    def test_is_refused_when_it_is_none(self, tmp_path: Path, content: bytes) -> None:
+        local_secret(tmp_path)
+        (tmp_path / "jwt-secret").write_bytes(content)
+
+        with pytest.raises(SettingsError, match="remove it"):
+            local_secret(tmp_path)
+
+    def test_says_where_it_cannot_be_kept(self, tmp_path: Path) -> None:
+        (tmp_path / "data").write_text("a file")
+
+        with pytest.raises(SettingsError, match="jwt-secret cannot be used"):
+            local_secret(tmp_path / "data")
