@@ -105,6 +105,13 @@ class TestFind:
 
         assert None not in found
 
+    async def test_joins_the_fetch_of_the_start(self, client: JwksClient, issuer: Issuer) -> None:
+        await client.open()
+        await client.open()
+
+        assert await client.find(first_kid(issuer)) is not None
+        assert issuer.fetches() == 1
+
     async def test_finds_a_key_that_was_published_since_the_start(self, client: JwksClient, issuer: Issuer) -> None:
         await client.open()
         await until(lambda: bool(client.current()))
@@ -176,9 +183,10 @@ class TestTrouble:
             await client.find("unknown")
         await client.close()
 
-    async def test_gives_up_on_an_answer_that_does_not_come(self, issuer: Issuer) -> None:
-        client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=LONG_SECONDS / 2)
-        issuer.behave("hang")
+    @pytest.mark.parametrize("manner", ["hang", "drip"])
+    async def test_gives_up_on_an_answer_that_does_not_end(self, issuer: Issuer, manner: str) -> None:
+        client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=LONG_SECONDS)
+        issuer.behave(manner)
         finding = asyncio.create_task(client.find(first_kid(issuer)))
         await until(lambda: issuer.fetches() > 1)
 
@@ -187,6 +195,16 @@ class TestTrouble:
         await client.close()
 
         assert key is not None
+
+    async def test_keeps_nobody_waiting_as_long_as_the_fetch(self, issuer: Issuer) -> None:
+        client = JwksClient(issuer.jwks_url, timeout_seconds=LONG_SECONDS * 10, patience_seconds=0.1)
+        issuer.behave("hang")
+
+        async with asyncio.timeout(LONG_SECONDS):
+            with pytest.raises(Unavailable):
+                await client.find(first_kid(issuer))
+
+        await client.close()
 
     async def test_closes_while_a_fetch_hangs(self, issuer: Issuer) -> None:
         client = JwksClient(issuer.jwks_url, timeout_seconds=LONG_SECONDS * 10)

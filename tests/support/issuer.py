@@ -72,7 +72,7 @@ class Issuer:
         return keys
 
     def behave(self, manner: str) -> None:
-        """Answer from now on in one of these manners: well, hang, fail, redirect, or garbage of some kind."""
+        """Answer from now on in one of these manners: well, hang, drip, fail, redirect, or garbage of some kind."""
         self._order("behave", manner=manner)
 
     def fetches(self) -> int:
@@ -186,6 +186,8 @@ class _Endpoint(BaseHTTPRequestHandler):
             self._answer(500, body)
         elif keys.manner == "redirect" and self.path == PATH:
             self._answer(302, b"", Location="/elsewhere")
+        elif keys.manner == "drip":
+            self._drip(keys)
         elif keys.manner == "huge":
             self._answer(200, body[:-1] + b" " * 1_000_000 + b"}")
         elif keys.manner in _GARBAGE:
@@ -204,6 +206,15 @@ class _Endpoint(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self, keys: _Keys) -> None:
+        """Send a little now and then, so that each single read succeeds."""
+        with suppress(ConnectionError):
+            self._send(200, b"", {"Content-Length": "10000"})
+            while keys.manner == "drip":
+                self.wfile.write(b" ")
+                time.sleep(0.02)
+        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
