@@ -19,7 +19,7 @@ from todo.models.users import Identity
 
 # The longest token that is looked at, in bytes: a session's user object fits in a quarter of it.
 MOST_BYTES = 8_192
-# How many verified tokens are remembered: some 7 MB.
+# How many verified tokens are remembered: some 5 MB.
 MOST_REMEMBERED = 10_000
 # How far two clocks may be apart.
 LEEWAY_SECONDS = 30
