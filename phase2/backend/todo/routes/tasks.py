@@ -71,8 +71,9 @@ async def replace_task(task_id: TaskId, body: TaskReplace, session: SessionDep) 
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
 async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep) -> TaskRow:
-    """Change the fields that you send, and no others; ``null`` clears what may be empty.
+    """Change the fields that you send, and no others.
 
+    ``null`` clears what may be empty; ``{}`` changes nothing.
     A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
     """
     return await tasks.change(session, task_id, body, now=utc_now())
