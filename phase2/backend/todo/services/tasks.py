@@ -19,13 +19,13 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
-from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Invalid
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
@@ -68,8 +68,9 @@ _CREATE = Statement(
         completed_at=bindparam("completed_at"),
         creation_digest=bindparam("creation_digest"),
     )
+    .on_conflict_do_nothing(index_elements=[_tasks.c.user_id, _tasks.c.id])
     .returning(*_PUBLIC),
-    # The id is chosen before it is sent: the second time is a unique violation, and resolved as such.
+    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
     repeatable=True,
 )
 _DELETE = Statement(delete(_tasks).where(_this_one).returning(_tasks.c.id))
@@ -81,27 +82,26 @@ async def create(session: Session, body: TaskCreate, *, now: datetime) -> tuple[
 
     The same body under the same id again gives the task as it is today; another body is a Conflict.
     """
-    task_id = body.id or uuid7()
+    task_id = body.id or uuid7(now)
     digest = _digest_of(body)
-    values = _values_of(body, _WRITABLE)
-    try:
-        row = await session.one(
-            _CREATE,
-            task_id=task_id,
-            now=now,
-            completed_at=now if body.status is Status.completed else None,
-            creation_digest=digest,
-            **values,
-        )
-    except DatabaseFault as fault:
-        if fault.sqlstate != SqlState.unique_violation:
-            raise
-    else:
-        return row, True
-    existing = await session.one(_READ_WITH_DIGEST, task_id=task_id)
-    if existing.pop("creation_digest") != digest:
-        raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
-    return existing, False
+    new = {
+        **_values_of(body, _WRITABLE),
+        "completed_at": now if body.status is Status.completed else None,
+        "creation_digest": digest,
+    }
+    for _ in range(_MOST_ATTEMPTS):
+        row = await session.first(_CREATE, task_id=task_id, now=now, **new)
+        if row is not None:
+            return row, True
+        existing = await session.first(_READ_WITH_DIGEST, task_id=task_id)
+        if existing is None:
+            # Deleted in between: the id is free again.
+            continue
+        if existing.pop("creation_digest") != digest:
+            raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
+        # An id that was made here can only be taken by this very request, sent again after its answer was lost.
+        return existing, body.id is None
+    raise _contended()
 
 
 # Task: T-032
@@ -166,16 +166,18 @@ async def _change(session: Session, task_id: UUID, values: Mapping[str, Any], *,
             return row
         # The update passed over the row, or there is none. Look which; if the row changed in between, try again.
         current = await session.one(_READ_FOR_CHANGE, task_id=task_id)
-        if not _may_become(Status(current["status"]), values["status"]):
-            raise Invalid(
-                Fault("/status", f"A {current['status']} task cannot become {values['status']}. Reopen it first."),
-                code="invalid_status_transition",
-            )
-    raise Conflict("The task is being changed by others. Try again.")
+        if "status" in values and not _may_become(Status(current["status"]), values["status"]):
+            sentence = f"A {current['status']} task cannot become {values['status']}. Reopen it first."
+            raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")
+    raise _contended()
 
 
 def _may_become(current: Status, new: Status) -> bool:
     return current in _OPEN or new in _OPEN or current is new
+
+
+def _contended() -> Conflict:
+    return Conflict("Others are changing this task at the same moment. Try again.")
 
 
 @cache
@@ -193,14 +195,15 @@ def _is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _update_statement(which: ColumnElement[bool], new: Mapping[str, ColumnElement[Any]]) -> Statement:
-    """Set ``new``; ``updated_at`` moves only if something differs, and ``completed_at`` follows the status."""
+    """Set ``new``, and ``completed_at`` with the status; ``updated_at`` moves if something differs, and never back."""
     assignments = dict(new)
     if "status" in new:
         assignments["completed_at"] = case(
             (new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now))
         )
     differs = or_(*(_tasks.c[name].is_distinct_from(value) for name, value in new.items()))
-    assignments["updated_at"] = case((differs, _now), else_=_tasks.c.updated_at)
+    # Clocks differ between machines, and a change that waited for another's brings an earlier time.
+    assignments["updated_at"] = case((differs, func.greatest(_tasks.c.updated_at, _now)), else_=_tasks.c.updated_at)
     return Statement(update(_tasks).where(which).values(assignments).returning(*_PUBLIC))
 
 
@@ -232,5 +235,6 @@ def _values_of(body: TaskBase | TaskUpdate, names: Sequence[str]) -> dict[str, A
 
 
 def _digest_of(body: TaskCreate) -> bytes:
-    canonical = body.model_dump_json(exclude={"id"})
+    # Without the defaults, so that a field that a later version adds leaves the digests of older tasks as they are.
+    canonical = body.model_dump_json(exclude={"id"}, exclude_defaults=True)
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
