@@ -242,6 +242,16 @@ class TestHeaders:
             assert_refused(answer, 408, "request_timeout")
             assert await connection.is_closed()
 
+    async def test_answers_headers_that_never_end_on_a_connection_that_was_used_before(self, impatient: Server) -> None:
+        async with impatient.connect() as connection:
+            await connection.send(GET)
+            await connection.answer()
+            await connection.send(GET[:10])
+
+            answer = await connection.answer()
+
+        assert_refused(answer, 408, "request_timeout")
+
     async def test_is_not_kept_waiting_by_a_trickle(self, impatient: Server) -> None:
         async with impatient.connect() as connection:
             trickle = asyncio.create_task(drip(connection.send, b"GET /healthz HTTP/1.1\r\n", b"X: 1\r\n"))
@@ -357,14 +367,18 @@ class TestUnwantedBodies:
 
         assert_refused(answer, 413, "content_too_large")
 
-    async def test_does_not_throw_away_for_ever(self, impatient: Server, authorization: str) -> None:
-        async with impatient.connect() as connection:
+    async def test_does_not_throw_away_for_ever(self, app: FastAPI, authorization: str) -> None:
+        class Lingering(Protocol):
+            linger_seconds = 3_600.0
+            most_discarded_bytes = 100_000
+
+        async with serving(app, Lingering) as server, server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, "Content-Length: 10000000000"))
             answer = await connection.answer()
             await connection.send(*([b"a" * 65_536] * 100))
 
             assert_refused(answer, 413, "content_too_large")
-            assert await until_empty(impatient)
+            assert await until_empty(server)
 
     @pytest.mark.parametrize(
         "endless",

@@ -1,0 +1,64 @@
+"""Bodies that take their time, or never come."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from support.people import sign_up, token_of
+from support.raw_http import request, serving
+from todo.web import bodies
+from todo.web.protocol import Protocol
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time limit that a test can wait for."""
+    monkeypatch.setattr(bodies, "MOST_SECONDS", 0.3)
+
+
+# Task: T-043
+@pytest.mark.usefixtures("hurry")
+class TestReadBody:
+    async def test_waits_no_longer_than_its_limit_in_all(self, alice: AsyncClient) -> None:
+        async def trickle() -> AsyncIterator[bytes]:
+            yield b'{"title": "'
+            while True:
+                await asyncio.sleep(0.05)
+                yield b"a"
+
+        response = await alice.post("/tasks", content=trickle(), headers=JSON)
+
+        assert (response.status_code, response.json()["code"]) == (408, "request_timeout")
+
+    async def test_lets_go_of_a_connection_on_which_no_body_comes(self, app: FastAPI, database_url: str) -> None:
+        token = token_of(sign_up(database_url, "alice"))
+        async with serving(app, Protocol) as server, server.connect() as connection:
+            await connection.send(
+                request(
+                    "POST",
+                    "/api/v1/tasks",
+                    f"Authorization: Bearer {token}",
+                    "Content-Type: application/json",
+                    "Content-Length: 10",
+                )
+            )
+
+            answer = await connection.answer()
+
+            assert (answer.status, answer.headers["connection"]) == (408, "close")
+            assert await connection.is_closed()
+
+    async def test_takes_a_body_that_comes_in_pieces(self, alice: AsyncClient) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in (b'{"tit', b'le": ', b"", b'"milk"}'):
+                await asyncio.sleep(0)
+                yield piece
+
+        response = await alice.post("/tasks", content=pieces(), headers=JSON)
+
+        assert (response.status_code, response.json()["title"]) == (201, "milk")
