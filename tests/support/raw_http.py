@@ -56,6 +56,10 @@ class Connection:
             body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         return Answer(int(status_line.split()[1]), headers, body)
 
+    async def read(self, size: int) -> bytes:
+        """Read so many bytes."""
+        return await asyncio.wait_for(self._reader.readexactly(size), _PATIENCE_SECONDS)
+
     async def is_closed(self) -> bool:
         """Wait until the server says that it sends no more; anything that it still sends is a failure."""
         async with asyncio.timeout(_PATIENCE_SECONDS):

@@ -439,3 +439,34 @@ class TestAnswers:
 
         assert_refused(answer, 503, "overloaded")
         assert answer.headers["retry-after"] == "1"
+
+
+# Task: T-018
+class TestWebSockets:
+    async def test_are_handed_over_and_outlive_the_limit_of_headers(self) -> None:
+        said = asyncio.Event()
+
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            await said.wait()
+            await send({"type": "websocket.send", "text": "hello"})
+            await send({"type": "websocket.close"})
+
+        async with serving(app, Impatient, ws="websockets-sansio") as server, server.connect() as connection:
+            await connection.send(
+                request(
+                    "GET",
+                    "/ws",
+                    "Connection: Upgrade",
+                    "Upgrade: websocket",
+                    "Sec-WebSocket-Version: 13",
+                    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+                )
+            )
+            handshake = await connection.answer()
+            await asyncio.sleep(Impatient.header_seconds * 2)
+            said.set()
+
+            frame = await connection.read(7)
+
+        assert (handshake.status, frame) == (101, b"\x81\x05hello")

@@ -16,7 +16,6 @@ from typing import Any, TextIO
 import orjson
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _MOST_CAUSES = 5
 _MOST_FRAMES = 30
 _NAMES_OF_ERRORS = ("sqlstate", "constraint", "errno")
@@ -53,7 +52,7 @@ def log_request(fields: Mapping[str, Any]) -> None:
 class JsonLines(logging.Handler):
     """Writes records as JSON: the time in UTC, the level, the logger, the message, and whatever the record adds.
 
-    ``None`` for the stream is standard error as it is when a line is written.
+    ``None`` for the stream is standard error as it is when a line is written, which passes every line on at once.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -64,9 +63,7 @@ class JsonLines(logging.Handler):
         if record.exc_info and isinstance(record.exc_info[1], AnswerBroken):
             return
         try:
-            stream = self._stream or sys.stderr
-            stream.write(_line(record))
-            stream.flush()
+            (self._stream or sys.stderr).write(_line(record))
         except Exception:  # noqa: BLE001  A log that cannot be written must not fail the request.
             self.handleError(record)
 
@@ -85,7 +82,7 @@ def _line(record: logging.LogRecord) -> str:
     if record.exc_info and record.exc_info[1]:
         content["errors"] = [_described(error) for error in _chain(record.exc_info[1])]
     try:
-        line = orjson.dumps(content, default=_type_name, option=_OPTIONS).decode()
+        line = orjson.dumps(content, default=_type_name, option=orjson.OPT_UTC_Z).decode()
     except TypeError:
         # Text from outside that is no Unicode, such as half a surrogate pair.
         line = json.dumps({name: ascii(value) for name, value in content.items()})
