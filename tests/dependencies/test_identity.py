@@ -1,0 +1,48 @@
+"""What a route may ask for: nothing without a verified caller."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from todo.dependencies.identity import current_user
+from todo.dependencies.session import open_session
+from todo.errors import Unauthenticated
+from todo.models.users import Identity
+from todo.web.context import begin_trace, set_identity
+
+ALICE = Identity("alice", expires_at=0.0)
+
+
+def request_of(identity: Identity | None) -> Request:
+    """A request as the middleware leaves it, of this caller."""
+    scope: dict[str, Any] = {
+        "type": "http",
+        "headers": [],
+        "app": SimpleNamespace(state=SimpleNamespace(database=None)),
+    }
+    begin_trace(scope, "a-request")
+    if identity is not None:
+        set_identity(scope, identity)
+    return Request(scope)
+
+
+# Task: T-045
+class TestCurrentUser:
+    def test_is_whom_the_middleware_verified(self) -> None:
+        assert current_user(request_of(ALICE)) is ALICE
+
+    def test_is_nobody_where_no_token_was_demanded(self) -> None:
+        with pytest.raises(Unauthenticated):
+            current_user(request_of(None))
+
+
+# Task: T-023
+class TestOpenSession:
+    def test_is_bound_to_the_caller(self) -> None:
+        assert open_session(request_of(ALICE)).user_id == "alice"
+
+    def test_is_not_given_to_nobody(self) -> None:
+        with pytest.raises(Unauthenticated):
+            open_session(request_of(None))
