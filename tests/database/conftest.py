@@ -32,7 +32,7 @@ def admin(database_url: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 async def solo(database_url: str) -> AsyncIterator[Database]:
     """A pool of one connection on the shared database: what one request leaves behind, the next one finds."""
-    database = Database(database_url, DatabaseOptions(pool_size=1))
+    database = Database(database_url, DatabaseOptions(pool_size=1, budget_seconds=10))
     await database.open()
     yield database
     await database.close()

@@ -160,9 +160,9 @@ class TestLoss:
 
         assert await session.one(COUNT) == {"n": 0}
 
-    async def test_under_a_read_is_repeated(self, database: Database, user_id: str, admin: Admin) -> None:
+    async def test_under_a_read_is_repeated(self, solo: Database, user_id: str, admin: Admin) -> None:
         with _locked(admin):
-            reading = asyncio.create_task(Session(database, user_id).one(WAIT))
+            reading = asyncio.create_task(Session(solo, user_id).one(WAIT))
             await eventually(lambda: waiting(admin))
             _kill(admin, *waiting(admin))
             await eventually(lambda: waiting(admin))
@@ -170,16 +170,16 @@ class TestLoss:
         assert (await reading)["word"] == "done"
 
     async def test_under_a_write_is_repeated_where_the_server_says_that_it_was_not_done(
-        self, database: Database, user_id: str, admin: Admin
+        self, solo: Database, user_id: str, admin: Admin
     ) -> None:
         with _locked(admin):
-            writing = asyncio.create_task(Session(database, user_id).one(WAIT_AND_ADD, task_id=uuid4()))
+            writing = asyncio.create_task(Session(solo, user_id).one(WAIT_AND_ADD, task_id=uuid4()))
             await eventually(lambda: waiting(admin))
             _kill(admin, *waiting(admin))
             await eventually(lambda: waiting(admin))
 
         assert await writing == {"title": "A task"}
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert await Session(solo, user_id).one(COUNT) == {"n": 1}
 
     async def test_under_a_write_without_a_word_is_not_repeated(
         self, relay: Relay, relayed: Database, user_id: str, admin: Admin

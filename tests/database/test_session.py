@@ -18,6 +18,7 @@ from todo.errors import Forbidden, NotFound, Unavailable
 Admin = psycopg.Connection[Any]
 
 WHO = sql("SELECT app.uid() AS id, current_user::text AS role", repeatable=True)
+PROCESS = sql("SELECT pg_backend_pid() AS id", repeatable=True)
 FAIL = sql("SELECT 1 / 0")
 
 
@@ -159,8 +160,9 @@ class TestTransaction:
 
         assert (seen, await Session(database, user_id).one(COUNT)) == ({"n": 0}, {"n": 1})
 
-    async def test_keeps_nothing_when_its_body_fails(self, solo: Database, user_id: str) -> None:
+    async def test_keeps_nothing_but_its_connection_when_its_body_fails(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
+        before = await session.all(PROCESS)
 
         with pytest.raises(KeyError):
             async with session.transaction():
@@ -168,6 +170,7 @@ class TestTransaction:
                 raise KeyError
 
         assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+        assert await Session(solo, user_id).all(PROCESS) == before
 
     async def test_keeps_nothing_when_a_statement_fails(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
@@ -223,7 +226,7 @@ class TestTransaction:
         for _ in range(3):
             session = Session(solo, user_id)
             async with session.transaction():
-                [row] = await session.all(sql("SELECT pg_backend_pid() AS id"))
+                [row] = await session.all(PROCESS)
                 await session.one(ADD, task_id=uuid4())
             admin.execute("SELECT pg_terminate_backend(%s, 5000)", (row["id"],))
 
@@ -234,7 +237,7 @@ class TestTransaction:
 
         with pytest.raises(Unavailable):
             async with session.transaction():
-                [row] = await session.all(sql("SELECT pg_backend_pid() AS id"))
+                [row] = await session.all(PROCESS)
                 await session.one(ADD, task_id=uuid4())
                 admin.execute("SELECT pg_terminate_backend(%s, 5000)", (row["id"],))
                 await session.one(ADD, task_id=uuid4())
@@ -300,7 +303,8 @@ class TestBusyDatabase:
         self, database_url: str, user_id: str, admin: Admin, table: str | None
     ) -> None:
         """Asleep, or waiting for a lock. The server's own limit is longer here: it is we who stop it."""
-        database = Database(database_url, DatabaseOptions(pool_size=1, budget_seconds=0.4))
+        options = DatabaseOptions(pool_size=1, budget_seconds=0.4, statement_timeout_milliseconds=60_000)
+        database = Database(database_url, options)
         await database.open()
         await eventually(lambda: database._pool.get_stats()["pool_available"])
         started = asyncio.get_running_loop().time()
@@ -321,12 +325,12 @@ class TestBusyDatabase:
         database = Database(database_url, options)
         await database.open()
         session = Session(database, user_id)
-        [before] = await session.all(sql("SELECT pg_backend_pid() AS id"))
+        [before] = await session.all(PROCESS)
 
         with pytest.raises(Unavailable, match="busy"):
             await session.all(sql("SELECT pg_sleep(60)::text"))
 
-        assert await session.all(sql("SELECT pg_backend_pid() AS id")) == [before]
+        assert await session.all(PROCESS) == [before]
         await database.close()
 
     async def test_has_one_budget_for_all_trips_of_a_request(self, database_url: str, user_id: str) -> None:
