@@ -180,6 +180,14 @@ class TestConfigure:
         assert not logging.getLogger("uvicorn.access").hasHandlers()
         assert capsys.readouterr().err == ""
 
+    def test_silences_what_the_pool_says_of_every_request(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.configure("INFO")
+
+        logging.getLogger("psycopg.pool").info("connection given")
+        logging.getLogger("psycopg.pool").warning("error connecting")
+
+        assert [orjson.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["error connecting"]
+
     def test_writes_each_line_once_when_called_again(self, capsys: pytest.CaptureFixture[str]) -> None:
         logs.configure("INFO")
         logs.configure("WARNING")

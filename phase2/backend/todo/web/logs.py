@@ -39,6 +39,8 @@ def configure(level: str) -> None:
     # The server's own line per request would show query strings; ours is written by Tracing.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
+    # It announces every loan of a connection, in three lines per request.
+    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 
 def log_request(fields: Mapping[str, Any]) -> None:
