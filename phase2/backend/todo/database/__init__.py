@@ -3,16 +3,22 @@
 from todo.database.connection import Row
 from todo.database.errors import DatabaseFault, SqlState, UnsafeDatabase
 from todo.database.pool import Database, DatabaseOptions
+from todo.database.retries import RetryKey
 from todo.database.session import Session
+from todo.database.signals import LocalSignals, PostgresSignals, Signals
 from todo.database.statements import OwnedByCaller, Statement
 
 __all__ = [
     "Database",
     "DatabaseFault",
     "DatabaseOptions",
+    "LocalSignals",
     "OwnedByCaller",
+    "PostgresSignals",
+    "RetryKey",
     "Row",
     "Session",
+    "Signals",
     "SqlState",
     "Statement",
     "UnsafeDatabase",

@@ -139,10 +139,10 @@ class Connection(AsyncConnection[TupleRow]):
             raise
         failed = self._note_preparations(results, sent.prepares)
         if failed is None:
-            return [result for result, prepares in zip(results, sent.prepares, strict=True) if prepares is None]
+            return _own(results, sent.prepares)
         if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN:
             return await self._exchange_afresh(calls, deadline)
-        raise fault_of(failed)
+        raise fault_of(failed, _own(results[: results.index(failed)], sent.prepares))
 
     async def _exchange_afresh(self, calls: Sequence[Call], deadline: float) -> list[PGresult]:
         """Send again after the server refused a prepared statement, which it did before executing anything of it."""
@@ -251,6 +251,11 @@ class Connection(AsyncConnection[TupleRow]):
         transformer = self._transformer
         transformer.set_pgresult(result)
         return transformer.load_rows(0, result.ntuples, lambda values: dict(zip(columns, values, strict=False)))
+
+
+def _own(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
+    """Return the statements' own results, without those of their preparation."""
+    return [result for result, name in zip(results, prepares, strict=False) if name is None]
 
 
 def _was_cut_short(results: Sequence[PGresult], expected: int) -> bool:

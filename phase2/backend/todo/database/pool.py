@@ -1,10 +1,11 @@
 """The pool of connections, and the check that what runs on them cannot pass the policies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import orjson
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -21,6 +22,7 @@ APP_ROLE = "todo_app"
 
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
+_NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::jsonb) AS m")
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
@@ -112,6 +114,15 @@ class Database:
         deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
         try:
             await self.run(lambda connection: connection.exchange([(_PING, ())], deadline=deadline), deadline=deadline)
+        except (ConnectionLost, DatabaseFault, TimeoutError):
+            raise _unreachable() from None
+
+    async def notify(self, channel: str, messages: Sequence[str]) -> None:
+        """Send messages to whoever listens on ``channel``, in a transaction of their own. Raises Unavailable."""
+        deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
+        call = (_NOTIFY, (channel.encode(), orjson.dumps(messages)))
+        try:
+            await self.run(lambda connection: connection.exchange([call], deadline=deadline), deadline=deadline)
         except (ConnectionLost, DatabaseFault, TimeoutError):
             raise _unreachable() from None
 

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+
 from todo.database.connection import Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
+from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, kept_answer, keeping
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
 from todo.errors import Forbidden, NotFound, Unavailable
 
@@ -19,6 +22,9 @@ _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
 _OWNER_KEY = f"_{USER_ID}_user"
+
+# Where the look-up's answer is: behind the identity's.
+_LOOKED_UP = len(IN_FRONT)
 
 _FAILURES = (ConnectionLost, DatabaseFault, TimeoutError)
 
@@ -37,9 +43,14 @@ class Session:
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
     """
 
-    __slots__ = ("_connection", "_database", "_deadline", "user_id")
+    __slots__ = ("_connection", "_database", "_deadline", "replayed", "retry", "user_id")
 
     def __init__(self, database: Database, user_id: str) -> None:
+        # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
+        # the same again.
+        self.retry: RetryKey | None = None
+        # Whether the answer was a kept one.
+        self.replayed = False
         self._database = database
         self._connection: Connection | None = None
         self._deadline: float | None = None
@@ -65,6 +76,9 @@ class Session:
 
     async def together(self, *requests: Request) -> list[list[Row]]:
         """Run several statements in one trip and one transaction; return the rows of each."""
+        if self.retry is not None and self._connection is None and any(statement.writes for statement, _ in requests):
+            [(statement, values)] = requests
+            return [await self._once(self.retry, statement, values)]
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
         return await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
 
@@ -75,10 +89,11 @@ class Session:
             raise _account_is_gone()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self) -> AsyncIterator[list[Row] | None]:
         """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
 
-        A statement that failed ends the transaction, even if its error is caught.
+        A statement that failed ends the transaction, even if its error is caught. Gives what an equal request has
+        already answered (then there is nothing left to do), or ``None``; the answer is given to ``keep``.
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
@@ -89,7 +104,7 @@ class Session:
             raise _seen_by_callers(error) from None
         self._connection = connection
         try:
-            yield
+            yield await self._kept(connection, self.retry) if self.retry else None
             await self._commit(connection, deadline)
         except BaseException:
             if not connection.is_idle:
@@ -122,6 +137,50 @@ class Session:
         if result.command_status != b"COMMIT":
             raise DatabaseFault(SqlState.in_failed_sql_transaction)
 
+    async def keep(self, answer: list[Row]) -> None:
+        """Keep what this transaction answers, in case the request comes again. Inside of ``transaction`` only."""
+        if self.retry is not None:
+            await self.together((KEEP, {**self.retry.values, "retry_answer": orjson.dumps(answer).decode()}))
+
+    async def _kept(self, connection: Connection, retry: RetryKey) -> list[Row] | None:
+        calls = [(text, connection.encode(text, self._own(retry.values))) for text in IN_FRONT]
+        try:
+            results = await connection.exchange(calls, deadline=self._until())
+        except DatabaseFault as fault:
+            raise in_use(fault, answered=0) or _seen_by_callers(fault) from None
+        except (ConnectionLost, TimeoutError) as error:
+            raise _seen_by_callers(error) from None
+        return self._replayed(kept_answer(retry, results[-1]))
+
+    async def _once(self, retry: RetryKey, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
+        """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
+        effect = keeping(statement).text(self._database.dialect)
+        texts = [*((text, retry.values) for text in IN_FRONT), (effect, {**values, **retry.values})]
+        try:
+            # Repeatable, whatever the statement is: the key sees to that.
+            *_, rows = await self._database.run(
+                lambda connection: self._send(connection, texts), deadline=self._until(), repeatable=True
+            )
+        except DatabaseFault as fault:
+            kept = self._replayed(kept_answer(retry, fault.before[_LOOKED_UP])) if _was_looked_up(fault) else None
+            if kept is not None:
+                return kept
+            if is_without_effect(fault):
+                return []
+            raise in_use(fault, answered=1) or _seen_by_callers(fault) from None
+        except (ConnectionLost, TimeoutError) as error:
+            raise _seen_by_callers(error) from None
+        self.retry = None
+        return rows
+
+    def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
+        self.replayed = answer is not None
+        return answer
+
+    def _own(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        # Last, so that no value can name another user.
+        return {**values, USER_ID: self.user_id}
+
     def _until(self) -> float:
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self._database.options.budget_seconds
@@ -138,13 +197,16 @@ class Session:
             raise _seen_by_callers(error) from None
 
     async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
-        # Last, so that no value can name another user.
-        calls = [(text, connection.encode(text, {**values, USER_ID: self.user_id})) for text, values in texts]
+        calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
         if self._connection is None:
             calls.insert(0, self._database.identities.of(self.user_id))
         results = await connection.exchange(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
+
+
+def _was_looked_up(fault: DatabaseFault) -> bool:
+    return len(fault.before) > _LOOKED_UP
 
 
 def _seen_by_callers(error: Exception) -> Exception:

@@ -59,6 +59,7 @@ class Statement:
     ) -> None:
         self.expression = expression
         reads = isinstance(expression, Select)
+        self.writes = not reads
         self.repeatable = reads if repeatable is None else repeatable
         self.part_of_write = not reads if part_of_write is None else part_of_write
         self._texts: dict[bool, CompiledText] = {}

@@ -1,0 +1,118 @@
+"""Requests that may come again: their answer is kept in the transaction of their effect, and given again.
+
+In front of the effect travel, in the same trip: a lock on user and key, which lets equal requests pass one by one; the
+removal of an answer that has expired; the look-up. The effect and the keeping of what it returned are one statement. If
+the key is there already, keeping it is a unique violation, which takes the effect back. If there was no effect there is no
+answer, and the key's NOT NULL takes the whole back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import orjson
+from psycopg.pq.abc import PGresult
+from sqlalchemy import LargeBinary, Text, bindparam, column, func, insert, literal_column, select, table
+from sqlalchemy.dialects.postgresql import JSONB
+
+from todo.database.connection import Row
+from todo.database.errors import DatabaseFault, SqlState
+from todo.database.statements import USER_ID, Statement, raw
+from todo.errors import Conflict, Invalid
+from todo.kit.rows import instants_in_utc
+
+_KEPT_FOR = "interval '24 hours'"
+
+_LOCK = raw(
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1::text || ' ' || $2::text, 0))",
+    USER_ID,
+    "retry_key",
+)
+_EXPIRE = raw(
+    f"DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND created_at < now() - {_KEPT_FOR}",  # noqa: S608
+    USER_ID,
+    "retry_key",
+)
+_LOOK_UP = raw(
+    "SELECT encode(request_digest, 'hex') AS digest, answer FROM idempotency_keys WHERE user_id = $1 AND key = $2",
+    USER_ID,
+    "retry_key",
+)
+IN_FRONT = (_LOCK, _EXPIRE, _LOOK_UP)
+"""What a keyed request sends before its effect. The last of them finds the kept answer."""
+
+_keys = table(
+    "idempotency_keys",
+    column("user_id", Text),
+    column("key", Text),
+    column("request_digest", LargeBinary),
+    column("answer", JSONB),
+    column("created_at"),
+)
+_identified = {
+    "user_id": bindparam(USER_ID, type_=Text),
+    "key": bindparam("retry_key", type_=Text),
+    "request_digest": bindparam("retry_digest", type_=LargeBinary),
+    "created_at": func.now(),
+}
+
+# For a transaction of several trips, which knows its answer at the end.
+KEEP = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSONB)))
+
+
+# Task: T-131
+@dataclass(frozen=True, slots=True)
+class RetryKey:
+    """What a client calls its request (``Idempotency-Key``), and a digest of what the request says."""
+
+    key: str
+    digest: bytes
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The parameters of the statements here."""
+        return {"retry_key": self.key, "retry_digest": self.digest}
+
+
+@cache
+def keeping(statement: Statement) -> Statement:
+    """Return ``statement``, which returns rows, so that it keeps them as the answer in the same step."""
+    effect = statement.expression.cte("effect")  # type: ignore[attr-defined]
+    answer = select(func.jsonb_agg(func.to_jsonb(literal_column("effect")))).select_from(effect).scalar_subquery()
+    kept = insert(_keys).values(**_identified, answer=answer).cte("kept")
+    return Statement(select(effect).add_cte(kept), repeatable=statement.repeatable, part_of_write=True)
+
+
+def kept_answer(retry: RetryKey, looked_up: PGresult) -> list[Row] | None:
+    """Return the rows that an equal request returned the first time; ``None`` if there was none.
+
+    Raises Invalid if the key stands for another request.
+    """
+    if not looked_up.ntuples:
+        return None
+    digest, answer = looked_up.get_value(0, 0) or b"", looked_up.get_value(0, 1) or b"[]"
+    if digest.decode() != retry.digest.hex():
+        raise Invalid(
+            detail="This Idempotency-Key was used for another request. Choose a new key for a new request.",
+            code="idempotency_key_reused",
+        )
+    return [instants_in_utc(row, row) for row in orjson.loads(answer)]
+
+
+def in_use(fault: DatabaseFault, *, answered: int) -> Conflict | None:
+    """Return Conflict if the lock was not to be had: an equal request is still running.
+
+    ``answered`` is how many statements are answered when it is the lock's turn.
+    """
+    if fault.sqlstate == SqlState.query_canceled and len(fault.before) == answered:
+        return Conflict(
+            "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
+            code="idempotency_key_in_use",
+        )
+    return None
+
+
+def is_without_effect(fault: DatabaseFault) -> bool:
+    """Tell whether it was the keeping that failed, because there was no answer to keep."""
+    return fault.sqlstate == SqlState.not_null_violation and fault.table == _keys.name
