@@ -226,9 +226,7 @@ def _token(options: argparse.Namespace) -> None:
     """Print a bearer token for a user, and make the user if there is none."""
     settings = Settings.load(os.environ)
     if settings.jwks_url is not None:
-        raise CommandFailed(
-            f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there. There is no secret here."
-        )
+        raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(
         options.user_id,
         options.name or options.user_id[:_MOST_OF_A_NAME],
@@ -282,7 +280,7 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 def _text(most: int) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text.isprintable() or not 1 <= len(text.strip()) <= most:
-            raise argparse.ArgumentTypeError(f"expected 1 to {most} characters, none of them a control character")
+            raise argparse.ArgumentTypeError(f"expected 1 to {most} characters that can be printed")
         return text
 
     return parse

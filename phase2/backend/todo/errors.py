@@ -13,6 +13,7 @@ TodoError
 ├── NotJson               415
 ├── Invalid               422   understood, but not acceptable; says where
 ├── TooMany               429
+├── HeadersTooLarge       431
 └── Unavailable           503   try again later
 """
 
@@ -23,7 +24,12 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with the input: where (a JSON pointer, RFC 6901, or a parameter's name), and what."""
+    """One thing wrong with the input: where, as a JSON pointer (RFC 6901), and what.
+
+    A service points into what it was given, as in ``/status``. Only the web layer knows whether that came in the
+    body, the query, the path or a header, and puts the place before it: ``/body/status``. A field of the thing itself
+    that was in none of them stays as it is.
+    """
 
     pointer: str
     detail: str
@@ -134,6 +140,11 @@ class Invalid(TodoError):
 class TooMany(TodoError):
     status, title, code = 429, "Too Many Requests", "too_many_requests"
     detail = "Too many requests. Wait a moment, then try again."
+
+
+class HeadersTooLarge(TodoError):
+    status, title, code = 431, "Request Header Fields Too Large", "headers_too_large"
+    detail = "The address and the headers of the request are too large."
 
 
 class Unavailable(TodoError):

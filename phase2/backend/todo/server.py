@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,6 +29,8 @@ from todo.errors import Unavailable
 from todo.main import create_app, verifier_of
 from todo.migrations import runner
 from todo.settings import Settings, local_secret
+from todo.web import logs
+from todo.web.protocol import Protocol
 
 _WAKING_SECONDS = 10
 _GRACE_SECONDS = 10
@@ -103,11 +107,13 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     Raises ServerError.
     """
     asyncio.run(_verify_isolation(settings))
+    logs.configure(settings.log_level)
     ready()
     _allow_descriptors()
     config = uvicorn.Config(
         partial(make_app, settings),
         factory=True,
+        http=Protocol,
         lifespan="on",
         ws="none",
         workers=workers,
@@ -128,7 +134,12 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
 
 def make_app(settings: Settings) -> FastAPI:
     """Build the application in the process that serves it: this one, or a worker."""
-    _end_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        logs.configure(settings.log_level)
+        threading.Thread(target=_end_with, args=[parent], name="parent", daemon=True).start()
+        # By now uvicorn knows what to do with it.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return create_app(settings, _database(settings), verifier_of(settings))
 
 
@@ -159,6 +170,18 @@ def _serve_in_workers(supervisor: "_Supervisor") -> None:
 class _Supervisor(Multiprocess):
     """uvicorn's, which stops taking connections when it is told to stop, and stops at once when told twice."""
 
+    def init_processes(self) -> None:
+        with _interrupts_held():
+            super().init_processes()
+
+    def keep_subprocess_alive(self) -> None:
+        with _interrupts_held():
+            super().keep_subprocess_alive()
+
+    def restart_all(self) -> None:
+        with _interrupts_held():
+            super().restart_all()
+
     def terminate_all(self) -> None:
         for listener in self.sockets:
             listener.close()
@@ -172,19 +195,24 @@ class _Supervisor(Multiprocess):
             time.sleep(0.05)
 
 
-def _end_with_parent() -> None:
-    """Let a worker end when its supervisor has been killed: nobody else would tell it."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep Ctrl-C waiting, here and in the workers that are begun meanwhile, which would end with a traceback."""
+    # It would let them through when it is begun.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-    def wait() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(_GRACE_SECONDS + 5)
-        os._exit(1)
 
-    threading.Thread(target=wait, name="parent", daemon=True).start()
+def _end_with(parent: BaseProcess) -> None:
+    """Wait until the supervisor has been killed, and end then: nobody else would tell a worker to."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS + 5)
+    os._exit(1)
 
 
 def _database(settings: Settings, *, pool_size: int | None = None) -> Database:

@@ -1,39 +1,79 @@
 """Due dates as text: a date stays a date, an instant is given in UTC (RFC 3339)."""
 
-from collections.abc import Callable
-from datetime import UTC, date, datetime
-from typing import TypeVar
+import re
+from datetime import UTC, date, datetime, time
 
-_Parsed = TypeVar("_Parsed", date, datetime)
+# RFC 3339, but that the seconds may be left out. Only the shape: what it names may not exist.
+# Python's own parsers take week dates, ``20260310``, and more with every version.
+_SHAPE = re.compile(
+    r"""
+    (?P<year> \d{4} ) - (?P<month> \d\d ) - (?P<day> \d\d )
+    ( T (?P<hour> \d\d ) : (?P<minute> \d\d ) ( : (?P<second> \d\d ) ( \. (?P<fraction> \d+ ) )? )?
+        (?P<offset> Z | [+-] ( [01]\d | 2[0-3] ) : [0-5]\d )?
+    )?
+    """,
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+_MOST_DIGITS = 6
 
-_LENGTH_OF_A_DATE = len("2026-03-10")
+_EXPECTED = "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."
+_NO_OFFSET = "A time needs an offset, as in 2026-03-10T09:00:00Z or 2026-03-10T09:00:00+01:00."
+_NO_SUCH_DATE = "There is no such date. Check the day and the month; years go from 0001 to 9999."
+_NO_SUCH_TIME = "There is no such time. Hours go from 00 to 23, minutes and seconds from 00 to 59."
+_TOO_FINE = "A fraction of a second has at most six digits."
+_OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
 
 
 # Task: T-011
 def canonical_due(text: str) -> str:
     """Return ``text`` in the one form that is stored: ``2026-03-10`` or ``2026-03-10T09:00:00Z``.
 
-    Raises ValueError, with a message for the user, for anything else: a date that does not exist,
-    a time without an offset, a year outside 1 to 9999 once in UTC.
+    A fraction of a second loses its zeros at the end. Raises ValueError, with a message for the user, for
+    anything that ``parse_due`` refuses.
     """
-    if len(text) == _LENGTH_OF_A_DATE:
-        return _parsed(date.fromisoformat, text).isoformat()
-    if len(text) <= _LENGTH_OF_A_DATE or text[_LENGTH_OF_A_DATE] not in "Tt ":
+    due = parse_due(text)
+    if not isinstance(due, datetime):
+        return due.isoformat()
+    in_utc = due.replace(tzinfo=None).isoformat()
+    return f"{in_utc.rstrip('0') if due.microsecond else in_utc}Z"
+
+
+# Task: T-011
+def parse_due(text: str) -> date | datetime:
+    """Return the date, or the instant (aware, in UTC), that ``text`` names.
+
+    Raises ValueError, with a message for the user, for another form, a date or time that does not exist (leap
+    seconds and 24:00 among them), a time without an offset, and an instant whose year in UTC is not 1 to 9999.
+    """
+    parts = _SHAPE.fullmatch(text)
+    if parts is None:
         raise ValueError(_EXPECTED)
-    instant = _parsed(datetime.fromisoformat, text)
-    if instant.tzinfo is None:
-        raise ValueError("A time needs an offset, as in 2026-03-10T09:00:00Z or 2026-03-10T09:00:00+01:00.")
+    day = _date(parts)
+    if parts["hour"] is None:
+        return day
+    time_of_day = _time(parts)
+    if parts["offset"] is None:
+        raise ValueError(_NO_OFFSET)
+    offset = time.fromisoformat(f"00:00{parts['offset'].upper()}").tzinfo
     try:
-        return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return datetime.combine(day, time_of_day, offset).astimezone(UTC)
     except OverflowError:
-        raise ValueError("The date is outside the years 1 to 9999.") from None
+        raise ValueError(_OUT_OF_RANGE) from None
 
 
-_EXPECTED = "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."
-
-
-def _parsed(parse: Callable[[str], _Parsed], text: str) -> _Parsed:
+def _date(parts: re.Match[str]) -> date:
     try:
-        return parse(text)
+        return date(int(parts["year"]), int(parts["month"]), int(parts["day"]))
     except ValueError:
-        raise ValueError(_EXPECTED) from None
+        raise ValueError(_NO_SUCH_DATE) from None
+
+
+def _time(parts: re.Match[str]) -> time:
+    fraction = parts["fraction"] or ""
+    if len(fraction) > _MOST_DIGITS:
+        raise ValueError(_TOO_FINE)
+    microsecond = int(fraction.ljust(_MOST_DIGITS, "0"))
+    try:
+        return time(int(parts["hour"]), int(parts["minute"]), int(parts["second"] or 0), microsecond)
+    except ValueError:
+        raise ValueError(_NO_SUCH_TIME) from None

@@ -1,19 +1,25 @@
 """Identifiers: UUID version 7 (RFC 9562, section 5.7), which sort by the time they were made."""
 
 import secrets
-import time
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-_RANDOM_BITS = 74
+from todo.kit.clock import utc_now
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_RANDOM_BITS = 62
 _VARIANT = 0b10 << 62
 _VERSION = 7 << 76
 
 
 # Task: T-010
-def uuid7(milliseconds: int | None = None) -> UUID:
-    """Make a UUID v7 of ``milliseconds`` since the Unix epoch; ``None`` means now."""
-    if milliseconds is None:
-        milliseconds = time.time_ns() // 1_000_000
-    random = secrets.randbits(_RANDOM_BITS)
-    high, low = random >> 62, random & ((1 << 62) - 1)
-    return UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION | high << 64 | _VARIANT | low)
+def uuid7(at: datetime | None = None) -> UUID:
+    """Make a UUID v7 of ``at`` (aware, from 1970 on); ``None`` means now.
+
+    The 12 bits behind the version hold the fraction of the millisecond (section 6.2, method 3), so that ids
+    of different microseconds sort as these do. Raises ValueError for an instant before 1970.
+    """
+    milliseconds, microseconds = divmod(((at or utc_now()) - _EPOCH) // _MICROSECOND, 1_000)
+    fraction = (microseconds << 12) // 1_000
+    return UUID(int=milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | secrets.randbits(_RANDOM_BITS))

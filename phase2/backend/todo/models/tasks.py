@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, ConfigDict, StringConstraints
 from sqlalchemy import CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
@@ -34,14 +34,19 @@ Title = Annotated[Storable, StringConstraints(strip_whitespace=True, min_length=
 Description = Annotated[Storable, StringConstraints(max_length=10_000)]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
 
+_ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 _TITLE = "What is to be done. 1 to 200 characters after trimming."
 _TITLE_EXTRA: dict[str, Any] = {"examples": ["Buy milk"]}
 _DESCRIPTION = "Markdown, up to 10,000 characters."
+_DESCRIPTION_EXTRA: dict[str, Any] = {"examples": ["Two litres, *organic*."]}
+_STATUS = "Where the task stands. A completed or cancelled task has to be reopened before it can become the other."
+_PRIORITY = "How much the task matters."
 _DUE_DATE = (
     "A date (`2026-03-10`), which stays a date, or a date and time with offset "
     "(`2026-03-10T09:00:00+01:00`), which is given back in UTC."
 )
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T08:00:00Z"]}
+_INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 
 # Task: T-011
@@ -49,9 +54,11 @@ class TaskBase(SQLModel):
     """What a client may set. Written once; the table and the schemas inherit it."""
 
     title: Title = Field(description=_TITLE, schema_extra=_TITLE_EXTRA, sa_type=Text)
-    description: Description | None = Field(default=None, description=_DESCRIPTION, sa_type=Text)
-    status: Status = Field(default=Status.pending, sa_type=Text)
-    priority: Priority = Field(default=Priority.medium, sa_type=Text)
+    description: Description | None = Field(
+        default=None, description=_DESCRIPTION, schema_extra=_DESCRIPTION_EXTRA, sa_type=Text
+    )
+    status: Status = Field(default=Status.pending, description=_STATUS, sa_type=Text)
+    priority: Priority = Field(default=Priority.medium, description=_PRIORITY, sa_type=Text)
     due_date: DueDate | None = Field(default=None, description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA, sa_type=Text)
 
 
@@ -88,9 +95,15 @@ class TaskReplace(Body, TaskBase):
 class TaskCreate(Body, TaskBase):
     """Body of ``POST /tasks``. A client that chooses the id may safely send the same body again."""
 
+    # Without an id: tried twice, it makes two tasks, as one expects.
+    model_config = ConfigDict(  # type: ignore[assignment]
+        json_schema_extra={"examples": [{"title": "Buy milk", "priority": "high", "due_date": "2026-03-10"}]}
+    )
+
     id: UUID | None = Field(
         default=None,
         description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the task.",
+        schema_extra=_ID_EXTRA,
     )
 
 
@@ -98,13 +111,17 @@ class TaskCreate(Body, TaskBase):
 class TaskUpdate(Body):
     """Body of ``PATCH /tasks/{id}``: an absent field keeps its value, ``null`` clears it.
 
-    Only nullable columns may be cleared; the rest are typed without ``None``, so ``null`` is a 422.
+    Only what may be empty can be cleared; for the other fields ``null`` is a 422.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"status": "in_progress", "due_date": "2026-03-10T08:00:00Z"}]}
+    )
+
     title: Title = absent(description=_TITLE, schema_extra=_TITLE_EXTRA)
-    description: Description | None = absent(description=_DESCRIPTION)
-    status: Status = absent()
-    priority: Priority = absent()
+    description: Description | None = absent(description=_DESCRIPTION, schema_extra=_DESCRIPTION_EXTRA)
+    status: Status = absent(description=_STATUS)
+    priority: Priority = absent(description=_PRIORITY)
     due_date: DueDate | None = absent(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
 
 
@@ -112,15 +129,17 @@ class TaskUpdate(Body):
 class TaskPublic(SQLModel):
     """A task as the API returns it."""
 
-    id: UUID
+    id: UUID = Field(description="A UUID, version 7 unless the client chose another one.", schema_extra=_ID_EXTRA)
     title: str = Field(description=_TITLE, schema_extra=_TITLE_EXTRA)
-    description: str | None = Field(description=_DESCRIPTION)
-    status: Status
-    priority: Priority
+    description: str | None = Field(description=_DESCRIPTION, schema_extra=_DESCRIPTION_EXTRA)
+    status: Status = Field(description=_STATUS, schema_extra={"examples": [Status.pending]})
+    priority: Priority = Field(description=_PRIORITY, schema_extra={"examples": [Priority.high]})
     due_date: str | None = Field(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
-    created_at: datetime = Field(description="When it was created, in UTC.")
-    updated_at: datetime = Field(description="When it last changed, in UTC.")
-    completed_at: datetime | None = Field(description="When it was completed, in UTC; null unless completed.")
+    created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
+    updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
+    completed_at: datetime | None = Field(
+        description="When it was completed, in UTC; null unless completed.", schema_extra={"examples": [None]}
+    )
 
 
 # Task: T-011
@@ -128,9 +147,9 @@ class TaskPage(SQLModel):
     """A page of tasks, newest first."""
 
     tasks: list[TaskPublic]
-    total: int = Field(description="How many tasks match, on all pages.")
-    page: int = Field(description="The number of this page: `skip // limit + 1`.")
-    page_size: int = Field(description="How many tasks this page holds.")
+    total: int = Field(description="How many tasks match, on all pages.", schema_extra={"examples": [1]})
+    page: int = Field(description="The number of this page: `skip // limit + 1`.", schema_extra={"examples": [1]})
+    page_size: int = Field(description="How many tasks this page holds.", schema_extra={"examples": [1]})
 
 
 # Task: T-011
@@ -140,7 +159,7 @@ class TaskQuery(SQLModel):
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
     limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
     status: list[Status] = Field(default=[], description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(default=[], description="The same as `status`.")
+    status_filter: list[Status] = Field(default=[], description="Another name of `status`; what both say adds up.")
     priority: list[Priority] = Field(default=[], description="Only tasks of this priority; repeat for several.")
 
     @property

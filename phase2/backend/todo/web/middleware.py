@@ -1,20 +1,33 @@
-"""Pure ASGI middleware, outermost first: ``Tracing``, (CORS), ``Problems``, ``Authentication``, then the router."""
+"""Pure ASGI middleware, outermost first: ``Tracing``, (CORS), ``Problems``, ``Authentication``, then the routes.
 
+WebSockets pass: their routes authenticate by the first message. They only get an id.
+"""
+
+import itertools
 import logging
 import re
+import secrets
 import time
 
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from todo import errors
-from todo.kit.ids import uuid7
-from todo.web.context import identity_of, request_id_of, set_identity, set_request_id
-from todo.web.problems import internal_response, problem_response
+from todo.web.context import Trace, begin_trace, set_identity, trace_of
+from todo.web.logs import AnswerBroken, log_request
+from todo.web.problems import internal_response, known_error, problem_response
 
 log = logging.getLogger("todo.request")
 
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_LONGEST_LOGGED_PATH = 200
+_MASK = (1 << 128) - 1
+# Nobody else counts from there: unique without a system call per request.
+_request_numbers = itertools.count(secrets.randbits(128))
+
+
+def new_request_id() -> str:
+    """Make an id for a request that brings none: 32 hexadecimal digits."""
+    return f"{next(_request_numbers) & _MASK:032x}"
 
 
 # Task: T-044
@@ -25,48 +38,55 @@ class Tracing:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        trace = begin_trace(scope, _request_id(scope))
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
-        set_request_id(scope, request_id)
-        extra = [
-            (b"x-request-id", request_id.encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"cache-control", b"private, no-cache"),
-        ]
-        status = 0
 
         async def send_traced(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], *extra]
+                trace.status = message["status"]
+                message["headers"] = [*message["headers"], *response_headers(trace.request_id)]
+                if not any(name == b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"private, no-cache"))
             await send(message)
 
         try:
             await self._app(scope, receive, send_traced)
         finally:
-            identity = identity_of(scope)
-            log.info(
-                "request",
-                extra={
-                    "request_id": request_id,
-                    "method": scope["method"],
-                    "path": scope["path"],
-                    "status": status,
-                    "milliseconds": round((time.perf_counter() - started) * 1000, 2),
-                    "user_id": identity.user_id if identity else None,
-                },
-            )
+            _log(scope, trace, time.perf_counter() - started)
+
+
+def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Return what every answer carries."""
+    return (b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")
 
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ACCEPTABLE_REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
-    return uuid7().hex
+    return new_request_id()
+
+
+def _log(scope: Scope, trace: Trace, seconds: float) -> None:
+    # As it was sent, still percent-encoded: it cannot forge anything on a terminal. The query may hold anything.
+    raw_path: bytes = scope.get("raw_path") or b""
+    log_request(
+        {
+            "request_id": trace.request_id,
+            "user_id": trace.identity.user_id if trace.identity else None,
+            "method": scope["method"],
+            "path": raw_path[:_LONGEST_LOGGED_PATH].decode("ascii", "backslashreplace"),
+            # 0: nobody was left to answer to.
+            "status": trace.status,
+            "milliseconds": round(seconds * 1000, 2),
+        }
+    )
 
 
 # Task: T-041
@@ -80,35 +100,17 @@ class Problems:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
-
-        async def send_noted(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        trace = trace_of(scope)
         try:
-            await self._app(scope, receive, send_noted)
+            await self._app(scope, receive, send)
         except Exception as error:
-            if begun:
-                raise
-            if isinstance(error, HTTPException):
-                error = _from_framework(error)
-            if isinstance(error, errors.TodoError):
-                response = problem_response(error, scope)
-            else:
-                log.exception("unhandled", extra={"request_id": request_id_of(scope)})
-                response = internal_response(scope)
+            known = known_error(error)
+            if known is None or trace.status:
+                log.exception("unhandled", extra={"request_id": trace.request_id})
+            if trace.status:
+                raise AnswerBroken from None
+            response = problem_response(known, scope) if known else internal_response(scope)
             await response(scope, receive, send)
-
-
-def _from_framework(error: HTTPException) -> Exception:
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        return errors.MethodNotAllowed([method.strip() for method in allowed.split(",")])
-    if error.status_code == 404:
-        return errors.NotFound("There is nothing at this path.")
-    return error
 
 
 # Task: T-045

@@ -1,42 +1,76 @@
-"""Errors as ``application/problem+json`` (RFC 9457): the one place where they become responses."""
+"""Errors as ``application/problem+json`` (RFC 9457): the one place where they become answers."""
 
-import http
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from todo.errors import TodoError
+from todo import errors
+from todo.errors import Invalid, MethodNotAllowed, NotFound, TodoError
 from todo.web.context import request_id_of
+from todo.web.faults import described
 
 MEDIA_TYPE = "application/problem+json"
-INTERNAL = "Something went wrong on our side. If it happens again, report the request_id."
+
+
+class _Internal(TodoError):
+    """A defect of ours. What happened is in the log, under the request id."""
+
+    status, title, code = 500, "Internal Server Error", "internal_error"
+    detail = "Something went wrong on our side. If it happens again, report the request_id."
+
+
+_OF_FRAMEWORK: dict[int, type[TodoError]] = {
+    error.status: error
+    for error in (errors.Malformed, errors.Unauthenticated, errors.Forbidden, errors.TooLarge, errors.NotJson)
+}
 
 
 # Task: T-041
 def problem_response(error: TodoError, scope: Mapping[str, Any]) -> Response:
     """Render an error for the request of ``scope``."""
-    body = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": request_id_of(scope),
-        **error.members,
-    }
-    return Response(orjson.dumps(body), error.status, dict(error.headers), MEDIA_TYPE)
+    return Response(problem_body(error, request_id_of(scope)), error.status, dict(error.headers), MEDIA_TYPE)
+
+
+def problem_body(error: TodoError, request_id: str) -> bytes:
+    """Render an error as JSON."""
+    return orjson.dumps(
+        {
+            "type": "about:blank",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.detail,
+            "code": error.code,
+            "request_id": request_id,
+            **error.members,
+        }
+    )
+
+
+def known_error(error: Exception) -> TodoError | None:
+    """Return what to tell the user, the framework's own errors included; ``None`` for a defect of ours."""
+    if isinstance(error, TodoError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return Invalid(*described(error.errors()))
+    if not isinstance(error, HTTPException):
+        return None
+    if error.status_code == 404:
+        return nothing_here()
+    if error.status_code == 405:
+        return MethodNotAllowed((error.headers or {}).get("Allow", "").split(", "))
+    known = _OF_FRAMEWORK.get(error.status_code)
+    return known() if known else None
+
+
+def nothing_here() -> NotFound:
+    """Return the error for a path that leads nowhere."""
+    return NotFound("There is nothing at this path.")
 
 
 def internal_response(scope: Mapping[str, Any]) -> Response:
-    """Render a 500: what happened is in the log, under the request id."""
-    body = {
-        "type": "about:blank",
-        "title": http.HTTPStatus.INTERNAL_SERVER_ERROR.phrase,
-        "status": 500,
-        "detail": INTERNAL,
-        "code": "internal_error",
-        "request_id": request_id_of(scope),
-    }
-    return Response(orjson.dumps(body), 500, None, MEDIA_TYPE)
+    """Render a 500, which shows nothing but the request id."""
+    return problem_response(_Internal(), scope)

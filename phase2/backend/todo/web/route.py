@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from todo.errors import Fault, Invalid, Malformed
 from todo.web.bodies import parse_json, read_body
-from todo.web.faults import faults_of
+from todo.web.faults import faults_of, placed, pointer
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -42,11 +42,13 @@ class Route(APIRoute):
         path = _Parameters("path", dependant.path_params)
         query = _Parameters("query", dependant.query_params)
         headers = _Parameters("header", dependant.header_params)
-        body = dependant.body_params[0] if dependant.body_params else None
+        body: Any = dependant.body_params[0] if dependant.body_params else None
         validate = TypeAdapter(body.field_info.annotation).validator.validate_json if body else None
         body_required = body is not None and body.field_info.is_required()
         body_default = body.field_info.default if body and not body_required else None
-        request_name = dependant.request_param_name
+        fields = getattr(body.field_info.annotation, "model_fields", ()) if body else ()
+        places = [("body", fields), ("query", query.names), ("path", path.names), ("header", headers.names)]
+        request_name: str | None = dependant.request_param_name
         status_code = self.status_code or 200
 
         async def handle(request: Request) -> Response:
@@ -70,7 +72,10 @@ class Route(APIRoute):
                 raise Invalid(*faults)
             if request_name:
                 arguments[request_name] = request
-            result = await endpoint(**arguments)
+            try:
+                result = await endpoint(**arguments)
+            except Invalid as error:
+                raise Invalid(*placed(error.faults, places), detail=error.detail, code=error.code) from None
             return result if isinstance(result, Response) else json_response(result, status_code)
 
         return handle
@@ -126,7 +131,7 @@ class _Parameters:
             elif name in self._lists:
                 raw.setdefault(name, []).append(value)
             elif name in raw:
-                faults.append(Fault(f"/{self.place}/{name}", "Give this parameter once."))
+                faults.append(Fault(pointer(self.place, name), "Give this parameter once."))
             else:
                 raw[name] = value
         if self._model is not None:
@@ -136,7 +141,7 @@ class _Parameters:
             if alias in raw:
                 self._validate(self._adapters[alias], raw[alias], arguments, field.name, faults, alias)
             elif field.field_info.is_required():
-                faults.append(Fault(f"/{self.place}/{alias}", "This parameter is required."))
+                faults.append(Fault(pointer(self.place, alias), "This parameter is required."))
             else:
                 arguments[field.name] = field.field_info.get_default(call_default_factory=True)
 
@@ -154,7 +159,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _unknown(place: str, name: str) -> Fault:
-    return Fault(f"/{place}/{name[:100]}", "There is no such parameter here.")
+    return Fault(pointer(place, name), "There is no such parameter here.")
 
 
 def _query_of(query_string: bytes) -> list[tuple[str, str]]:
@@ -163,7 +168,10 @@ def _query_of(query_string: bytes) -> list[tuple[str, str]]:
             query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
         )
     except ValueError:
-        raise Malformed("The query string could not be read: it has to be percent-encoded UTF-8.") from None
+        raise Malformed(
+            "The query string could not be read: it has to be percent-encoded UTF-8,"
+            f" with at most {_MOST_PARAMETERS} parameters."
+        ) from None
 
 
 def _headers_of(headers: Iterable[tuple[bytes, bytes]], names: frozenset[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,86 @@
+"""Finding the route of a request in one walk along its path, however many routes there are.
+
+The framework's router tries one route after the other, twice, and names only the first one's methods in a 405.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fastapi.routing import iter_route_contexts
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from todo.errors import MethodNotAllowed
+from todo.web.problems import nothing_here
+from todo.web.route import Handler, Route
+
+
+@dataclass(slots=True)
+class _Node:
+    """A place in the tree of paths: what follows, and by method what answers here and where its parameters stand."""
+
+    literals: dict[str, "_Node"] = field(default_factory=dict)
+    parameter: "_Node | None" = None
+    methods: dict[str, tuple[Handler, tuple[tuple[int, str], ...]]] = field(default_factory=dict)
+
+
+# Task: T-042
+class Dispatch:
+    """Answers what our routes answer, and leaves everything else to ``otherwise``.
+
+    A concrete path goes before a templated one, as OpenAPI has it, whichever was declared first.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute], otherwise: ASGIApp) -> None:
+        self._otherwise = otherwise
+        self._root = _Node()
+        for found in iter_route_contexts(routes):
+            if isinstance(found.original_route, Route):
+                self._add(found.path or "", found.methods or (), found.original_route.get_route_handler())
+
+    def _add(self, template: str, methods: Iterable[str], handler: Handler) -> None:
+        node = self._root
+        parameters = []
+        for position, segment in enumerate(template.split("/")):
+            if not segment.startswith("{"):
+                node = node.literals.setdefault(segment, _Node())
+                continue
+            if ":" in segment or not segment.endswith("}"):
+                raise TypeError(f"{template}: a parameter is a whole segment of the path, and plain text")
+            parameters.append((position, segment[1:-1]))
+            node.parameter = node = node.parameter or _Node()
+        for method in methods:
+            node.methods.setdefault(method, (handler, tuple(parameters)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._otherwise(scope, receive, send)
+            return
+        raw_path = scope.get("raw_path") or b""
+        if b"%" in raw_path and b"%2f" in raw_path.lower():
+            # Decoded, it would lead to another route than the one that a proxy in front has seen.
+            raise nothing_here()
+        segments = scope["path"].split("/")
+        node = _find(self._root, segments, 0)
+        if node is None:
+            await self._otherwise(scope, receive, send)
+            return
+        try:
+            handler, parameters = node.methods[scope["method"]]
+        except KeyError:
+            raise MethodNotAllowed(list(node.methods)) from None
+        scope["path_params"] = {name: segments[position] for position, name in parameters}
+        response = await handler(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _find(node: _Node, segments: Sequence[str], position: int) -> _Node | None:
+    if position == len(segments):
+        return node if node.methods else None
+    segment = segments[position]
+    literal = node.literals.get(segment)
+    found = _find(literal, segments, position + 1) if literal else None
+    if found is None and node.parameter is not None and segment:
+        return _find(node.parameter, segments, position + 1)
+    return found

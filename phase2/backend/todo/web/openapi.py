@@ -1,0 +1,353 @@
+"""The specification, OpenAPI 3.1: what FastAPI finds in the routes, and what follows from their shape.
+
+A new route documents itself: its function's name is the ``operationId``, the first sentence of its docstring the
+summary, and its module's docstring says what its tag means. Its examples are put together from those of the fields, and
+its errors follow from what it takes. Only what its service refuses of its own accord is declared with it, as in
+``responses={409: {}}``.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import orjson
+import yaml
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from todo import errors
+from todo.errors import Fault, TodoError
+from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
+
+_Json = dict[str, Any]
+
+_DESCRIPTION = """\
+Tasks of many users, each of whom sees only their own.
+
+Every path below `/api/` wants a bearer token. Press *Authorize* and paste one, or send it along:
+
+    curl http://127.0.0.1:8000/api/v1/tasks -H "Authorization: Bearer $TOKEN"
+
+`todo token alice` prints one where the server verifies tokens with a secret of its own; otherwise the web app's issuer
+signs them.
+
+Whatever goes wrong is told in one form, `application/problem+json` (RFC 9457). Its `code` is for programs and does not
+change; its `detail` is for people. Every answer names its request in `X-Request-ID`, which a client may choose."""
+
+_SECURITY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A JWT of the issuer that the server trusts, or one that `todo token` printed.",
+}
+
+_REQUEST_ID = "0197f0c2a6b47e0b8d3c5a1e9f60b7d2"
+
+_PROBLEM: _Json = {
+    "type": "object",
+    "description": "What went wrong (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "description": "Always `about:blank`: `code` says more.",
+            "examples": ["about:blank"],
+        },
+        "title": {"type": "string", "description": "The status in words.", "examples": ["Not Found"]},
+        "status": {"type": "integer", "description": "The status of the answer.", "examples": [404]},
+        "detail": {"type": "string", "description": "What happened and what to do, for people."},
+        "code": {"type": "string", "description": "What happened, for programs.", "examples": ["not_found"]},
+        "request_id": {
+            "type": "string",
+            "description": "The request's name in our log, as in `X-Request-ID`.",
+            "examples": [_REQUEST_ID],
+        },
+        "errors": {
+            "type": "array",
+            "description": "What exactly is not acceptable; only with status 422.",
+            "items": {"$ref": "#/components/schemas/Fault"},
+        },
+    },
+}
+_FAULT: _Json = {
+    "type": "object",
+    "description": "One thing that is not acceptable.",
+    "required": ["pointer", "detail"],
+    "properties": {
+        "pointer": {
+            "type": "string",
+            "description": "Where: a JSON pointer (RFC 6901) that begins with `body`, `query`, `path` or `header`.",
+            "examples": ["/body/title"],
+        },
+        "detail": {
+            "type": "string",
+            "description": "What is wrong, for people.",
+            "examples": ["This field is required."],
+        },
+    },
+}
+
+_HEADERS: _Json = {
+    "X-Request-ID": {
+        "description": "The request's name in our log: the one that the client sent, or a new one.",
+        "schema": {"type": "string", "examples": [_REQUEST_ID]},
+    },
+    "Location": {
+        "description": "Where the new thing is.",
+        "schema": {
+            "type": "string",
+            "format": "uri-reference",
+            "examples": ["/api/v1/tasks/0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"],
+        },
+    },
+    "WWW-Authenticate": {
+        "description": "How to authenticate (RFC 6750).",
+        "schema": {"type": "string", "examples": ["Bearer"]},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to try again.",
+        "schema": {"type": "integer", "minimum": 0, "examples": [1]},
+    },
+}
+
+# One of each kind that an operation can answer with; every other error belongs to no operation, such as 405.
+_ERRORS: tuple[TodoError, ...] = (
+    errors.Malformed(),
+    errors.Unauthenticated(),
+    errors.Forbidden("The account of this token no longer exists.", code="account_gone"),
+    errors.NotFound(),
+    errors.Timeout(),
+    errors.Conflict(),
+    errors.PreconditionFailed(),
+    errors.TooLarge(),
+    errors.NotJson(),
+    errors.Invalid(Fault("/body/title", "This field is required.")),
+    errors.TooMany(),
+    errors.Unavailable(),
+)
+_INTERNAL = "InternalError"
+_NAMES = {str(error.status): type(error).__name__ for error in _ERRORS} | {"500": _INTERNAL}
+
+_PROTECTED = "/api/"
+_FAILURE = "400"
+
+
+def install(app: FastAPI) -> None:
+    """Let ``app.openapi()`` be this document, made when it is first asked for."""
+    made: list[_Json] = []
+
+    def openapi() -> _Json:
+        if not made:
+            made.append(document(app))
+        return made[0]
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+# Task: T-050
+def document(app: FastAPI) -> _Json:
+    """Describe every route of ``app`` that is not hidden. Raises ValueError for what cannot be described."""
+    made = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    schemas: _Json = made.get("components", {}).get("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for schema in schemas.values():
+        _without_titles(schema)
+    schemas |= {"Problem": _PROBLEM, "Fault": _FAULT}
+    endpoints = _endpoints_of(app)
+    for path, operations in made["paths"].items():
+        for method, operation in operations.items():
+            operations[method] = _completed(operation, path, method, endpoints[path, method], schemas)
+    used = {name for _, operation in _operations_of(made) for name in operation["responses"]}
+    return {
+        "openapi": made["openapi"],
+        "info": {
+            "title": app.title,
+            "version": app.version,
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT License", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This server."}],
+        "security": [{"bearer": []}],
+        "tags": list(_tags_of(made, endpoints)),
+        "paths": made["paths"],
+        "components": {
+            "securitySchemes": {"bearer": _SECURITY_SCHEME},
+            "schemas": {name: schemas[name] for name in sorted(schemas)},
+            "responses": {name: response for status, name, response in _responses() if status in used},
+            "headers": _HEADERS,
+        },
+    }
+
+
+def render(document: _Json) -> str:
+    """Write the document as YAML: always the same text for the same document."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return f"# Generated from the code by `make openapi`: do not edit.\n{text}"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text of several lines as such, and what stands in two places twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the same for everything.
+        return True
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _endpoints_of(app: FastAPI) -> dict[tuple[str, str], Callable[..., Any]]:
+    """Return the function behind every path and method."""
+    return {
+        (found.path_format, method.lower()): found.endpoint
+        for found in iter_route_contexts(app.routes)
+        if isinstance(found.original_route, APIRoute) and found.path_format and found.endpoint
+        for method in found.methods or ()
+    }
+
+
+def _operations_of(document: _Json) -> Iterator[tuple[tuple[str, str], _Json]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield (path, method), operation
+
+
+def _tags_of(document: _Json, endpoints: dict[tuple[str, str], Callable[..., Any]]) -> Iterator[_Json]:
+    """Describe each tag by the module that its first operation stands in."""
+    seen = set()
+    for place, operation in _operations_of(document):
+        for tag in operation.get("tags", ()):
+            if tag not in seen:
+                seen.add(tag)
+                yield {"name": tag, "description": inspect.getdoc(inspect.getmodule(endpoints[place])) or tag}
+
+
+def _completed(operation: _Json, path: str, method: str, endpoint: Callable[..., Any], schemas: _Json) -> _Json:
+    """Return the operation with all that follows from its shape, in the order in which one reads it."""
+    summary, description = _sentences_of(endpoint)
+    for parameter in operation.get("parameters", ()):
+        _without_titles(parameter["schema"])
+        # It stands beside the schema already.
+        parameter["schema"].pop("description", None)
+    if "requestBody" in operation:
+        _add_example(operation["requestBody"], schemas)
+    responses = operation["responses"]
+    successes = {status: responses[status] for status in sorted(responses) if status < _FAILURE}
+    for response in successes.values():
+        response["headers"] = {"X-Request-ID": _header("X-Request-ID")}
+        if "201" in successes:
+            response["headers"]["Location"] = _header("Location")
+        _add_example(response, schemas)
+    failures = {status for status in responses if status >= _FAILURE} | _failures_of(operation, path, method)
+    return {
+        "tags": operation["tags"],
+        "summary": summary,
+        **({"description": description} if description else {}),
+        "operationId": endpoint.__name__,
+        **({} if path.startswith(_PROTECTED) else {"security": []}),
+        **{name: operation[name] for name in ("parameters", "requestBody") if name in operation},
+        "responses": successes
+        | {status: {"$ref": f"#/components/responses/{_NAMES[status]}"} for status in sorted(failures)},
+    }
+
+
+def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
+    """Return what can go wrong with any operation of this shape."""
+    # Every one refuses what it does not know in a query.
+    found = {"400", "422", "500"}
+    if "requestBody" in operation:
+        found |= {"408", "413", "415"}
+    if "{" in path:
+        found.add("404")
+    if path.startswith(_PROTECTED):
+        found |= {"401", "503"}
+        # The account of a token that still verifies may be gone.
+        if method != "get":
+            found.add("403")
+    return found
+
+
+def _sentences_of(endpoint: Callable[..., Any]) -> tuple[str, str]:
+    """Return the first sentence of the docstring, without its full stop, and all the others."""
+    text = inspect.getdoc(endpoint) or ""
+    match = re.fullmatch(r"(.+?)[.](?:\s+(.*))?", text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"{endpoint.__name__}: the docstring has no first sentence, which would be the summary")
+    return " ".join(match[1].split()), match[2] or ""
+
+
+def _header(name: str) -> _Json:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _responses() -> Iterator[tuple[str, str, _Json]]:
+    """Yield the status, the name and the description of every answer that operations share."""
+    described = [(_NAMES[str(error.status)], problem_response(error, {})) for error in _ERRORS]
+    described.append((_INTERNAL, internal_response({})))
+    for name, response in sorted(described, key=lambda pair: pair[1].status_code):
+        example = {**orjson.loads(response.body), "request_id": _REQUEST_ID}
+        headers = [header for header in _HEADERS if header in response.headers or header == "X-Request-ID"]
+        yield (
+            str(response.status_code),
+            name,
+            {
+                "description": example["detail"],
+                "headers": {header: _header(header) for header in headers},
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}},
+            },
+        )
+
+
+def _add_example(message: _Json, schemas: _Json) -> None:
+    """Give a body an example; ``x-example`` says where it differs from that of its schema."""
+    differences = message.pop("x-example", {})
+    for content in message.get("content", {}).values():
+        example = _example_of(content["schema"], schemas, "")
+        content["example"] = {**example, **differences} if differences else example
+
+
+def _example_of(schema: _Json, schemas: _Json, name: str) -> Any:
+    """Put an example together from those of the fields. Raises ValueError for a field that has none."""
+    if schema.get("examples"):
+        example = schema["examples"][0]
+        # pydantic sorts the names.
+        order = [field for field in schema.get("properties", ()) if field in example]
+        return {field: example[field] for field in order} if order else example
+    for keyword in ("const", "default"):
+        if keyword in schema:
+            return schema[keyword]
+    if "$ref" in schema:
+        target = schema["$ref"].rpartition("/")[2]
+        return _example_of(schemas[target], schemas, target)
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "items" in schema:
+        return [_example_of(schema["items"], schemas, name)]
+    if "properties" in schema:
+        return {
+            field: _example_of(value, schemas, f"{name}.{field}".lstrip("."))
+            for field, value in schema["properties"].items()
+        }
+    raise ValueError(f"{name or schema}: give the field an example")
+
+
+def _without_titles(schema: _Json) -> None:
+    """Take out the titles that pydantic makes of names: client generators would name types by them."""
+    schema.pop("title", None)
+    for below in _schemas_below(schema):
+        _without_titles(below)
+
+
+def _schemas_below(schema: _Json) -> Iterable[_Json]:
+    yield from schema.get("properties", {}).values()
+    for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        yield from schema.get(keyword, ())
+    for keyword in ("items", "additionalProperties"):
+        if isinstance(schema.get(keyword), dict):
+            yield schema[keyword]

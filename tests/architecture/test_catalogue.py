@@ -1,0 +1,231 @@
+"""A lint over PostgreSQL's catalogue, as the migrations leave it: nothing in the schema may leak between users.
+
+Each rule is a query for offenders. Each is shown to find one, so that none can pass by finding nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+
+# Tables that belong to no user, and why that is right. todo_app has no grant on them.
+OF_NOBODY: Mapping[str, str] = {
+    '"user"': "Better Auth's: who exists. The application asks app.caller_exists() about the caller alone.",
+    "todo_alembic_version": "Which migrations have run.",
+}
+
+# Functions that run as their owner, who passes the policies, and why that is right.
+DEFINERS: Mapping[str, str] = {
+    "app.caller_exists()": "todo_app cannot see users. It takes no argument and answers about the caller alone.",
+}
+
+# Functions without a search_path of their own, and why that is right.
+UNPINNED: Mapping[str, str] = {
+    "app.uid()": "A SET clause would keep the planner from inlining it into every policy. Every name is qualified.",
+}
+
+POLICY = "(user_id = ( SELECT app.uid() AS uid))"
+
+_OURS = """
+WITH tables AS (
+    SELECT c.oid, c.oid::regclass::text AS name, c.relkind, c.reloptions, c.relacl, c.relrowsecurity,
+        c.relforcerowsecurity, a.attnum AS owner_column
+    FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id' AND NOT a.attisdropped
+    WHERE c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+), owned AS (
+    SELECT * FROM tables WHERE relkind IN ('r', 'p', 'f') AND owner_column IS NOT NULL
+), functions AS (
+    SELECT p.*, p.oid::regprocedure::text AS name FROM pg_proc p
+    WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+)
+"""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``offenders`` completes the query; each example breaks the rule, and stands with what the rule says of it."""
+
+    offenders: str
+    examples: Mapping[str, str]
+
+
+_OWNED_TABLE = "CREATE TABLE bad (user_id text NOT NULL, id uuid NOT NULL, kind text);"
+_SECURED = _OWNED_TABLE + "ALTER TABLE bad ENABLE ROW LEVEL SECURITY; ALTER TABLE bad FORCE ROW LEVEL SECURITY;"
+
+RULES: Mapping[str, Rule] = {
+    "every table belongs to a user": Rule(
+        "SELECT name FROM tables"
+        " WHERE relkind IN ('r', 'p', 'f') AND owner_column IS NULL AND name <> ALL (%(nobody)s)",
+        {"CREATE TABLE bad (id uuid PRIMARY KEY)": "bad"},
+    ),
+    "the owner is never null": Rule(
+        "SELECT name FROM owned JOIN pg_attribute ON attrelid = oid AND attnum = owner_column WHERE NOT attnotnull",
+        {"CREATE TABLE bad (user_id text)": "bad"},
+    ),
+    "row-level security is enabled": Rule(
+        "SELECT name FROM owned WHERE NOT relrowsecurity",
+        {_SECURED + "ALTER TABLE bad DISABLE ROW LEVEL SECURITY": "bad"},
+    ),
+    "row-level security is forced on the owner too": Rule(
+        "SELECT name FROM owned WHERE NOT relforcerowsecurity",
+        {_SECURED + "ALTER TABLE bad NO FORCE ROW LEVEL SECURITY": "bad"},
+    ),
+    "a table has its one policy": Rule(
+        "SELECT name FROM owned WHERE 1 <> (SELECT count(*) FROM pg_policy WHERE polrelid = owned.oid)",
+        {_SECURED: "bad", "CREATE POLICY bad ON tasks FOR SELECT USING (priority = 'low')": "tasks"},
+    ),
+    "the policy has the one form": Rule(
+        "SELECT name FROM owned JOIN pg_policy ON polrelid = owned.oid"
+        " WHERE (polcmd, polpermissive, polroles) IS DISTINCT FROM ('*', true, '{0}'::oid[])"
+        " OR pg_get_expr(polqual, polrelid) IS DISTINCT FROM %(policy)s"
+        " OR pg_get_expr(polwithcheck, polrelid) IS DISTINCT FROM %(policy)s",
+        {
+            _SECURED + "CREATE POLICY bad ON bad USING (user_id = (SELECT app.uid())) WITH CHECK (true)": "bad",
+            # As right, but called once for each row.
+            _SECURED + "CREATE POLICY bad ON bad USING (user_id = app.uid()) WITH CHECK (user_id = app.uid())": "bad",
+            _SECURED + "CREATE POLICY bad ON bad TO todo_app USING (user_id = (SELECT app.uid()))": "bad",
+        },
+    ),
+    "a key begins with the user": Rule(
+        "SELECT conname FROM owned JOIN pg_constraint ON conrelid = owned.oid"
+        " WHERE contype IN ('p', 'u', 'x', 'f') AND conkey[1] <> owner_column",
+        {_OWNED_TABLE + "ALTER TABLE bad ADD CONSTRAINT key_of_everybody UNIQUE (id, user_id)": "key_of_everybody"},
+    ),
+    "a primary key is there": Rule(
+        "SELECT name FROM owned"
+        " WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = owned.oid AND contype = 'p')",
+        {_OWNED_TABLE: "bad"},
+    ),
+    "a reference stays with the user": Rule(
+        "SELECT conname FROM owned JOIN pg_constraint ON conrelid = owned.oid AND contype = 'f'"
+        " LEFT JOIN owned referred ON referred.oid = confrelid"
+        " WHERE confrelid <> 'public.\"user\"'::regclass AND confkey[1] IS DISTINCT FROM referred.owner_column",
+        {
+            "CREATE TABLE target (id uuid PRIMARY KEY);"
+            "CREATE TABLE bad (user_id uuid CONSTRAINT to_everybody REFERENCES target (id))": "to_everybody"
+        },
+    ),
+    "rows go with their user": Rule(
+        "SELECT name FROM owned WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = owned.oid"
+        " AND confrelid = 'public.\"user\"'::regclass AND conkey = ARRAY[owner_column] AND confdeltype = 'c')",
+        {'CREATE TABLE bad (user_id text REFERENCES "user" (id))': "bad"},
+    ),
+    "an index begins with the user": Rule(
+        "SELECT indexrelid::regclass::text FROM owned JOIN pg_index ON indrelid = oid WHERE indkey[0] <> owner_column",
+        {_OWNED_TABLE + "CREATE UNIQUE INDEX kinds_of_everybody ON bad (lower(kind), user_id)": "kinds_of_everybody"},
+    ),
+    "a view runs as who asks": Rule(
+        "SELECT name FROM tables WHERE relkind = 'v' AND NOT coalesce(reloptions && ARRAY['security_invoker=true',"
+        " 'security_invoker=on', 'security_invoker=1'], false)",
+        {"CREATE VIEW bad WITH (security_invoker = false) AS SELECT * FROM tasks": "bad"},
+    ),
+    "nothing is copied into a materialised view": Rule(
+        "SELECT name FROM tables WHERE relkind = 'm'",
+        {"CREATE MATERIALIZED VIEW bad AS SELECT * FROM tasks": "bad"},
+    ),
+    "no function runs as its owner": Rule(
+        "SELECT name FROM functions WHERE prosecdef AND name <> ALL (%(definers)s)",
+        {
+            "CREATE FUNCTION bad() RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog"
+            " AS 'SELECT count(*) FROM public.tasks'": "bad()"
+        },
+    ),
+    "not everybody may call what runs as its owner": Rule(
+        "SELECT name FROM functions, aclexplode(coalesce(proacl, acldefault('f', proowner)))"
+        " WHERE prosecdef AND grantee = 0",
+        {"CREATE FUNCTION bad() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = '' AS 'SELECT 1'": "bad()"},
+    ),
+    "a function looks its names up where it was told": Rule(
+        "SELECT name FROM functions WHERE name <> ALL (%(unpinned)s)"
+        " AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting LIKE 'search_path=%%')",
+        {"CREATE FUNCTION bad() RETURNS int LANGUAGE sql SET work_mem = '1MB' AS 'SELECT 1'": "bad()"},
+    ),
+    "a closed set is text with a check": Rule(
+        "SELECT name || '.' || attname FROM tables JOIN pg_attribute ON attrelid = tables.oid"
+        " JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type e ON e.oid = t.typelem"
+        " WHERE 'e' IN (t.typtype, e.typtype) AND relkind <> 'c'",
+        {"CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE bad (moods mood[])": "bad.moods"},
+    ),
+    "the application reaches users' rows only": Rule(
+        "SELECT DISTINCT name FROM tables, aclexplode(relacl)"
+        " WHERE grantee = 'todo_app'::regrole AND relkind IN ('r', 'p', 'm', 'f') AND owner_column IS NULL",
+        {'GRANT SELECT ON "user" TO todo_app': '"user"'},
+    ),
+    "nor a single column of others": Rule(
+        "SELECT name || '.' || attname FROM tables JOIN pg_attribute ON attrelid = oid, aclexplode(attacl)"
+        " WHERE grantee IN (0, 'todo_app'::regrole)",
+        {'GRANT SELECT (email) ON "user" TO todo_app': '"user".email'},
+    ),
+    "the application reads and writes rows, which policies see, and does nothing else": Rule(
+        "SELECT name || ' ' || privilege_type FROM tables, aclexplode(relacl) WHERE grantee = 'todo_app'::regrole"
+        " AND relkind <> 'S' AND (privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE') OR is_grantable)",
+        {"GRANT TRUNCATE ON tasks TO todo_app": "tasks TRUNCATE"},
+    ),
+    "nothing is granted to everybody": Rule(
+        "SELECT name FROM tables, aclexplode(relacl) WHERE grantee = 0",
+        {"GRANT SELECT ON tasks TO PUBLIC": "tasks"},
+    ),
+    "nobody but the owner makes objects": Rule(
+        "SELECT nspname || ' ' || grantee::regrole FROM pg_namespace, aclexplode(nspacl) WHERE nspname !~ '^pg_'"
+        " AND privilege_type = 'CREATE' AND grantee <> nspowner AND grantee <> 'pg_database_owner'::regrole",
+        {"GRANT CREATE ON SCHEMA app TO todo_app": "app todo_app"},
+    ),
+    "no table to come is granted in advance": Rule(
+        "SELECT defaclobjtype::text || ' ' || grantee::regrole FROM pg_default_acl, aclexplode(defaclacl)"
+        " WHERE grantee IN (0, 'todo_app'::regrole)",
+        {"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO todo_app": "r todo_app"},
+    ),
+}
+
+
+@pytest.fixture
+def catalogue(database_url: str) -> Iterator[psycopg.Connection]:
+    """The migrated database, in a transaction that is rolled back."""
+    with psycopg.connect(database_url) as connection:
+        yield connection
+        connection.rollback()
+
+
+def offenders(catalogue: psycopg.Connection, rule: Rule) -> set[str]:
+    lists = {
+        "nobody": list(OF_NOBODY),
+        "definers": list(DEFINERS),
+        "unpinned": list(UNPINNED),
+        "policy": POLICY,
+    }
+    return {name for (name,) in catalogue.execute(_OURS + rule.offenders, lists)}
+
+
+# Task: T-061
+class TestRules:
+    @pytest.mark.parametrize("name", RULES)
+    def test_find_nothing_in_the_schema(self, catalogue: psycopg.Connection, name: str) -> None:
+        assert offenders(catalogue, RULES[name]) == set()
+
+    @pytest.mark.parametrize(
+        ("name", "example"), [(name, each) for name, rule in RULES.items() for each in rule.examples]
+    )
+    def test_find_a_bad_example(self, catalogue: psycopg.Connection, name: str, example: str) -> None:
+        rule = RULES[name]
+
+        catalogue.execute(example)
+
+        assert offenders(catalogue, rule) == {rule.examples[example]}
+
+
+# Task: T-061
+class TestLists:
+    """An exception that nothing needs any more would let the next one through."""
+
+    def test_name_only_what_is_there(self, catalogue: psycopg.Connection) -> None:
+        [[tables, definers, unpinned]] = catalogue.execute(
+            "SELECT (SELECT array_agg(name::text) FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NOT NULL),"
+            " (SELECT array_agg(oid::regprocedure::text) FROM pg_proc"
+            " WHERE prosecdef AND pronamespace::regnamespace::text !~ '^pg_'),"
+            " (SELECT array_agg(oid::regprocedure::text) FROM pg_proc"
+            " WHERE proconfig IS NULL AND pronamespace::regnamespace::text !~ '^(pg_|information_schema$)')",
+            (list(OF_NOBODY),),
+        )
+
+        assert (set(tables), set(definers), set(unpinned)) == (set(OF_NOBODY), set(DEFINERS), set(UNPINNED))

@@ -1,0 +1,420 @@
+"""Nobody sees or touches another user's data, nor learns that it exists: every operation of the API, wall by wall.
+
+A new operation fails ``test_has_a_row_for_every_operation`` until it says here how strangers may meet it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from support.pgbouncer import POOL_SIZE, pgbouncer
+from support.tasks import add_task, without_request_id
+from support.walls import NO_WALLS, WALLS, Walled, app_behind
+from todo.database import DatabaseOptions
+from todo.database.statements import raw
+
+Request = Mapping[str, Any]
+
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_PREPARED = raw("SELECT name::text FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'todo\\_%'")
+_JSON = {"Content-Type": "application/json"}
+
+# What a stranger may put around any request, to learn something by it.
+_CONDITIONS: tuple[Request, ...] = (
+    {"headers": {"If-Match": "*"}},
+    {"headers": {"If-Match": '"1"'}},
+    {"headers": {"If-None-Match": "*"}},
+    {"headers": {"If-None-Match": '"1"', "If-Modified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}},
+    {"headers": {"If-Unmodified-Since": "Mon, 01 Jan 2001 00:00:00 GMT"}},
+    {"headers": {"Range": "bytes=0-0", "Prefer": "return=minimal"}},
+    {"params": {"fields": "id"}},
+)
+
+# Bodies that no operation takes.
+_BAD_BODIES: tuple[Request, ...] = (
+    {"content": b""},
+    {"content": b"{", "headers": _JSON},
+    {"content": b'{"title": "\\ud800"}', "headers": _JSON},
+    {"content": b'{"title": "Mine"}', "headers": {"Content-Type": "text/plain"}},
+    {"content": b'{"title": "Mine"}'},
+    {"json": None},
+    {"json": []},
+    {"json": {"user_id": "somebody", "title": "Mine"}},
+    {"json": {"title": ""}},
+    {"json": {"title": "x" * 201}},
+    {"json": {"title": "nul \x00"}},
+    {"json": {"title": None, "status": "no such status", "due_date": "2026-02-30"}},
+    {"content": b'{"title": "%s"}' % (b"x" * 1_100_000), "headers": _JSON},
+)
+
+_TASK_CHANGES: tuple[Request, ...] = (
+    {"json": {"title": "Mine now"}},
+    {"json": {"title": "Mine now", "status": "completed"}},
+    {"json": {"title": "Mine now", "status": "cancelled", "priority": "high", "due_date": None}},
+)
+
+
+@dataclass(frozen=True)
+class ById:
+    """An operation on one row, which belongs to somebody else: there is no such row, whatever is sent."""
+
+    bodies: tuple[Request, ...] = ()
+    reads: bool = False
+
+    @property
+    def requests(self) -> Iterator[Request]:
+        """Good ones first, which have to be answered 404; then everything that a stranger may try."""
+        plain = self.bodies or ({},)
+        yield from plain
+        for condition in _CONDITIONS:
+            yield {**plain[0], **condition}
+        if self.bodies:
+            yield from _BAD_BODIES
+            for condition in _CONDITIONS:
+                yield {**_BAD_BODIES[-4], **condition}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """An operation that gives many rows: the caller's only, whatever the filters."""
+
+    queries: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Creating:
+    """An operation that makes a row, under an id that somebody else may have."""
+
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OfNobody:
+    """An operation that tells of no user's rows."""
+
+    status: int = 200
+
+
+ROWS: Mapping[str, ById | Listing | Creating | OfNobody] = {
+    "GET /healthz": OfNobody(),
+    "GET /readyz": OfNobody(),
+    "GET /api/v1/me": OfNobody(),
+    "GET /api/v1/tasks": Listing(
+        (
+            {},
+            {"limit": 100},
+            {"status": "pending"},
+            {"status_filter": ["completed", "cancelled", "in_progress", "pending"]},
+            {"priority": "medium", "status": "completed"},
+            {"skip": 1, "limit": 1},
+        )
+    ),
+    "POST /api/v1/tasks": Creating({"title": "Mine"}),
+    "GET /api/v1/tasks/{task_id}": ById(reads=True),
+    "PUT /api/v1/tasks/{task_id}": ById(_TASK_CHANGES),
+    "PATCH /api/v1/tasks/{task_id}": ById((*_TASK_CHANGES, {"json": {}}, {"json": {"description": None}})),
+    "DELETE /api/v1/tasks/{task_id}": ById(),
+    "POST /api/v1/tasks/{task_id}/complete": ById(),
+    "POST /api/v1/tasks/{task_id}/reopen": ById(),
+}
+
+
+def operations_of(description: Mapping[str, Any]) -> set[str]:
+    """Every operation of an OpenAPI document, as ``METHOD /path``."""
+    return {
+        f"{method.upper()} {path}"
+        for path, item in description["paths"].items()
+        for method in item
+        if method in _METHODS
+    }
+
+
+def _rows(kind: type) -> list[str]:
+    return [operation for operation, row in ROWS.items() if isinstance(row, kind)]
+
+
+async def _send(client: AsyncClient, operation: str, row_id: str, request: Request) -> Any:
+    method, path = operation.split(" ")
+    assert path.count("{") <= 1, "an operation on two ids needs a row that says which of them is foreign"
+    url = "http://todo.test" + (path[: path.index("{")] + row_id + path[path.index("}") + 1 :] if "{" in path else path)
+    return await client.request(method, url, **request)
+
+
+@pytest.fixture(scope="session")
+def pooled_url(database_url: str) -> Iterator[str]:
+    """The shared database through a pooler in transaction mode."""
+    with pgbouncer(database_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=[(name, way) for way in ("direct", "pooled") for name in WALLS], ids="-".join)
+async def walled(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Walled]:
+    """The application behind both walls, and behind each alone; directly, and through the pooler."""
+    name, way = request.param
+    url = request.getfixturevalue("pooled_url") if way == "pooled" else database_url
+    async with app_behind(WALLS[name], url=url, direct_url=database_url) as walled:
+        yield walled
+
+
+@pytest.fixture
+async def alice(walled: Walled) -> AsyncIterator[AsyncClient]:
+    async with walled.client(walled.sign_up("alice")) as client:
+        yield client
+
+
+@pytest.fixture
+async def bob(walled: Walled) -> AsyncIterator[AsyncClient]:
+    async with walled.client(walled.sign_up("bob")) as client:
+        yield client
+
+
+@pytest.fixture
+async def charlie(walled: Walled) -> AsyncIterator[AsyncClient]:
+    async with walled.client(f"charlie-{uuid4().hex}") as client:
+        yield client
+
+
+async def _user_of(client: AsyncClient) -> str:
+    user_id: str = (await client.get("/me")).json()["id"]
+    return user_id
+
+
+async def _add_one_of_each(client: AsyncClient) -> list[str]:
+    """Tasks in every status, since some answers depend on it."""
+    return [
+        (await add_task(client, title=f"Secret {status}", status=status))["id"]
+        for status in ("pending", "in_progress", "completed", "cancelled")
+    ]
+
+
+# Task: T-060
+class TestMatrix:
+    async def test_has_a_row_for_every_operation(self, app: FastAPI) -> None:
+        assert operations_of(app.openapi()) == set(ROWS)
+
+    @pytest.mark.parametrize("operation", _rows(ById))
+    async def test_answers_about_a_strangers_row_as_about_none(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, ById)
+        foreign_ids = await _add_one_of_each(alice)
+        before = walled.rows_of(await _user_of(alice))
+        good = len(row.bodies) or 1
+
+        for number, request in enumerate(row.requests):
+            unknown = await _send(bob, operation, str(uuid4()), request)
+            for foreign_id in foreign_ids:
+                foreign = await _send(bob, operation, foreign_id, request)
+                assert without_request_id(foreign) == without_request_id(unknown), request
+            shouted = await _send(bob, operation, foreign_ids[0].upper(), request)
+            assert without_request_id(shouted) == without_request_id(unknown), request
+            assert 400 <= unknown.status_code < 500, request
+            assert number >= good or unknown.status_code == 404, request
+
+        assert before["tasks"]
+        assert walled.rows_of(await _user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", _rows(Listing))
+    async def test_lists_only_the_callers_rows(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
+        foreign_ids = await _add_one_of_each(alice)
+        own = await _add_one_of_each(bob)
+        before = walled.rows_of(await _user_of(alice))
+
+        answers = [await _send(bob, operation, "", {"params": query}) for query in row.queries]
+
+        assert [answer.status_code for answer in answers] == [200] * len(row.queries)
+        assert not [answer.text for answer in answers if any(foreign_id in answer.text for foreign_id in foreign_ids)]
+        first = answers[0].json()
+        assert (first["total"], {task["id"] for task in first["tasks"]}) == (4, set(own))
+        assert walled.rows_of(await _user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", _rows(Listing))
+    async def test_lists_nothing_to_a_caller_who_has_nothing(
+        self, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
+        nobodys = [without_request_id(await _send(bob, operation, "", {"params": query})) for query in row.queries]
+
+        await _add_one_of_each(alice)
+
+        with_alices = [without_request_id(await _send(bob, operation, "", {"params": query})) for query in row.queries]
+        assert with_alices == nobodys
+
+    @pytest.mark.parametrize("operation", _rows(Creating))
+    async def test_creates_under_an_id_that_a_stranger_has(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Creating)
+        foreign_ids = await _add_one_of_each(alice)
+        before = walled.rows_of(await _user_of(alice))
+
+        for foreign_id in foreign_ids:
+            body = {**row.body, "id": foreign_id}
+            created = await _send(bob, operation, "", {"json": body})
+            assert (created.status_code, created.json()["id"]) == (201, foreign_id)
+            again = await _send(bob, operation, "", {"json": body})
+            assert (again.status_code, again.json()) == (200, created.json())
+            other = await _send(bob, operation, "", {"json": {**body, "title": "Another"}})
+            assert other.status_code == 409
+
+        assert walled.rows_of(await _user_of(alice)) == before
+        assert len(walled.rows_of(await _user_of(bob))["tasks"]) == len(foreign_ids)
+
+    @pytest.mark.parametrize("operation", _rows(Creating))
+    async def test_creates_nothing_for_another(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Creating)
+        alices = await _user_of(alice)
+
+        answer = await _send(bob, operation, "", {"json": {**row.body, "user_id": alices}})
+
+        assert answer.status_code == 422
+        assert walled.rows_of(alices)["tasks"] == []
+
+    @pytest.mark.parametrize("operation", _rows(OfNobody))
+    async def test_says_nothing_of_a_stranger(self, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, OfNobody)
+        before = without_request_id(await _send(bob, operation, "", {}))
+
+        await _add_one_of_each(alice)
+
+        after = await _send(bob, operation, "", {})
+        assert after.status_code == row.status
+        assert without_request_id(after) == before
+        assert await _user_of(alice) not in after.text
+
+
+# Task: T-060
+class TestDeletedAccount:
+    """Charlie's token still verifies, but the account is gone."""
+
+    @pytest.mark.parametrize("operation", _rows(ById))
+    async def test_finds_nothing_and_changes_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, ById)
+        foreign_ids = await _add_one_of_each(alice)
+        before = walled.rows_of(await _user_of(alice))
+        expected = (404, "not_found") if row.reads else (403, "account_gone")
+        good = len(row.bodies) or 1
+
+        for number, request in enumerate(row.requests):
+            unknown = await _send(charlie, operation, str(uuid4()), request)
+            assert number >= good or (unknown.status_code, unknown.json()["code"]) == expected
+            for foreign_id in foreign_ids:
+                foreign = await _send(charlie, operation, foreign_id, request)
+                assert without_request_id(foreign) == without_request_id(unknown), request
+            assert 400 <= unknown.status_code < 500, request
+
+        assert walled.rows_of(await _user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", _rows(Creating))
+    async def test_creates_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Creating)
+        [foreign_id, *_] = await _add_one_of_each(alice)
+
+        answers = [
+            await _send(charlie, operation, "", {"json": body}) for body in (row.body, {**row.body, "id": foreign_id})
+        ]
+
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 2
+        assert walled.rows_of(await _user_of(charlie))["tasks"] == []
+
+    @pytest.mark.parametrize("operation", _rows(Listing))
+    async def test_lists_nothing(self, alice: AsyncClient, charlie: AsyncClient, operation: str) -> None:
+        await _add_one_of_each(alice)
+
+        answer = await _send(charlie, operation, "", {})
+
+        assert answer.status_code == 200
+        assert (answer.json()["total"], answer.json()["tasks"]) == (0, [])
+
+
+# Task: T-060
+class TestWithoutWalls:
+    """That the matrix can fail: with both walls taken out, Bob does see what is Alice's."""
+
+    async def test_lets_a_stranger_see_everything(self, database_url: str) -> None:
+        async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:
+            alice, bob = (walled.client(walled.sign_up(name)) for name in ("alice", "bob"))
+            async with alice, bob:
+                task = await add_task(alice)
+
+                read = await bob.get(f"/tasks/{task['id']}")
+                listed = await bob.get("/tasks", params={"limit": 100})
+                deleted = await bob.delete(f"/tasks/{task['id']}")
+
+        assert read.json() == task
+        assert task in listed.json()["tasks"]
+        assert deleted.status_code == 204
+
+
+# Task: T-062
+class TestPooler:
+    """In transaction mode the users' transactions take turns on a few connections, in any order."""
+
+    async def test_keeps_users_apart_who_share_its_connections(self, pooled_url: str, database_url: str) -> None:
+        async with app_behind(WALLS["both"], url=pooled_url, direct_url=database_url) as walled:
+            clients = [walled.client(walled.sign_up(f"user{number}")) for number in range(2 * POOL_SIZE)]
+
+            results = await asyncio.gather(*(_live(client, number) for number, client in enumerate(clients)))
+
+            for client in clients:
+                await client.aclose()
+        assert results == [[]] * len(clients)
+
+    @pytest.mark.parametrize(("way", "prepares"), [("database_url", True), ("pooled_url", False)])
+    async def test_is_noticed_so_that_nothing_is_prepared_by_name(
+        self, request: pytest.FixtureRequest, database_url: str, way: str, *, prepares: bool
+    ) -> None:
+        url = request.getfixturevalue(way)
+        async with app_behind(DatabaseOptions(pool_size=1), url=url, direct_url=database_url) as walled:
+            async with walled.client(walled.sign_up("alice")) as alice:
+                await add_task(alice)
+            connection = await walled.app.state.database.acquire(deadline=asyncio.get_running_loop().time() + 5)
+            [result] = await connection.exchange([(_PREPARED, ())], deadline=asyncio.get_running_loop().time() + 5)
+            prepared = connection.rows(result, _PREPARED)
+            await walled.app.state.database.release(connection)
+        assert bool(prepared) is prepares
+        assert connection.pooled is not prepares
+
+
+async def _live(client: AsyncClient, number: int) -> list[str]:
+    """Work with one's own tasks for a while; returns what was seen that should not be."""
+    wrong = []
+    for round_ in range(12):
+        title = f"{number}.{round_}"
+        task = await add_task(client, title=title)
+        path = f"/tasks/{task['id']}"
+        answers = await asyncio.gather(
+            client.get(path),
+            client.get("/tasks", params={"limit": 100}),
+            client.patch(path, json={"description": title}),
+            client.get("/tasks", params={"status": "cancelled"}),
+        )
+        wrong += [answer.text for answer in answers if answer.status_code != 200]
+        read, listed, changed, none = (answer.json() for answer in answers)
+        wrong += [str(seen) for seen in (read, changed) if seen["title"] != title]
+        wrong += [str(seen) for seen in listed["tasks"] if not seen["title"].startswith(f"{number}.")]
+        wrong += [] if (listed["total"], none["tasks"]) == (round_ + 1, []) else [str(listed)]
+    return wrong

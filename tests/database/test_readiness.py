@@ -1,0 +1,52 @@
+"""Waiting for a database: for one that may come, not for one that never will."""
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from todo.database import readiness
+from todo.database.readiness import Unreachable
+
+
+# Task: T-025
+class TestWait:
+    def test_returns_when_the_database_answers(self, database_url: str) -> None:
+        readiness.wait(database_url, seconds=10)
+
+    def test_gives_up_in_one_line_that_shows_no_password(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+
+        with pytest.raises(Unreachable) as failure:
+            readiness.wait(f"postgresql://alice:sesame@127.0.0.1:{port}/todo", seconds=0.5)
+
+        assert "Connection refused" in str(failure.value)
+        assert "sesame" not in str(failure.value)
+        assert "\n" not in str(failure.value)
+
+    def test_does_not_wait_for_what_waiting_does_not_mend(self, admin_url: str) -> None:
+        started = time.monotonic()
+
+        with pytest.raises(Unreachable, match='database "nowhere" does not exist'):
+            readiness.wait(admin_url.replace("/postgres?", "/nowhere?"), seconds=60)
+
+        assert time.monotonic() - started < 30
+
+    def test_tries_again_until_the_database_is_there(self, database_url: str, tmp_path: Path) -> None:
+        socket_directory = conninfo_to_dict(database_url)["host"]
+        url = make_conninfo(database_url, host=str(tmp_path))
+        name = ".s.PGSQL.5432"
+        later = threading.Timer(0.5, (tmp_path / name).symlink_to, [Path(str(socket_directory)) / name])
+
+        later.start()
+        readiness.wait(url, seconds=30)
+
+        later.join()
+
+    def test_does_not_repeat_a_connection_string_that_cannot_be_read(self) -> None:
+        with pytest.raises(Unreachable, match=r"^the connection string cannot be read$"):
+            readiness.wait("postgresql://alice:sesame@db/todo?nonsense=1", seconds=1)

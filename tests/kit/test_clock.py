@@ -1,0 +1,16 @@
+"""The clock."""
+
+from datetime import UTC, datetime, timedelta
+
+from todo.kit.clock import utc_now
+
+
+# Task: T-010
+class TestUtcNow:
+    def test_tells_this_instant_in_utc(self) -> None:
+        before = datetime.now(UTC)
+
+        now = utc_now()
+
+        assert before <= now <= datetime.now(UTC)
+        assert now.utcoffset() == timedelta(0)

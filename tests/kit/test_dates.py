@@ -1,0 +1,125 @@
+"""Due dates as text: what is accepted, and the one form that is given back."""
+
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from todo.kit.dates import canonical_due
+
+EXPECTED = "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."
+NO_OFFSET = "A time needs an offset, as in 2026-03-10T09:00:00Z or 2026-03-10T09:00:00+01:00."
+NO_SUCH_DATE = "There is no such date. Check the day and the month; years go from 0001 to 9999."
+NO_SUCH_TIME = "There is no such time. Hours go from 00 to 23, minutes and seconds from 00 to 59."
+TOO_FINE = "A fraction of a second has at most six digits."
+OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
+
+CANONICAL = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{0,5}[1-9])?Z)?", re.ASCII)
+
+quickly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(
+    lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))
+)
+# A day away from both ends, so that every one of them has a year from 1 to 9999 in UTC.
+instants = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets)  # noqa: DTZ001
+nearly = st.from_regex(
+    r"\d{4}-?(\d\d|W\d\d)-?\d{1,2}([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?([Zz]|[+-]\d\d:?(\d\d)?)?)?\n?", fullmatch=True
+)
+
+
+# Task: T-011
+class TestCanonicalDue:
+    @pytest.mark.parametrize(
+        ("given_text", "canonical"),
+        [
+            ("2026-03-10", "2026-03-10"),
+            ("2028-02-29", "2028-02-29"),
+            ("0001-01-01", "0001-01-01"),
+            ("9999-12-31", "9999-12-31"),
+            ("2026-03-10T09:00:00Z", "2026-03-10T09:00:00Z"),
+            ("2026-03-10t09:00:00z", "2026-03-10T09:00:00Z"),
+            ("2026-03-10T09:00Z", "2026-03-10T09:00:00Z"),
+            ("2026-03-10T09:00:00+00:00", "2026-03-10T09:00:00Z"),
+            ("2026-03-10T09:00:00-00:00", "2026-03-10T09:00:00Z"),
+            ("2026-03-10T09:00:00+01:00", "2026-03-10T08:00:00Z"),
+            ("2026-03-10T00:30:00+01:00", "2026-03-09T23:30:00Z"),
+            ("2026-03-10T22:00:00-05:45", "2026-03-11T03:45:00Z"),
+            ("2026-03-10T09:00:00.123456Z", "2026-03-10T09:00:00.123456Z"),
+            # As PostgreSQL, and so created_at, has it.
+            ("2026-03-10T09:00:00.500Z", "2026-03-10T09:00:00.5Z"),
+            ("2026-03-10T09:00:00.000Z", "2026-03-10T09:00:00Z"),
+            ("2026-03-10T09:00:10Z", "2026-03-10T09:00:10Z"),
+            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
+            ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
+        ],
+    )
+    def test_gives_the_one_form(self, given_text: str, canonical: str) -> None:
+        assert canonical_due(given_text) == canonical
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            *(
+                (text, EXPECTED)
+                for text in (
+                    *("", "tomorrow", "20260310", "2026-W10-2", "2026W102", "2026-069", "2026-03", "2026-3-10", "26-03-10"),
+                    *("2026/03/10", "10.03.2026", "+2026-03-10", "-2026-03-10", "12026-03-10", " 2026-03-10", "2026-03-10\n"),
+                    *("٢٠٢٦-٠٣-١٠", "2026-03-10T", "2026-03-10Z", "2026-03-10T09Z", "2026-03-10 09:00:00Z", "2026-03-10T0900Z"),
+                    *("20260310T090000Z", "2026-W10-2T09:00:00Z", "2026-03-10T09:00:00,5Z", "2026-03-10T09:00:00.Z"),
+                    *("2026-03-10T09:00:00+01", "2026-03-10T09:00:00+0100", "2026-03-10T09:00:00+24:00"),
+                    *("2026-03-10T09:00:00+01:60", "2026-03-10T09:00:00+01:00:30", "2026-03-10T09:00:00 Z"),
+                    *("2026-03-10T09:00:00Z\n", "2026-03-10T09:00:00[Europe/Berlin]", "2026-03-10T09:00:00 CET"),
+                    *("2026-03-10/2026-03-11", "1773133200", "2026-03-10T09:00:٠٠Z"),
+                )
+            ),
+            *((text, NO_OFFSET) for text in ("2026-03-10T09:00:00", "2026-03-10T09:00", "2026-03-10T09:00:00.5")),
+            *(
+                (text, NO_SUCH_DATE)
+                for text in (
+                    *("2026-02-30", "2026-02-29", "2100-02-29", "2026-04-31", "2026-13-01", "2026-00-10", "2026-03-00"),
+                    *("0000-01-01", "2026-02-30T09:00:00Z", "0000-12-31T23:59:59-01:00"),
+                )
+            ),
+            *(
+                (text, NO_SUCH_TIME)
+                for text in (
+                    *("2026-03-10T24:00:00Z", "2026-03-10T24:00Z", "2026-12-31T23:59:60Z", "2026-03-10T09:60:00Z"),
+                    "2026-03-10T09:00:61+01:00",
+                )
+            ),
+            ("2026-03-10T09:00:00.1234567Z", TOO_FINE),
+            ("2026-03-10T09:00:00.000000000Z", TOO_FINE),
+            ("0001-01-01T00:00:00+00:01", OUT_OF_RANGE),
+            ("9999-12-31T23:59:59-00:01", OUT_OF_RANGE),
+        ],
+    )
+    def test_says_what_is_wrong_with_anything_else(self, text: str, message: str) -> None:
+        with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+            canonical_due(text)
+
+    @quickly
+    @given(st.dates())
+    def test_keeps_every_date_as_it_is(self, day: date) -> None:
+        assert canonical_due(day.isoformat()) == day.isoformat()
+
+    @quickly
+    @given(instants)
+    def test_keeps_every_instant_to_the_microsecond(self, instant: datetime) -> None:
+        canonical = canonical_due(instant.isoformat())
+
+        assert CANONICAL.fullmatch(canonical)
+        assert datetime.fromisoformat(canonical) == instant
+        assert datetime.fromisoformat(canonical).tzinfo == UTC
+
+    @quickly
+    @given(st.one_of(st.text(), nearly))
+    def test_gives_the_one_form_or_says_no(self, text: str) -> None:
+        try:
+            canonical = canonical_due(text)
+        except ValueError as error:
+            assert str(error) in {EXPECTED, NO_OFFSET, NO_SUCH_DATE, NO_SUCH_TIME, TOO_FINE, OUT_OF_RANGE}
+        else:
+            assert CANONICAL.fullmatch(canonical)
+            assert canonical_due(canonical) == canonical

@@ -1,0 +1,54 @@
+"""Identifiers that sort by the time they were made."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import RFC_4122
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from todo.kit.ids import uuid7
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+instants = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+# Task: T-010
+class TestUuid7:
+    def test_holds_the_milliseconds_the_version_and_the_variant(self) -> None:
+        # The instant of the example in RFC 9562, appendix A.6.
+        made = uuid7(datetime(2022, 2, 22, 14, 22, 22, tzinfo=timezone(timedelta(hours=-5))))
+
+        assert str(made).startswith("017f22e2-79b0-7")
+        assert (made.version, made.variant) == (7, RFC_4122)
+
+    @settings(deadline=None)
+    @given(instants, instants)
+    def test_sorts_by_time_down_to_the_microsecond(self, one: datetime, other: datetime) -> None:
+        earlier, later = sorted((one, other))
+
+        assert one == other or uuid7(earlier) < uuid7(later)
+
+    @settings(deadline=None)
+    @given(instants)
+    def test_is_a_version_7_that_tells_its_millisecond(self, instant: datetime) -> None:
+        made = uuid7(instant)
+
+        assert (made.version, made.variant) == (7, RFC_4122)
+        assert made.int >> 80 == (instant - EPOCH) // timedelta(milliseconds=1)
+
+    def test_differs_each_time(self) -> None:
+        instant = datetime(2026, 3, 10, tzinfo=UTC)
+
+        assert len({uuid7(instant) for _ in range(1_000)}) == 1_000
+
+    def test_means_now_when_no_instant_is_given(self) -> None:
+        before = uuid7(datetime.now(UTC) - timedelta(microseconds=1))
+
+        made = uuid7()
+
+        assert before < made < uuid7(datetime.now(UTC) + timedelta(microseconds=1))
+
+    def test_refuses_what_it_cannot_hold(self) -> None:
+        with pytest.raises(ValueError, match="out of range"):
+            uuid7(EPOCH - timedelta(microseconds=1))

@@ -1,0 +1,79 @@
+"""The two walls between users, and ways to take one away: each has to hold by itself.
+
+One wall is the services' filter by owner, the other the database's policies. A run without the first compiles it to
+``true``; a run without the second uses a role that passes the policies and is otherwise like the application's.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from support.people import SECRET, client_of, sign_up
+from todo.database import Database, DatabaseOptions
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+_BYPASS_ROLE = "todo_bypass"
+
+WALLS: Mapping[str, DatabaseOptions] = {
+    "both": DatabaseOptions(),
+    "database-alone": DatabaseOptions(filter_by_owner=False),
+    "services-alone": DatabaseOptions(role=_BYPASS_ROLE),
+}
+NO_WALLS = DatabaseOptions(role=_BYPASS_ROLE, filter_by_owner=False)
+
+
+@dataclass(frozen=True)
+class Walled:
+    """The application behind some of the walls, and a way past all of them for the test."""
+
+    app: FastAPI
+    url: str
+
+    def sign_up(self, name: str) -> str:
+        """Make a user and return the id."""
+        return sign_up(self.url, name)
+
+    def client(self, user_id: str) -> AsyncClient:
+        """A client with the user's token."""
+        return client_of(self.app, user_id)
+
+    def rows_of(self, user_id: str) -> dict[str, list[Any]]:
+        """Every row that the user owns, whole, by table: as the superuser sees it."""
+        with psycopg.connect(self.url) as connection:
+            tables = connection.execute(
+                "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+                " WHERE a.attname = 'user_id' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"
+            ).fetchall()
+            return {
+                table: connection.execute(
+                    f"SELECT to_jsonb(t) FROM {table} t WHERE user_id = %s ORDER BY to_jsonb(t)::text",  # noqa: S608
+                    (user_id,),
+                ).fetchall()
+                for (table,) in tables
+            }
+
+
+def make_bypass_role(url: str) -> None:
+    """Make the role that passes the policies and has the application's grants. Safe to repeat."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (_BYPASS_ROLE,)).fetchall():
+            connection.execute(f"CREATE ROLE {_BYPASS_ROLE} NOLOGIN INHERIT BYPASSRLS IN ROLE todo_app")
+
+
+@asynccontextmanager
+async def app_behind(options: DatabaseOptions, *, url: str, direct_url: str) -> AsyncIterator[Walled]:
+    """The application on ``url``, which may be a pooler's; ``direct_url`` is the same database without one."""
+    make_bypass_role(direct_url)
+    database = Database(url, options)
+    await database.open()
+    try:
+        yield Walled(create_app(Settings(), database, SecretVerifier(SECRET)), direct_url)
+    finally:
+        await database.close()

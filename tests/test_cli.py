@@ -1,0 +1,237 @@
+"""The command ``todo``: what it prints, what it makes, and one line for what goes wrong."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt
+import psycopg
+import pytest
+
+from support.people import SECRET
+from support.processes import SETTINGS, run
+from todo.cli import main
+from todo.migrations import runner
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Todo = Callable[..., Outcome]
+
+
+@pytest.fixture
+def todo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Todo]:
+    """Run a command in this process, with no settings but those that are given."""
+    monkeypatch.chdir(tmp_path)
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def run_here(*arguments: str, **settings: str) -> Outcome:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        try:
+            code: Any = main(arguments)
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    yield run_here
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def local(todo: Todo, database_url: str) -> Todo:
+    """The same, on the shared database and with a secret to sign with."""
+
+    def run_here(*arguments: str, **settings: str) -> Outcome:
+        return todo(*arguments, **{"DATABASE_URL": database_url, "JWT_SECRET": SECRET, **settings})
+
+    return run_here
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = jwt.decode(token.strip(), SECRET, ["HS256"])
+    return claims
+
+
+# Task: T-017
+class TestMain:
+    @pytest.mark.parametrize("command", ["serve", "migrate", "token", "openapi"])
+    def test_helps_with_examples(self, todo: Todo, command: str) -> None:
+        outcome = todo(command, "--help")
+
+        assert outcome.code == 0
+        assert outcome.out.startswith(f"usage: todo {command} ")
+        assert f"examples:\n  todo {command}" in outcome.out
+
+    def test_names_its_commands(self, todo: Todo) -> None:
+        outcome = todo("--help")
+
+        assert outcome.code == 0
+        for command in ("serve", "migrate", "token", "openapi"):
+            assert f"\n  todo {command} " in outcome.out
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            ([], "todo: the following arguments are required: COMMAND (see: todo --help)\n"),
+            (["token"], "todo: the following arguments are required: USER_ID (see: todo token --help)\n"),
+            (
+                ["serve", "--port", "70000"],
+                "todo: argument --port: expected a whole number from 0 to 65535 (see: todo serve --help)\n",
+            ),
+            (
+                ["serve", "--workers", "0"],
+                "todo: argument --workers: expected a whole number from 1 to 64 (see: todo serve --help)\n",
+            ),
+            (
+                ["token", "alice", "--minutes", "x"],
+                "todo: argument --minutes: expected a whole number from 1 to 525600 (see: todo token --help)\n",
+            ),
+            (
+                ["token", "alice", "--email", "alice"],
+                "todo: argument --email: expected an e-mail address (see: todo token --help)\n",
+            ),
+            (
+                ["token", "a\tb"],
+                "todo: argument USER_ID: expected 1 to 255 characters that can be printed (see: todo token --help)\n",
+            ),
+        ],
+    )
+    def test_says_in_one_line_what_it_does_not_understand(
+        self, todo: Todo, arguments: list[str], complaint: str
+    ) -> None:
+        assert todo(*arguments) == (2, "", complaint)
+
+    @pytest.mark.parametrize("command", [["serve"], ["token", "alice"], ["migrate"]])
+    def test_says_in_one_line_which_setting_is_wrong(self, todo: Todo, command: list[str]) -> None:
+        outcome = todo(*command, LOG_LEVEL="loud")
+
+        expected = "todo: LOG_LEVEL has to be one of DEBUG, INFO, WARNING, ERROR, CRITICAL.\n"
+        assert outcome == (1, "", expected)
+
+    def test_says_in_one_line_that_the_data_cannot_be_kept(self, todo: Todo, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("in the way")
+
+        outcome = todo("migrate", TODO_DATA_DIR=str(tmp_path / "file"))
+
+        assert outcome == (1, "", f"todo: PostgreSQL cannot be kept in {tmp_path}/file: File exists.\n")
+
+    def test_is_installed_as_a_command(self) -> None:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("todo"), "--help"], capture_output=True, text=True, check=True
+        )
+
+        assert done.stdout.startswith("usage: todo COMMAND")
+
+
+# Task: T-017
+class TestToken:
+    def test_signs_for_a_new_user_and_makes_the_user(self, local: Todo, database_url: str) -> None:
+        outcome = local("token", "dora", "--minutes", "5")
+
+        claims = claims_of(outcome.out)
+        with psycopg.connect(database_url) as connection:
+            row = connection.execute(
+                'SELECT name, email, "emailVerified" FROM "user" WHERE id = %s', ["dora"]
+            ).fetchone()
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.count("\n") == 1
+        assert claims.pop("exp") - claims.pop("iat") == 300
+        assert claims == {"sub": "dora", "name": "dora", "email": "dora@example.com"}
+        assert row == ("dora", "dora@example.com", True)
+
+    def test_signs_for_the_same_user_again_as_stored(self, local: Todo) -> None:
+        local("token", "emil", "--name", "Emil Sinclair", "--email", "emil@example.org")
+
+        again = local("token", "emil")
+
+        assert again.code == 0
+        assert claims_of(again.out)["name"] == "Emil Sinclair"
+        assert claims_of(again.out)["email"] == "emil@example.org"
+
+    @pytest.mark.parametrize(
+        ("user_id", "email"),
+        [("flo@example.net", "flo@example.net"), ("Größe 7", "Gr--e-7@example.com")],
+    )
+    def test_makes_an_address_out_of_any_id(self, local: Todo, user_id: str, email: str) -> None:
+        claims = claims_of(local("token", user_id).out)
+
+        assert (claims["sub"], claims["email"]) == (user_id, email)
+
+    def test_refuses_an_address_that_another_user_has(self, local: Todo) -> None:
+        local("token", "gina", "--email", "gina@example.org")
+
+        outcome = local("token", "hugo", "--email", "gina@example.org")
+
+        expected = "todo: Another user has the e-mail address gina@example.org: choose one with --email.\n"
+        assert outcome == (1, "", expected)
+
+    def test_makes_one_user_for_two_that_ask_at_once(self, tmp_path: Path, database_url: str) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
+            outcomes = list(threads.map(lambda _: run(tmp_path, "token", "ida", **settings), range(2)))
+
+        assert [(outcome.returncode, outcome.stderr) for outcome in outcomes] == [(0, ""), (0, "")]
+
+    def test_signs_nothing_where_an_issuer_does(self, todo: Todo, database_url: str) -> None:
+        outcome = todo("token", "alice", DATABASE_URL=database_url, BETTER_AUTH_URL="https://app.example.com")
+
+        expected = "todo: Tokens come from the issuer, https://app.example.com: sign in there.\n"
+        assert outcome == (1, "", expected)
+
+
+# Task: T-017
+class TestMigrate:
+    def test_can_be_run_twice_and_by_two_at_once_from_nothing(self, tmp_path: Path) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            outcomes = list(threads.map(lambda _: run(tmp_path, "migrate"), range(2)))
+        outcomes.append(run(tmp_path, "migrate"))
+
+        expected = (0, "The database is up to date.\n", "")
+        assert [(outcome.returncode, outcome.stdout, outcome.stderr) for outcome in outcomes] == [expected] * 3
+
+    def test_needs_no_way_to_verify_tokens(self, todo: Todo, database_url: str) -> None:
+        assert todo("migrate", DATABASE_URL=database_url) == (0, "The database is up to date.\n", "")
+        assert runner.is_current(database_url)
+
+    def test_says_in_one_line_that_it_was_not_let_in(self, todo: Todo, admin_url: str) -> None:
+        outcome = todo("migrate", DATABASE_URL=admin_url.replace("/postgres?", "/nowhere?"))
+
+        assert (outcome.code, outcome.out) == (1, "")
+        assert outcome.err.startswith("todo: The database cannot be reached: ")
+        assert outcome.err.count("\n") == 1
+
+
+# Task: T-017
+class TestOpenapi:
+    def test_prints_what_it_writes_and_what_it_checks(self, todo: Todo, tmp_path: Path) -> None:
+        printed = todo("openapi")
+        written = todo("openapi", "--output", "specification.yaml")
+        checked = todo("openapi", "--check", "specification.yaml")
+
+        assert printed.code == 0
+        assert "\nopenapi: 3.1." in printed.out
+        assert (tmp_path / "specification.yaml").read_text() == printed.out
+        assert written == checked == (0, "", "")
+
+    def test_fails_in_one_line_when_the_file_says_something_else(self, todo: Todo, tmp_path: Path) -> None:
+        (tmp_path / "old.yaml").write_text("openapi: 3.0.0\n")
+
+        expected = "todo: {} is not what the code says; run: make openapi\n"
+        assert todo("openapi", "--check", "old.yaml") == (1, "", expected.format("old.yaml"))
+        assert todo("openapi", "--check", "none.yaml") == (1, "", expected.format("none.yaml"))
+
+    def test_depends_on_no_setting(self, todo: Todo) -> None:
+        assert todo("openapi").out == todo("openapi", LOG_LEVEL="loud", DATABASE_URL="nonsense").out

