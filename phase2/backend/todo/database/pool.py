@@ -85,6 +85,8 @@ class Database:
         self.identities = Identities(
             role=self.options.role, timeout_milliseconds=self.options.statement_timeout_milliseconds
         )
+        # Called with the user after a write has been committed.
+        self.on_write: Callable[[str], None] | None = None
         self._replacements: set[asyncio.Task[None]] = set()
         self._pool = _Pool(
             connection_class=Connection,

@@ -43,7 +43,7 @@ class Session:
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
     """
 
-    __slots__ = ("_connection", "_database", "_deadline", "replayed", "retry", "user_id")
+    __slots__ = ("_connection", "_database", "_deadline", "_has_written", "replayed", "retry", "user_id")
 
     def __init__(self, database: Database, user_id: str) -> None:
         # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
@@ -54,6 +54,7 @@ class Session:
         self._database = database
         self._connection: Connection | None = None
         self._deadline: float | None = None
+        self._has_written = False
         self.user_id = user_id
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
@@ -80,7 +81,10 @@ class Session:
             [(statement, values)] = requests
             return [await self._once(self.retry, statement, values)]
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
-        return await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
+        rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
+        if any(statement.writes for statement, _ in requests):
+            self._note_write()
+        return rows
 
     async def ensure_caller_exists(self) -> None:
         """Raise Forbidden if the account of a token that still verifies has been deleted."""
@@ -106,6 +110,9 @@ class Session:
         try:
             yield await self._kept(connection, self.retry) if self.retry else None
             await self._commit(connection, deadline)
+            self._connection = None
+            if self._has_written:
+                self._note_write()
         except BaseException:
             if not connection.is_idle:
                 # Where that fails, the connection is closed, and the server rolls back by itself.
@@ -171,11 +178,19 @@ class Session:
         except (ConnectionLost, TimeoutError) as error:
             raise _seen_by_callers(error) from None
         self.retry = None
+        self._note_write()
         return rows
 
     def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
         self.replayed = answer is not None
         return answer
+
+    def _note_write(self) -> None:
+        """Say after the commit that the user has something new."""
+        if self._connection is not None:
+            self._has_written = True
+        elif self._database.on_write is not None:
+            self._database.on_write(self.user_id)
 
     def _own(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         # Last, so that no value can name another user.

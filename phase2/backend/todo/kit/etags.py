@@ -1,12 +1,11 @@
-"""Entity tags and the conditions on them (RFC 9110, sections 8.8.3 and 13.1). Ours are revisions: ``"17"``."""
+"""Entity tags and the conditions on them (RFC 9110, sections 8.8.3 and 13.1). Our tags are revisions: ``"17"``."""
 
 import re
+from dataclasses import dataclass
 
-_LIST = re.compile(r'\s*,*\s*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*|$))+')
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-
-ANY = "*"
-"""The condition that any existing state meets."""
+_TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+_LIST = re.compile(rf"[ \t,]*{_TAG}([ \t]*,[ \t]*({_TAG})?)*")
+_MOST_TAGS = 50
 
 
 # Task: T-121
@@ -16,12 +15,33 @@ def etag(revision: int) -> str:
 
 
 # Task: T-121
-def revisions_in(header: str, *, strong: bool) -> frozenset[int]:
-    """Return the revisions that a list of entity tags names; other tags match nothing and are left out.
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What ``If-Match`` or ``If-None-Match`` names: some revisions, or (``None``) any state at all."""
 
-    ``strong`` leaves out weak tags too, as ``If-Match`` compares. Raises ValueError if it is no list of tags.
-    """
-    if not _LIST.fullmatch(header):
-        raise ValueError("Expected entity tags, as in \"17\" or \"17\", \"18\", or *.")
-    tags = (tag for weak, tag in _TAG.findall(header) if not (strong and weak))
-    return frozenset(int(tag) for tag in tags if tag.isascii() and tag.isdecimal() and len(tag) < 19)
+    revisions: frozenset[int] | None
+
+    def names(self, revision: int) -> bool:
+        """Tell whether this revision is one of those that are named."""
+        return self.revisions is None or revision in self.revisions
+
+
+def strong_condition(header: str) -> Condition:
+    """Read ``If-Match``, whose comparison is strong: a weak tag names nothing. Raises ValueError."""
+    return _condition(header, weak_too=False)
+
+
+def weak_condition(header: str) -> Condition:
+    """Read ``If-None-Match``, whose comparison is weak: ``W/"17"`` names 17 as well. Raises ValueError."""
+    return _condition(header, weak_too=True)
+
+
+def _condition(header: str, *, weak_too: bool) -> Condition:
+    if header.strip() == "*":
+        return Condition(None)
+    tags = re.findall(_TAG, header)
+    if not _LIST.fullmatch(header) or len(tags) > _MOST_TAGS:
+        raise ValueError('Expected an entity tag as in "17", a list of them, or *.')
+    # A tag that is no number was never one of ours, and names nothing.
+    own = (tag for weak, tag in tags if (weak_too or not weak) and re.fullmatch(r"[0-9]{1,18}", tag))
+    return Condition(frozenset(map(int, own)))

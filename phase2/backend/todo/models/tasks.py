@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, StringConstraints
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
@@ -82,6 +82,7 @@ class Task(TaskBase, table=True):
     created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
     updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column("completed_at", DateTime(timezone=True)))
+    revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
     # What the task was created from, so that a repeated create can be told from another one.
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
 
@@ -139,6 +140,10 @@ class TaskPublic(SQLModel):
     updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
     completed_at: datetime | None = Field(
         description="When it was completed, in UTC; null unless completed.", schema_extra={"examples": [None]}
+    )
+    revision: int = Field(
+        description="The number of its last change, and its `ETag`: one user's changes count 1, 2, 3.",
+        schema_extra={"examples": [17]},
     )
 
 

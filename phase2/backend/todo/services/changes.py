@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -38,13 +38,13 @@ from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Gone, Invalid, NotFound
 from todo.kit.rows import instants_in_utc
 from todo.models.base import table_of
-from todo.models.changes import Change, Operation, Revision
+from todo.models.changes import Change, Operation
 from todo.models.tasks import Task
+from todo.services.revisions import HEAD, HEAD_HELD, head_of
 from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
 
 _changes = table_of(Change)
 _tasks = table_of(Task)
-_revisions = table_of(Revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,6 @@ _revision = bindparam("revision", type_=BigInteger)
 _limit = bindparam("limit", type_=Integer)
 _now = bindparam("now", type_=DateTime(timezone=True))
 
-_HEAD_QUERY = select(_revisions.c.revision, _revisions.c.forgotten).where(OwnedByCaller(_revisions))
-_HEAD = Statement(_HEAD_QUERY)
 _SINCE = Statement(
     select(*_COLUMNS).where(_mine, _changes.c.revision > _revision).order_by(_changes.c.revision).limit(_limit)
 )
@@ -109,7 +107,6 @@ _PAGE_BY_ID = Statement(
     .order_by(_tasks.c.id)
     .limit(_limit)
 )
-_HEAD_HELD = Statement(_HEAD_QUERY.with_for_update(), repeatable=False)
 _ONE = Statement(select(*_COLUMNS).where(_mine, _changes.c.revision == _revision))
 _undone = _changes.alias("undone")
 _LATER = Statement(
@@ -142,8 +139,8 @@ async def since(session: Session, revision: int, *, limit: int) -> Feed:
 
     Raises Gone if the log no longer reaches back to ``revision``, or has not come that far.
     """
-    heads, rows = await session.together((_HEAD, {}), (_SINCE, {"revision": revision, "limit": limit + 1}))
-    head = _head_of(heads)
+    heads, rows = await session.together((HEAD, {}), (_SINCE, {"revision": revision, "limit": limit + 1}))
+    head = head_of(heads)
     if not head["forgotten"] <= revision <= head["revision"]:
         raise Gone(
             "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
@@ -154,12 +151,8 @@ async def since(session: Session, revision: int, *, limit: int) -> Feed:
 
 async def latest(session: Session) -> int:
     """Return the number of the user's last change; 0 for somebody who never wrote."""
-    revision: int = _head_of(await session.all(_HEAD))["revision"]
+    revision: int = head_of(await session.all(HEAD))["revision"]
     return revision
-
-
-def _head_of(heads: Sequence[Row]) -> Row:
-    return heads[0] if heads else {"revision": 0, "forgotten": 0}
 
 
 def public(row: Row) -> dict[str, Any]:
@@ -187,8 +180,8 @@ async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[
     passed, changed after it was read, or gone. Raises Invalid for a cursor that is none of ours.
     """
     started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
-    heads, rows = await session.together((_HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}))
-    revision = _head_of(heads)["revision"] if started is None else started
+    heads, rows = await session.together((HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}))
+    revision = head_of(heads)["revision"] if started is None else started
     page = rows[:limit]
     more = len(rows) > limit
     return {
@@ -258,14 +251,14 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             return kept[0]
         # The counter first: nothing can be written between looking and undoing.
         _, found, later = await session.together(
-            (_HEAD_HELD, {}), (_ONE, {"revision": revision}), (_LATER, {"revision": revision})
+            (HEAD_HELD, {}), (_ONE, {"revision": revision}), (_LATER, {"revision": revision})
         )
         if not found:
             raise NotFound
         [change] = found
         _refuse_if_touched(change, later)
         state = await _apply(session, change, now=now)
-        [head] = await session.all(_HEAD)
+        [head] = await session.all(HEAD)
         undone = {
             "undone": revision,
             "revision": head["revision"],
@@ -294,7 +287,7 @@ def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
         raise Conflict(
             "Later changes touched the same fields; see conflicts. Undo those first.",
             code="changed_since",
-            members={"conflicts": conflicts},
+            conflicts=conflicts,
         )
 
 

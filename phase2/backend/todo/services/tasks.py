@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     DateTime,
     Integer,
@@ -26,25 +28,18 @@ from sqlalchemy import (
 )
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
-from todo.errors import Conflict, Fault, Invalid
+from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
-from todo.models.tasks import Priority, Status, Task, TaskBase, TaskCreate, TaskReplace, TaskUpdate
+from todo.models.tasks import Priority, Status, Task, TaskBase, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
+from todo.services.revisions import LATEST, not_seen, seen
 
 TaskRow = Row
 
 _tasks = table_of(Task)
-_PUBLIC = (
-    _tasks.c.id,
-    _tasks.c.title,
-    _tasks.c.description,
-    _tasks.c.status,
-    _tasks.c.priority,
-    _tasks.c.due_date,
-    _tasks.c.created_at,
-    _tasks.c.updated_at,
-    _tasks.c.completed_at,
-)
+PUBLIC_NAMES = tuple(TaskPublic.model_fields)
+_PUBLIC = tuple(_tasks.c[name] for name in PUBLIC_NAMES)
 _mine = OwnedByCaller(_tasks)
 _this_one = and_(_mine, _tasks.c.id == bindparam("task_id"))
 _now = bindparam("now", type_=DateTime(timezone=True))
@@ -72,14 +67,26 @@ _CREATE = Statement(
     # The id is chosen before it is sent: the second time is a unique violation, and resolved as such.
     repeatable=True,
 )
-_DELETE = Statement(delete(_tasks).where(_this_one).returning(_tasks.c.id))
+_still = _tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list, how many tasks match in all, and the user's revision at which it was read."""
+
+    tasks: list[TaskRow]
+    total: int
+    revision: int
 
 
 # Task: T-031
-async def create(session: Session, body: TaskCreate, *, now: datetime) -> tuple[TaskRow, bool]:
+async def create(
+    session: Session, body: TaskCreate, *, now: datetime, unless: Condition | None = None
+) -> tuple[TaskRow, bool]:
     """Create a task at ``now`` (aware, UTC). Returns it, and whether it is new.
 
-    The same body under the same id again gives the task as it is today; another body is a Conflict.
+    The same body under the same id again gives the task as it is today; another body is a Conflict. With ``unless``
+    (``*``, or the revision that the client knows) a task that is there already is PreconditionFailed.
     """
     task_id = body.id or uuid7()
     digest = _digest_of(body)
@@ -99,6 +106,8 @@ async def create(session: Session, body: TaskCreate, *, now: datetime) -> tuple[
     else:
         return row, True
     existing = await session.one(_READ_WITH_DIGEST, task_id=task_id)
+    if unless is not None and unless.names(existing["revision"]):
+        raise PreconditionFailed(current=_without_digest(existing), revision=existing["revision"])
     if existing.pop("creation_digest") != digest:
         raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
     return existing, False
@@ -112,66 +121,123 @@ async def read(session: Session, task_id: UUID) -> TaskRow:
 
 # Task: T-033
 async def page(
-    session: Session, *, skip: int, limit: int, statuses: Sequence[Status], priorities: Sequence[Priority]
-) -> tuple[list[TaskRow], int]:
-    """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all."""
-    listing, counting = _page_statements(by_status=bool(statuses), by_priority=bool(priorities))
-    filters = {"statuses": list(statuses), "priorities": list(priorities)}
-    rows, [count] = await session.together((listing, {"skip": skip, "limit": limit, **filters}), (counting, filters))
-    return rows, count["total"]
+    session: Session,
+    *,
+    skip: int,
+    limit: int,
+    statuses: Sequence[Status],
+    priorities: Sequence[Priority],
+    unless: Condition | None = None,
+) -> Page:
+    """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all.
+
+    Where ``unless`` names the user's revision the list is not run, and the page is empty.
+    """
+    counting, listing = _page_statements(
+        by_status=bool(statuses), by_priority=bool(priorities), unless=unless is not None
+    )
+    values = {"statuses": list(statuses), "priorities": list(priorities), "seen": seen(unless)}
+    # The revision comes with the count, before the list: it can be older than what is listed, never newer.
+    [count], rows = await session.together((counting, values), (listing, {"skip": skip, "limit": limit, **values}))
+    return Page(rows, count["total"], count["revision"])
 
 
 # Task: T-034
-async def replace(session: Session, task_id: UUID, body: TaskReplace, *, now: datetime) -> TaskRow:
+async def replace(
+    session: Session, task_id: UUID, body: TaskReplace, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
     """Set every field to what ``body`` says; absent ones have their defaults."""
-    return await _change(session, task_id, _values_of(body, _WRITABLE), now=now)
+    return await _change(session, task_id, _values_of(body, _WRITABLE), now=now, if_match=if_match)
 
 
 # Task: T-034
-async def change(session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime) -> TaskRow:
+async def change(
+    session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
     """Set the fields that were sent, and no others."""
     sent = [name for name in _WRITABLE if name in body.model_fields_set]
-    return await _change(session, task_id, _values_of(body, sent), now=now)
+    return await _change(session, task_id, _values_of(body, sent), now=now, if_match=if_match)
 
 
 # Task: T-035
-async def complete(session: Session, task_id: UUID, *, now: datetime) -> TaskRow:
+async def complete(
+    session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
     """Mark a task completed at ``now`` (aware, UTC) and return it.
 
     Completing twice changes nothing: clients retry, and the first time is the true one.
     Raises NotFound for an unknown id and for somebody else's alike, Invalid for a cancelled task.
     """
-    return await _change(session, task_id, {"status": Status.completed}, now=now)
+    return await _change(session, task_id, {"status": Status.completed}, now=now, if_match=if_match)
 
 
 # Task: T-035
-async def reopen(session: Session, task_id: UUID, *, now: datetime) -> TaskRow:
+async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
     """Make a completed or cancelled task pending again. An open task stays as it is."""
-    return await session.one(_REOPEN, task_id=task_id, now=now)
+    statement = _reopen_statement(conditional=_is_conditional(if_match))
+    return await _write(session, statement, {"task_id": task_id, "now": now}, if_match=if_match)
 
 
 # Task: T-036
-async def remove(session: Session, task_id: UUID) -> None:
+async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
     """Delete a task for good. Raises NotFound when there is none."""
-    await session.one(_DELETE, task_id=task_id)
+    await _write(
+        session, _delete_statement(conditional=_is_conditional(if_match)), {"task_id": task_id}, if_match=if_match
+    )
 
 
-async def _change(session: Session, task_id: UUID, values: Mapping[str, Any], *, now: datetime) -> TaskRow:
+async def _change(
+    session: Session, task_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
+) -> TaskRow:
     if not values:
-        return await session.one(_READ_FOR_CHANGE, task_id=task_id)
-    statement = _change_statement(tuple(values))
+        current = await session.one(_READ_FOR_CHANGE, task_id=task_id)
+        _refuse_if_stale(current, if_match)
+        return current
+    statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
+    return await _write(session, statement, {"task_id": task_id, "now": now, **values}, if_match=if_match)
+
+
+async def _write(
+    session: Session, statement: Statement, values: Mapping[str, Any], *, if_match: Condition | None
+) -> TaskRow:
+    """Run a statement on one task and return its row.
+
+    Raises NotFound if there is no such task, PreconditionFailed if it is not as ``if_match`` says, and Invalid if its
+    status may not become what ``values`` say.
+    """
+    conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
     for _ in range(_MOST_ATTEMPTS):
-        row = await session.first(statement, task_id=task_id, now=now, **values)
+        row = await session.first(statement, **values, **conditions)
         if row is not None:
             return row
-        # The update passed over the row, or there is none. Look which; if the row changed in between, try again.
-        current = await session.one(_READ_FOR_CHANGE, task_id=task_id)
-        if not _may_become(Status(current["status"]), values["status"]):
-            raise Invalid(
-                Fault("/status", f"A {current['status']} task cannot become {values['status']}. Reopen it first."),
-                code="invalid_status_transition",
-            )
+        # The statement passed over the task, or there is none. Look which; if it changed in between, try again.
+        current = await session.one(_READ_FOR_CHANGE, task_id=values["task_id"])
+        _refuse_if_stale(current, if_match)
+        if "status" in values:
+            _refuse_transition(Status(current["status"]), values["status"])
     raise Conflict("The task is being changed by others. Try again.")
+
+
+def _is_conditional(if_match: Condition | None) -> bool:
+    """Tell whether the statement itself has to look: ``*`` asks only that there is a task, as every write does."""
+    return if_match is not None and if_match.revisions is not None
+
+
+def _refuse_if_stale(current: TaskRow, if_match: Condition | None) -> None:
+    if if_match is not None and not if_match.names(current["revision"]):
+        raise PreconditionFailed(current=current, revision=current["revision"])
+
+
+def _refuse_transition(current: Status, new: Status) -> None:
+    if not _may_become(current, new):
+        raise Invalid(
+            Fault("/status", f"A {current} task cannot become {new}. Reopen it first."),
+            code="invalid_status_transition",
+        )
+
+
+def _without_digest(row: TaskRow) -> TaskRow:
+    return {name: row[name] for name in PUBLIC_NAMES}
 
 
 def _may_become(current: Status, new: Status) -> bool:
@@ -179,43 +245,51 @@ def _may_become(current: Status, new: Status) -> bool:
 
 
 @cache
-def _change_statement(names: tuple[str, ...]) -> Statement:
+def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
     new: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=Text) for name in names}
-    which = _this_one
+    which = [_this_one, *([_still] if conditional else [])]
     if "status" in new:
         status = new["status"]
-        which = and_(_this_one, or_(_is_open(_tasks.c.status), _is_open(status), _tasks.c.status == status))
+        which.append(or_(_is_open(_tasks.c.status), _is_open(status), _tasks.c.status == status))
     return _update_statement(which, new)
+
+
+@cache
+def _reopen_statement(*, conditional: bool) -> Statement:
+    pending_unless_open = case((_is_open(_tasks.c.status), _tasks.c.status), else_=Status.pending.value)
+    return _update_statement([_this_one, *([_still] if conditional else [])], {"status": pending_unless_open})
+
+
+@cache
+def _delete_statement(*, conditional: bool) -> Statement:
+    return Statement(delete(_tasks).where(_this_one, *([_still] if conditional else [])).returning(_tasks.c.id))
 
 
 def _is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
     return or_(*(status == open_status.value for open_status in _OPEN))
 
 
-def _update_statement(which: ColumnElement[bool], new: Mapping[str, ColumnElement[Any]]) -> Statement:
-    """Set ``new``; ``updated_at`` moves only if something differs, and ``completed_at`` follows the status."""
-    assignments = dict(new)
+def _update_statement(which: Sequence[ColumnElement[bool]], new: Mapping[str, ColumnElement[Any]]) -> Statement:
+    """Set ``new``; ``completed_at`` follows the status. The log's trigger leaves alone what does not differ."""
+    assignments = {**new, "updated_at": _now}
     if "status" in new:
         assignments["completed_at"] = case(
             (new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now))
         )
-    differs = or_(*(_tasks.c[name].is_distinct_from(value) for name, value in new.items()))
-    assignments["updated_at"] = case((differs, _now), else_=_tasks.c.updated_at)
-    return Statement(update(_tasks).where(which).values(assignments).returning(*_PUBLIC))
-
-
-_REOPEN = _update_statement(
-    _this_one, {"status": case((_is_open(_tasks.c.status), _tasks.c.status), else_=Status.pending.value)}
-)
+    return Statement(update(_tasks).where(*which).values(assignments).returning(*_PUBLIC))
 
 
 @cache
-def _page_statements(*, by_status: bool, by_priority: bool) -> tuple[Statement, Statement]:
+def _page_statements(*, by_status: bool, by_priority: bool, unless: bool) -> tuple[Statement, Statement]:
+    """Return the statement for the count (and the revision), and the one for the rows."""
     which: list[ColumnElement[bool]] = [_mine]
     if by_status:
         which.append(_tasks.c.status == any_(bindparam("statuses", type_=ARRAY(Text))))
     if by_priority:
         which.append(_tasks.c.priority == any_(bindparam("priorities", type_=ARRAY(Text))))
+    if unless:
+        which.append(not_seen())
+    counting = select(func.count().label("total"), LATEST.label("revision")).select_from(_tasks).where(*which)
     listing = (
         select(*_PUBLIC)
         .where(*which)
@@ -223,8 +297,7 @@ def _page_statements(*, by_status: bool, by_priority: bool) -> tuple[Statement, 
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("skip", type_=Integer))
     )
-    counting = select(func.count().label("total")).select_from(_tasks).where(*which)
-    return Statement(listing), Statement(counting)
+    return Statement(counting), Statement(listing)
 
 
 def _values_of(body: TaskBase | TaskUpdate, names: Sequence[str]) -> dict[str, Any]:

@@ -7,18 +7,21 @@ too large 413, malformed JSON 400, invalid content 422, and only then the route.
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, cast, get_origin
+from typing import Annotated, Any, cast, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
+from todo.database import Session
 from todo.errors import Fault, Invalid, Malformed
 from todo.web.bodies import parse_json, read_body
 from todo.web.faults import faults_of, placed, pointer
+from todo.web.retries import METHODS_WITH_KEYS, retry_key_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -49,6 +52,8 @@ class Route(APIRoute):
         fields = getattr(body.field_info.annotation, "model_fields", ()) if body else ()
         places = [("body", fields), ("query", query.names), ("path", path.names), ("header", headers.names)]
         request_name: str | None = dependant.request_param_name
+        session_name = next((d.name for d in dependant.dependencies if _returns_session(d.call)), None)
+        may_come_again = not METHODS_WITH_KEYS.isdisjoint(self.methods)
         status_code = self.status_code or 200
 
         async def handle(request: Request) -> Response:
@@ -56,7 +61,7 @@ class Route(APIRoute):
             scope = request.scope
             for name, provide, is_async in providers:
                 arguments[name] = await provide(request) if is_async else provide(request)
-            content = await read_body(request, required=body_required) if body and validate else None
+            content = await read_body(request, required=body_required) if body and validate else b""
             faults: list[Fault] = []
             if path:
                 path.read(scope["path_params"].items(), arguments, faults)
@@ -72,13 +77,22 @@ class Route(APIRoute):
                 raise Invalid(*faults)
             if request_name:
                 arguments[request_name] = request
+            if session_name and may_come_again:
+                arguments[session_name].retry = retry_key_of(scope, content)
             try:
                 result = await endpoint(**arguments)
             except Invalid as error:
                 raise Invalid(*placed(error.faults, places), detail=error.detail, code=error.code) from None
-            return result if isinstance(result, Response) else json_response(result, status_code)
+            response = result if isinstance(result, Response) else json_response(result, status_code)
+            if session_name and arguments[session_name].replayed:
+                response.headers["Idempotency-Replayed"] = "true"
+            return response
 
         return handle
+
+
+def _returns_session(dependency: Any) -> bool:
+    return inspect.signature(dependency).return_annotation is Session
 
 
 def json_response(content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -115,7 +129,7 @@ class _Parameters:
             self._lists = {name for name, info in described.items() if _is_list(info.annotation)}
             self.names = frozenset(described)
         else:
-            self._adapters = {alias: TypeAdapter(f.field_info.annotation) for alias, f in self._fields.items()}
+            self._adapters = {alias: _adapter_of(field.field_info) for alias, field in self._fields.items()}
             self._lists = set()
             self.names = frozenset(self._fields)
 
@@ -152,6 +166,10 @@ class _Parameters:
             arguments[name] = adapter.validate_strings(raw)
         except ValidationError as error:
             faults.extend(faults_of(error, self.place, *at))
+
+
+def _adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
 
 
 def _is_list(annotation: Any) -> bool:

@@ -1,0 +1,42 @@
+"""Revisions: the number of a user's last change, which everything else is measured by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, all_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from todo.database import OwnedByCaller, Row, Statement
+from todo.kit.etags import Condition
+from todo.models.base import table_of
+from todo.models.changes import Revision
+
+_revisions = table_of(Revision)
+_own = select(_revisions.c.revision, _revisions.c.forgotten).where(OwnedByCaller(_revisions))
+
+HEAD = Statement(_own)
+"""The user's counter: ``revision``, and ``forgotten``, up to which the log no longer reaches."""
+
+# The same, held until the end of the transaction: nothing can be written in between.
+HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
+
+# Somebody who never wrote has no row, and is at revision 0.
+LATEST: ColumnElement[Any] = func.coalesce(
+    select(_revisions.c.revision).where(OwnedByCaller(_revisions)).scalar_subquery(), 0
+)
+
+
+def head_of(rows: Sequence[Row]) -> Row:
+    """Return the counter out of the rows of ``HEAD``."""
+    return rows[0] if rows else {"revision": 0, "forgotten": 0}
+
+
+# Task: T-122
+def not_seen() -> ColumnElement[bool]:
+    """Hold only if the latest revision is none of the ``seen``. PostgreSQL looks once, before it runs the rest."""
+    return LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))
+
+
+def seen(condition: Condition | None) -> list[int]:
+    """Return the revisions for ``not_seen``."""
+    return sorted(condition.revisions or ()) if condition is not None else []
