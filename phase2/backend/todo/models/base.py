@@ -33,8 +33,8 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Storable = Annotated[str, AfterValidator(_without_nul)]
-"""Text that PostgreSQL can hold."""
+STORABLE = AfterValidator(_without_nul)
+"""Text that PostgreSQL can hold. It stands behind StringConstraints: in front, they would not trim before they count."""
 
 
 def _whole(text: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Lar
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
-from todo.models.base import Body, Storable, WholeNumber, absent, owner_column
+from todo.models.base import STORABLE, Body, WholeNumber, absent, owner_column
 
 
 class Status(StrEnum):
@@ -30,8 +30,8 @@ class Priority(StrEnum):
     high = "high"
 
 
-Title = Annotated[Storable, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Description = Annotated[Storable, StringConstraints(max_length=10_000)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
+Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
@@ -43,7 +43,7 @@ _STATUS = "Where the task stands. A completed or cancelled task has to be reopen
 _PRIORITY = "How much the task matters."
 _DUE_DATE = (
     "A date (`2026-03-10`), which stays a date, or a date and time with offset "
-    "(`2026-03-10T09:00:00+01:00`), which is given back in UTC."
+    "(`2026-03-10T09:00:00+01:00`), which is given back in UTC. Seconds may be left out."
 )
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T08:00:00Z"]}
 _INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}

@@ -1,0 +1,86 @@
+"""What the shapes of a task accept, held against what PostgreSQL can store."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from todo.models.base import table_of
+from todo.models.tasks import Task, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
+
+# Whatever JSON can say: lone surrogates are refused before a model sees them.
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+blanks = st.text(st.sampled_from(" \t\n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\x1c\u200b\ufeff"))
+
+
+def title_of(title: str) -> str | None:
+    """Return the title as a task would have it, or ``None`` if it is refused."""
+    try:
+        return TaskCreate.model_validate_json(json.dumps({"title": title})).title
+    except ValidationError:
+        return None
+
+
+# Task: T-011
+class TestTitle:
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.tuples(blanks, st.one_of(texts, blanks), st.integers(0, 220), blanks))
+    def test_is_accepted_only_as_postgresql_would(self, parts: tuple[str, str, int, str]) -> None:
+        before, text, times, after = parts
+
+        title = title_of(before + text * times + after)
+
+        assert title is None or (1 <= len(title) <= 200 and "\x00" not in title and title == title_of(title))
+
+    def test_is_as_long_as_postgresql_says(self, database_url: str) -> None:
+        title = title_of("\u3000" + "𝄞e\u0301\u200d👩" * 40 + "\xa0")
+
+        with psycopg.connect(database_url) as connection:
+            assert connection.execute("SELECT char_length(%s)", (title,)).fetchone() == (200,)
+
+
+# Task: T-011
+class TestBodies:
+    @pytest.mark.parametrize("shape", [TaskCreate, TaskReplace, TaskUpdate])
+    @pytest.mark.parametrize(
+        "field", ["user_id", "created_at", "updated_at", "completed_at", "creation_digest", "Title", ""]
+    )
+    def test_refuse_what_is_not_the_clients_to_set(self, shape: type[TaskCreate], field: str) -> None:
+        with pytest.raises(ValidationError) as refused:
+            shape.model_validate_json(json.dumps({"title": "Buy milk", field: None}))
+
+        assert [(error["type"], error["loc"]) for error in refused.value.errors()] == [("extra_forbidden", (field,))]
+
+    @pytest.mark.parametrize("shape", [TaskCreate, TaskReplace, TaskUpdate])
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            *(("title", value) for value in (1, True, 1.5, ["a"], {}, None)),
+            *(("description", value) for value in (1, True, ["a"], {})),
+            *(("status", value) for value in (0, True, "Pending", "done", "", ["pending"], None)),
+            *(("priority", value) for value in (1, False, "urgent", "HIGH", None)),
+            *(("due_date", value) for value in (20260310, 1773133200.5, True, ["2026-03-10"], {})),
+        ],
+    )
+    def test_coerce_nothing(self, shape: type[TaskCreate], field: str, value: Any) -> None:
+        with pytest.raises(ValidationError) as refused:
+            shape.model_validate_json(json.dumps({"title": "Buy milk", field: value}))
+
+        assert [error["loc"] for error in refused.value.errors()] == [(field,)]
+
+
+# Task: T-011
+class TestTables:
+    def test_show_everything_but_the_owner_and_the_digest(self) -> None:
+        columns = set(table_of(Task).c.keys())
+
+        assert columns - set(TaskPublic.model_fields) == {"user_id", "creation_digest"}
+        assert set(TaskPublic.model_fields) <= columns
+
+    def test_let_a_client_set_the_same_fields_by_every_method(self) -> None:
+        assert set(TaskReplace.model_fields) == set(TaskUpdate.model_fields)
+        assert set(TaskCreate.model_fields) - set(TaskReplace.model_fields) == {"id"}
