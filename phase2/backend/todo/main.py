@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from todo.clients.jwks import JwksClient
 from todo.database import Database
-from todo.routes import health, me, tasks
+from todo.routes import changes, events, health, me, tasks
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
 from todo.web.middleware import Authentication, Problems, Tracing
@@ -42,7 +42,7 @@ def create_app(settings: Settings, database: Database, verifier: Verifier) -> Fa
     app.add_exception_handler(HTTPException, _let_through)
     app.state.database = database
     app.state.verifier = verifier
-    for router in (tasks.router, me.router, health.router):
+    for router in (tasks.router, changes.router, events.router, me.router, health.router):
         app.include_router(router)
     # The last one added is the outermost.
     app.add_middleware(Authentication)

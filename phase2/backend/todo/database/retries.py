@@ -13,8 +13,7 @@ from typing import Any
 
 import orjson
 from psycopg.pq.abc import PGresult
-from sqlalchemy import LargeBinary, Text, bindparam, column, func, insert, literal_column, select, table
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, LargeBinary, Text, bindparam, column, func, insert, literal_column, select, table
 
 from todo.database.connection import Row
 from todo.database.errors import DatabaseFault, SqlState
@@ -47,7 +46,7 @@ _keys = table(
     column("user_id", Text),
     column("key", Text),
     column("request_digest", LargeBinary),
-    column("answer", JSONB),
+    column("answer", JSON),
     column("created_at"),
 )
 _identified = {
@@ -58,7 +57,7 @@ _identified = {
 }
 
 # For a transaction of several trips, which knows its answer at the end.
-KEEP = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSONB)))
+KEEP = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSON)))
 
 
 # Task: T-131
@@ -79,7 +78,7 @@ class RetryKey:
 def keeping(statement: Statement) -> Statement:
     """Return ``statement``, which returns rows, so that it keeps them as the answer in the same step."""
     effect = statement.expression.cte("effect")  # type: ignore[attr-defined]
-    answer = select(func.jsonb_agg(func.to_jsonb(literal_column("effect")))).select_from(effect).scalar_subquery()
+    answer = select(func.json_agg(func.to_json(literal_column("effect")))).select_from(effect).scalar_subquery()
     kept = insert(_keys).values(**_identified, answer=answer).cte("kept")
     return Statement(select(effect).add_cte(kept), repeatable=statement.repeatable, part_of_write=True)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -64,7 +64,7 @@ class IdempotencyKey(SQLModel, table=True):
     user_id: str = Field(sa_column=owner_column())
     key: str = Field(sa_column=Column("key", Text, primary_key=True))
     request_digest: bytes = Field(sa_column=Column("request_digest", LargeBinary, nullable=False))
-    answer: list[dict[str, Any]] = Field(sa_column=Column("answer", JSONB, nullable=False))
+    answer: list[dict[str, Any]] = Field(sa_column=Column("answer", JSON, nullable=False))
     created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
 
 

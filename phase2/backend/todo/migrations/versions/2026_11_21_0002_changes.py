@@ -43,8 +43,8 @@ def upgrade() -> None:
         "idempotency_keys",
         sa.Column("key", sa.Text(), nullable=False),
         sa.Column("request_digest", sa.LargeBinary(), nullable=False),
-        # What the effect returned. An answer is kept together with its effect, or there is neither.
-        sa.Column("answer", JSONB(), nullable=False),
+        # What the effect returned, in the order in which it did. It is kept together with its effect, or not at all.
+        sa.Column("answer", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         key=("key",),
     )
