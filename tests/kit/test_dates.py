@@ -25,7 +25,8 @@ offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, m
 # A day away from both ends, so that every one of them has a year from 1 to 9999 in UTC.
 instants = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets)  # noqa: DTZ001
 nearly = st.from_regex(
-    r"\d{4}-?(\d\d|W\d\d)-?\d{1,2}([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?([Zz]|[+-]\d\d:?(\d\d)?)?)?\n?", fullmatch=True
+    r"\d{4}-?(\d\d|W\d\d)-?\d{1,2}([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?([Zz]|[+-]\d\d:?(\d\d)?)?)?\n?",
+    fullmatch=True,
 )
 
 
@@ -64,14 +65,39 @@ class TestCanonicalDue:
             *(
                 (text, EXPECTED)
                 for text in (
-                    *("", "tomorrow", "20260310", "2026-W10-2", "2026W102", "2026-069", "2026-03", "2026-3-10", "26-03-10"),
-                    *("2026/03/10", "10.03.2026", "+2026-03-10", "-2026-03-10", "12026-03-10", " 2026-03-10", "2026-03-10\n"),
-                    *("٢٠٢٦-٠٣-١٠", "2026-03-10T", "2026-03-10Z", "2026-03-10T09Z", "2026-03-10 09:00:00Z", "2026-03-10T0900Z"),
+                    *(
+                        "",
+                        "tomorrow",
+                        "20260310",
+                        "2026-W10-2",
+                        "2026W102",
+                        "2026-069",
+                        "2026-03",
+                        "2026-3-10",
+                        "26-03-10",
+                    ),
+                    *(
+                        "2026/03/10",
+                        "10.03.2026",
+                        "+2026-03-10",
+                        "-2026-03-10",
+                        "12026-03-10",
+                        " 2026-03-10",
+                        "2026-03-10\n",
+                    ),
+                    *(
+                        "\u0662026-03-10",
+                        "2026-03-10T",
+                        "2026-03-10Z",
+                        "2026-03-10T09Z",
+                        "2026-03-10 09:00:00Z",
+                        "2026-03-10T0900Z",
+                    ),
                     *("20260310T090000Z", "2026-W10-2T09:00:00Z", "2026-03-10T09:00:00,5Z", "2026-03-10T09:00:00.Z"),
                     *("2026-03-10T09:00:00+01", "2026-03-10T09:00:00+0100", "2026-03-10T09:00:00+24:00"),
                     *("2026-03-10T09:00:00+01:60", "2026-03-10T09:00:00+01:00:30", "2026-03-10T09:00:00 Z"),
                     *("2026-03-10T09:00:00Z\n", "2026-03-10T09:00:00[Europe/Berlin]", "2026-03-10T09:00:00 CET"),
-                    *("2026-03-10/2026-03-11", "1773133200", "2026-03-10T09:00:٠٠Z"),
+                    *("2026-03-10/2026-03-11", "1773133200", "2026-03-10T09:00:\u0660\u0660Z"),
                 )
             ),
             *((text, NO_OFFSET) for text in ("2026-03-10T09:00:00", "2026-03-10T09:00", "2026-03-10T09:00:00.5")),
@@ -119,7 +145,10 @@ class TestCanonicalDue:
         try:
             canonical = canonical_due(text)
         except ValueError as error:
-            assert str(error) in {EXPECTED, NO_OFFSET, NO_SUCH_DATE, NO_SUCH_TIME, TOO_FINE, OUT_OF_RANGE}
+            said = str(error)
         else:
-            assert CANONICAL.fullmatch(canonical)
-            assert canonical_due(canonical) == canonical
+            said = (
+                "it is good" if canonical == canonical_due(canonical) and CANONICAL.fullmatch(canonical) else canonical
+            )
+
+        assert said in {"it is good", EXPECTED, NO_OFFSET, NO_SUCH_DATE, NO_SUCH_TIME, TOO_FINE, OUT_OF_RANGE}

@@ -14,6 +14,13 @@ from todo.models.tasks import Task, TaskCreate, TaskPublic, TaskReplace, TaskUpd
 
 # Whatever JSON can say: lone surrogates are refused before a model sees them.
 texts = st.text(st.characters(exclude_categories=["Cs"]))
+WRONG: dict[str, list[Any]] = {
+    "title": [1, True, 1.5, ["a"], {}, None],
+    "description": [1, True, ["a"], {}],
+    "status": [0, True, "Pending", "done", "", ["pending"], None],
+    "priority": [1, False, "urgent", "HIGH", None],
+    "due_date": [20260310, 1773133200.5, True, ["2026-03-10"], {}],
+}
 blanks = st.text(st.sampled_from(" \t\n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\x1c\u200b\ufeff"))
 
 
@@ -58,13 +65,7 @@ class TestBodies:
     @pytest.mark.parametrize("shape", [TaskCreate, TaskReplace, TaskUpdate])
     @pytest.mark.parametrize(
         ("field", "value"),
-        [
-            *(("title", value) for value in (1, True, 1.5, ["a"], {}, None)),
-            *(("description", value) for value in (1, True, ["a"], {})),
-            *(("status", value) for value in (0, True, "Pending", "done", "", ["pending"], None)),
-            *(("priority", value) for value in (1, False, "urgent", "HIGH", None)),
-            *(("due_date", value) for value in (20260310, 1773133200.5, True, ["2026-03-10"], {})),
-        ],
+        [(field, value) for field, values in WRONG.items() for value in values],
     )
     def test_coerce_nothing(self, shape: type[TaskCreate], field: str, value: Any) -> None:
         with pytest.raises(ValidationError) as refused:
@@ -84,3 +85,15 @@ class TestTables:
     def test_let_a_client_set_the_same_fields_by_every_method(self) -> None:
         assert set(TaskReplace.model_fields) == set(TaskUpdate.model_fields)
         assert set(TaskCreate.model_fields) - set(TaskReplace.model_fields) == {"id"}
+
+
+# Task: T-011
+class TestUpdate:
+    def test_is_described_without_defaults_since_absent_fields_keep_their_values(self) -> None:
+        described = TaskUpdate.model_json_schema()
+
+        assert "required" not in described
+        assert [name for name, field in described["properties"].items() if "default" in field] == []
+
+    def test_tells_what_was_sent_from_what_was_left_out(self) -> None:
+        assert TaskUpdate.model_validate_json('{"due_date": null}').model_fields_set == {"due_date"}

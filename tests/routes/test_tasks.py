@@ -1,27 +1,467 @@
-"""Tasks over HTTP. Alice owns things; Bob must not learn that they exist."""
+"""Tasks over HTTP: made, read, listed, deleted. Alice owns things; Bob must not learn that they exist."""
 
-from uuid import uuid4
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+from uuid import UUID, uuid4
 
+import pytest
 from httpx import AsyncClient
 
-from support.tasks import add_task, without_request_id
+from support.tasks import (
+    ACCOUNT_GONE,
+    BLANK,
+    NO_SUCH_FIELD,
+    NOT_FOUND,
+    PRIORITY_EXPECTED,
+    STATUS_EXPECTED,
+    WRONG_FIELDS,
+    add_task,
+    instant,
+    invalid,
+    problem_of,
+    tasks_of,
+)
+from todo.kit.ids import uuid7
+
+ID_TAKEN = {
+    "type": "about:blank",
+    "title": "Conflict",
+    "status": 409,
+    "detail": "You already have another task with this id. Choose a new id.",
+    "code": "id_taken",
+}
 
 
-# Task: T-035
-class TestComplete:
-    async def test_keeps_the_first_completion_when_retried(self, alice: AsyncClient) -> None:
-        task = await add_task(alice)
-        first = await alice.post(f"/tasks/{task['id']}/complete")
+# Task: T-031
+class TestCreate:
+    async def test_fills_in_the_defaults(self, alice: AsyncClient) -> None:
+        before = datetime.now(UTC)
 
-        second = await alice.post(f"/tasks/{task['id']}/complete")
+        response = await alice.post("/tasks", json={"title": "Buy milk"})
 
+        task = response.json()
+        assert response.status_code == 201
+        assert response.headers["location"] == f"/api/v1/tasks/{task['id']}"
+        assert response.headers["content-type"] == "application/json"
+        assert task == {
+            "id": task["id"],
+            "title": "Buy milk",
+            "description": None,
+            "status": "pending",
+            "priority": "medium",
+            "due_date": None,
+            "created_at": task["created_at"],
+            "updated_at": task["created_at"],
+            "completed_at": None,
+        }
+        assert UUID(task["id"]).version == 7
+        assert before <= instant(task["created_at"]) <= datetime.now(UTC)
+
+    async def test_takes_every_field(self, alice: AsyncClient) -> None:
+        body = {
+            "id": str(uuid7()),
+            "title": "Prendre du café ☕",
+            "description": "# Beans\n\n  *not* ground \u202e\r\n",
+            "status": "cancelled",
+            "priority": "high",
+            "due_date": "2026-03-10",
+        }
+
+        response = await alice.post("/tasks", json=body)
+
+        task = response.json()
+        created = {"created_at": task["created_at"], "updated_at": task["created_at"], "completed_at": None}
+        assert (response.status_code, task) == (201, {**body, **created})
+        assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == task
+
+    async def test_completes_what_is_created_completed(self, alice: AsyncClient) -> None:
+        task = await add_task(alice, status="completed")
+
+        assert task["completed_at"] == task["updated_at"] == task["created_at"]
+
+    @pytest.mark.parametrize(
+        ("title", "kept"),
+        [
+            ("  Buy  milk ", "Buy  milk"),
+            (BLANK + "Buy milk" + BLANK, "Buy milk"),
+            (" " + "a" * 200 + " ", "a" * 200),
+            ("𝄞" * 200, "𝄞" * 200),
+            # Neither of them is white space, in Unicode as in PostgreSQL.
+            ("\u200b\ufeff", "\u200b\ufeff"),
+            ("a\ntitle\tof\x1ftwo lines", "a\ntitle\tof\x1ftwo lines"),
+        ],
+    )
+    async def test_trims_the_title_and_counts_characters_after_that(
+        self, alice: AsyncClient, title: str, kept: str
+    ) -> None:
+        task = await add_task(alice, title=title)
+
+        assert task["title"] == kept
+        assert await tasks_of(alice) == [task]
+
+    @pytest.mark.parametrize("description", [None, "", "  \n", "a" * 10_000, "𝄞" * 10_000, "- [ ] <b>raw</b> & such"])
+    async def test_keeps_the_description_as_it_is(self, alice: AsyncClient, description: str | None) -> None:
+        task = await add_task(alice, description=description)
+
+        assert task["description"] == description
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ("2026-03-10", "2026-03-10"),
+            ("2028-02-29", "2028-02-29"),
+            ("0001-01-01", "0001-01-01"),
+            ("9999-12-31", "9999-12-31"),
+            ("2026-03-10T09:00:00+01:00", "2026-03-10T08:00:00Z"),
+            ("2026-03-10T00:30+01:00", "2026-03-09T23:30:00Z"),
+            ("2026-03-10t09:00:00.000001z", "2026-03-10T09:00:00.000001Z"),
+            ("2026-03-10T09:00:00.120Z", "2026-03-10T09:00:00.12Z"),
+        ],
+    )
+    async def test_keeps_a_date_a_date_and_an_instant_in_utc(self, alice: AsyncClient, given: str, kept: str) -> None:
+        task = await add_task(alice, due_date=given)
+
+        assert task["due_date"] == kept
+        assert await tasks_of(alice) == [task]
+
+    @pytest.mark.parametrize(("field", "value", "detail"), WRONG_FIELDS)
+    async def test_says_what_is_wrong_and_stores_nothing(
+        self, alice: AsyncClient, field: str, value: Any, detail: str
+    ) -> None:
+        response = await alice.post("/tasks", json={"title": "Buy milk", field: value})
+
+        assert response.status_code == 422
+        assert problem_of(response) == invalid((f"/body/{field}", detail))
+        assert await tasks_of(alice) == []
+
+    async def test_names_everything_that_is_wrong(self, alice: AsyncClient) -> None:
+        response = await alice.post("/tasks", json={"priority": "urgent", "user_id": "bob", "id": "mine"})
+
+        assert problem_of(response) == invalid(
+            ("/body/title", "This field is required."),
+            ("/body/priority", PRIORITY_EXPECTED),
+            ("/body/id", "Expected a UUID."),
+            ("/body/user_id", NO_SUCH_FIELD),
+        )
+
+    async def test_gives_ids_that_sort_by_creation(self, alice: AsyncClient) -> None:
+        tasks = [await add_task(alice) for _ in range(20)]
+
+        assert all(earlier["id"] < later["id"] for earlier, later in pairwise(tasks))
+        assert all(instant(earlier["created_at"]) < instant(later["created_at"]) for earlier, later in pairwise(tasks))
+
+
+# Task: T-031
+class TestCreateWithAnIdOfOnesOwn:
+    @pytest.mark.parametrize("task_id", [str(uuid7()), str(uuid4()), str(UUID(int=0)), str(uuid7()).upper()])
+    async def test_uses_the_id(self, alice: AsyncClient, task_id: str) -> None:
+        response = await alice.post("/tasks", json={"id": task_id, "title": "Buy milk"})
+
+        assert (response.status_code, response.json()["id"]) == (201, task_id.lower())
+        assert response.headers["location"] == f"/api/v1/tasks/{task_id.lower()}"
+
+    async def test_makes_an_id_when_it_is_null(self, alice: AsyncClient) -> None:
+        assert UUID((await add_task(alice, id=None))["id"]).version == 7
+
+    async def test_answers_the_same_body_again_with_the_task(self, alice: AsyncClient) -> None:
+        body = {"id": str(uuid7()), "title": "Buy milk", "due_date": "2026-03-10T09:00:00+01:00"}
+        first = await alice.post("/tasks", json=body)
+
+        second = await alice.post("/tasks", json=body)
+
+        assert (first.status_code, second.status_code) == (201, 200)
         assert second.json() == first.json()
+        assert second.headers["location"] == first.headers["location"]
+        assert await tasks_of(alice) == [first.json()]
 
-    async def test_treats_a_strangers_task_as_missing(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    @pytest.mark.parametrize(
+        "other_words",
+        [
+            {"title": "  Buy milk\n"},
+            {"description": None, "status": "pending", "priority": "medium"},
+            {"due_date": "2026-03-10T09:00:00+01:00"},
+        ],
+    )
+    async def test_takes_other_words_for_the_same_body(self, alice: AsyncClient, other_words: dict[str, Any]) -> None:
+        body = {"id": str(uuid7()), "title": "Buy milk", "due_date": "2026-03-10T08:00:00Z"}
+        first = await alice.post("/tasks", json=body)
+
+        second = await alice.post("/tasks", json={**body, **other_words, "id": body["id"].upper()})
+
+        assert (second.status_code, second.json()) == (200, first.json())
+
+    async def test_answers_with_the_task_as_it_is_by_now(self, alice: AsyncClient) -> None:
+        body = {"id": str(uuid7()), "title": "Buy milk"}
+        task = await add_task(alice, **body)
+        edited = await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy oat milk", "status": "completed"})
+
+        again = await alice.post("/tasks", json=body)
+
+        assert (again.status_code, again.json()) == (200, edited.json())
+
+    @pytest.mark.parametrize(
+        "difference",
+        [
+            {"title": "Buy bread"},
+            {"description": ""},
+            {"status": "in_progress"},
+            {"priority": "low"},
+            {"due_date": "2026-03-10"},
+        ],
+    )
+    async def test_refuses_another_body(self, alice: AsyncClient, difference: dict[str, Any]) -> None:
+        task = await add_task(alice, id=str(uuid7()))
+
+        response = await alice.post("/tasks", json={"id": task["id"], "title": "Buy milk", **difference})
+
+        assert problem_of(response) == ID_TAKEN
+        assert await tasks_of(alice) == [task]
+
+    async def test_refuses_the_task_as_edited_for_the_one_that_was_created(self, alice: AsyncClient) -> None:
+        task = await add_task(alice, id=str(uuid7()))
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
+
+        response = await alice.post("/tasks", json={"id": task["id"], "title": "Buy bread"})
+
+        assert problem_of(response) == ID_TAKEN
+
+    async def test_makes_a_deleted_task_anew(self, alice: AsyncClient) -> None:
+        task = await add_task(alice, id=str(uuid7()))
+        await alice.delete(f"/tasks/{task['id']}")
+
+        again = await alice.post("/tasks", json={"id": task["id"], "title": "Buy milk"})
+
+        assert again.status_code == 201
+        assert instant(again.json()["created_at"]) > instant(task["created_at"])
+
+    async def test_makes_one_task_of_twenty_requests_at_once(self, alice: AsyncClient) -> None:
+        body = {"id": str(uuid7()), "title": "Buy milk"}
+
+        responses = await asyncio.gather(*(alice.post("/tasks", json=body) for _ in range(20)))
+
+        [task] = await tasks_of(alice)
+        assert Counter(response.status_code for response in responses) == {201: 1, 200: 19}
+        assert all(response.json() == task for response in responses)
+
+    async def test_lets_one_of_twenty_bodies_win(self, alice: AsyncClient) -> None:
+        task_id = str(uuid7())
+
+        responses = await asyncio.gather(
+            *(alice.post("/tasks", json={"id": task_id, "title": f"Buy {n} pints"}) for n in range(20))
+        )
+
+        [task] = await tasks_of(alice)
+        assert Counter(response.status_code for response in responses) == {201: 1, 409: 19}
+        assert [response.json() for response in responses if response.status_code == 201] == [task]
+
+    async def test_leaves_an_id_free_that_somebody_else_has(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        hers = await add_task(alice, id=str(uuid7()))
+
+        his = await add_task(bob, id=hers["id"], title="Sell milk")
+
+        assert await tasks_of(alice) == [hers]
+        assert await tasks_of(bob) == [his]
+
+
+# Task: T-032
+class TestRead:
+    async def test_returns_the_task(self, alice: AsyncClient) -> None:
+        task = await add_task(alice, description="Two litres", due_date="2026-03-10", status="completed")
+
+        response = await alice.get(f"/tasks/{task['id']}")
+
+        assert (response.status_code, response.json()) == (200, task)
+
+    async def test_knows_the_id_in_capitals(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
-        foreign = await bob.post(f"/tasks/{task['id']}/complete")
-        missing = await bob.post(f"/tasks/{uuid4()}/complete")
+        assert (await alice.get(f"/tasks/{task['id'].upper()}")).json() == task
 
-        assert foreign.status_code == missing.status_code == 404
-        assert without_request_id(foreign) == without_request_id(missing)
+    async def test_says_when_there_is_none(self, alice: AsyncClient) -> None:
+        response = await alice.get(f"/tasks/{uuid4()}")
+
+        assert problem_of(response) == NOT_FOUND
+
+    async def test_says_when_an_id_is_no_id(self, alice: AsyncClient) -> None:
+        response = await alice.get("/tasks/42")
+
+        assert problem_of(response) == invalid(("/path/task_id", "Expected a UUID."))
+
+
+# Task: T-033
+class TestList:
+    async def test_is_empty_at_first(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        await add_task(bob)
+
+        response = await alice.get("/tasks")
+
+        assert (response.status_code, response.json()) == (200, {"tasks": [], "total": 0, "page": 1, "page_size": 0})
+
+    async def test_shows_whole_tasks_newest_first(self, alice: AsyncClient) -> None:
+        oldest, middle, newest = [await add_task(alice, title=title) for title in ("one", "two", "three")]
+        # A change is no creation: it moves nothing.
+        edited = (await alice.patch(f"/tasks/{oldest['id']}", json={"priority": "high"})).json()
+
+        response = await alice.get("/tasks")
+
+        assert response.json() == {"tasks": [newest, middle, edited], "total": 3, "page": 1, "page_size": 3}
+
+    async def test_shows_fifty_unless_told_otherwise(self, alice: AsyncClient) -> None:
+        for number in range(51):
+            await add_task(alice, title=str(number))
+
+        page = (await alice.get("/tasks")).json()
+        all_of_them = (await alice.get("/tasks?limit=100")).json()
+
+        assert [task["title"] for task in page["tasks"]] == [str(number) for number in range(50, 0, -1)]
+        assert (page["total"], page["page"], page["page_size"]) == (51, 1, 50)
+        assert (all_of_them["total"], all_of_them["page"], all_of_them["page_size"]) == (51, 1, 51)
+
+    @pytest.mark.parametrize(
+        ("query", "seen", "page"),
+        [
+            ("?skip=0&limit=2", ["5", "4"], 1),
+            ("?skip=2&limit=2", ["3", "2"], 2),
+            ("?skip=4&limit=2", ["1"], 3),
+            ("?skip=1&limit=2", ["4", "3"], 1),
+            ("?skip=3", ["2", "1"], 1),
+            ("?limit=1", ["5"], 1),
+            ("?skip=5&limit=2", [], 3),
+            ("?skip=2147483647&limit=1", [], 2147483648),
+        ],
+    )
+    async def test_shows_the_page_that_is_asked_for(
+        self, alice: AsyncClient, query: str, seen: list[str], page: int
+    ) -> None:
+        for title in ("1", "2", "3", "4", "5"):
+            await add_task(alice, title=title)
+
+        answer = (await alice.get(f"/tasks{query}")).json()
+
+        assert [task["title"] for task in answer.pop("tasks")] == seen
+        assert answer == {"total": 5, "page": page, "page_size": len(seen)}
+
+    @pytest.mark.parametrize(
+        ("query", "seen"),
+        [
+            ("?status=pending", {"pending-low", "pending-high"}),
+            ("?status_filter=pending", {"pending-low", "pending-high"}),
+            ("?status=pending&status=cancelled", {"pending-low", "pending-high", "cancelled-low"}),
+            ("?status_filter=pending&status_filter=cancelled", {"pending-low", "pending-high", "cancelled-low"}),
+            ("?status=pending&status_filter=cancelled", {"pending-low", "pending-high", "cancelled-low"}),
+            ("?status=pending&status=pending", {"pending-low", "pending-high"}),
+            ("?status=in_progress", set()),
+            ("?priority=low", {"pending-low", "cancelled-low"}),
+            ("?priority=low&priority=medium", {"pending-low", "cancelled-low", "completed-medium"}),
+            ("?priority=low&status=pending", {"pending-low"}),
+            ("?priority=high&status=cancelled", set()),
+        ],
+    )
+    async def test_filters(self, alice: AsyncClient, query: str, seen: set[str]) -> None:
+        for name in ("pending-low", "pending-high", "completed-medium", "cancelled-low"):
+            status, priority = name.split("-")
+            await add_task(alice, title=name, status=status, priority=priority)
+
+        answer = (await alice.get(f"/tasks{query}")).json()
+
+        assert {task["title"] for task in answer["tasks"]} == seen
+        assert (answer["total"], answer["page_size"]) == (len(seen), len(seen))
+
+    async def test_counts_what_matches_on_all_pages(self, alice: AsyncClient) -> None:
+        for status in ("pending", "completed", "pending", "pending"):
+            await add_task(alice, status=status)
+
+        answer = (await alice.get("/tasks?status=pending&limit=2&skip=2")).json()
+
+        assert (answer["total"], answer["page"], answer["page_size"]) == (3, 2, 1)
+
+    @pytest.mark.parametrize(
+        ("query", "pointer", "detail"),
+        [
+            ("skip=-1", "/query/skip", "Input should be greater than or equal to 0"),
+            ("skip=2147483648", "/query/skip", "Input should be less than or equal to 2147483647"),
+            ("limit=0", "/query/limit", "Input should be greater than or equal to 1"),
+            ("limit=101", "/query/limit", "Input should be less than or equal to 100"),
+            ("limit=-5", "/query/limit", "Input should be greater than or equal to 1"),
+            ("limit=", "/query/limit", "Expected a whole number."),
+            ("limit=ten", "/query/limit", "Expected a whole number."),
+            ("limit=1.0", "/query/limit", "Expected a whole number."),
+            ("limit=1_0", "/query/limit", "Expected a whole number."),
+            ("limit=%2B1", "/query/limit", "Expected a whole number."),
+            ("limit=%D9%A1", "/query/limit", "Expected a whole number."),
+            ("limit=true", "/query/limit", "Expected a whole number."),
+            ("limit=10&limit=20", "/query/limit", "Give this parameter once."),
+            ("status=done", "/query/status/0", STATUS_EXPECTED),
+            ("status=pending&status=", "/query/status/1", STATUS_EXPECTED),
+            ("status=pending,completed", "/query/status/0", STATUS_EXPECTED),
+            ("status_filter=Pending", "/query/status_filter/0", STATUS_EXPECTED),
+            ("priority=urgent", "/query/priority/0", PRIORITY_EXPECTED),
+            ("user_id=bob", "/query/user_id", "There is no such parameter here."),
+        ],
+    )
+    async def test_says_what_is_wrong_with_a_parameter(
+        self, alice: AsyncClient, query: str, pointer: str, detail: str
+    ) -> None:
+        response = await alice.get(f"/tasks?{query}")
+
+        assert problem_of(response) == invalid((pointer, detail))
+
+
+# Task: T-036
+class TestDelete:
+    async def test_answers_with_nothing_and_leaves_nothing(self, alice: AsyncClient) -> None:
+        kept, task = await add_task(alice), await add_task(alice)
+
+        response = await alice.delete(f"/tasks/{task['id']}")
+
+        assert (response.status_code, response.content) == (204, b"")
+        assert "content-type" not in response.headers
+        assert await tasks_of(alice) == [kept]
+        assert problem_of(await alice.get(f"/tasks/{task['id']}")) == NOT_FOUND
+
+    async def test_says_the_second_time_that_there_is_none(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.delete(f"/tasks/{task['id']}")
+
+        again = await alice.delete(f"/tasks/{task['id']}")
+
+        assert problem_of(again) == NOT_FOUND
+
+    async def test_deletes_once_of_ten_times_at_once(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+
+        responses = await asyncio.gather(*(alice.delete(f"/tasks/{task['id']}") for _ in range(10)))
+
+        assert Counter(response.status_code for response in responses) == {204: 1, 404: 9}
+
+
+# Task: T-031
+class TestWithoutAnAccount:
+    async def test_reading_finds_nothing(self, charlie: AsyncClient) -> None:
+        listed = await charlie.get("/tasks")
+        read = await charlie.get(f"/tasks/{uuid7()}")
+
+        assert listed.json() == {"tasks": [], "total": 0, "page": 1, "page_size": 0}
+        assert problem_of(read) == NOT_FOUND
+
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [
+            ("POST", "/tasks", {"title": "Buy milk"}),
+            ("PUT", f"/tasks/{uuid7()}", {"title": "Buy milk"}),
+            ("PATCH", f"/tasks/{uuid7()}", {"title": "Buy milk"}),
+            ("PATCH", f"/tasks/{uuid7()}", {}),
+            ("DELETE", f"/tasks/{uuid7()}", None),
+            ("POST", f"/tasks/{uuid7()}/complete", None),
+            ("POST", f"/tasks/{uuid7()}/reopen", None),
+        ],
+    )
+    async def test_writing_is_forbidden(
+        self, charlie: AsyncClient, method: str, path: str, body: dict[str, Any] | None
+    ) -> None:
+        response = await charlie.request(method, path, json=body)
+
+        assert problem_of(response) == ACCOUNT_GONE

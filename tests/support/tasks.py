@@ -1,5 +1,6 @@
 """Tasks, made and compared."""
 
+from datetime import datetime
 from typing import Any
 
 from httpx import AsyncClient, Response
@@ -13,8 +14,106 @@ async def add_task(client: AsyncClient, **fields: Any) -> dict[str, Any]:
     return task
 
 
+async def tasks_of(client: AsyncClient) -> list[dict[str, Any]]:
+    """Return the tasks that the client sees on the first page."""
+    tasks: list[dict[str, Any]] = (await client.get("/tasks")).json()["tasks"]
+    return tasks
+
+
+def instant(text: str) -> datetime:
+    """Read an instant of the API, which is in UTC and says so by its Z."""
+    assert text.endswith("Z")
+    return datetime.fromisoformat(text)
+
+
 def without_request_id(response: Response) -> tuple[int, list[tuple[str, str]], bytes]:
     """Status, headers and body, but for the request's id: what two callers may compare."""
     request_id = response.headers["x-request-id"]
     headers = sorted((name, value) for name, value in response.headers.items() if name != "x-request-id")
     return response.status_code, headers, response.content.replace(request_id.encode(), b"")
+
+
+def problem_of(response: Response) -> dict[str, Any]:
+    """Return the problem of a response, but for the request's id, which has to be the header's."""
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem.pop("request_id") == response.headers["x-request-id"]
+    return problem
+
+
+def invalid(*errors: tuple[str, str], code: str = "invalid_input", detail: str | None = None) -> dict[str, Any]:
+    """The problem of a 422 whose ``errors`` are these pointers and details."""
+    return {
+        "type": "about:blank",
+        "title": "Unprocessable Content",
+        "status": 422,
+        "detail": detail or "The input is not acceptable; see errors.",
+        "code": code,
+        "errors": [{"pointer": pointer, "detail": detail} for pointer, detail in errors],
+    }
+
+
+BLANK = "\t \n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
+TOO_SHORT = "String should have at least 1 character"
+TOO_LONG = "String should have at most 200 characters"
+NOT_TEXT = "Input should be a valid string"
+NO_SUCH_FIELD = "There is no such field here."
+STATUS_EXPECTED = "Input should be 'pending', 'in_progress', 'completed' or 'cancelled'"
+PRIORITY_EXPECTED = "Input should be 'low', 'medium' or 'high'"
+
+NOT_FOUND: dict[str, Any] = {
+    "type": "about:blank",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "There is nothing here, or it is not yours.",
+    "code": "not_found",
+}
+ACCOUNT_GONE: dict[str, Any] = {
+    "type": "about:blank",
+    "title": "Forbidden",
+    "status": 403,
+    "detail": "The account of this token no longer exists.",
+    "code": "account_gone",
+}
+
+# What no body may say, whatever the method, where it is wrong, and what the user is told.
+WRONG_FIELDS: list[tuple[str, Any, str]] = [
+    ("title", None, NOT_TEXT),
+    ("title", 1, NOT_TEXT),
+    ("title", "", TOO_SHORT),
+    ("title", BLANK, TOO_SHORT),
+    ("title", "a" * 201, TOO_LONG),
+    ("title", "𝄞" * 201, TOO_LONG),
+    ("title", "Buy\x00milk", "The character NUL (U+0000) cannot be stored."),
+    ("description", 1, NOT_TEXT),
+    ("description", "a" * 10_001, "String should have at most 10000 characters"),
+    ("description", "\x00", "The character NUL (U+0000) cannot be stored."),
+    ("status", "done", STATUS_EXPECTED),
+    ("status", None, STATUS_EXPECTED),
+    ("priority", "urgent", PRIORITY_EXPECTED),
+    ("priority", 1, PRIORITY_EXPECTED),
+    ("priority", None, PRIORITY_EXPECTED),
+    ("due_date", 20260310, NOT_TEXT),
+    ("due_date", "", "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."),
+    ("due_date", "20260310", "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."),
+    (
+        "due_date",
+        "2026-W10-2",
+        "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z).",
+    ),
+    ("due_date", "2026-02-30", "There is no such date. Check the day and the month; years go from 0001 to 9999."),
+    (
+        "due_date",
+        "2026-03-10T09:00:00",
+        "A time needs an offset, as in 2026-03-10T09:00:00Z or 2026-03-10T09:00:00+01:00.",
+    ),
+    (
+        "due_date",
+        "2026-12-31T23:59:60Z",
+        "There is no such time. Hours go from 00 to 23, minutes and seconds from 00 to 59.",
+    ),
+    *(
+        (field, None, NO_SUCH_FIELD)
+        for field in ("user_id", "created_at", "updated_at", "completed_at", "creation_digest", "colour")
+    ),
+]

@@ -3,16 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
-from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
+from fastapi import FastAPI
 
 from todo.clients.jwks import JwksClient
 from todo.database import Database
 from todo.routes import changes, events, health, me, tasks
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
+from todo.web import docs, openapi
+from todo.web.application import Application
+from todo.web.cors import Cors
 from todo.web.middleware import Authentication, Problems, Tracing
 
 
@@ -30,39 +30,26 @@ def create_app(settings: Settings, database: Database, verifier: Verifier) -> Fa
             await verifier.close()
             await database.close()
 
-    app = FastAPI(
+    app = Application(
         title="Evolution of Todo",
         version="0.2.0",
         lifespan=lifespan,
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
-    # Starlette would answer its own 404 and 405 in a form of its own; Problems has one for all.
-    app.add_exception_handler(HTTPException, _let_through)
     app.state.database = database
     app.state.verifier = verifier
     for router in (tasks.router, changes.router, events.router, me.router, health.router):
         app.include_router(router)
+    openapi.install(app)
+    docs.install(app)
     # The last one added is the outermost.
     app.add_middleware(Authentication)
     app.add_middleware(Problems)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-Match",
-                "If-None-Match",
-                "Idempotency-Key",
-                "X-Request-ID",
-            ],
-            expose_headers=["Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed"],
-            max_age=7200,
-        )
+        app.add_middleware(Cors, origins=settings.cors_origins)
     app.add_middleware(Tracing)
     return app
 
@@ -79,7 +66,3 @@ def verifier_of(settings: Settings) -> Verifier:
         return SecretVerifier(settings.jwt_secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
     except ValueError as error:
         raise SettingsError(f"JWT_SECRET cannot be used. {error}") from None
-
-
-async def _let_through(_request: Request, error: Exception) -> Response:
-    raise error

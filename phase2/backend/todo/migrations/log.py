@@ -8,11 +8,15 @@ from alembic import op
 
 # Before any row is touched, take the caller's counter. Writers of one user then queue at one place; if each locked
 # its rows first and the counter after, two of them could wait for each other. Plain SQL without a caller
-# locks when its first row is written.
+# locks when its first row is written. Somebody's very first write makes the counter, so that it, too, can be held.
 _TAKE_COUNTER = """
 CREATE OR REPLACE FUNCTION app.take_counter() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM public.revisions WHERE user_id = app.uid() FOR NO KEY UPDATE;
+    IF NOT FOUND AND TG_OP = 'INSERT' AND app.uid() IS NOT NULL THEN
+        INSERT INTO public.revisions (user_id, revision) VALUES (app.uid(), 0) ON CONFLICT (user_id) DO NOTHING;
+        PERFORM FROM public.revisions WHERE user_id = app.uid() FOR NO KEY UPDATE;
+    END IF;
     RETURN NULL;
 END
 $$;

@@ -34,7 +34,7 @@ def _without_nul(text: str) -> str:
 
 
 STORABLE = AfterValidator(_without_nul)
-"""Text that PostgreSQL can hold. It stands behind StringConstraints: in front, they would not trim before they count."""
+"""Text that PostgreSQL can hold. Put it behind StringConstraints: those trim before they count only if they are first."""
 
 
 def _whole(text: str) -> str:

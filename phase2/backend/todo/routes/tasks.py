@@ -92,10 +92,10 @@ async def replace_task(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
 async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if_match: IfMatch = None) -> Response:
-    """Change the fields that you send, and no others; ``null`` clears what may be empty.
+    """Change the fields that you send, and no others.
 
-    What changes nothing keeps the ``revision``. A completed task cannot become cancelled, nor the other way round: 422
-    with the code ``invalid_status_transition``.
+    ``null`` clears what may be empty; ``{}`` changes nothing. What changes nothing keeps the ``revision``.
+    A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
     """
     task = await tasks.change(session, task_id, body, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])

@@ -21,13 +21,13 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     or_,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 
-from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
@@ -63,8 +63,9 @@ _CREATE = Statement(
         completed_at=bindparam("completed_at"),
         creation_digest=bindparam("creation_digest"),
     )
+    .on_conflict_do_nothing(index_elements=[_tasks.c.user_id, _tasks.c.id])
     .returning(*_PUBLIC),
-    # The id is chosen before it is sent: the second time is a unique violation, and resolved as such.
+    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
     repeatable=True,
 )
 _still = _tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
@@ -88,29 +89,28 @@ async def create(
     The same body under the same id again gives the task as it is today; another body is a Conflict. With ``unless``
     (``*``, or the revision that the client knows) a task that is there already is PreconditionFailed.
     """
-    task_id = body.id or uuid7()
+    task_id = body.id or uuid7(now)
     digest = _digest_of(body)
-    values = _values_of(body, _WRITABLE)
-    try:
-        row = await session.one(
-            _CREATE,
-            task_id=task_id,
-            now=now,
-            completed_at=now if body.status is Status.completed else None,
-            creation_digest=digest,
-            **values,
-        )
-    except DatabaseFault as fault:
-        if fault.sqlstate != SqlState.unique_violation:
-            raise
-    else:
-        return row, True
-    existing = await session.one(_READ_WITH_DIGEST, task_id=task_id)
-    if unless is not None and unless.names(existing["revision"]):
-        raise PreconditionFailed(current=_without_digest(existing), revision=existing["revision"])
-    if existing.pop("creation_digest") != digest:
-        raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
-    return existing, False
+    new = {
+        **_values_of(body, _WRITABLE),
+        "completed_at": now if body.status is Status.completed else None,
+        "creation_digest": digest,
+    }
+    for _ in range(_MOST_ATTEMPTS):
+        row = await session.first(_CREATE, task_id=task_id, now=now, **new)
+        if row is not None:
+            return row, True
+        existing = await session.first(_READ_WITH_DIGEST, task_id=task_id)
+        if existing is None:
+            # Deleted in between: the id is free again.
+            continue
+        if unless is not None and unless.names(existing["revision"]):
+            raise PreconditionFailed(current=_public(existing), revision=existing["revision"])
+        if existing.pop("creation_digest") != digest:
+            raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
+        # An id that was made here can only be taken by this very request, sent again after its answer was lost.
+        return existing, body.id is None
+    raise _contended()
 
 
 # Task: T-032
@@ -215,7 +215,7 @@ async def _write(
         _refuse_if_stale(current, if_match)
         if "status" in values:
             _refuse_transition(Status(current["status"]), values["status"])
-    raise Conflict("The task is being changed by others. Try again.")
+    raise _contended()
 
 
 def _is_conditional(if_match: Condition | None) -> bool:
@@ -230,18 +230,20 @@ def _refuse_if_stale(current: TaskRow, if_match: Condition | None) -> None:
 
 def _refuse_transition(current: Status, new: Status) -> None:
     if not _may_become(current, new):
-        raise Invalid(
-            Fault("/status", f"A {current} task cannot become {new}. Reopen it first."),
-            code="invalid_status_transition",
-        )
+        sentence = f"A {current} task cannot become {new}. Reopen it first."
+        raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")
 
 
-def _without_digest(row: TaskRow) -> TaskRow:
+def _public(row: TaskRow) -> TaskRow:
     return {name: row[name] for name in PUBLIC_NAMES}
 
 
 def _may_become(current: Status, new: Status) -> bool:
     return current in _OPEN or new in _OPEN or current is new
+
+
+def _contended() -> Conflict:
+    return Conflict("Others are changing this task at the same moment. Try again.")
 
 
 @cache
@@ -270,8 +272,9 @@ def _is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def _update_statement(which: Sequence[ColumnElement[bool]], new: Mapping[str, ColumnElement[Any]]) -> Statement:
-    """Set ``new``; ``completed_at`` follows the status. The log's trigger leaves alone what does not differ."""
-    assignments = {**new, "updated_at": _now}
+    """Set ``new``, and ``completed_at`` with the status. The log's trigger takes back what makes no difference."""
+    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    assignments = {**new, "updated_at": func.greatest(_tasks.c.updated_at, _now)}
     if "status" in new:
         assignments["completed_at"] = case(
             (new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now))
@@ -305,5 +308,6 @@ def _values_of(body: TaskBase | TaskUpdate, names: Sequence[str]) -> dict[str, A
 
 
 def _digest_of(body: TaskCreate) -> bytes:
-    canonical = body.model_dump_json(exclude={"id"})
+    # Without the defaults, so that a field that a later version adds leaves the digests of older tasks as they are.
+    canonical = body.model_dump_json(exclude={"id"}, exclude_defaults=True)
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()

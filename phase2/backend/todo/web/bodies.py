@@ -18,6 +18,7 @@ from todo.web.faults import faults_of
 # A description of 10,000 characters takes 120,000 bytes when each is escaped as a surrogate pair.
 MOST_BYTES = 1_048_576
 MOST_SECONDS = 10.0
+_MOST_DIGITS = 20
 
 
 # Task: T-043
@@ -26,24 +27,21 @@ async def read_body(request: Request, *, required: bool) -> bytes:
 
     Raises NotJson, TooLarge, Malformed (framing), Timeout, and Invalid for a missing body.
     """
-    declares_json, length = _declared(request.scope["headers"])
-    if length > MOST_BYTES:
-        raise _too_large()
+    _check_headers(request.scope["headers"])
     try:
         async with asyncio.timeout(MOST_SECONDS):
             body = await _receive(request)
     except TimeoutError:
         raise Timeout from None
-    if body and not declares_json:
-        raise NotJson
     if required and not body:
         raise Invalid(Fault("/body", "A JSON body is required."))
     return body
 
 
-def _declared(headers: list[tuple[bytes, bytes]]) -> tuple[bool, int]:
-    """Return whether the headers declare JSON, and how many bytes of it. Raises NotJson, Malformed."""
-    declares_json, length = False, 0
+def _check_headers(headers: list[tuple[bytes, bytes]]) -> None:
+    """Refuse what need not be read to be refused: a client that asks before it sends is spared the sending."""
+    has_body = declares_json = False
+    length = 0
     for name, value in headers:
         if name == b"content-type":
             if declares_json or not (value == b"application/json" or _is_json(value.decode("latin-1"))):
@@ -52,11 +50,17 @@ def _declared(headers: list[tuple[bytes, bytes]]) -> tuple[bool, int]:
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise NotJson("Send the body as plain JSON, without a content-encoding.")
         elif name == b"content-length":
-            # A server has looked at it before; more digits than these it would not have let through.
-            if not value.isdigit() or len(value) > 20:
+            # The server has looked at it before; more digits than these it does not let through.
+            if not value.isdigit() or len(value) > _MOST_DIGITS:
                 raise Malformed
             length = int(value)
-    return declares_json, length
+            has_body = length > 0
+        elif name == b"transfer-encoding":
+            has_body = True
+    if has_body and not declares_json:
+        raise NotJson
+    if length > MOST_BYTES:
+        raise _too_large()
 
 
 def _is_json(content_type: str) -> bool:

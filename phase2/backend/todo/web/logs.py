@@ -5,6 +5,7 @@ messages (``Key (email)=(alice@...) already exists``). So the text of an excepti
 that it carries (SQLSTATE, constraint, errno), and the frames it passed through are, and they are what finds a defect.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -84,11 +85,12 @@ def _line(record: logging.LogRecord) -> str:
     if record.exc_info and record.exc_info[1]:
         content["errors"] = [_described(error) for error in _chain(record.exc_info[1])]
     try:
-        return orjson.dumps(content, default=_type_name, option=_OPTIONS).decode() + "\n"
+        line = orjson.dumps(content, default=_type_name, option=_OPTIONS).decode()
     except TypeError:
         # Text from outside that is no Unicode, such as half a surrogate pair.
-        text = {name: ascii(value) for name, value in content.items()}
-        return orjson.dumps(text).decode() + "\n"
+        line = json.dumps({name: ascii(value) for name, value in content.items()})
+    # Beyond ASCII there are more line ends and control characters than JSON escapes.
+    return (line if line.isascii() else json.dumps(orjson.loads(line))) + "\n"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

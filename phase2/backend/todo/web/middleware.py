@@ -18,6 +18,9 @@ from todo.web.problems import internal_response, known_error, problem_response
 
 log = logging.getLogger("todo.request")
 
+# What only a verified caller may reach. The specification takes it from here.
+PROTECTED = "/api/"
+
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_LOGGED_PATH = 200
 _MASK = (1 << 128) - 1
@@ -115,13 +118,13 @@ class Problems:
 
 # Task: T-045
 class Authentication:
-    """Demand a valid bearer token for everything under ``/api/``, before anything else is looked at."""
+    """Demand a valid bearer token for everything under ``PROTECTED``, before anything else is looked at."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+        if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
             set_identity(scope, await scope["app"].state.verifier.verify(bearer_token(scope)))
         await self._app(scope, receive, send)
 

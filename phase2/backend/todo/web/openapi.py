@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from todo import errors
 from todo.errors import Fault, TodoError
+from todo.web.middleware import PROTECTED
 from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
 
 _Json = dict[str, Any]
@@ -130,7 +131,6 @@ _ERRORS: tuple[TodoError, ...] = (
 _INTERNAL = "InternalError"
 _NAMES = {str(error.status): type(error).__name__ for error in _ERRORS} | {"500": _INTERNAL}
 
-_PROTECTED = "/api/"
 _FAILURE = "400"
 
 
@@ -250,7 +250,7 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
         "summary": summary,
         **({"description": description} if description else {}),
         "operationId": endpoint.__name__,
-        **({} if path.startswith(_PROTECTED) else {"security": []}),
+        **({} if path.startswith(PROTECTED) else {"security": []}),
         **{name: operation[name] for name in ("parameters", "requestBody") if name in operation},
         "responses": successes
         | {status: {"$ref": f"#/components/responses/{_NAMES[status]}"} for status in sorted(failures)},
@@ -265,7 +265,7 @@ def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
         found |= {"408", "413", "415"}
     if "{" in path:
         found.add("404")
-    if path.startswith(_PROTECTED):
+    if path.startswith(PROTECTED):
         found |= {"401", "503"}
         # The account of a token that still verifies may be gone.
         if method != "get":

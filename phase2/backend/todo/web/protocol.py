@@ -121,15 +121,16 @@ class Protocol(HttpToolsProtocol):
             else:
                 self._limit_headers()
             return
+        if cycle.response_complete:
+            # Empty lines before a request: they are allowed, and would keep a connection for ever.
+            self._limit_headers()
+            return
         if self._timer is not None:
             self._stop_timer()
         if cycle.more_body:
             _make_last(cycle)
             if self._framing_bytes > self.most_framing_bytes:
                 self._refuse(Malformed())
-        elif cycle.response_complete:
-            # Empty lines before a request: they are allowed, and would keep a connection for ever.
-            self._limit_headers()
 
     def on_headers_complete(self) -> None:
         names = [name for name, _ in self.headers]

@@ -39,7 +39,7 @@ class Route(APIRoute):
     def get_route_handler(self) -> Handler:
         dependant = self.dependant
         endpoint = cast("Callable[..., Coroutine[Any, Any, Any]]", dependant.call)
-        providers = [(d.name, _provider(d), inspect.iscoroutinefunction(d.call)) for d in dependant.dependencies]
+        providers = [(str(d.name), _provider(d), inspect.iscoroutinefunction(d.call)) for d in dependant.dependencies]
         if dependant.cookie_params or len(dependant.body_params) > 1 or dependant.response_param_name:
             raise TypeError(f"{self.path}: a route takes no cookies, one body, and returns its response")
         path = _Parameters("path", dependant.path_params)

@@ -1,0 +1,239 @@
+"""The whole surface: every operation there will ever be, found in the specification, tried for real.
+
+None of these can pass by finding nothing: each compares with what is expected to be there.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from httpx import AsyncClient, Response
+from jsonschema import Draft202012Validator, FormatChecker
+
+from support.tasks import add_task
+from todo.models.tasks import TaskPublic
+
+PUBLIC = {("get", "/healthz"), ("get", "/readyz")}
+# What the specification leaves out: itself, and the pages that show it.
+HIDDEN = {
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/docs/{digest}/docs.js",
+    "/docs/{digest}/swagger-ui.css",
+    "/docs/{digest}/swagger-ui-bundle.js",
+    "/docs/{digest}/swagger-ui-bundle.js.LICENSE.txt",
+}
+
+Operation = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a task to work on. The client's paths are below ``/api/v1``."""
+
+    client: AsyncClient
+    task: dict[str, Any]
+
+    async def send(self, method: str, path: str = "", **options: Any) -> Response:
+        return await self.client.request(method, f"/tasks/{self.task['id']}{path}", **options)
+
+
+HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
+    "create_task": lambda caller: caller.client.post("/tasks", json={"title": "Buy milk", "description": "*Oat*"}),
+    "list_tasks": lambda caller: caller.client.get("/tasks", params={"status_filter": "pending", "limit": 10}),
+    "read_task": lambda caller: caller.send("GET"),
+    "replace_task": lambda caller: caller.send("PUT", json={"title": "Buy bread", "due_date": "2026-03-10"}),
+    "update_task": lambda caller: caller.send("PATCH", json={"due_date": "2026-03-10T09:00:00+01:00"}),
+    "delete_task": lambda caller: caller.send("DELETE"),
+    "complete_task": lambda caller: caller.send("POST", "/complete"),
+    "reopen_task": lambda caller: caller.send("POST", "/reopen"),
+    "read_me": lambda caller: caller.client.get("/me"),
+    "read_health": lambda caller: caller.client.get("http://todo.test/healthz"),
+    "read_readiness": lambda caller: caller.client.get("http://todo.test/readyz"),
+}
+ANSWERS_WITH_A_TASK = {"create_task", "read_task", "replace_task", "update_task", "complete_task", "reopen_task"}
+
+formats = FormatChecker(["uuid"])
+
+
+@formats.checks("date-time", raises=ValueError)
+def is_instant(text: object) -> bool:
+    return isinstance(text, str) and datetime.fromisoformat(text).tzinfo is not None
+
+
+def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]]:
+    """Yield method, path and operation."""
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield method, path, operation
+
+
+async def answered_without_401(client: AsyncClient, document: dict[str, Any]) -> AsyncIterator[tuple[str, str]]:
+    """Yield the operations that answer something else, with paths filled in."""
+    for method, path, _ in operations_of(document):
+        response = await client.request(method, path.replace("{task_id}", str(uuid4())))
+        if response.status_code != 401:
+            yield method, path
+
+
+def documented(document: dict[str, Any], operation: Operation, response: Response) -> dict[str, Any]:
+    """Return what the specification says of this answer, references resolved."""
+    described: dict[str, Any] = operation["responses"][str(response.status_code)]
+    if "$ref" in described:
+        described = document["components"]["responses"][described["$ref"].rpartition("/")[2]]
+    return described
+
+
+def faults_of(document: dict[str, Any], operation: Operation, response: Response) -> list[str]:
+    """Say where an answer is not what the specification says."""
+    if str(response.status_code) not in operation["responses"]:
+        return [f"status {response.status_code} is not documented"]
+    described = documented(document, operation, response)
+    faults = [f"no header {name}" for name in described["headers"] if name not in response.headers]
+    if "content" not in described:
+        return faults + (["a body"] if response.content else [])
+    media_type = response.headers["content-type"]
+    if media_type not in described["content"]:
+        return [*faults, f"content type {media_type}"]
+    schema = {**described["content"][media_type]["schema"], "components": document["components"]}
+    validator = Draft202012Validator(schema, format_checker=formats)
+    return faults + [error.message for error in validator.iter_errors(response.json())]
+
+
+@pytest.fixture
+async def caller(alice: AsyncClient) -> Caller:
+    """Alice, with a task that she has just made."""
+    return Caller(alice, await add_task(alice))
+
+
+# Task: T-045
+class TestAnonymousCallers:
+    async def test_reach_only_the_public_routes(self, app: FastAPI, anonymous: AsyncClient) -> None:
+        reached = {operation async for operation in answered_without_401(anonymous, app.openapi())}
+
+        assert reached == PUBLIC
+
+    async def test_reach_only_them_with_a_token_that_does_not_verify(
+        self, app: FastAPI, anonymous: AsyncClient
+    ) -> None:
+        anonymous.headers["Authorization"] = "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9."
+
+        reached = {operation async for operation in answered_without_401(anonymous, app.openapi())}
+
+        assert reached == PUBLIC
+
+    def test_find_it_said_so(self, app: FastAPI) -> None:
+        said = {(method, path) for method, path, operation in operations_of(app.openapi()) if "security" in operation}
+
+        assert said == PUBLIC
+
+    def test_have_no_hidden_doors(self, app: FastAPI) -> None:
+        documented_paths = set(app.openapi()["paths"])
+
+        paths = {route.path or "" for route in iter_route_contexts(app.routes)}
+
+        [digest] = {path.split("/")[2] for path in paths if path.startswith("/docs/")}
+        assert {path.replace(digest, "{digest}") for path in paths - documented_paths} == HIDDEN
+        assert documented_paths <= paths
+
+
+# Task: T-050
+class TestOperations:
+    def test_describe_themselves(self, app: FastAPI) -> None:
+        for method, path, operation in operations_of(app.openapi()):
+            where = f"{method} {path}"
+            assert operation["operationId"].isidentifier(), where
+            assert len(operation["tags"]) == 1, where
+            assert operation["summary"], where
+            assert not set(operation["summary"]) & set("`\n."), where
+            assert {"400", "422", "500"} <= set(operation["responses"]), where
+            assert ("401" in operation["responses"]) == ((method, path) not in PUBLIC), where
+            assert ("404" in operation["responses"]) == ("{" in path), where
+            assert all(parameter["description"] for parameter in operation.get("parameters", ())), where
+
+    def test_have_examples_that_their_own_schemas_accept(self, app: FastAPI) -> None:
+        document = app.openapi()
+        accepted = []
+
+        for _, _, operation in operations_of(document):
+            messages = [operation.get("requestBody", {}), *operation["responses"].values()]
+            for content in [content for message in messages for content in message.get("content", {}).values()]:
+                schema = {**content["schema"], "components": document["components"]}
+                Draft202012Validator(schema, format_checker=formats).validate(content["example"])
+                accepted.append(operation["operationId"])
+
+        # But for the one that answers with nothing.
+        assert set(accepted) == set(HAPPY) - {"delete_task"}
+
+    async def test_answer_as_they_say(self, app: FastAPI, caller: Caller) -> None:
+        document = app.openapi()
+        found = {}
+
+        for _, _, operation in operations_of(document):
+            name = operation["operationId"]
+            response = await HAPPY[name](Caller(caller.client, await add_task(caller.client)))
+            assert response.is_success, f"{name}: {response.text}"
+            found[name] = faults_of(document, operation, response)
+
+        assert found == {name: [] for name in HAPPY}
+
+    async def test_answer_a_task_with_exactly_its_public_fields(self, caller: Caller) -> None:
+        answered = [(await HAPPY[name](caller)).json() for name in sorted(ANSWERS_WITH_A_TASK)]
+        listed = (await HAPPY["list_tasks"](caller)).json()["tasks"]
+
+        assert len(listed) > 1
+        assert {tuple(task) for task in answered + listed} == {tuple(TaskPublic.model_fields)}
+
+    async def test_refuse_as_they_say(self, app: FastAPI, alice: AsyncClient, anonymous: AsyncClient) -> None:
+        document = app.openapi()
+        found = {}
+
+        for method, path, operation in operations_of(document):
+            address = f"http://todo.test{path.replace('{task_id}', str(uuid4()))}"
+            answers = [
+                await anonymous.request(method, address),
+                await alice.request(method, address),
+                await alice.request(method, address, params={"unknown": "1"}),
+                await alice.request(method, f"{address}?%ff"),
+                await alice.request(method, address, content=b"{", headers={"Content-Type": "application/json"}),
+                await alice.request(method, address, content=b"{}", headers={"Content-Type": "text/plain"}),
+            ]
+            faults = [fault for answer in answers for fault in faults_of(document, operation, answer)]
+            found[operation["operationId"]] = faults
+            assert {answer.status_code for answer in answers} & {400, 422}, operation["operationId"]
+
+        assert found == {name: [] for name in HAPPY}
+
+    async def test_refuse_somebody_whose_account_is_gone_as_they_say(self, app: FastAPI, charlie: AsyncClient) -> None:
+        document = app.openapi()
+        found = {}
+
+        for _, _, operation in operations_of(document):
+            response = await HAPPY[operation["operationId"]](Caller(charlie, {"id": uuid4()}))
+            found[operation["operationId"]] = response.status_code, faults_of(document, operation, response)
+
+        assert [name for name, (_, faults) in found.items() if faults] == []
+        assert {name for name, (status, _) in found.items() if status == 403} == {
+            operation["operationId"] for _, _, operation in operations_of(document) if "403" in operation["responses"]
+        }
+
+
+# Task: T-050
+class TestFaults:
+    async def test_would_be_found(self, app: FastAPI, caller: Caller) -> None:
+        document = app.openapi()
+        operation = document["paths"]["/api/v1/tasks/{task_id}"]["get"]
+        other = document["paths"]["/api/v1/tasks"]["get"]
+
+        response = await HAPPY["read_task"](caller)
+
+        assert faults_of(document, operation, response) == []
+        assert faults_of(document, other, response) == [
+            f"'{field}' is a required property" for field in ("tasks", "total", "page", "page_size")
+        ]

@@ -1,0 +1,62 @@
+"""Health over HTTP, as a load balancer asks for it: without a token."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from support.people import SECRET
+from support.tasks import problem_of
+from todo.database import Database, DatabaseOptions
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+
+@pytest.fixture
+async def without_database() -> AsyncIterator[AsyncClient]:
+    """A client of an application whose database is nowhere."""
+    database = Database("postgresql://127.0.0.1:1/todo", DatabaseOptions(budget_seconds=0.2))
+    await database.open()
+    app = create_app(Settings(), database, SecretVerifier(SECRET))
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://todo.test") as client:
+        yield client
+    await database.close()
+
+
+# Task: T-038
+class TestReadHealth:
+    async def test_says_that_the_process_lives(self, anonymous: AsyncClient) -> None:
+        response = await anonymous.get("/healthz")
+
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+    async def test_asks_no_database(self, without_database: AsyncClient) -> None:
+        response = await without_database.get("/healthz")
+
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+# Task: T-038
+class TestReadReadiness:
+    async def test_says_that_the_database_answers(self, anonymous: AsyncClient) -> None:
+        response = await anonymous.get("/readyz")
+
+        assert (response.status_code, response.json()) == (200, {"status": "ready"})
+
+    async def test_is_unavailable_while_it_does_not(self, without_database: AsyncClient) -> None:
+        response = await without_database.get("/readyz")
+
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
+        assert problem_of(response) == {
+            "type": "about:blank",
+            "title": "Service Unavailable",
+            "status": 503,
+            "detail": "The database cannot be reached right now. Try again in a moment.",
+            "code": "database_unavailable",
+        }
+
+    async def test_is_not_asked_in_vain_by_somebody_with_a_bad_token(self, anonymous: AsyncClient) -> None:
+        for path in ("/healthz", "/readyz"):
+            assert (await anonymous.get(path, headers={"Authorization": "Bearer nonsense"})).status_code == 200

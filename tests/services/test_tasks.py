@@ -1,0 +1,287 @@
+"""Tasks below HTTP: how many trips they take, what time does, and who comes in between."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from support.people import sign_up
+from support.trips import Trips, watched
+from todo.database import Database, Session
+from todo.database.errors import ConnectionLost
+from todo.errors import Conflict, Forbidden, Invalid, NotFound
+from todo.kit.ids import uuid7
+from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
+from todo.services import tasks
+
+NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+LATER_TEXT = "2026-03-10T10:00:00Z"
+
+
+class Scene:
+    """A user, a session of theirs over a watched connection, and a way past the application."""
+
+    def __init__(self, database: Database, trips: Trips, url: str) -> None:
+        self.user_id = sign_up(url, "alice")
+        self.trips = trips
+        self.url = url
+        self._database = database
+
+    @property
+    def session(self) -> Session:
+        """A session such as each request gets."""
+        return Session(self._database, self.user_id)
+
+    async def add(self, **fields: Any) -> UUID:
+        """Create a task at ``NOW`` and return its id."""
+        row, _ = await tasks.create(self.session, TaskCreate(title="Buy milk", **fields), now=NOW)
+        return UUID(row["id"])
+
+    def meanwhile(self, statement: LiteralString, **values: Any) -> None:
+        """Do something in another transaction, as another device of the user would."""
+        with psycopg.connect(self.url) as connection:
+            connection.execute(statement, {"user": self.user_id, **values})
+
+    def before_trips(self, happens: dict[int, Callable[[], None]]) -> None:
+        """Count trips from here on, and let something happen before those of these numbers."""
+        self.trips.count = 0
+        self.trips.before = lambda trip: happens.get(trip, lambda: None)()
+
+
+@pytest.fixture
+async def scene(database_url: str) -> AsyncIterator[Scene]:
+    database, trips = watched(database_url)
+    await database.open()
+    await database.ping()
+    yield Scene(database, trips, database_url)
+    await database.close()
+
+
+CLOSE = "UPDATE tasks SET status = 'cancelled', completed_at = NULL WHERE user_id = %(user)s"
+OPEN = "UPDATE tasks SET status = 'pending', completed_at = NULL WHERE user_id = %(user)s"
+INSERT = (
+    "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
+    " VALUES (%(user)s, %(id)s, 'a', 'pending', 'low', now(), now(), '')"
+)
+DELETE = "DELETE FROM tasks WHERE user_id = %(user)s"
+
+
+def commit_when_awaited(connection: psycopg.Connection) -> None:
+    """Commit once somebody waits for a lock of this transaction."""
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    for _ in range(500):
+        if connection.execute(waiting).fetchall():
+            connection.commit()
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody waited")
+
+
+# Task: T-032
+class TestOneTrip:
+    async def test_is_what_everything_takes_that_succeeds(self, scene: Scene) -> None:
+        async def trips_of(work: Any) -> int:
+            scene.trips.count = 0
+            await work
+            return scene.trips.count
+
+        task_id = await scene.add()
+        new = TaskCreate(title="Buy bread")
+        counts = {
+            "create": await trips_of(tasks.create(scene.session, new, now=NOW)),
+            "read": await trips_of(tasks.read(scene.session, task_id)),
+            "list": await trips_of(
+                tasks.page(scene.session, skip=0, limit=50, statuses=[Status.pending], priorities=[])
+            ),
+            "replace": await trips_of(tasks.replace(scene.session, task_id, TaskReplace(title="a"), now=LATER)),
+            "change": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
+            "change nothing": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(), now=LATER)),
+            "complete": await trips_of(tasks.complete(scene.session, task_id, now=LATER)),
+            "complete again": await trips_of(tasks.complete(scene.session, task_id, now=LATER)),
+            "reopen": await trips_of(tasks.reopen(scene.session, task_id, now=LATER)),
+            "remove": await trips_of(tasks.remove(scene.session, task_id)),
+        }
+
+        assert counts == dict.fromkeys(counts, 1)
+
+
+# Task: T-031
+class TestCreate:
+    async def test_happens_at_the_given_time(self, scene: Scene) -> None:
+        row, is_new = await tasks.create(scene.session, TaskCreate(title="a", status=Status.completed), now=NOW)
+
+        assert is_new
+        assert row["created_at"] == row["updated_at"] == row["completed_at"] == "2026-03-10T09:00:00Z"
+        assert UUID(row["id"]).int >> 80 == int(NOW.timestamp() * 1000)
+
+    async def test_makes_a_task_that_was_deleted_just_now_anew(self, scene: Scene) -> None:
+        task_id = await scene.add()
+        # Trip 1 finds the id taken, trip 2 finds it gone.
+        scene.before_trips({2: lambda: scene.meanwhile(DELETE)})
+
+        row, is_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy bread"), now=LATER)
+
+        assert (is_new, row["title"], row["created_at"]) == (True, "Buy bread", LATER_TEXT)
+        assert scene.trips.count == 3
+
+    async def test_gives_up_when_others_delete_and_create_it_again_and_again(self, scene: Scene) -> None:
+        task_id = await scene.add()
+        appear, vanish = (lambda: scene.meanwhile(INSERT, id=task_id)), (lambda: scene.meanwhile(DELETE))
+        scene.before_trips({2: vanish, 3: appear, 4: vanish, 5: appear, 6: vanish})
+
+        with pytest.raises(Conflict) as refused:
+            await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy bread"), now=LATER)
+
+        assert (refused.value.code, refused.value.detail) == (
+            "conflict",
+            "Others are changing this task at the same moment. Try again.",
+        )
+        assert scene.trips.count == 6
+
+    @pytest.mark.parametrize(("task_id", "is_new"), [(None, True), (uuid7(), False)])
+    async def test_stores_one_task_when_the_answer_is_lost(
+        self, scene: Scene, task_id: UUID | None, *, is_new: bool
+    ) -> None:
+        def lose(trip: int) -> None:
+            if trip == 1:
+                raise ConnectionLost(untouched=False)
+
+        scene.trips.count = 0
+        scene.trips.after = lose
+
+        row, said_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy milk"), now=NOW)
+
+        rows, total = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        # With an id of the caller's nobody can tell which of the requests it was.
+        assert (rows, total, said_new) == ([row], 1, is_new)
+
+
+# Task: T-033
+class TestPage:
+    async def test_has_a_stable_order_when_all_were_created_at_once(self, scene: Scene) -> None:
+        ids = [await scene.add() for _ in range(9)]
+
+        pages = [
+            await tasks.page(scene.session, skip=skip, limit=2, statuses=[], priorities=[]) for skip in range(0, 10, 2)
+        ]
+
+        assert [UUID(row["id"]) for rows, _ in pages for row in rows] == sorted(ids, reverse=True)
+        assert [total for _, total in pages] == [9] * 5
+
+    async def test_puts_ids_in_the_order_of_creation(self, scene: Scene) -> None:
+        for microseconds in range(5):
+            await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
+
+        rows, _ = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+
+        assert rows == sorted(rows, key=lambda row: str(row["id"]), reverse=True)
+
+
+# Task: T-034
+class TestChange:
+    async def test_never_takes_updated_at_back(self, scene: Scene) -> None:
+        """Clocks differ between machines, and whoever waited for the row asked earlier."""
+        task_id = await scene.add()
+        first = await tasks.change(scene.session, task_id, TaskUpdate(title="first"), now=LATER)
+
+        second = await tasks.change(scene.session, task_id, TaskUpdate(title="second"), now=NOW)
+
+        assert second == {**first, "title": "second"}
+
+    async def test_knows_what_became_of_a_task_that_was_made_anew_while_it_waited(self, scene: Scene) -> None:
+        task_id = await scene.add()
+        with psycopg.connect(scene.url) as other:
+            # A row that is deleted and made again in one transaction: who waits for it finds it gone, and then there.
+            other.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM tasks WHERE id = %s", (task_id,))
+            other.execute("DELETE FROM tasks WHERE id = %s", (task_id,))
+            other.execute("INSERT INTO tasks SELECT * FROM kept")
+            _, row = await asyncio.gather(
+                asyncio.to_thread(commit_when_awaited, other),
+                tasks.change(scene.session, task_id, TaskUpdate(title="Buy bread"), now=LATER),
+            )
+
+        assert (row["title"], row["updated_at"]) == ("Buy bread", LATER_TEXT)
+
+    async def test_tries_again_when_the_task_was_reopened_just_now(self, scene: Scene) -> None:
+        task_id = await scene.add(status=Status.cancelled)
+        scene.before_trips({2: lambda: scene.meanwhile(OPEN)})
+
+        row = await tasks.change(scene.session, task_id, TaskUpdate(status=Status.completed), now=LATER)
+
+        assert (row["status"], row["completed_at"]) == ("completed", LATER_TEXT)
+        assert scene.trips.count == 3
+
+    async def test_gives_up_when_others_open_and_close_it_again_and_again(self, scene: Scene) -> None:
+        task_id = await scene.add(status=Status.cancelled)
+        close, open_ = (lambda: scene.meanwhile(CLOSE)), (lambda: scene.meanwhile(OPEN))
+        scene.before_trips({2: open_, 3: close, 4: open_, 5: close, 6: open_})
+
+        with pytest.raises(Conflict) as refused:
+            await tasks.complete(scene.session, task_id, now=LATER)
+
+        assert (refused.value.code, refused.value.detail) == (
+            "conflict",
+            "Others are changing this task at the same moment. Try again.",
+        )
+        assert scene.trips.count == 6
+
+    async def test_is_refused_by_the_status_at_the_time_of_writing(self, scene: Scene) -> None:
+        task_id = await scene.add()
+        with psycopg.connect(scene.url) as other:
+            other.execute(CLOSE, {"user": scene.user_id})
+            commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
+
+            with pytest.raises(Invalid) as refused:
+                await tasks.complete(scene.session, task_id, now=LATER)
+
+            await commit
+        assert refused.value.code == "invalid_status_transition"
+        assert (await tasks.read(scene.session, task_id))["status"] == "cancelled"
+
+    async def test_finds_nothing_when_the_task_is_deleted_in_between(self, scene: Scene) -> None:
+        task_id = await scene.add(status=Status.cancelled)
+        scene.before_trips({2: lambda: scene.meanwhile(DELETE)})
+
+        with pytest.raises(NotFound):
+            await tasks.complete(scene.session, task_id, now=LATER)
+
+    async def test_is_forbidden_when_the_account_is_deleted_in_between(self, scene: Scene) -> None:
+        task_id = await scene.add(status=Status.cancelled)
+        scene.before_trips({2: lambda: scene.meanwhile('DELETE FROM "user" WHERE id = %(user)s')})
+
+        with pytest.raises(Forbidden):
+            await tasks.complete(scene.session, task_id, now=LATER)
+
+
+# Task: T-035
+class TestCompleteAndReopen:
+    async def test_keep_the_first_completion_until_it_is_reopened(self, scene: Scene) -> None:
+        task_id = await scene.add()
+
+        first = await tasks.complete(scene.session, task_id, now=NOW)
+        second = await tasks.complete(scene.session, task_id, now=LATER)
+        reopened = await tasks.reopen(scene.session, task_id, now=LATER)
+        third = await tasks.complete(scene.session, task_id, now=LATER + timedelta(hours=1))
+
+        assert second == first
+        assert (first["completed_at"], reopened["completed_at"], third["completed_at"]) == (
+            "2026-03-10T09:00:00Z",
+            None,
+            "2026-03-10T11:00:00Z",
+        )
+
+
+# Task: T-036
+class TestRemove:
+    async def test_lets_the_id_be_used_again(self, scene: Scene) -> None:
+        task_id = await scene.add()
+
+        await tasks.remove(scene.session, task_id)
+
+        assert await scene.add(id=task_id) == task_id

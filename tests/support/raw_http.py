@@ -1,0 +1,121 @@
+"""HTTP by hand: bytes on a socket, for what no client library would send, and a server in the test's own loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from todo.web.protocol import Protocol
+
+_PATIENCE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response, as it came."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def problem(self) -> dict[str, Any]:
+        """Return the problem in the body, which has to be one."""
+        assert self.headers["content-type"] == "application/problem+json"
+        problem: dict[str, Any] = orjson.loads(self.body)
+        assert problem["status"] == self.status
+        assert problem["request_id"] == self.headers["x-request-id"]
+        return problem
+
+
+class Connection:
+    """A connection to the server. Every wait ends with an error after some seconds, so that no test hangs."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *parts: bytes) -> None:
+        """Send bytes. A server that has hung up is not an error: its answer is what counts."""
+        with suppress(ConnectionError):
+            for part in parts:
+                self._writer.write(part)
+                await asyncio.wait_for(self._writer.drain(), _PATIENCE_SECONDS)
+
+    async def answer(self) -> Answer:
+        """Read one response."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            status_line, *lines = head.strip().split("\r\n")
+            headers = dict(line.lower().split(": ", 1) for line in lines)
+            body = await self._reader.readexactly(int(headers.get("content-length", 0)))
+        return Answer(int(status_line.split()[1]), headers, body)
+
+    async def is_closed(self) -> bool:
+        """Wait until the server says that it sends no more; anything that it still sends is a failure."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await self._reader.read() == b""
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+class Server:
+    """A server on a port of the loopback interface."""
+
+    def __init__(self, port: int, protocols: set[Any]) -> None:
+        self.port = port
+        self._protocols = protocols
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        """Open a connection, and close it at the end."""
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", self.port))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def ask(self, *parts: bytes) -> Answer:
+        """Send bytes on a connection of their own, and return the first response."""
+        async with self.connect() as connection:
+            await connection.send(*parts)
+            return await connection.answer()
+
+    def connections(self) -> int:
+        """Count the open connections."""
+        return len(self._protocols)
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, protocol: type[Protocol], **options: Any) -> AsyncIterator[Server]:
+    """Serve ``app`` in this event loop, as uvicorn does, by ``protocol``."""
+    config = Config(app, access_log=False, log_config=None, lifespan="off", **options)
+    config.load()
+    state = ServerState()
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    try:
+        yield Server(listener.sockets[0].getsockname()[1], state.connections)
+    finally:
+        listener.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await listener.wait_closed()
+
+
+def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
+    """Write a request with a Host header; a body gets its Content-Length."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: todo.test", *headers]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

@@ -1,0 +1,154 @@
+"""The application and the way to its routes."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Query
+from httpx import ASGITransport, AsyncClient
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from todo.errors import Fault, Invalid
+from todo.web.application import Application
+from todo.web.middleware import Problems, Tracing
+from todo.web.route import Route
+
+
+class Thing(BaseModel):
+    """A body."""
+
+    name: str
+
+
+class Filter(BaseModel):
+    """A query."""
+
+    tag: str = ""
+
+
+def make_app() -> Application:
+    router = APIRouter(prefix="/things", route_class=Route)
+
+    @router.get("/{thing_id}")
+    async def read_thing(thing_id: str) -> list[str]:
+        return ["read", thing_id]
+
+    @router.delete("/{thing_id}")
+    async def delete_thing(thing_id: str) -> list[str]:
+        return ["deleted", thing_id]
+
+    @router.post("/bulk")
+    async def create_things() -> list[str]:
+        return ["created"]
+
+    @router.get("/{thing_id}/parts/{part_id}")
+    async def read_part(thing_id: str, part_id: str) -> list[str]:
+        return [thing_id, part_id]
+
+    @router.post("/{thing_id}/refuse")
+    async def refuse_thing(thing_id: str, body: Thing, query: Annotated[Filter, Query()]) -> None:  # noqa: ARG001
+        raise Invalid(*(Fault(f"/{name}", "No.") for name in ("name", "tag", "thing_id", "colour", "name/first")))
+
+    app = Application(redirect_slashes=False, openapi_url=None)
+    app.include_router(router, prefix="/v1")
+
+    @app.get("/plain")
+    async def read_plain(number: int) -> int:
+        return number
+
+    async def show_page(_: Request) -> Response:
+        return PlainTextResponse("page")
+
+    app.add_route("/page", show_page)
+    app.add_middleware(Problems)
+    app.add_middleware(Tracing)
+    return app
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncClient]:
+    """A client of an application with a few routes."""
+    async with AsyncClient(transport=ASGITransport(make_app()), base_url="http://todo.test") as client:
+        yield client
+
+
+# Task: T-042
+class TestDispatch:
+    @pytest.mark.parametrize(
+        ("method", "path", "answer"),
+        [
+            ("GET", "/v1/things/7", ["read", "7"]),
+            ("DELETE", "/v1/things/7", ["deleted", "7"]),
+            ("POST", "/v1/things/bulk", ["created"]),
+            ("GET", "/v1/things/7/parts/8", ["7", "8"]),
+            ("GET", "/v1/things/bulk/parts/8", ["bulk", "8"]),
+            ("GET", "/v1/things/%20%3F", ["read", " ?"]),
+        ],
+    )
+    async def test_finds_the_route(self, client: AsyncClient, method: str, path: str, answer: list[str]) -> None:
+        response = await client.request(method, path)
+
+        assert (response.status_code, response.json()) == (200, answer)
+
+    @pytest.mark.parametrize(
+        "path", ["/v1", "/v1/things", "/v1/things/", "/things/7", "/v1/things//parts/8", "/v1/things/7%2Fparts%2F8"]
+    )
+    async def test_finds_nothing_where_nothing_is(self, client: AsyncClient, path: str) -> None:
+        response = await client.get(path)
+
+        assert (response.status_code, response.json()["detail"]) == (404, "There is nothing at this path.")
+
+    @pytest.mark.parametrize(
+        ("path", "allowed"), [("/v1/things/7", "DELETE, GET"), ("/v1/things/bulk", "POST"), ("/page", "GET, HEAD")]
+    )
+    async def test_names_every_method_of_a_path(self, client: AsyncClient, path: str, allowed: str) -> None:
+        response = await client.put(path)
+
+        assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+        assert response.headers["allow"] == allowed
+
+    def test_refuses_a_path_that_it_could_not_tell_from_another(self) -> None:
+        app = Application()
+        router = APIRouter(route_class=Route)
+
+        @router.get("/files/{path:path}")
+        async def read_file(path: str) -> str:
+            return path
+
+        app.include_router(router)
+
+        with pytest.raises(TypeError, match="a parameter is a whole segment"):
+            app.build_middleware_stack()
+
+
+# Task: T-040
+class TestApplication:
+    async def test_answers_the_routes_that_are_not_ours(self, client: AsyncClient) -> None:
+        plain = await client.get("/plain?number=1")
+        page = await client.get("/page")
+
+        assert [(response.status_code, response.text) for response in (plain, page)] == [(200, "1"), (200, "page")]
+
+    async def test_answers_what_the_frameworks_routes_refuse_as_ours_do(self, client: AsyncClient) -> None:
+        response = await client.get("/plain?number=secret")
+
+        problem: dict[str, Any] = response.json()
+        assert (response.status_code, problem["code"]) == (422, "invalid_input")
+        assert [error["pointer"] for error in problem["errors"]] == ["/query/number"]
+        assert "secret" not in response.text
+
+
+# Task: T-042
+class TestFaultsOfServices:
+    async def test_point_into_the_place_that_the_field_came_in(self, client: AsyncClient) -> None:
+        response = await client.post("/v1/things/7/refuse", json={"name": "a"})
+
+        assert [error["pointer"] for error in response.json()["errors"]] == [
+            "/body/name",
+            "/query/tag",
+            "/path/thing_id",
+            "/colour",
+            "/body/name/first",
+        ]

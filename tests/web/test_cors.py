@@ -1,0 +1,204 @@
+"""Browsers of other origins: who may call, and what they may see, errors included."""
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient, Response
+
+from support.people import SECRET, sign_up, token_of
+from todo.database import Database
+from todo.errors import Unavailable
+from todo.main import create_app
+from todo.models.users import Identity
+from todo.services.tokens import SecretVerifier, Verifier
+from todo.settings import Settings
+
+ORIGIN = "https://app.example.com"
+OTHER_ORIGIN = "http://localhost:3000"
+EXPOSED = "Location, ETag, X-Request-ID, Retry-After, Idempotency-Replayed"
+
+STRANGERS = [
+    "https://evil.example",
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://app.example.com.evil.example",
+    "https://evil.app.example.com",
+    "https://APP.example.com/",
+    "null",
+]
+
+
+class Broken(SecretVerifier):
+    """Verifies nothing: what it says instead is what the caller is to see."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(SECRET)
+        self._error = error
+
+    async def verify(self, token: bytes) -> Identity:  # noqa: ARG002 - no token is good.
+        raise self._error
+
+
+def app_for(database: Database, *origins: str, verifier: Verifier | None = None) -> FastAPI:
+    return create_app(Settings(cors_origins=origins), database, verifier or SecretVerifier(SECRET))
+
+
+def browser(app: FastAPI, origin: str | None = ORIGIN, token: str | None = None) -> AsyncClient:
+    headers = {"Origin": origin} if origin else {}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    return AsyncClient(transport=ASGITransport(app), base_url="http://todo.test", headers=headers)
+
+
+async def preflight(
+    app: FastAPI, origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, content-type"
+) -> Response:
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    async with browser(app, origin) as client:
+        return await client.options("/api/v1/tasks", headers=asked)
+
+
+def cors_headers(response: Response) -> dict[str, str]:
+    return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
+
+
+@pytest.fixture
+def app(database: Database) -> FastAPI:
+    """The application as shipped, for two origins."""
+    return app_for(database, ORIGIN, OTHER_ORIGIN)
+
+
+# Task: T-048
+class TestPreflight:
+    @pytest.mark.parametrize("origin", [ORIGIN, OTHER_ORIGIN])
+    async def test_needs_no_token(self, app: FastAPI, origin: str) -> None:
+        response = await preflight(app, origin)
+
+        assert response.status_code == 200
+        assert cors_headers(response) == {
+            "access-control-allow-origin": origin,
+            "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
+            "access-control-allow-headers": (
+                "Accept, Accept-Language, Authorization, Content-Language, Content-Type, Idempotency-Key, If-Match,"
+                " If-None-Match, X-Request-ID"
+            ),
+            "access-control-max-age": "7200",
+        }
+        assert "Origin" in response.headers["vary"].split(", ")
+
+    async def test_allows_every_method_that_an_operation_has(self, app: FastAPI) -> None:
+        methods = {method.upper() for operations in app.openapi()["paths"].values() for method in operations}
+
+        allowed = {method for method in methods if (await preflight(app, method=method)).status_code == 200}
+
+        assert allowed == methods == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+
+    @pytest.mark.parametrize("origin", STRANGERS)
+    async def test_refuses_other_origins(self, app: FastAPI, origin: str) -> None:
+        response = await preflight(app, origin)
+
+        assert response.status_code == 403
+        assert cors_headers(response) == {}
+        assert "Origin" in response.headers["vary"].split(", ")
+
+    @pytest.mark.parametrize(("method", "headers"), [("TRACE", "authorization"), ("GET", "authorization, x-secret")])
+    async def test_refuses_other_methods_and_headers_with_a_problem(
+        self, app: FastAPI, method: str, headers: str
+    ) -> None:
+        response = await preflight(app, method=method, headers=headers)
+
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json() == {
+            "type": "about:blank",
+            "title": "Forbidden",
+            "status": 403,
+            "detail": "Browsers may not send this from there: the origin, method or a header.",
+            "code": "cors_refused",
+            "request_id": response.headers["x-request-id"],
+        }
+        assert cors_headers(response) == {}
+
+    async def test_is_no_way_around_the_token_where_no_origin_is_allowed(self, database: Database) -> None:
+        response = await preflight(app_for(database))
+
+        assert response.status_code == 401
+        assert cors_headers(response) == {}
+
+
+# Task: T-048
+class TestAnswers:
+    async def test_may_be_read_by_allowed_origins_without_cookies(self, app: FastAPI, database_url: str) -> None:
+        async with browser(app, token=token_of(sign_up(database_url, "alice"))) as client:
+            response = await client.post("/api/v1/tasks", json={"title": "Buy milk"})
+
+        assert response.status_code == 201
+        assert cors_headers(response) == {
+            "access-control-allow-origin": ORIGIN,
+            "access-control-expose-headers": EXPOSED,
+        }
+        assert response.headers["vary"] == "Origin"
+
+    @pytest.mark.parametrize("origin", STRANGERS)
+    async def test_may_not_be_read_by_others(self, app: FastAPI, origin: str) -> None:
+        async with browser(app, origin) as client:
+            response = await client.get("/healthz")
+
+        assert "access-control-allow-origin" not in response.headers
+        assert response.headers["vary"] == "Origin"
+
+    async def test_tell_caches_that_they_depend_on_the_origin_even_where_there_is_none(self, app: FastAPI) -> None:
+        async with browser(app, origin=None) as client:
+            response = await client.get("/healthz")
+
+        assert cors_headers(response) == {}
+        assert response.headers["vary"] == "Origin"
+
+    async def test_say_nothing_of_it_where_no_origin_is_allowed(self, database: Database) -> None:
+        async with browser(app_for(database)) as client:
+            response = await client.get("/healthz")
+
+        assert response.status_code == 200
+        assert cors_headers(response) == {}
+        assert "vary" not in response.headers
+
+
+# Task: T-048
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("method", "path", "status"),
+        [
+            ("GET", "/api/v1/tasks/0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", 404),
+            ("GET", "/nowhere", 404),
+            ("DELETE", "/api/v1/tasks", 405),
+            ("GET", "/api/v1/tasks?limit=0", 422),
+        ],
+    )
+    async def test_may_be_read_as_well(
+        self, app: FastAPI, database_url: str, method: str, path: str, status: int
+    ) -> None:
+        async with browser(app, token=token_of(sign_up(database_url, "alice"))) as client:
+            response = await client.request(method, path)
+
+        self.assert_readable(response, status)
+
+    async def test_may_be_read_without_a_token(self, app: FastAPI) -> None:
+        async with browser(app) as client:
+            response = await client.get("/api/v1/tasks")
+
+        self.assert_readable(response, 401)
+
+    @pytest.mark.parametrize(("error", "status"), [(RuntimeError("a defect"), 500), (Unavailable(), 503)])
+    async def test_may_be_read_when_it_is_our_fault(self, database: Database, error: Exception, status: int) -> None:
+        async with browser(app_for(database, ORIGIN, verifier=Broken(error)), token="any") as client:
+            response = await client.get("/api/v1/tasks")
+
+        self.assert_readable(response, status)
+
+    @staticmethod
+    def assert_readable(response: Response, status: int) -> None:
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert cors_headers(response) == {
+            "access-control-allow-origin": ORIGIN,
+            "access-control-expose-headers": EXPOSED,
+        }
+        assert response.headers["vary"] == "Origin"

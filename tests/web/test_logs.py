@@ -1,0 +1,201 @@
+"""Logs: one JSON object per line, without a word of what users wrote."""
+
+import asyncio
+import io
+import logging
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from todo.database.errors import DatabaseFault
+from todo.web import logs
+from todo.web.logs import AnswerBroken, JsonLines
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    """Where the handler writes."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def lines(stream: io.StringIO) -> Lines:
+    """What was written, line by line."""
+    return lambda: [orjson.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def log(stream: io.StringIO) -> Iterator[logging.Logger]:
+    """A logger that writes to the stream alone."""
+    logger = logging.getLogger("todo.some")
+    logger.handlers, logger.propagate = [JsonLines(stream)], False
+    logger.setLevel(logging.DEBUG)
+    yield logger
+    logger.handlers.clear()
+
+
+@pytest.fixture
+def logging_restored() -> Iterator[None]:
+    """Give the process its logging back."""
+    names = [None, "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access"]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+# Task: T-044
+class TestJsonLines:
+    def test_say_when_in_utc_how_grave_who_and_what(self, log: logging.Logger, lines: Lines) -> None:
+        log.warning("%s came", "something", extra={"request_id": "abc", "user_id": None, "milliseconds": 1.25})
+
+        [line] = lines()
+        written = datetime.fromisoformat(line.pop("time"))
+        assert written.utcoffset() == timedelta(0)
+        assert abs(datetime.now(UTC) - written) < timedelta(minutes=1)
+        assert line == {
+            "level": "WARNING",
+            "logger": "todo.some",
+            "message": "something came",
+            "request_id": "abc",
+            "user_id": None,
+            "milliseconds": 1.25,
+        }
+
+    def test_stay_lines_whatever_is_in_them(self, log: logging.Logger, lines: Lines, stream: io.StringIO) -> None:
+        forged = 'a\r\n{"level": "CRITICAL"}\x1b[2J\u2028\x85\x9b"'
+
+        log.info(forged, extra={"path": forged})
+
+        [line] = lines()
+        assert (line["message"], line["path"]) == (forged, forged)
+        assert stream.getvalue().isascii()
+
+    def test_are_written_for_what_json_cannot_say(self, log: logging.Logger, lines: Lines) -> None:
+        log.info("half \ud800", extra={"what": "\udc00"})
+        log.info("object", extra={"what": object()})
+
+        assert [(line["message"], line["what"]) for line in lines()] == [
+            ("'half \\ud800'", "'\\udc00'"),
+            ("object", "<object>"),
+        ]
+
+    def test_show_of_an_exception_its_type_names_and_frames_and_not_its_text(
+        self, log: logging.Logger, lines: Lines, stream: io.StringIO
+    ) -> None:
+        def fail() -> None:
+            try:
+                dict[str, int]()["alice@example.com"]
+            except KeyError as cause:
+                raise DatabaseFault("23505", "uq_user_email") from cause
+
+        try:
+            fail()
+        except DatabaseFault:
+            log.exception("unhandled")
+
+        [line] = lines()
+        fault, cause = line["errors"]
+        assert (fault["type"], fault["sqlstate"], fault["constraint"]) == (
+            "todo.database.errors.DatabaseFault",
+            "23505",
+            "uq_user_email",
+        )
+        assert fault["frames"][-1].startswith(f"{__file__}:")
+        assert fault["frames"][-1].endswith("fail")
+        assert cause["type"] == "builtins.KeyError"
+        assert "alice@example.com" not in stream.getvalue()
+
+    def test_end_with_the_fifth_cause_and_the_innermost_frames(self, log: logging.Logger, lines: Lines) -> None:
+        def recurse(depth: int) -> None:
+            if depth == 0:
+                raise ValueError
+            try:
+                recurse(depth - 1)
+            except ValueError as error:
+                raise ValueError from error
+
+        try:
+            recurse(100)
+        except ValueError:
+            log.exception("unhandled")
+
+        [line] = lines()
+        assert len(line["errors"]) == 5
+        assert all(len(error["frames"]) <= 30 for error in line["errors"])
+
+    def test_hide_what_asyncio_quotes_of_a_lost_exception(
+        self, lines: Lines, stream: io.StringIO, log: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("asyncio.base_events.logger", log)
+        loop = asyncio.new_event_loop()
+
+        loop.call_exception_handler({"message": "lost", "exception": ValueError("alice"), "future": "alice"})
+
+        loop.close()
+        assert [line["message"] for line in lines()] == ["lost"]
+        assert "alice" not in stream.getvalue()
+
+    def test_say_nothing_again_of_an_answer_that_broke(self, log: logging.Logger, lines: Lines) -> None:
+        log.error("Exception in ASGI application\n", exc_info=AnswerBroken())
+
+        assert lines() == []
+
+    def test_do_not_fail_the_request_when_they_cannot_be_written(
+        self, monkeypatch: pytest.MonkeyPatch, log: logging.Logger, stream: io.StringIO
+    ) -> None:
+        monkeypatch.setattr("logging.raiseExceptions", False)
+        stream.close()
+
+        log.info("unheard")
+
+
+# Task: T-044
+@pytest.mark.usefixtures("logging_restored")
+class TestConfigure:
+    def test_gives_everybody_the_one_form_on_standard_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.configure("INFO")
+
+        logging.getLogger("todo.request").info("ours")
+        logging.getLogger("uvicorn.error").info("the server's")
+        logging.getLogger("uvicorn.error").debug("too fine")
+
+        output = capsys.readouterr()
+        assert [orjson.loads(line)["message"] for line in output.err.splitlines()] == ["ours", "the server's"]
+        assert output.out == ""
+
+    def test_silences_the_lines_that_would_show_query_strings(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.configure("DEBUG")
+
+        logging.getLogger("uvicorn.access").info("GET /?secret")
+
+        assert not logging.getLogger("uvicorn.access").hasHandlers()
+        assert capsys.readouterr().err == ""
+
+    def test_writes_each_line_once_when_called_again(self, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.configure("INFO")
+        logs.configure("WARNING")
+
+        logs.log_request({"status": 200})
+        logging.getLogger("todo").warning("once")
+
+        assert [orjson.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["once"]
+
+
+# Task: T-044
+class TestLogRequest:
+    def test_writes_what_it_is_given(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO):
+            logs.log_request({"status": 204, "path": "/a"})
+
+        [record] = caplog.records
+        assert (record.name, record.levelname, record.getMessage()) == ("todo.request", "INFO", "request")
+        assert {"status": 204, "path": "/a"}.items() <= vars(record).items()

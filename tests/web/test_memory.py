@@ -1,0 +1,116 @@
+"""Memory of the server's process stays flat, whatever is sent to it."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.people import SECRET, token_of
+from support.raw_http import Server, request
+
+# The server as it runs, but for the database, which a refused request never asks.
+SERVER = """
+import socket
+import sys
+
+import uvicorn
+
+from todo.database import Database
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+from todo.web.protocol import Protocol
+
+app = create_app(Settings(), Database("postgresql://nobody@127.0.0.1:1/nothing"), SecretVerifier(sys.argv[1]))
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+config = uvicorn.Config(app, http=Protocol, lifespan="off", access_log=False, log_config=None)
+uvicorn.Server(config).run([listener])
+"""
+JSON = "Content-Type: application/json"
+CHUNK = b"186a0\r\n" + b"a" * 100_000 + b"\r\n"
+ALLOWED_MEGABYTES = 30
+
+
+class Process:
+    """The server's process, and how much memory it has."""
+
+    def __init__(self, process: asyncio.subprocess.Process, server: Server) -> None:
+        self.server = server
+        self._process = process
+
+    def megabytes(self) -> float:
+        """Return the resident memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    """A server of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVER, SECRET, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    try:
+        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        yield Process(process, Server(port, set()))
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 30)
+
+
+def post(*headers: str) -> bytes:
+    return request("POST", "/api/v1/tasks", f"Authorization: Bearer {token_of('anybody')}", JSON, *headers)
+
+
+# Task: T-043
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+class TestMemory:
+    async def test_stays_flat_under_hundreds_of_bodies_of_10_megabytes(self, process: Process) -> None:
+        async def send(number: int) -> int:
+            framing = "Transfer-Encoding: chunked" if number % 2 else "Content-Length: 10000000"
+            answer = await process.server.ask(post(framing), *([CHUNK if number % 2 else CHUNK[7:-2]] * 100))
+            return answer.status
+
+        await asyncio.gather(*(send(number) for number in range(10)))
+        before = process.megabytes()
+
+        statuses = {status for _ in range(30) for status in await asyncio.gather(*(send(n) for n in range(10)))}
+
+        assert statuses == {413}
+        assert process.megabytes() - before < ALLOWED_MEGABYTES
+
+    async def test_stays_flat_under_bodies_that_are_hard_to_read(self, process: Process) -> None:
+        bodies = [
+            b"{%s}" % b",".join(b'"k%d":1' % number for number in range(80_000)),
+            b'{"title":[%s1]}' % (b"[]," * 300_000),
+            b"[" * 1_000_000,
+            b'{"title":%s}' % (b"1" * 1_000_000),
+        ]
+
+        async def send_all() -> set[int]:
+            return {(await process.server.ask(post(f"Content-Length: {len(body)}") + body)).status for body in bodies}
+
+        await send_all()
+        before = process.megabytes()
+
+        statuses = set().union(*[await send_all() for _ in range(10)])
+
+        assert statuses == {400, 422}
+        assert process.megabytes() - before < ALLOWED_MEGABYTES
+
+    async def test_stays_flat_under_connections_that_send_what_nobody_reads(self, process: Process) -> None:
+        async def send() -> None:
+            async with process.server.connect() as connection:
+                await connection.send(request("GET", "/healthz", "Content-Length: 100000000"), *([b"a" * 65_536] * 200))
+
+        await asyncio.gather(*(send() for _ in range(20)))
+        before = process.megabytes()
+
+        for _ in range(5):
+            await asyncio.gather(*(send() for _ in range(20)))
+
+        assert process.megabytes() - before < ALLOWED_MEGABYTES

@@ -1,0 +1,345 @@
+"""The specification: in step with the code, and fit for generating clients from."""
+
+import inspect
+import json
+import re
+from typing import Annotated, Any
+from uuid import UUID
+
+import pytest
+import yaml
+from fastapi import APIRouter, FastAPI, Query
+from fastapi.openapi.models import OpenAPI
+from sqlmodel import Field, SQLModel
+
+from support.repository import ROOT, text_of
+from todo import errors
+from todo.models.base import Body
+from todo.models.tasks import Status
+from todo.web import openapi
+from todo.web.route import Route
+
+FILE = ROOT / "phase2/api-specification.yaml"
+
+READING = {"200", "400", "401", "422", "500", "503"}
+WRITING = READING | {"403", "404"}
+BODY = {"408", "413", "415"}
+
+
+@pytest.fixture(scope="module")
+def document(app: FastAPI) -> dict[str, Any]:
+    """The specification of the application as shipped."""
+    return app.openapi()
+
+
+def operations_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the operations by their ids."""
+    return {
+        operation["operationId"]: operation
+        for operations in document["paths"].values()
+        for operation in operations.values()
+    }
+
+
+def errors_of(operation: dict[str, Any]) -> set[str]:
+    return {status for status in operation["responses"] if status >= "400"}
+
+
+class Thing(Body):
+    """Something with a name."""
+
+    name: str = Field(schema_extra={"examples": ["Umbrella"]})
+
+
+class Unexplained(SQLModel):
+    """Something whose field has no example."""
+
+    name: str
+
+
+def app_with(router: APIRouter) -> FastAPI:
+    """An application that has nothing but these routes."""
+    app = FastAPI(title="Things", version="1", openapi_url=None)
+    app.include_router(router)
+    return app
+
+
+# Task: T-050
+class TestFile:
+    def test_is_in_step_with_the_code(self, document: dict[str, Any]) -> None:
+        assert text_of(FILE) == openapi.render(document), "the specification has changed; run: make openapi"
+
+
+# Task: T-050
+class TestDocument:
+    def test_is_openapi_3_1(self, document: dict[str, Any]) -> None:
+        assert document["openapi"] == "3.1.0"
+        assert OpenAPI.model_validate(document).info.title == document["info"]["title"]
+
+    def test_says_what_it_is(self, app: FastAPI, document: dict[str, Any]) -> None:
+        info = document["info"]
+
+        assert (info["title"], info["version"]) == (app.title, app.version)
+        assert info["license"] == {"name": "MIT License", "identifier": "MIT"}
+        assert 'curl http://127.0.0.1:8000/api/v1/tasks -H "Authorization: Bearer $TOKEN"' in info["description"]
+        assert [server["url"] for server in document["servers"]] == ["/"]
+
+    def test_refers_to_all_that_it_defines_and_to_nothing_else(self, document: dict[str, Any]) -> None:
+        referred = set(re.findall(r'"#/components/(\w+/[\w-]+)"', json.dumps(document)))
+
+        parts = document["components"]
+        defined = {f"{kind}/{name}" for kind in ("schemas", "responses", "headers") for name in parts[kind]}
+        assert referred == defined
+
+    def test_wants_a_bearer_token_everywhere_but_for_the_public_paths(self, document: dict[str, Any]) -> None:
+        scheme = document["components"]["securitySchemes"]["bearer"]
+        public = {name for name, operation in operations_of(document).items() if "security" in operation}
+
+        assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "JWT")
+        assert document["security"] == [{"bearer": []}]
+        assert public == {"read_health", "read_readiness"}
+        assert all(operations_of(document)[name]["security"] == [] for name in public)
+
+    def test_names_operations_after_their_functions(self, document: dict[str, Any]) -> None:
+        names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+
+        assert sorted(names) == sorted(set(names))
+        assert set(names) == {
+            "create_task",
+            "list_tasks",
+            "read_task",
+            "replace_task",
+            "update_task",
+            "delete_task",
+            "complete_task",
+            "reopen_task",
+            "read_me",
+            "read_health",
+            "read_readiness",
+        }
+
+    def test_explains_its_tags(self, document: dict[str, Any]) -> None:
+        used = {tag for operation in operations_of(document).values() for tag in operation["tags"]}
+
+        assert {tag["name"] for tag in document["tags"]} == used == {"tasks", "me", "health"}
+        assert all(tag["description"].endswith(".") for tag in document["tags"])
+
+    def test_tells_summary_and_description_apart(self, document: dict[str, Any]) -> None:
+        operation = operations_of(document)["delete_task"]
+
+        assert operation["summary"] == "Delete a task for good"
+        assert operation["description"] == "Deleted again, it is a 404."
+
+    def test_says_where_the_new_task_is(self, document: dict[str, Any]) -> None:
+        responses = operations_of(document)["create_task"]["responses"]
+
+        assert [status for status, response in responses.items() if "Location" in response.get("headers", {})] == [
+            "200",
+            "201",
+        ]
+
+    def test_has_examples_that_differ_where_the_answer_does(self, document: dict[str, Any]) -> None:
+        operations = operations_of(document)
+
+        examples = {
+            name: operations[name]["responses"]["200"]["content"]["application/json"]["example"]
+            for name in ("read_task", "complete_task")
+        }
+
+        assert examples["read_task"]["completed_at"] is None
+        assert examples["complete_task"] == {
+            **examples["read_task"],
+            "status": "completed",
+            "completed_at": "2026-03-01T07:30:00.123456Z",
+        }
+
+
+# Task: T-050
+class TestShapes:
+    @pytest.mark.parametrize("name", ["TaskCreate", "TaskReplace", "TaskUpdate"])
+    def test_of_bodies_are_closed(self, document: dict[str, Any], name: str) -> None:
+        assert document["components"]["schemas"][name]["additionalProperties"] is False
+
+    def test_of_a_patch_have_no_defaults_and_take_null_only_for_what_can_be_cleared(
+        self, document: dict[str, Any]
+    ) -> None:
+        fields = document["components"]["schemas"]["TaskUpdate"]["properties"]
+
+        clearable = {name for name, field in fields.items() if {"type": "null"} in field.get("anyOf", ())}
+
+        assert set(fields) == {"title", "description", "status", "priority", "due_date"}
+        assert clearable == {"description", "due_date"}
+        assert not [name for name, field in fields.items() if "default" in field]
+        assert "required" not in document["components"]["schemas"]["TaskUpdate"]
+
+    def test_of_filters_say_that_one_is_another_name(self, document: dict[str, Any]) -> None:
+        parameters = {one["name"]: one for one in operations_of(document)["list_tasks"]["parameters"]}
+
+        assert set(parameters) == {"skip", "limit", "status", "status_filter", "priority"}
+        assert parameters["status_filter"]["schema"] == parameters["status"]["schema"]
+        assert parameters["status_filter"]["description"].startswith("Another name of `status`")
+
+    def test_carry_no_titles_that_generators_would_name_types_by(self, document: dict[str, Any]) -> None:
+        schemas = document["components"]["schemas"]
+
+        assert "title" not in schemas["TaskPublic"]
+        assert schemas["TaskPublic"]["properties"]["title"]["type"] == "string"
+        assert not [name for name, field in schemas["TaskPublic"]["properties"].items() if "title" in field]
+
+
+# Task: T-050
+class TestErrors:
+    def test_are_those_that_each_operation_can_answer(self, document: dict[str, Any]) -> None:
+        found = {name: set(operation["responses"]) for name, operation in operations_of(document).items()}
+
+        assert found == {
+            "create_task": READING | BODY | {"201", "403", "409"},
+            "list_tasks": READING,
+            "read_task": READING | {"404"},
+            "replace_task": WRITING | BODY | {"409"},
+            "update_task": WRITING | BODY | {"409"},
+            "delete_task": WRITING - {"200"} | {"204"},
+            "complete_task": WRITING | {"409"},
+            "reopen_task": WRITING,
+            "read_me": READING,
+            "read_health": {"200", "400", "422", "500"},
+            "read_readiness": {"200", "400", "422", "500", "503"},
+        }
+
+    def test_are_shared(self, document: dict[str, Any]) -> None:
+        operations = operations_of(document).values()
+
+        inline = [op["operationId"] for op in operations for s in errors_of(op) if set(op["responses"][s]) != {"$ref"}]
+
+        assert inline == []
+
+    def test_have_one_form(self, document: dict[str, Any]) -> None:
+        responses = document["components"]["responses"]
+
+        forms = {json.dumps(response["content"], sort_keys=True).count("/Problem") for response in responses.values()}
+
+        assert forms == {1}
+        assert {media for response in responses.values() for media in response["content"]} == {
+            "application/problem+json"
+        }
+
+    def test_name_their_headers(self, document: dict[str, Any]) -> None:
+        headers = {name: set(response["headers"]) for name, response in document["components"]["responses"].items()}
+
+        assert headers == {
+            "Malformed": {"X-Request-ID"},
+            "Unauthenticated": {"X-Request-ID", "WWW-Authenticate"},
+            "Forbidden": {"X-Request-ID"},
+            "NotFound": {"X-Request-ID"},
+            "Timeout": {"X-Request-ID"},
+            "Conflict": {"X-Request-ID"},
+            "TooLarge": {"X-Request-ID"},
+            "NotJson": {"X-Request-ID"},
+            "Invalid": {"X-Request-ID"},
+            "InternalError": {"X-Request-ID"},
+            "Unavailable": {"X-Request-ID", "Retry-After"},
+        }
+
+    def test_show_what_is_really_answered(self, document: dict[str, Any]) -> None:
+        response = document["components"]["responses"]["Invalid"]
+
+        example = response["content"]["application/problem+json"]["example"]
+
+        assert example == {
+            "type": "about:blank",
+            "title": errors.Invalid.title,
+            "status": 422,
+            "detail": errors.Invalid.detail,
+            "code": "invalid_input",
+            "request_id": example["request_id"],
+            "errors": [{"pointer": "/body/title", "detail": "This field is required."}],
+        }
+
+    def test_replace_the_frameworks_own(self, document: dict[str, Any]) -> None:
+        assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+
+
+# Task: T-050
+class TestNewRoutes:
+    def test_get_their_errors_tags_and_examples_by_themselves(self) -> None:
+        router = APIRouter(prefix="/api/v1/things", tags=["things"], route_class=Route)
+
+        @router.put("/{thing_id}", response_model=Thing, responses={412: {}})
+        async def rename_thing(thing_id: UUID, body: Thing) -> None:
+            """Rename a thing. It keeps its place.
+
+            And its colour.
+            """
+
+        document = openapi.document(app_with(router))
+
+        operation = document["paths"]["/api/v1/things/{thing_id}"]["put"]
+        assert document["tags"] == [{"name": "things", "description": inspect.cleandoc(__doc__ or "")}]
+        assert operation["summary"] == "Rename a thing"
+        assert operation["description"] == "It keeps its place.\n\nAnd its colour."
+        assert operation["requestBody"]["content"]["application/json"]["example"] == {"name": "Umbrella"}
+        assert set(operation["responses"]) == WRITING | BODY | {"412"}
+        assert "PreconditionFailed" in document["components"]["responses"]
+
+    def test_may_be_public(self) -> None:
+        router = APIRouter(tags=["things"], route_class=Route)
+
+        @router.get("/things", response_model=Thing)
+        async def read_thing() -> None:
+            """Read the thing."""
+
+        operation = openapi.document(app_with(router))["paths"]["/things"]["get"]
+
+        assert operation["security"] == []
+        assert "description" not in operation
+        assert set(operation["responses"]) == {"200", "400", "422", "500"}
+
+    def test_need_an_example_for_every_field(self) -> None:
+        router = APIRouter(tags=["things"], route_class=Route)
+
+        @router.get("/things", response_model=list[Unexplained])
+        async def list_things() -> None:
+            """List things."""
+
+        with pytest.raises(ValueError, match=r"^Unexplained\.name: give the field an example$"):
+            openapi.document(app_with(router))
+
+    def test_need_a_docstring(self) -> None:
+        router = APIRouter(tags=["things"], route_class=Route)
+
+        @router.get("/things", response_model=Thing)
+        async def read_thing() -> None:
+            pass
+
+        with pytest.raises(ValueError, match=r"^read_thing: the docstring has no first sentence"):
+            openapi.document(app_with(router))
+
+    def test_may_take_lists_of_choices(self) -> None:
+        router = APIRouter(tags=["things"], route_class=Route)
+
+        @router.get("/things", response_model=list[Status])
+        async def list_states(only: Annotated[list[Status] | None, Query(description="Only these.")] = None) -> None:
+            """List states."""
+
+        operation = openapi.document(app_with(router))["paths"]["/things"]["get"]
+
+        assert operation["responses"]["200"]["content"]["application/json"]["example"] == ["pending"]
+        assert operation["parameters"][0]["description"] == "Only these."
+        assert "description" not in operation["parameters"][0]["schema"]
+
+
+# Task: T-050
+class TestRender:
+    def test_loses_nothing(self, document: dict[str, Any]) -> None:
+        assert yaml.safe_load(openapi.render(document)) == document
+
+    def test_is_the_same_every_time(self, app: FastAPI) -> None:
+        assert openapi.render(openapi.document(app)) == openapi.render(openapi.document(app))
+
+    def test_keeps_the_order_writes_text_as_text_and_repeats_what_stands_twice(self) -> None:
+        twice = {"b": "Größe\nzwei"}
+
+        assert openapi.render({"z": twice, "a": twice}) == (
+            "# Generated from the code by `make openapi`: do not edit.\n"
+            "z:\n  b: |-\n    Größe\n    zwei\na:\n  b: |-\n    Größe\n    zwei\n"
+        )
