@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from todo import errors
 from todo.errors import Fault, TodoError
 from todo.web.middleware import PROTECTED
+from todo.web.retries import METHODS_WITH_KEYS
 from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
 
 _Json = dict[str, Any]
@@ -70,6 +71,15 @@ _PROBLEM: _Json = {
             "description": "What exactly is not acceptable; only with status 422.",
             "items": {"$ref": "#/components/schemas/Fault"},
         },
+        "current": {
+            "type": "object",
+            "description": "The thing as it is now; only with status 412.",
+        },
+        "conflicts": {
+            "type": "array",
+            "description": "The later changes in the way of an undo; only with the code `changed_since`.",
+            "items": {"$ref": "#/components/schemas/ConflictingChange"},
+        },
     },
 }
 _FAULT: _Json = {
@@ -90,7 +100,42 @@ _FAULT: _Json = {
     },
 }
 
+_CONFLICTING_CHANGE: _Json = {
+    "type": "object",
+    "description": "A later change that touched the same fields.",
+    "required": ["revision", "operation", "fields"],
+    "properties": {
+        "revision": {"type": "integer", "description": "Its number.", "examples": [18]},
+        "operation": {"type": "string", "enum": ["create", "update", "delete"], "description": "What it did."},
+        "fields": {
+            "type": "array",
+            "description": "The fields that both touched; `*` for all.",
+            "items": {"type": "string", "examples": ["title"]},
+        },
+    },
+}
+_RETRY_KEY: _Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "What you call this request, 1 to 255 printable ASCII characters. Sent again with the same key within 24 hours,"
+        " the same request has no second effect and is answered the same, with `Idempotency-Replayed: true`; another"
+        " request is 422 with the code `idempotency_key_reused`. While the first one runs it is waited for, and then 409"
+        " with the code `idempotency_key_in_use`."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["0197f0c2-a6b4-7e0b"]},
+}
+
 _HEADERS: _Json = {
+    "ETag": {
+        "description": "The revision: send it as `If-None-Match` to a read, or as `If-Match` to a write.",
+        "schema": {"type": "string", "examples": ['"17"']},
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` if this is the stored answer to an earlier request with the same `Idempotency-Key`.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "X-Request-ID": {
         "description": "The request's name in our log: the one that the client sent, or a new one.",
         "schema": {"type": "string", "examples": [_REQUEST_ID]},
@@ -121,7 +166,10 @@ _ERRORS: tuple[TodoError, ...] = (
     errors.NotFound(),
     errors.Timeout(),
     errors.Conflict(),
-    errors.PreconditionFailed(),
+    errors.Gone(
+        "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
+    ),
+    errors.PreconditionFailed(current={"title": "Buy milk", "revision": 17}, revision=17),
     errors.TooLarge(),
     errors.NotJson(),
     errors.Invalid(Fault("/body/title", "This field is required.")),
@@ -155,7 +203,7 @@ def document(app: FastAPI) -> _Json:
         schemas.pop(unused, None)
     for schema in schemas.values():
         _without_titles(schema)
-    schemas |= {"Problem": _PROBLEM, "Fault": _FAULT}
+    schemas |= {"Problem": _PROBLEM, "Fault": _FAULT, "ConflictingChange": _CONFLICTING_CHANGE}
     endpoints = _endpoints_of(app)
     for path, operations in made["paths"].items():
         for method, operation in operations.items():
@@ -235,6 +283,8 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
         _without_titles(parameter["schema"])
         # It stands beside the schema already.
         parameter["schema"].pop("description", None)
+    if path.startswith(_PROTECTED) and method in _METHODS_WITH_KEYS:
+        operation.setdefault("parameters", []).append(_RETRY_KEY)
     if "requestBody" in operation:
         _add_example(operation["requestBody"], schemas)
     responses = operation["responses"]
@@ -243,6 +293,10 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
         response["headers"] = {"X-Request-ID": _header("X-Request-ID")}
         if "201" in successes:
             response["headers"]["Location"] = _header("Location")
+        if _is_conditional(operation) and response.get("content"):
+            response["headers"]["ETag"] = _header("ETag")
+        if _RETRY_KEY in operation.get("parameters", ()):
+            response["headers"]["Idempotency-Replayed"] = _header("Idempotency-Replayed")
         _add_example(response, schemas)
     failures = {status for status in responses if status >= _FAILURE} | _failures_of(operation, path, method)
     return {
@@ -270,7 +324,14 @@ def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
         # The account of a token that still verifies may be gone.
         if method != "get":
             found.add("403")
+        if method in _METHODS_WITH_KEYS:
+            found.add("409")
     return found
+
+
+def _is_conditional(operation: _Json) -> bool:
+    names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    return not names.isdisjoint({"if-match", "if-none-match"})
 
 
 def _sentences_of(endpoint: Callable[..., Any]) -> tuple[str, str]:
