@@ -53,7 +53,7 @@ class Walled:
             ).fetchall()
             return {
                 table: connection.execute(
-                    f"SELECT to_jsonb(t) FROM {table} t WHERE user_id = %s ORDER BY to_jsonb(t)::text",  # noqa: S608
+                    f"SELECT to_jsonb(t) FROM {table} t WHERE user_id = %s ORDER BY to_jsonb(t)::text",
                     (user_id,),
                 ).fetchall()
                 for (table,) in tables

@@ -18,7 +18,7 @@ WITH me AS (
     SELECT r.* FROM pg_catalog.pg_roles r, me
     WHERE r.oid <> me.oid AND NOT me.rolsuper AND pg_catalog.pg_has_role(me.oid, r.oid, 'MEMBER')
 ), owned AS (
-    SELECT c.oid::pg_catalog.regclass::text AS name, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
+    SELECT c.oid, c.oid::pg_catalog.regclass::text AS name, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
         pg_catalog.has_any_column_privilege(me.oid, c.oid, 'SELECT, INSERT, UPDATE')
             OR pg_catalog.has_table_privilege(me.oid, c.oid, 'DELETE, TRUNCATE') AS within_reach
     FROM me, pg_catalog.pg_class c
@@ -38,11 +38,13 @@ UNION ALL SELECT me.rolname || ' owns ' || name FROM me, owned WHERE relowner = 
 UNION ALL SELECT me.rolname || ' is a member of ' || theirs.rolname || ', which owns ' || name
     FROM me, owned JOIN theirs ON theirs.oid = relowner
 UNION ALL SELECT me.rolname || ' may create objects in the schema ' || nspname FROM me, pg_catalog.pg_namespace n
-    WHERE nspname IN ('public', 'app') AND pg_catalog.has_schema_privilege(me.oid, n.oid, 'CREATE')
+    WHERE NOT me.rolsuper AND nspname IN ('public', 'app') AND pg_catalog.has_schema_privilege(me.oid, n.oid, 'CREATE')
 UNION ALL SELECT me.rolname || ' may create schemas in the database' FROM me
-    WHERE pg_catalog.has_database_privilege(me.oid, pg_catalog.current_database(), 'CREATE')
+    WHERE NOT me.rolsuper AND pg_catalog.has_database_privilege(me.oid, pg_catalog.current_database(), 'CREATE')
 UNION ALL SELECT 'row-level security is not both enabled and forced on ' || name FROM owned
     WHERE within_reach AND NOT (relrowsecurity AND relforcerowsecurity)
+UNION ALL SELECT me.rolname || ' may empty ' || name FROM me, owned
+    WHERE NOT me.rolsuper AND me.oid <> relowner AND pg_catalog.has_table_privilege(me.oid, owned.oid, 'TRUNCATE')
 """,
     "role",
     "user_id",

@@ -34,7 +34,7 @@ def _without_nul(text: str) -> str:
 
 
 STORABLE = AfterValidator(_without_nul)
-"""Text that PostgreSQL can hold. Put it behind StringConstraints: those trim before they count only if they are first."""
+"""Text that PostgreSQL can hold. Put it behind StringConstraints, which trim before they count only in the front."""
 
 
 def _whole(text: str) -> str:

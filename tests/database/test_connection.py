@@ -1,0 +1,453 @@
+"""The exchange with the server, and everything that can happen to it in the middle."""
+
+import asyncio
+import random
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from support.people import sign_up
+from support.relay import Relay
+from support.scratch import ADD, COUNT, eventually, sql, waiting
+from todo.database import Database, DatabaseFault, DatabaseOptions, Session
+from todo.database.connection import Connection
+from todo.database.errors import ConnectionLost
+from todo.database.statements import raw
+from todo.errors import Unavailable
+
+Admin = psycopg.Connection[Any]
+
+_LOCK = 4_711
+WAIT = sql(f"SELECT pg_advisory_xact_lock({_LOCK})::text, 'done' AS word", repeatable=True)
+WAIT_AND_ADD = sql(
+    "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
+    " SELECT :user_id, :task_id, 'A task', 'pending', 'low', now(), now(), '' FROM"
+    f" (SELECT pg_advisory_xact_lock({_LOCK})) AS l RETURNING title"
+)
+PROCESS = sql("SELECT pg_backend_pid()::text AS id", repeatable=True)
+ECHO = sql("SELECT CAST(:word AS text) AS word", repeatable=True)
+
+
+def _soon() -> float:
+    return asyncio.get_running_loop().time() + 5
+
+
+@contextmanager
+def _locked(admin: Admin) -> Iterator[None]:
+    admin.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        yield
+    finally:
+        admin.execute("SELECT pg_advisory_unlock_all()")
+
+
+@asynccontextmanager
+async def _lent(database: Database) -> AsyncIterator[Connection]:
+    connection = await database.acquire(deadline=_soon())
+    try:
+        yield connection
+    finally:
+        await database.release(connection)
+
+
+async def _process(session: Session) -> int:
+    return int((await session.one(PROCESS))["id"])
+
+
+def _kill(admin: Admin, process: int) -> None:
+    admin.execute("SELECT pg_terminate_backend(%s, 5000)", (process,))
+
+
+# Task: T-022
+class TestReuse:
+    async def test_keeps_its_connection(self, solo: Database, user_id: str) -> None:
+        processes = {await _process(Session(solo, user_id)) for _ in range(20)}
+
+        assert len(processes) == 1
+
+    async def test_takes_notice_of_nothing_that_the_server_says_unasked(
+        self, relay: Relay, relayed: Database, user_id: str
+    ) -> None:
+        before = await _process(Session(relayed, user_id))
+
+        relay.say(_message(b"S", b"application_name\0other\0"))
+        relay.say(_message(b"N", b"SWARNING\0VWARNING\0C01000\0Mlook out\0\0"))
+        await asyncio.sleep(0.1)
+
+        assert await _process(Session(relayed, user_id)) == before
+
+    async def test_goes_on_after_notices(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+        before = await _process(session)
+
+        rows = await session.together(
+            (sql("DO $$ BEGIN RAISE NOTICE 'well'; RAISE WARNING 'well, well'; END $$"), {}), (ECHO, {"word": "yes"})
+        )
+
+        assert rows == [[], [{"word": "yes"}]]
+        assert await _process(session) == before
+
+    async def test_goes_on_after_a_fault(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+        before = await _process(session)
+
+        with pytest.raises(DatabaseFault) as fault:
+            await session.all(sql("SELECT 1 / 0"))
+
+        assert fault.value.sqlstate == "22012"
+        assert await _process(session) == before
+
+    @pytest.mark.parametrize("size", [1_000_000, 20_000_000])
+    async def test_sends_and_takes_more_than_a_socket_holds(self, relayed: Database, user_id: str, size: int) -> None:
+        word = random.Random(7).randbytes(size // 2).hex()
+
+        row = await Session(relayed, user_id).one(ECHO, word=word)
+
+        assert row["word"] == word
+
+    async def test_waits_for_a_socket_that_takes_no_more(self, relay: Relay, relayed: Database, user_id: str) -> None:
+        await _process(Session(relayed, user_id))
+        relay.freeze()
+        word = "x" * 8_000_000
+        asking = asyncio.create_task(Session(relayed, user_id).one(ECHO, word=word))
+        await asyncio.sleep(0.1)
+
+        relay.thaw()
+
+        assert (await asking)["word"] == word
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+# Task: T-022
+class TestLoss:
+    """A connection that ended: the caller notices only where the outcome is not known."""
+
+    async def test_while_idle_is_not_noticed(self, solo: Database, user_id: str, admin: Admin) -> None:
+        session = Session(solo, user_id)
+        for _ in range(3):
+            _kill(admin, await _process(session))
+
+        assert await session.one(ECHO, word="still here") == {"word": "still here"}
+
+    async def test_of_all_at_once_while_idle_is_not_noticed(
+        self, database: Database, user_id: str, admin: Admin
+    ) -> None:
+        await asyncio.gather(*(Session(database, user_id).all(COUNT) for _ in range(50)))
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'todo' AND datname = current_database()"
+        )
+
+        results = await asyncio.gather(*(Session(database, user_id).one(COUNT) for _ in range(50)))
+
+        assert results == [{"n": 0}] * 50
+
+    async def test_without_a_word_while_idle_is_not_noticed(
+        self, relay: Relay, relayed: Database, user_id: str
+    ) -> None:
+        session = Session(relayed, user_id)
+        await session.all(COUNT)
+
+        relay.cut()
+
+        assert await session.one(COUNT) == {"n": 0}
+
+    async def test_under_a_read_is_repeated(self, database: Database, user_id: str, admin: Admin) -> None:
+        with _locked(admin):
+            reading = asyncio.create_task(Session(database, user_id).one(WAIT))
+            await eventually(lambda: waiting(admin))
+            _kill(admin, *waiting(admin))
+            await eventually(lambda: waiting(admin))
+
+        assert (await reading)["word"] == "done"
+
+    async def test_under_a_write_is_repeated_where_the_server_says_that_it_was_not_done(
+        self, database: Database, user_id: str, admin: Admin
+    ) -> None:
+        with _locked(admin):
+            writing = asyncio.create_task(Session(database, user_id).one(WAIT_AND_ADD, task_id=uuid4()))
+            await eventually(lambda: waiting(admin))
+            _kill(admin, *waiting(admin))
+            await eventually(lambda: waiting(admin))
+
+        assert await writing == {"title": "A task"}
+        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+
+    async def test_under_a_write_without_a_word_is_not_repeated(
+        self, relay: Relay, relayed: Database, user_id: str, admin: Admin
+    ) -> None:
+        with _locked(admin):
+            writing = asyncio.create_task(Session(relayed, user_id).one(WAIT_AND_ADD, task_id=uuid4()))
+            await eventually(lambda: waiting(admin))
+            relay.cut()
+            with pytest.raises(Unavailable, match="Look whether your change was made"):
+                await writing
+
+        # The server did not see the connection end, and finished.
+        await eventually(lambda: _count(admin, user_id))
+        assert await Session(relayed, user_id).one(COUNT) == {"n": 1}
+
+    async def test_of_the_answer_to_a_write_leaves_what_was_written(
+        self, relay: Relay, relayed: Database, user_id: str, admin: Admin
+    ) -> None:
+        session = Session(relayed, user_id)
+        await session.all(COUNT)
+        relay.muted = True
+        writing = asyncio.create_task(session.one(ADD, task_id=uuid4()))
+        await eventually(lambda: _count(admin, user_id))
+
+        relay.muted = False
+        relay.cut()
+
+        with pytest.raises(Unavailable):
+            await writing
+        assert await Session(relayed, user_id).one(COUNT) == {"n": 1}
+
+    async def test_is_told_at_once(self, solo: Database, admin: Admin) -> None:
+        async with _lent(solo) as connection:
+            _kill(admin, connection.pgconn.backend_pid)
+            await eventually(lambda: connection.lost)
+
+            with pytest.raises(ConnectionLost) as lost:
+                await connection.exchange([(raw("SELECT 1"), ())], deadline=float("inf"))
+
+        assert lost.value.untouched
+
+
+def _count(admin: Admin, user_id: str) -> int:
+    [[count]] = admin.execute("SELECT count(*) FROM tasks WHERE user_id = %s", (user_id,)).fetchall()
+    return int(count)
+
+
+# Task: T-022
+class TestInterruption:
+    """What one request leaves unfinished must never reach another."""
+
+    async def test_gives_the_connection_to_nobody_else(self, solo: Database, user_id: str, admin: Admin) -> None:
+        before = await _process(Session(solo, user_id))
+        with _locked(admin):
+            asking = asyncio.create_task(Session(solo, user_id).one(WAIT))
+            await eventually(lambda: waiting(admin))
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            bobs = await Session(solo, "bob").one(sql("SELECT app.uid() AS id", repeatable=True))
+            # Cancelled on the server, too: the lock is still held by the test.
+            await eventually(lambda: not waiting(admin))
+
+        assert bobs == {"id": "bob"}
+        assert await _process(Session(solo, user_id)) != before
+
+    async def test_at_any_moment_mixes_up_no_answers(self, database_url: str, user_id: str) -> None:
+        chance = random.Random(11)
+        database = Database(database_url, DatabaseOptions(pool_size=2))
+        await database.open()
+        answers: list[tuple[str, str]] = []
+
+        async def ask(number: int) -> None:
+            word = f"{number} " + "x" * chance.choice([0, 100, 100_000])
+            answers.append((word, (await Session(database, f"user {number}").one(ECHO, word=word))["word"]))
+
+        for start in range(0, 400, 8):
+            tasks = [asyncio.create_task(ask(number)) for number in range(start, start + 8)]
+            for task in chance.sample(tasks, 4):
+                for _ in range(chance.randrange(4)):
+                    await asyncio.sleep(0)
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        # Neither connection has been lost to the pool.
+        rows = await asyncio.gather(*(Session(database, user_id).one(COUNT) for _ in range(2)))
+        held = [await database.acquire(deadline=_soon()) for _ in range(2)]
+        for connection in held:
+            await database.release(connection)
+        await database.close()
+        assert len(answers) >= 200
+        assert all(asked == answered for asked, answered in answers)
+        assert rows == [{"n": 0}] * 2
+
+    async def test_refuses_a_second_exchange_at_the_same_time(self, solo: Database, admin: Admin) -> None:
+        async with _lent(solo) as connection:
+            with _locked(admin):
+                statement = raw(f"SELECT pg_advisory_xact_lock({_LOCK})::text, 'first' AS word")
+                first = asyncio.create_task(connection.exchange([(statement, ())], deadline=_soon()))
+                await eventually(lambda: waiting(admin))
+                with pytest.raises(RuntimeError, match="one exchange at a time"):
+                    await connection.exchange([(raw("SELECT 'second'"), ())], deadline=_soon())
+            [result] = await first
+
+            assert connection.rows(result, statement)[0]["word"] == "first"
+
+    async def test_after_queueing_but_before_sending_is_an_end_too(self, solo: Database) -> None:
+        async with _lent(solo) as connection:
+            with pytest.raises(TypeError):
+                await connection.exchange([(raw("SELECT 'secret'"), ()), (raw("SELECT $1"), (7,))], deadline=_soon())
+
+            assert connection.lost
+
+    async def test_of_a_silent_server_comes_at_the_deadline(self, relay: Relay, user_id: str) -> None:
+        database = Database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.3))
+        await database.open()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        relay.freeze()
+        started = asyncio.get_running_loop().time()
+
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            await Session(database, user_id).one(COUNT)
+        seconds = asyncio.get_running_loop().time() - started
+
+        relay.thaw()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        row = await Session(database, user_id).one(COUNT)
+        await database.close()
+        assert seconds < 1.5
+        assert row == {"n": 0}
+
+    async def test_sends_nothing_when_there_is_no_time_left(self, solo: Database) -> None:
+        async with _lent(solo) as connection:
+            with pytest.raises(TimeoutError):
+                await connection.exchange([(raw("SELECT 1"), ())], deadline=asyncio.get_running_loop().time() - 1)
+
+            assert connection.is_idle
+
+
+# Task: T-022
+class TestPlans:
+    """Statements are prepared by name, and may be forgotten by the server or outlived by the schema."""
+
+    @pytest.fixture
+    def shape(self, admin: Admin) -> Iterator[str]:
+        """A table whose shape can change under a plan."""
+        name = f"shape_{uuid4().hex}"
+        admin.execute(f"CREATE TABLE {name} AS SELECT 1 AS side; GRANT SELECT ON {name} TO todo_app")
+        yield name
+        admin.execute(f"DROP TABLE {name}")
+
+    async def test_are_made_again_when_forgotten(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+        before = await _process(session)
+        async with _lent(solo) as connection:
+            await connection.exchange([(raw("DEALLOCATE ALL"), ())], deadline=_soon())
+
+        assert await _process(session) == before
+
+    async def test_are_made_again_on_every_connection_when_the_schema_changes(
+        self, database: Database, user_id: str, admin: Admin, shape: str
+    ) -> None:
+        read = sql(f"SELECT side FROM {shape}")
+
+        async def ask() -> list[list[dict[str, Any]]]:
+            return await asyncio.gather(*(Session(database, user_id).all(read) for _ in range(20)))
+
+        before = await ask()
+        admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
+
+        after = await ask()
+
+        assert (before, after) == ([[{"side": 1}]] * 20, [[{"side": "long"}]] * 20)
+
+    async def test_are_no_reason_to_repeat_what_was_done_in_a_transaction(
+        self, solo: Database, user_id: str, admin: Admin, shape: str
+    ) -> None:
+        read = sql(f"SELECT side FROM {shape}")
+        await Session(solo, user_id).all(read)
+        admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
+        session = Session(solo, user_id)
+
+        with pytest.raises(Unavailable):
+            async with session.transaction():
+                await session.one(ADD, task_id=uuid4())
+                await session.all(read)
+
+        assert await Session(solo, user_id).all(read) == [{"side": "long"}]
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_end_in_a_fault_when_the_statement_itself_is_refused(self, solo: Database, user_id: str) -> None:
+        refused = sql("DO $$ BEGIN RAISE SQLSTATE '0A000'; END $$")
+        for _ in range(3):
+            with pytest.raises(DatabaseFault) as fault:
+                await Session(solo, user_id).all(refused)
+            assert fault.value.sqlstate == "0A000"
+
+    async def test_are_shared_by_a_statement_that_is_sent_twice_at_once(self, solo: Database, user_id: str) -> None:
+        first, second = await Session(solo, user_id).together((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
+
+        assert (first, second) == ([{"word": "a"}], [{"word": "b"}])
+
+    async def test_stay_within_a_bound(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+        for number in range(250):
+            await Session(solo, user_id).all(sql(f"SELECT {number}"))
+
+        [row] = await session.all(sql("SELECT count(*)::int AS n FROM pg_prepared_statements"))
+
+        assert row["n"] <= 200
+
+
+# Task: T-022
+class TestCommit:
+    async def test_that_fails_is_a_fault(self, solo: Database, user_id: str, admin: Admin) -> None:
+        table = f"late_{uuid4().hex}"
+        admin.execute(f"CREATE TABLE {table} (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        admin.execute(f"GRANT SELECT, INSERT ON {table} TO todo_app")
+        session = Session(solo, user_id)
+        before = await _process(session)
+
+        with pytest.raises(DatabaseFault) as fault:
+            await session.all(sql(f"INSERT INTO {table} VALUES (1), (1)"))
+
+        assert fault.value.sqlstate == "23505"
+        assert await session.all(sql(f"SELECT * FROM {table}")) == []
+        assert await _process(session) == before
+        admin.execute(f"DROP TABLE {table}")
+
+    async def test_does_not_happen_when_one_of_several_fails(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+
+        with pytest.raises(DatabaseFault) as fault:
+            await session.together(
+                (ADD, {"task_id": uuid4()}),
+                (sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}),
+                (ADD, {"task_id": uuid4()}),
+            )
+
+        assert fault.value.sqlstate == "22012"
+        assert await session.one(COUNT) == {"n": 0}
+
+
+# Task: T-022
+class TestRows:
+    async def test_are_what_json_can_say(self, solo: Database, user_id: str) -> None:
+        row = await Session(solo, user_id).one(
+            sql(
+                "SELECT '018f0000-0000-7000-8000-000000000000'::uuid AS id, '2026-03-10'::date AS day,"
+                " '2026-03-10 10:00:00.5+01'::timestamptz AS at, null AS nothing, true AS yes, 7 AS seven"
+            )
+        )
+
+        assert row == {
+            "id": "018f0000-0000-7000-8000-000000000000",
+            "day": "2026-03-10",
+            "at": "2026-03-10T09:00:00.5Z",
+            "nothing": None,
+            "yes": True,
+            "seven": 7,
+        }
+
+    async def test_show_instants_in_utc_whatever_the_server_prefers(self, database_url: str) -> None:
+        user_id = sign_up(database_url, "alice")
+        database = Database(f"{database_url}&options=-c%20timezone%3DAsia/Tokyo%20-c%20datestyle%3DGerman")
+        await database.open()
+
+        row = await Session(database, user_id).one(sql("SELECT '2026-03-10 09:00+00'::timestamptz AS at"))
+
+        await database.close()
+        assert row == {"at": "2026-03-10T09:00:00Z"}

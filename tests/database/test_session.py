@@ -1,0 +1,410 @@
+"""Statements as one user and nobody else, and transactions of several trips."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from support.people import sign_up
+from support.scratch import ADD, COUNT, eventually, sql, waiting
+from todo.database import Database, DatabaseFault, DatabaseOptions, Session
+from todo.database.statements import raw
+from todo.errors import Forbidden, NotFound, Unavailable
+
+Admin = psycopg.Connection[Any]
+
+WHO = sql("SELECT app.uid() AS id, current_user::text AS role", repeatable=True)
+FAIL = sql("SELECT 1 / 0")
+
+
+# Task: T-023
+class TestIdentity:
+    @pytest.mark.parametrize(
+        "user_id",
+        [
+            "o'brien",
+            '"quoted"',
+            " spaces at both ends ",
+            "   ",
+            "\t\r\n",
+            "'; DROP TABLE tasks; --",
+            "$1 %s :user_id \\ \\\\",
+            "naïve 用户 🙂 \u202e",
+            "x" * 255,
+            "",
+        ],
+    )
+    async def test_is_the_user_to_the_letter(self, database: Database, admin: Admin, user_id: str) -> None:
+        admin.execute(
+            'INSERT INTO "user" (id, name, email, "emailVerified") VALUES (%s, %s, %s, true)', (user_id, "odd", uuid4())
+        )
+        session = Session(database, user_id)
+
+        await session.one(ADD, task_id=uuid4())
+
+        assert await session.one(WHO) == {"id": user_id, "role": "todo_app"}
+        assert await session.one(COUNT) == {"n": 1}
+        assert await Session(database, f"{user_id} ").one(COUNT) == {"n": 0}
+        admin.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
+
+    async def test_is_refused_where_it_would_be_cut_short(self, database: Database, user_id: str) -> None:
+        with pytest.raises(ValueError, match="NUL"):
+            await Session(database, f"{user_id}\x00").one(COUNT)
+
+    async def test_is_not_a_value_that_a_statement_could_give(self, database: Database, user_id: str) -> None:
+        row = await Session(database, user_id).one(sql("SELECT CAST(:user_id AS text) AS id"), user_id="another")
+
+        assert row == {"id": user_id}
+
+    async def test_ends_with_its_transaction(self, solo: Database, user_id: str) -> None:
+        await Session(solo, user_id).one(ADD, task_id=uuid4())
+
+        after = await _without_identity(solo, "SELECT app.uid() AS id, current_user::text AS role")
+
+        assert after == [{"id": None, "role": "postgres"}]
+
+    async def test_that_leaks_into_the_session_shows_nothing(self, solo: Database, user_id: str) -> None:
+        await Session(solo, user_id).one(ADD, task_id=uuid4())
+        await _without_identity(
+            solo, f"SELECT set_config('app.user', extract(epoch FROM now()) || ' {user_id}', false)::text AS leaked"
+        )
+
+        visible = await _without_identity(
+            solo,
+            "SELECT set_config('role', 'todo_app', true) AS role",
+            "SELECT app.uid() AS id, count(*)::int FROM tasks",
+        )
+        bobs = await Session(solo, "bob").one(COUNT)
+        alices = await Session(solo, user_id).one(COUNT)
+
+        assert visible == [{"id": None, "count": 0}]
+        assert (bobs, alices) == ({"n": 0}, {"n": 1})
+
+    async def test_holds_for_every_statement_of_a_trip(self, solo: Database, user_id: str) -> None:
+        rows = await Session(solo, user_id).together((WHO, {}), (ADD, {"task_id": uuid4()}), (WHO, {}), (COUNT, {}))
+
+        who = [{"id": user_id, "role": "todo_app"}]
+        assert rows == [who, [{"title": "A task"}], who, [{"n": 1}]]
+
+    async def test_does_not_let_rows_be_written_for_another(self, database: Database, database_url: str) -> None:
+        alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
+        theft = sql(
+            "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
+            " VALUES (:owner, :task_id, 'A task', 'pending', 'low', now(), now(), '') RETURNING title"
+        )
+
+        with pytest.raises(DatabaseFault) as fault:
+            await Session(database, bob).one(theft, owner=alice, task_id=uuid4())
+
+        assert fault.value.sqlstate == "42501"
+        assert await Session(database, alice).one(COUNT) == {"n": 0}
+
+
+async def _without_identity(database: Database, *statements: str) -> list[dict[str, Any]]:
+    """Run statements in one transaction as a defect of ours would, and return the last one's rows."""
+    texts = [raw(statement) for statement in statements]
+    deadline = asyncio.get_running_loop().time() + 5
+    connection = await database.acquire(deadline=deadline)
+    try:
+        results = await connection.exchange([(text, ()) for text in texts], deadline=deadline)
+        return connection.rows(results[-1], texts[-1])
+    finally:
+        await database.release(connection)
+
+
+# Task: T-023
+class TestOne:
+    async def test_finds_the_row(self, database: Database, user_id: str) -> None:
+        assert await Session(database, user_id).one(COUNT) == {"n": 0}
+
+    async def test_finds_nothing(self, database: Database, user_id: str) -> None:
+        with pytest.raises(NotFound):
+            await Session(database, user_id).one(sql("SELECT title FROM tasks", repeatable=True))
+
+    async def test_tells_a_writer_whose_account_is_gone(self, database: Database) -> None:
+        with pytest.raises(Forbidden) as forbidden:
+            await Session(database, "nobody").one(sql("DELETE FROM tasks RETURNING title"))
+
+        assert forbidden.value.code == "account_gone"
+
+    async def test_tells_so_when_the_database_refuses_the_row(self, database: Database) -> None:
+        with pytest.raises(Forbidden) as forbidden:
+            await Session(database, "nobody").one(ADD, task_id=uuid4())
+
+        assert forbidden.value.code == "account_gone"
+
+
+# Task: T-023
+class TestTransaction:
+    async def test_keeps_all_of_it(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+
+        async with session.transaction():
+            await session.one(ADD, task_id=uuid4())
+            await session.one(ADD, task_id=uuid4())
+            assert await session.one(WHO) == {"id": user_id, "role": "todo_app"}
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 2}
+
+    async def test_shows_nothing_to_others_before_its_end(self, database: Database, user_id: str) -> None:
+        session = Session(database, user_id)
+
+        async with session.transaction():
+            await session.one(ADD, task_id=uuid4())
+            seen = await Session(database, user_id).one(COUNT)
+
+        assert (seen, await Session(database, user_id).one(COUNT)) == ({"n": 0}, {"n": 1})
+
+    async def test_keeps_nothing_when_its_body_fails(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+
+        with pytest.raises(KeyError):
+            async with session.transaction():
+                await session.one(ADD, task_id=uuid4())
+                raise KeyError
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_keeps_nothing_when_a_statement_fails(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+
+        with pytest.raises(DatabaseFault, match="22012"):
+            async with session.transaction():
+                await session.one(ADD, task_id=uuid4())
+                await session.all(FAIL)
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_does_not_pass_for_kept_when_its_body_hides_a_failure(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+
+        with pytest.raises(DatabaseFault, match="25P02"):
+            async with session.transaction():
+                await session.one(ADD, task_id=uuid4())
+                with pytest.raises(DatabaseFault):
+                    await session.all(FAIL)
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_is_not_to_be_nested(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+
+        with pytest.raises(RuntimeError, match="inside of a transaction"):
+            async with session.transaction(), session.transaction():
+                pass
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_ends_when_its_task_is_cancelled(self, solo: Database, user_id: str) -> None:
+        session = Session(solo, user_id)
+        begun = asyncio.Event()
+
+        async def work() -> None:
+            async with session.transaction():
+                await session.one(ADD, task_id=uuid4())
+                begun.set()
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(work())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_is_begun_anew_on_a_connection_that_died_idle(
+        self, solo: Database, user_id: str, admin: Admin
+    ) -> None:
+        for _ in range(3):
+            session = Session(solo, user_id)
+            async with session.transaction():
+                [row] = await session.all(sql("SELECT pg_backend_pid() AS id"))
+                await session.one(ADD, task_id=uuid4())
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (row["id"],))
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 3}
+
+    async def test_keeps_nothing_when_its_connection_dies(self, solo: Database, user_id: str, admin: Admin) -> None:
+        session = Session(solo, user_id)
+
+        with pytest.raises(Unavailable):
+            async with session.transaction():
+                [row] = await session.all(sql("SELECT pg_backend_pid() AS id"))
+                await session.one(ADD, task_id=uuid4())
+                admin.execute("SELECT pg_terminate_backend(%s, 5000)", (row["id"],))
+                await session.one(ADD, task_id=uuid4())
+
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_is_not_committed_after_its_time(self, database_url: str, user_id: str) -> None:
+        database = Database(database_url, DatabaseOptions(pool_size=1, budget_seconds=0.2))
+        await database.open()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        session = Session(database, user_id)
+
+        with pytest.raises(Unavailable):
+            async with session.transaction():
+                await session.one(ADD, task_id=uuid4())
+                await asyncio.sleep(0.3)
+
+        assert await Session(database, user_id).one(COUNT) == {"n": 0}
+        await database.close()
+
+
+# Task: T-063
+class TestBusyDatabase:
+    @pytest.mark.parametrize(
+        "sqlstate",
+        [
+            "53100",  # disk full
+            "53200",  # out of memory
+            "53300",  # too many connections
+            "25006",  # read-only
+            "57P03",  # starting up
+            "57014",  # cancelled
+            "55P03",  # lock not available
+            "58030",  # I/O error
+            "08006",
+        ],
+    )
+    async def test_is_a_reason_to_try_later(self, solo: Database, user_id: str, sqlstate: str) -> None:
+        with pytest.raises(Unavailable) as unavailable:
+            await Session(solo, user_id).all(sql(f"DO $$ BEGIN RAISE SQLSTATE '{sqlstate}'; END $$"))
+
+        assert unavailable.value.headers == {"Retry-After": "1"}
+        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+
+    async def test_that_is_read_only_reads_but_does_not_write(self, database_url: str) -> None:
+        user_id = sign_up(database_url, "alice")
+        database = Database(f"{database_url}&options=-c%20default_transaction_read_only%3Don")
+        await database.open()
+
+        with pytest.raises(Unavailable):
+            await Session(database, user_id).one(ADD, task_id=uuid4())
+
+        assert await Session(database, user_id).one(COUNT) == {"n": 0}
+        await database.close()
+
+    async def test_answers_within_two_seconds_by_default(self) -> None:
+        options = DatabaseOptions()
+
+        assert options.statement_timeout_milliseconds / 1000 < options.budget_seconds < 1.8
+
+    @pytest.mark.parametrize("table", ["tasks", None])
+    async def test_that_is_slow_stops_the_statement_too(
+        self, database_url: str, user_id: str, admin: Admin, table: str | None
+    ) -> None:
+        """Asleep, or waiting for a lock. The server's own limit is longer here: it is we who stop it."""
+        database = Database(database_url, DatabaseOptions(pool_size=1, budget_seconds=0.4))
+        await database.open()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        started = asyncio.get_running_loop().time()
+        with psycopg.connect(database_url) as holder:
+            if table:
+                holder.execute(f"LOCK {table}")
+            with pytest.raises(Unavailable, match="did not answer in time"):
+                await Session(database, user_id).all(COUNT if table else sql("SELECT pg_sleep(60)::text"))
+            seconds = asyncio.get_running_loop().time() - started
+
+            await eventually(lambda: not _busy(admin))
+        assert await Session(database, user_id).one(COUNT) == {"n": 0}
+        await database.close()
+        assert seconds < 2
+
+    async def test_stops_a_slow_statement_by_itself(self, database_url: str, user_id: str) -> None:
+        options = DatabaseOptions(pool_size=1, statement_timeout_milliseconds=100, budget_seconds=10)
+        database = Database(database_url, options)
+        await database.open()
+        session = Session(database, user_id)
+        [before] = await session.all(sql("SELECT pg_backend_pid() AS id"))
+
+        with pytest.raises(Unavailable, match="busy"):
+            await session.all(sql("SELECT pg_sleep(60)::text"))
+
+        assert await session.all(sql("SELECT pg_backend_pid() AS id")) == [before]
+        await database.close()
+
+    async def test_has_one_budget_for_all_trips_of_a_request(self, database_url: str, user_id: str) -> None:
+        database = Database(database_url, DatabaseOptions(pool_size=1, budget_seconds=0.5))
+        await database.open()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        session = Session(database, user_id)
+        started = asyncio.get_running_loop().time()
+
+        with pytest.raises(Unavailable):
+            for _ in range(100):
+                await session.all(sql("SELECT pg_sleep(0.1)::text"))
+        seconds = asyncio.get_running_loop().time() - started
+
+        await database.close()
+        assert seconds < 2
+
+
+def _busy(admin: Admin) -> list[Any]:
+    return admin.execute(
+        "SELECT query FROM pg_stat_activity WHERE application_name = 'todo' AND state = 'active'"
+        " AND datname = current_database()"
+    ).fetchall()
+
+
+# Task: T-063
+class TestRivals:
+    """Transactions that gave way to others are repeated: nothing of them was kept."""
+
+    @pytest.fixture
+    async def patient(self, database_url: str, admin: Admin) -> AsyncIterator[Database]:
+        """A database where deadlocks are found quickly, and a sequence that counts attempts."""
+        admin.execute("CREATE SEQUENCE attempts; GRANT USAGE, SELECT ON attempts TO todo_app")
+        options = DatabaseOptions(budget_seconds=10, statement_timeout_milliseconds=9_000)
+        database = Database(make_conninfo(database_url, options="-c deadlock_timeout=50ms"), options)
+        await database.open()
+        yield database
+        await database.close()
+        admin.execute("DROP SEQUENCE attempts")
+
+    @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+    async def test_are_repeated_until_they_pass(self, patient: Database, user_id: str, sqlstate: str) -> None:
+        fails_twice = sql(f"DO $$ BEGIN IF nextval('attempts') < 3 THEN RAISE SQLSTATE '{sqlstate}'; END IF; END $$")
+
+        await Session(patient, user_id).together((ADD, {"task_id": uuid4()}), (fails_twice, {}))
+
+        assert await Session(patient, user_id).one(COUNT) == {"n": 1}
+
+    async def test_are_not_repeated_for_ever(self, patient: Database, user_id: str) -> None:
+        fails = sql("DO $$ BEGIN PERFORM nextval('attempts'); RAISE SQLSTATE '40001'; END $$")
+
+        with pytest.raises(Unavailable):
+            await Session(patient, user_id).all(fails)
+
+        assert await Session(patient, user_id).all(sql("SELECT last_value FROM attempts")) == [{"last_value": 3}]
+
+    async def test_in_a_deadlock_both_win(self, patient: Database, user_id: str, admin: Admin) -> None:
+        first, second = uuid4(), uuid4()
+        for task_id in (first, second):
+            await Session(patient, user_id).one(ADD, task_id=task_id)
+        mark = sql(
+            "UPDATE tasks SET title = title || '!' FROM nextval('attempts')"
+            " WHERE id = CAST(:task_id AS uuid) RETURNING title"
+        )
+        meet = sql("SELECT pg_advisory_xact_lock_shared(815)::text")
+        admin.execute("SELECT pg_advisory_lock(815)")
+
+        both = [
+            asyncio.create_task(
+                Session(patient, user_id).together((mark, {"task_id": one}), (meet, {}), (mark, {"task_id": other}))
+            )
+            for one, other in ((first, second), (second, first))
+        ]
+        await eventually(lambda: len(waiting(admin)) == len(both))
+        admin.execute("SELECT pg_advisory_unlock(815)")
+        await asyncio.gather(*both)
+
+        titles = await Session(patient, user_id).all(sql("SELECT title FROM tasks"))
+        [attempts] = await Session(patient, user_id).all(sql("SELECT last_value::int AS n FROM attempts"))
+        assert titles == [{"title": "A task!!"}] * 2
+        assert attempts["n"] > len(both) * 2

@@ -1,0 +1,86 @@
+"""Statements are compiled once for each shape, and carry their owner."""
+
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.adapt import Transformer
+from sqlalchemy import bindparam, delete, func, insert, select
+
+from todo.database import OwnedByCaller, Statement
+from todo.database.statements import CompiledText, Dialect
+from todo.models import Task
+from todo.models.base import table_of
+
+_tasks = table_of(Task)
+_mine = OwnedByCaller(_tasks)
+
+
+# Task: T-021
+class TestOwnedByCaller:
+    def test_compares_with_the_caller(self) -> None:
+        text = Statement(select(_tasks.c.title).where(_mine)).text(Dialect())
+
+        assert text.sql.split() == b"SELECT tasks.title FROM tasks WHERE tasks.user_id = $1::VARCHAR".split()
+        assert text.names == ("user_id",)
+
+    def test_can_be_taken_out_to_show_that_the_database_holds_alone(self) -> None:
+        text = Statement(select(_tasks.c.title).where(_mine)).text(Dialect(filter_by_owner=False))
+
+        assert text.sql.split() == b"SELECT tasks.title FROM tasks WHERE true".split()
+        assert text.names == ()
+
+
+# Task: T-021
+class TestStatement:
+    def test_is_compiled_once(self) -> None:
+        statement = Statement(select(_tasks.c.title).where(_mine))
+
+        assert statement.text(Dialect()) is statement.text(Dialect())
+        assert statement.text(Dialect()) is not statement.text(Dialect(filter_by_owner=False))
+
+    def test_is_prepared_under_one_name_for_one_text(self) -> None:
+        names = {
+            Statement(select(column)).text(Dialect()).name for column in (_tasks.c.id, _tasks.c.id, _tasks.c.title)
+        }
+
+        assert len(names) == 2
+
+    @pytest.mark.parametrize(
+        ("statement", "repeatable", "part_of_write"),
+        [
+            (Statement(select(_tasks.c.id)), True, False),
+            (Statement(select(_tasks.c.id), part_of_write=True), True, True),
+            (Statement(delete(_tasks)), False, True),
+            (Statement(insert(_tasks), repeatable=True), True, True),
+        ],
+    )
+    def test_knows_what_it_does(self, statement: Statement, repeatable: bool, part_of_write: bool) -> None:  # noqa: FBT001
+        assert (statement.repeatable, statement.part_of_write) == (repeatable, part_of_write)
+
+
+# Task: T-021
+class TestEncode:
+    @pytest.fixture
+    def text(self) -> CompiledText:
+        """A statement with two values, one of them twice, and a constant."""
+        return Statement(
+            select(func.lower("KEPT")).where(
+                _tasks.c.title == bindparam("title"),
+                _tasks.c.id == bindparam("id"),
+                _tasks.c.due_date > bindparam("title"),
+            )
+        ).text(Dialect())
+
+    def test_puts_values_where_they_are_asked_for(self, text: CompiledText) -> None:
+        values = text.encode({"id": UUID(int=7), "title": "Milk"}, Transformer())
+
+        assert [bytes(value) for value in values] == [b"KEPT", b"Milk", UUID(int=7).hex.encode()]
+
+    def test_misses_a_value(self, text: CompiledText) -> None:
+        with pytest.raises(KeyError):
+            text.encode({"title": "Milk"}, Transformer())
+
+    def test_refuses_what_would_be_cut_short(self, text: CompiledText) -> None:
+        with pytest.raises(psycopg.DataError):
+            text.encode({"id": UUID(int=7), "title": "Milk\x00and honey"}, Transformer())

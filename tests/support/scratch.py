@@ -1,0 +1,38 @@
+"""Statements of the tests' own, and waiting for what happens elsewhere."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from sqlalchemy import text
+
+from todo.database import Statement
+
+COUNT = Statement(text("SELECT count(*)::int AS n FROM tasks"), repeatable=True)
+ADD = Statement(
+    text(
+        "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
+        " VALUES (:user_id, :task_id, 'A task', 'pending', 'low', now(), now(), '') RETURNING title"
+    )
+)
+
+
+def sql(words: str, *, repeatable: bool = False) -> Statement:
+    """A statement in SQL, with ``:name`` for its values. Not repeatable unless it says so: it may do anything."""
+    return Statement(text(words), repeatable=repeatable)
+
+
+async def eventually(true: Callable[[], object], *, seconds: float = 10.0) -> None:
+    """Wait until ``true`` is; fail if that never comes."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + seconds
+    while not true():
+        assert loop.time() < until, "waited in vain"
+        await asyncio.sleep(0.02)
+
+
+def waiting(admin: psycopg.Connection[Any]) -> list[int]:
+    """The processes of the server that wait for an advisory lock."""
+    rows = admin.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall()
+    return [pid for (pid,) in rows]
