@@ -26,7 +26,7 @@ _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_el
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
-_CONNECTING = {
+CONNECTING = {
     "application_name": "todo",
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -90,7 +90,7 @@ class Database:
         self._replacements: set[asyncio.Task[None]] = set()
         self._pool = _Pool(
             connection_class=Connection,
-            kwargs={**_CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
+            kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
             min_size=min(2, self.options.pool_size),
             max_size=self.options.pool_size,
             # Waiting is bounded by the caller's budget; this many callers may do so, the next is told at once.

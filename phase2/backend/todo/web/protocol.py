@@ -9,6 +9,7 @@ after what the client still sends was thrown away for a while: a reset would tak
 
 import time
 from asyncio import TimerHandle
+from collections.abc import Mapping
 from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -20,6 +21,23 @@ from todo.errors import HeadersTooLarge, Malformed, Timeout, TodoError, Unavaila
 from todo.web.logs import log_request
 from todo.web.middleware import new_request_id, response_headers
 from todo.web.problems import MEDIA_TYPE, problem_body
+
+# How long what was written waits for a client that does not read it; and once the server stops.
+FLUSH_SECONDS = 60.0
+FAREWELL_SECONDS = 1.0
+# Where the lifespan's state says what to call when the server begins to stop.
+STOPPING = "stopping"
+
+
+# Task: T-155
+def tell_application(state: Mapping[str, Any]) -> None:
+    """Tell the application that the server stops, so that it ends what would not end by itself. Safe to call again.
+
+    uvicorn tells each connection, and the application only when the last of them is gone.
+    """
+    stop = state.get(STOPPING)
+    if stop is not None:
+        stop()
 
 
 class _LastCycle(RequestResponseCycle):
@@ -63,8 +81,7 @@ class Protocol(HttpToolsProtocol):
     most_waiting = 16
     linger_seconds = 2.0
     most_discarded_bytes = 16_777_216
-    # How long answers wait for a client that does not read them.
-    flush_seconds = 60.0
+    flush_seconds = FLUSH_SECONDS
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
         super().__init__(config, server_state, app_state, **others)
@@ -84,8 +101,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
+        self._stop_flush_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -178,9 +194,18 @@ class Protocol(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._flush_timer is not None and not self.transport.is_closing():
-            self._flush_timer.cancel()
-            self._flush_timer = None
+        if not self.transport.is_closing():
+            self._stop_flush_timer()
+
+    # Task: T-155
+    def shutdown(self) -> None:
+        tell_application(self.app_state)
+        if self.flow.write_paused:
+            # Nobody reads that the server stops. It does not wait for those.
+            self._stop_flush_timer()
+            self.flush_seconds = FAREWELL_SECONDS
+            self._limit_flush()
+        super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         self._hang_up()
@@ -266,6 +291,11 @@ class Protocol(HttpToolsProtocol):
     def _limit_flush(self) -> None:
         if self._flush_timer is None:
             self._flush_timer = self.loop.call_later(self.flush_seconds, self.transport.abort)
+
+    def _stop_flush_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
