@@ -40,9 +40,9 @@ class Walled:
         """Make a user and return the id."""
         return sign_up(self.url, name)
 
-    def client(self, user_id: str) -> AsyncClient:
-        """A client with the user's token."""
-        return client_of(self.app, user_id)
+    def client(self, user_id: str, *, events: int = 1) -> AsyncClient:
+        """A client with the user's token, which leaves a stream after so many ``events``."""
+        return client_of(self.app, user_id, events=events)
 
     def rows_of(self, user_id: str) -> dict[str, list[Any]]:
         """Every row that the user owns, whole, by table: as the superuser sees it."""

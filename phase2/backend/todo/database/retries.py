@@ -13,33 +13,27 @@ from typing import Any
 
 import orjson
 from psycopg.pq.abc import PGresult
-from sqlalchemy import JSON, LargeBinary, Text, bindparam, column, func, insert, literal_column, select, table
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    LargeBinary,
+    Text,
+    and_,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    table,
+)
 
 from todo.database.connection import Row
 from todo.database.errors import DatabaseFault, SqlState
-from todo.database.statements import USER_ID, Statement, raw
-from todo.errors import Conflict, Invalid
+from todo.database.statements import USER_ID, OwnedByCaller, Statement
+from todo.errors import Conflict, Fault, Invalid
 from todo.kit.rows import instants_in_utc
-
-_KEPT_FOR = "interval '24 hours'"
-
-_LOCK = raw(
-    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1::text || ' ' || $2::text, 0))",
-    USER_ID,
-    "retry_key",
-)
-_EXPIRE = raw(
-    f"DELETE FROM idempotency_keys WHERE user_id = $1 AND key = $2 AND created_at < now() - {_KEPT_FOR}",  # noqa: S608
-    USER_ID,
-    "retry_key",
-)
-_LOOK_UP = raw(
-    "SELECT encode(request_digest, 'hex') AS digest, answer FROM idempotency_keys WHERE user_id = $1 AND key = $2",
-    USER_ID,
-    "retry_key",
-)
-IN_FRONT = (_LOCK, _EXPIRE, _LOOK_UP)
-"""What a keyed request sends before its effect. The last of them finds the kept answer."""
 
 _keys = table(
     "idempotency_keys",
@@ -47,14 +41,28 @@ _keys = table(
     column("key", Text),
     column("request_digest", LargeBinary),
     column("answer", JSON),
-    column("created_at"),
+    column("created_at", DateTime(timezone=True)),
 )
+_user = bindparam(USER_ID, type_=Text)
+_key = bindparam("retry_key", type_=Text)
+_this_key = and_(OwnedByCaller(_keys), _keys.c.key == _key)
 _identified = {
-    "user_id": bindparam(USER_ID, type_=Text),
-    "key": bindparam("retry_key", type_=Text),
+    "user_id": _user,
+    "key": _key,
     "request_digest": bindparam("retry_digest", type_=LargeBinary),
     "created_at": func.now(),
 }
+
+# Two hashes, one the seed of the other: no user's key can be written so that it is another user's.
+_LOCK = Statement(select(func.pg_advisory_xact_lock(func.hashtextextended(_key, func.hashtextextended(_user, 0)))))
+_EXPIRE = Statement(
+    delete(_keys).where(_this_key, _keys.c.created_at < func.now() - literal_column("interval '24 hours'"))
+)
+_LOOK_UP = Statement(
+    select(func.encode(_keys.c.request_digest, literal_column("'hex'")).label("digest"), _keys.c.answer).where(_this_key)
+)
+IN_FRONT = (_LOCK, _EXPIRE, _LOOK_UP)
+"""What a keyed request sends before its effect. The last of them finds the kept answer."""
 
 # For a transaction of several trips, which knows its answer at the end.
 KEEP = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSON)))
@@ -92,10 +100,8 @@ def kept_answer(retry: RetryKey, looked_up: PGresult) -> list[Row] | None:
         return None
     digest, answer = looked_up.get_value(0, 0) or b"", looked_up.get_value(0, 1) or b"[]"
     if digest.decode() != retry.digest.hex():
-        raise Invalid(
-            detail="This Idempotency-Key was used for another request. Choose a new key for a new request.",
-            code="idempotency_key_reused",
-        )
+        sentence = "This Idempotency-Key was used for another request. Choose a new key for a new request."
+        raise Invalid(Fault("/idempotency-key", sentence), detail=sentence, code="idempotency_key_reused")
     return [instants_in_utc(row, row) for row in orjson.loads(answer)]
 
 

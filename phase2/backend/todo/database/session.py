@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+from psycopg.pq.abc import PGresult
 
 from todo.database.connection import Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
@@ -43,7 +44,7 @@ class Session:
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
     """
 
-    __slots__ = ("_connection", "_database", "_deadline", "_has_written", "replayed", "retry", "user_id")
+    __slots__ = ("_closing", "_connection", "_database", "_deadline", "_has_written", "replayed", "retry", "user_id")
 
     def __init__(self, database: Database, user_id: str) -> None:
         # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
@@ -53,6 +54,8 @@ class Session:
         self.replayed = False
         self._database = database
         self._connection: Connection | None = None
+        # What travels with the transaction's commit.
+        self._closing: list[_Text] = []
         self._deadline: float | None = None
         self._has_written = False
         self.user_id = user_id
@@ -93,22 +96,27 @@ class Session:
             raise _account_is_gone()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[list[Row] | None]:
+    async def transaction(self, *requests: Request) -> AsyncIterator[tuple[list[Row] | None, list[list[Row]]]]:
         """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
 
-        A statement that failed ends the transaction, even if its error is caught. Gives what an equal request has
-        already answered (then there is nothing left to do), or ``None``; the answer is given to ``keep``.
+        ``requests`` travel with its beginning. Gives what an equal request has already answered (then there is nothing
+        left to do), or ``None``, and the rows of each of ``requests``; the answer is given to ``keep``. A statement that
+        failed ends the transaction, even if its error is caught.
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
         deadline = self._until()
+        texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
+        in_front = self._in_front(self.retry) if self.retry is not None else []
         try:
-            connection = await self._begin(deadline)
+            connection, results = await self._begin([*in_front, *texts], deadline)
         except _FAILURES as error:
-            raise _seen_by_callers(error) from None
+            raise self._as_in_use(error) or _seen_by_callers(error) from None
         self._connection = connection
         try:
-            yield await self._kept(connection, self.retry) if self.retry else None
+            kept = self._replayed(kept_answer(self.retry, results[len(in_front) - 1])) if self.retry else None
+            own = zip(results[len(in_front) :], texts, strict=True)
+            yield kept, [connection.rows(result, text) for result, (text, _) in own]
             await self._commit(connection, deadline)
             self._connection = None
             if self._has_written:
@@ -121,48 +129,50 @@ class Session:
             raise
         finally:
             self._connection = None
+            self._closing.clear()
             await self._database.release(connection)
 
-    async def _begin(self, deadline: float) -> Connection:
-        """Return a connection in a transaction of this user: the caller has to release it."""
+    async def _begin(self, texts: Sequence[_Text], deadline: float) -> tuple[Connection, list[PGresult]]:
+        """Begin a transaction of this user, with ``texts``; return their results, and the connection to release."""
         while True:
             connection = await self._database.acquire(deadline=deadline)
             try:
-                await connection.exchange([(_BEGIN, ()), self._database.identities.of(self.user_id)], deadline=deadline)
+                calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
+                opening = [(_BEGIN, ()), self._database.identities.of(self.user_id)]
+                results = await connection.exchange([*opening, *calls], deadline=deadline)
             except BaseException as error:
                 await self._database.release(connection)
                 if not isinstance(error, ConnectionLost):
                     raise
             else:
-                return connection
+                return connection, results[len(opening) :]
 
     async def _commit(self, connection: Connection, deadline: float) -> None:
+        calls = [(text, connection.encode(text, self._own(values))) for text, values in self._closing]
         try:
-            [result] = await connection.exchange([(_COMMIT, ())], deadline=deadline)
+            *_, result = await connection.exchange([*calls, (_COMMIT, ())], deadline=deadline)
         except _FAILURES as error:
             raise _seen_by_callers(error) from None
         if result.command_status != b"COMMIT":
             raise DatabaseFault(SqlState.in_failed_sql_transaction)
 
-    async def keep(self, answer: list[Row]) -> None:
-        """Keep what this transaction answers, in case the request comes again. Inside of ``transaction`` only."""
+    def keep(self, answer: list[Row]) -> None:
+        """Keep what this transaction answers, in case the request comes again: it travels with the commit."""
         if self.retry is not None:
-            await self.together((KEEP, {**self.retry.values, "retry_answer": orjson.dumps(answer).decode()}))
+            kept = {**self.retry.values, "retry_answer": orjson.dumps(answer).decode()}
+            self._closing.append((KEEP.text(self._database.dialect), kept))
 
-    async def _kept(self, connection: Connection, retry: RetryKey) -> list[Row] | None:
-        calls = [(text, connection.encode(text, self._own(retry.values))) for text in IN_FRONT]
-        try:
-            results = await connection.exchange(calls, deadline=self._until())
-        except DatabaseFault as fault:
-            raise in_use(fault, answered=0) or _seen_by_callers(fault) from None
-        except (ConnectionLost, TimeoutError) as error:
-            raise _seen_by_callers(error) from None
-        return self._replayed(kept_answer(retry, results[-1]))
+    def _as_in_use(self, error: Exception) -> Exception | None:
+        """Tell whether the beginning failed because an equal request is still running."""
+        if self.retry is None or not isinstance(error, DatabaseFault):
+            return None
+        # BEGIN and the identity are answered.
+        return in_use(error, answered=2)
 
     async def _once(self, retry: RetryKey, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
         """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
         effect = keeping(statement).text(self._database.dialect)
-        texts = [*((text, retry.values) for text in IN_FRONT), (effect, {**values, **retry.values})]
+        texts = [*self._in_front(retry), (effect, {**values, **retry.values})]
         try:
             # Repeatable, whatever the statement is: the key sees to that.
             *_, rows = await self._database.run(
@@ -180,6 +190,9 @@ class Session:
         self.retry = None
         self._note_write()
         return rows
+
+    def _in_front(self, retry: RetryKey) -> list[_Text]:
+        return [(statement.text(self._database.dialect), retry.values) for statement in IN_FRONT]
 
     def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
         self.replayed = answer is not None

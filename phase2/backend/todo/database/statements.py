@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.abc import Transformer
 from psycopg.adapt import PyFormat
-from sqlalchemy import ColumnElement, Executable, Table, bindparam
+from sqlalchemy import ColumnElement, Executable, FromClause, bindparam
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -34,7 +34,7 @@ class OwnedByCaller(ColumnElement[bool]):
 
     inherit_cache = False
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: FromClause) -> None:
         self.comparison = table.c.user_id == bindparam(USER_ID)
 
 

@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass
 
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-_LIST = re.compile(rf"[ \t,]*{_TAG}([ \t]*,[ \t]*({_TAG})?)*")
+# Possessive throughout: white space between commas could else be told apart in exponentially many ways.
+_LIST = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+,[ \t]*+(?:{_TAG})?+)*+")
+_REVISION = re.compile(r"0|[1-9][0-9]{0,17}")
 _MOST_TAGS = 50
 
 
@@ -42,6 +44,6 @@ def _condition(header: str, *, weak_too: bool) -> Condition:
     tags = re.findall(_TAG, header)
     if not _LIST.fullmatch(header) or len(tags) > _MOST_TAGS:
         raise ValueError('Expected an entity tag as in "17", a list of them, or *.')
-    # A tag that is no number was never one of ours, and names nothing.
-    own = (tag for weak, tag in tags if (weak_too or not weak) and re.fullmatch(r"[0-9]{1,18}", tag))
+    # A tag that is no revision, as we write them, was never one of ours, and names nothing.
+    own = (tag for weak, tag in tags if (weak_too or not weak) and _REVISION.fullmatch(tag))
     return Condition(frozenset(map(int, own)))

@@ -2,8 +2,10 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Le
+from pydantic import WithJsonSchema
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -24,18 +26,20 @@ class Operation(StrEnum):
 
 # Task: T-111
 class Revision(SQLModel, table=True):
-    """One user's counter: the number of the last change, and of the last one that the log has forgotten."""
+    """One user's counter: the number of the last change."""
 
     __tablename__ = "revisions"
 
     user_id: str = Field(sa_column=owner_column())
     revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
-    forgotten: int = Field(sa_column=Column("forgotten", BigInteger, nullable=False, server_default="0"))
 
 
 # Task: T-111
 class Change(SQLModel, table=True):
-    """One change. The database writes it, in the transaction of the change; nobody else does."""
+    """One change. The database writes it, in the transaction of the change; nobody else does.
+
+    The table refers to no other: rows go with their user's counter, by a trigger.
+    """
 
     __tablename__ = "changes"
     __table_args__ = (
@@ -43,13 +47,13 @@ class Change(SQLModel, table=True):
         Index("ix_changes_user_id_entity", "user_id", "entity", "entity_id", "revision"),
     )
 
-    user_id: str = Field(sa_column=owner_column())
+    user_id: str = Field(sa_column=Column("user_id", Text, primary_key=True))
     revision: int = Field(sa_column=Column("revision", BigInteger, primary_key=True, autoincrement=False))
     entity: str = Field(sa_column=Column("entity", Text, nullable=False))
     entity_id: str = Field(sa_column=Column("entity_id", Text, nullable=False))
     operation: Operation = Field(sa_column=Column("operation", Text, nullable=False))
     changed_at: datetime = Field(sa_column=Column("changed_at", DateTime(timezone=True), nullable=False))
-    # The row after the change; null when it is gone.
+    # The row after the change, without its revision, which is this one; null when it is gone.
     state: dict[str, Any] | None = Field(sa_column=Column("state", JSONB))
     # What the changed fields were before; the whole row when it is gone, null when it is new.
     before: dict[str, Any] | None = Field(sa_column=Column("before", JSONB))
@@ -68,23 +72,41 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
 
 
+_REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
+_TYPE = "What kind of thing it happened to: `task`."
+_TYPE_EXTRA: dict[str, Any] = {"examples": ["task"]}
+_ID = "The thing's id."
+_ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
+_OPERATION = "What happened to it."
+_OPERATION_EXTRA: dict[str, Any] = {"examples": [Operation.update]}
+_AT = "When it happened, in UTC."
+_AT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
+
+
 class FieldChange(SQLModel):
     """One field, before and after."""
 
-    before: Any = Field(description="The value before; null also where there was none.")
-    after: Any = Field(description="The value after.")
+    before: Any = Field(
+        description="The value before; null also where there was none.", schema_extra={"examples": ["Buy milk"]}
+    )
+    after: Any = Field(description="The value after.", schema_extra={"examples": ["Buy bread"]})
 
 
 # Task: T-141
 class ChangePublic(SQLModel):
     """A change as the feed and the live streams tell it."""
 
-    revision: int = Field(description="Its number: one user's changes count 1, 2, 3, without gaps.")
-    type: str = Field(description="What kind of thing it happened to: `task`.")
-    id: str = Field(description="The thing's id.")
-    operation: Operation
-    at: datetime = Field(description="When it happened, in UTC.")
-    fields: list[str] = Field(description="The fields that changed. Empty when the thing is new or gone.")
+    revision: int = Field(
+        description="Its number: one user's changes count 1, 2, 3, without gaps.", schema_extra=_REVISION_EXTRA
+    )
+    type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
+    id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
+    operation: Operation = Field(description=_OPERATION, schema_extra=_OPERATION_EXTRA)
+    at: datetime = Field(description=_AT, schema_extra=_AT_EXTRA)
+    fields: list[str] = Field(
+        description="The fields that changed. Empty when the thing is new or gone.",
+        schema_extra={"examples": [["title"]]},
+    )
     state: TaskPublic | None = Field(description="The thing after the change; null when it is gone (a tombstone).")
 
 
@@ -93,8 +115,10 @@ class ChangeFeed(SQLModel):
     """Changes in order."""
 
     changes: list[ChangePublic]
-    revision: int = Field(description="Go on from here: send it as `since` next time.")
-    has_more: bool = Field(description="Whether there are more right now.")
+    revision: int = Field(
+        description="Go on from here: send it as `since` next time.", schema_extra=_REVISION_EXTRA
+    )
+    has_more: bool = Field(description="Whether there are more right now.", schema_extra={"examples": [False]})
 
 
 # Task: T-142
@@ -102,18 +126,25 @@ class Snapshot(SQLModel):
     """A page of everything there is, to start from."""
 
     tasks: list[TaskPublic]
-    revision: int = Field(description="Once all pages are read, go on with `GET /changes?since=` this.")
-    next_cursor: str | None = Field(description="Send it as `cursor` for the next page; null on the last one.")
+    revision: int = Field(
+        description="Once all pages are read, go on with `GET /changes?since=` this.", schema_extra=_REVISION_EXTRA
+    )
+    next_cursor: str | None = Field(
+        description="Send it as `cursor` for the next page; null on the last one.", schema_extra={"examples": [None]}
+    )
 
 
 # Task: T-143
 class HistoryEntry(SQLModel):
     """One thing that happened to a task."""
 
-    revision: int
-    operation: Operation
-    at: datetime = Field(description="When it happened, in UTC.")
-    changed: dict[str, FieldChange] = Field(description="The fields that changed, before and after.")
+    revision: int = Field(description="The number of the change.", schema_extra=_REVISION_EXTRA)
+    operation: Operation = Field(description=_OPERATION, schema_extra=_OPERATION_EXTRA)
+    at: datetime = Field(description=_AT, schema_extra=_AT_EXTRA)
+    changed: dict[str, FieldChange] = Field(
+        description="The fields that changed, before and after.",
+        schema_extra={"examples": [{"title": {"before": "Buy milk", "after": "Buy bread"}}]},
+    )
 
 
 # Task: T-143
@@ -121,17 +152,20 @@ class History(SQLModel):
     """What happened to a task, the latest first."""
 
     history: list[HistoryEntry]
-    next_before: int | None = Field(description="Send it as `before` for what happened earlier; null if that is all.")
+    next_before: int | None = Field(
+        description="Send it as `before` for what happened earlier; null if that is all.",
+        schema_extra={"examples": [None]},
+    )
 
 
 # Task: T-144
 class Undone(SQLModel):
     """What an undo did: it is a change itself, and can be undone."""
 
-    undone: int = Field(description="The revision that was undone.")
-    revision: int = Field(description="The revision of the undo.")
-    type: str = Field(description="What kind of thing it happened to: `task`.")
-    id: str = Field(description="The thing's id.")
+    undone: int = Field(description="The revision that was undone.", schema_extra=_REVISION_EXTRA)
+    revision: int = Field(description="The revision of the undo.", schema_extra={"examples": [18]})
+    type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
+    id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
     state: TaskPublic | None = Field(description="The thing as it is now; null if the undo removed it.")
 
 
@@ -159,6 +193,7 @@ class HistoryQuery(SQLModel):
 class EventsQuery(SQLModel):
     """Query of ``GET /events``."""
 
-    since: WholeNumber | None = Field(
-        default=None, ge=0, le=2**62, description="The revision that you have already. Absent: from now on."
-    )
+    since: Annotated[
+        Annotated[WholeNumber, Ge(0), Le(2**62)] | None,
+        WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**62}),
+    ] = Field(default=None, description="The revision that you have already. Absent: from now on.")

@@ -11,7 +11,7 @@ from todo.kit.clock import utc_now
 from todo.models.changes import History, HistoryQuery
 from todo.models.tasks import TaskCreate, TaskPage, TaskPublic, TaskQuery, TaskReplace, TaskUpdate
 from todo.services import changes, tasks
-from todo.web.conditions import IfMatch, IfNoneMatch, tagged
+from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
@@ -30,7 +30,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 
 # Task: T-031
 @router.post("", status_code=201, response_model=TaskPublic, response_description="The new task.", responses=_CREATED)
-async def create_task(body: TaskCreate, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
+async def create_task(body: TaskCreate, session: SessionDep, if_none_match: OnlyIfNew = None) -> Response:
     """Create a task.
 
     With an ``id`` of your choice it is safe to retry: the same body again answers 200 with the task as it is by now,

@@ -36,11 +36,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Gone, Invalid, NotFound
+from todo.kit.etags import Condition
 from todo.kit.rows import instants_in_utc
 from todo.models.base import table_of
 from todo.models.changes import Change, Operation
 from todo.models.tasks import Task
-from todo.services.revisions import HEAD, HEAD_HELD, head_of
+from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of, not_seen, seen
 from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
 
 _changes = table_of(Change)
@@ -55,8 +56,10 @@ class _Entity:
     public: tuple[str, ...]
 
 
+# A new table joins here, by the name that its migration gave it.
 _ENTITIES = {"task": _Entity(_tasks, TASK_NAMES)}
-_EVERYTHING = frozenset({"*"})
+# Every change has these anew.
+_STAMPS = frozenset({"revision", "updated_at"})
 
 _COLUMNS = (
     _changes.c.revision,
@@ -72,9 +75,6 @@ _revision = bindparam("revision", type_=BigInteger)
 _limit = bindparam("limit", type_=Integer)
 _now = bindparam("now", type_=DateTime(timezone=True))
 
-_SINCE = Statement(
-    select(*_COLUMNS).where(_mine, _changes.c.revision > _revision).order_by(_changes.c.revision).limit(_limit)
-)
 _HISTORY = Statement(
     select(*_COLUMNS)
     .where(
@@ -86,9 +86,6 @@ _HISTORY = Statement(
     .order_by(_changes.c.revision.desc())
     .limit(_limit)
 )
-
-
-
 _KNOWN = Statement(
     select(literal(1)).where(
         or_(
@@ -107,19 +104,20 @@ _PAGE_BY_ID = Statement(
     .order_by(_tasks.c.id)
     .limit(_limit)
 )
-_ONE = Statement(select(*_COLUMNS).where(_mine, _changes.c.revision == _revision))
-_undone = _changes.alias("undone")
-_LATER = Statement(
-    select(_changes.c.revision, _changes.c.operation, _changes.c.before)
+_first = _changes.alias("first")
+# A change, and whatever happened to the same thing later: in one look, so that nothing is forgotten in between.
+_CHANGE_AND_LATER = Statement(
+    select(*_COLUMNS)
     .join(
-        _undone,
+        _first,
         and_(
-            _undone.c.user_id == _changes.c.user_id,
-            _undone.c.entity == _changes.c.entity,
-            _undone.c.entity_id == _changes.c.entity_id,
+            _first.c.user_id == _changes.c.user_id,
+            _first.c.entity == _changes.c.entity,
+            _first.c.entity_id == _changes.c.entity_id,
+            _first.c.revision <= _changes.c.revision,
         ),
     )
-    .where(_mine, _undone.c.revision == _revision, _changes.c.revision > _revision)
+    .where(_mine, OwnedByCaller(_first), _first.c.revision == _revision)
     .order_by(_changes.c.revision)
 )
 
@@ -134,32 +132,44 @@ class Feed:
 
 
 # Task: T-141
-async def since(session: Session, revision: int, *, limit: int) -> Feed:
+async def since(session: Session, revision: int, *, limit: int, unless: Condition | None = None) -> Feed:
     """Return the changes after ``revision``, at most ``limit``.
 
-    Raises Gone if the log no longer reaches back to ``revision``, or has not come that far.
+    Where ``unless`` names the user's revision the log is not read, and the feed is empty. Raises Gone if the log no
+    longer reaches back to ``revision``, or has not come that far.
     """
-    heads, rows = await session.together((HEAD, {}), (_SINCE, {"revision": revision, "limit": limit + 1}))
+    # The head first: it can be older than what is read, never newer.
+    heads, rows = await session.together(
+        (HEAD, {}),
+        (_since(unless=unless is not None), {"revision": revision, "limit": limit + 1, "seen": seen(unless)}),
+    )
     head = head_of(heads)
-    if not head["forgotten"] <= revision <= head["revision"]:
+    if unless is not None and unless.names(head):
+        return Feed([], has_more=False, latest=head)
+    # Revisions have no gaps: if the next one is not there, the log has forgotten it.
+    if revision > head or (revision < head and (not rows or rows[0]["revision"] != revision + 1)):
         raise Gone(
             "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
             code="resync_required",
         )
-    return Feed([public(row) for row in rows[:limit]], len(rows) > limit, head["revision"])
+    return Feed([public(row) for row in rows[:limit]], has_more=len(rows) > limit, latest=head)
+
+
+@cache
+def _since(*, unless: bool) -> Statement:
+    which = [_mine, _changes.c.revision > _revision, *([not_seen()] if unless else [])]
+    return Statement(select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit))
 
 
 async def latest(session: Session) -> int:
     """Return the number of the user's last change; 0 for somebody who never wrote."""
-    revision: int = head_of(await session.all(HEAD))["revision"]
-    return revision
+    return head_of(await session.all(HEAD))
 
 
 def public(row: Row) -> dict[str, Any]:
     """Return a row of the log as the API tells it."""
-    state = orjson.loads(row["state"]) if row["state"] else None
-    before = orjson.loads(row["before"]) if row["before"] else {}
     names = _ENTITIES[row["entity"]].public
+    before, state = _before(row), _state(row)
     is_update = row["operation"] == Operation.update
     return {
         "revision": row["revision"],
@@ -172,6 +182,15 @@ def public(row: Row) -> dict[str, Any]:
     }
 
 
+def _before(row: Row) -> dict[str, Any]:
+    return orjson.loads(row["before"]) if row["before"] else {}
+
+
+def _state(row: Row) -> dict[str, Any]:
+    """Return the state after the change, whose revision is the change's own; empty if the thing is gone."""
+    return {**orjson.loads(row["state"]), "revision": row["revision"]} if row["state"] else {}
+
+
 # Task: T-142
 async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[str, Any]:
     """Return a page of everything there is, by id, and the revision at which the first page was read.
@@ -181,7 +200,7 @@ async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[
     """
     started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
     heads, rows = await session.together((HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}))
-    revision = head_of(heads)["revision"] if started is None else started
+    revision = head_of(heads) if started is None else started
     page = rows[:limit]
     more = len(rows) > limit
     return {
@@ -226,11 +245,10 @@ async def history(session: Session, task_id: UUID, *, before: int, limit: int) -
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    state = orjson.loads(row["state"]) if row["state"] else {}
-    before = orjson.loads(row["before"]) if row["before"] else {}
     names = _ENTITIES[row["entity"]].public
-    old, new = instants_in_utc(before, names), instants_in_utc(state, names)
-    changed = [name for name in names if name in before] if before else list(names)
+    before, after = _before(row), _state(row)
+    changed = [name for name in names if name in (before or after) and name not in _STAMPS]
+    old, new = instants_in_utc(before, changed), instants_in_utc(after, changed)
     return {
         "revision": row["revision"],
         "operation": row["operation"],
@@ -246,42 +264,34 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
     That is a change of its own. Raises NotFound for a revision that the log does not hold, and Conflict, which lists
     them, if later changes touched the same fields.
     """
-    async with session.transaction() as kept:
+    looking = (_CHANGE_AND_LATER, {"revision": revision})
+    # Nothing can be written between looking and undoing.
+    async with session.transaction((TURN, {}), (HEAD_HELD, {}), looking) as (kept, [_, _, found]):
         if kept is not None:
             return kept[0]
-        # The counter first: nothing can be written between looking and undoing.
-        _, found, later = await session.together(
-            (HEAD_HELD, {}), (_ONE, {"revision": revision}), (_LATER, {"revision": revision})
-        )
         if not found:
             raise NotFound
-        [change] = found
+        change, *later = found
         _refuse_if_touched(change, later)
-        state = await _apply(session, change, now=now)
-        [head] = await session.all(HEAD)
+        rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
+        if not rows:
+            raise NotFound
         undone = {
             "undone": revision,
             "revision": head["revision"],
             "type": change["entity"],
             "id": change["entity_id"],
-            "state": state,
+            "state": None if change["operation"] == Operation.create else rows[0],
         }
-        await session.keep([undone])
+        session.keep([undone])
     return undone
 
 
-def _touched(change: Row) -> frozenset[str]:
-    if change["operation"] == Operation.update:
-        return frozenset(orjson.loads(change["before"]))
-    return _EVERYTHING
-
-
 def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
-    mine = _touched(change)
     conflicts = [
-        {"revision": row["revision"], "operation": row["operation"], "fields": sorted(_overlap(mine, _touched(row)))}
+        {"revision": row["revision"], "operation": row["operation"], "fields": sorted(both)}
         for row in later
-        if _overlap(mine, _touched(row))
+        if (both := _touched_by_both(change, row)) is not None
     ]
     if conflicts:
         raise Conflict(
@@ -291,23 +301,26 @@ def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
         )
 
 
-def _overlap(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
-    if one == _EVERYTHING:
-        return other
-    return one if other == _EVERYTHING else one & other
+def _touched_by_both(change: Row, later: Row) -> set[str] | None:
+    """Return the fields that both touched; ``None`` if they do not meet. What is new or gone is touched as a whole."""
+    if later["operation"] != Operation.update:
+        return set()
+    fields = _before(later).keys()
+    if change["operation"] != Operation.update:
+        return set(fields)
+    return set(fields & _before(change).keys()) or None
 
 
-async def _apply(session: Session, change: Row, *, now: datetime) -> Row | None:
+def _reversal(change: Row, *, now: datetime) -> tuple[Statement, dict[str, Any]]:
+    """Return the statement that takes a change back, and its values."""
     entity = _ENTITIES[change["entity"]]
-    which = {"entity_id": UUID(change["entity_id"])}
+    entity_id = UUID(change["entity_id"])
     if change["operation"] == Operation.create:
-        await session.one(_removal(entity), **which)
-        return None
+        return _removal(entity), {"entity_id": entity_id}
     values = {"before": change["before"], "now": now}
     if change["operation"] == Operation.delete:
-        return await session.one(_return(entity), **values)
-    names = tuple(sorted(orjson.loads(change["before"])))
-    return await session.one(_restoration(entity, names), **which, **values)
+        return _return(entity), values
+    return _restoration(entity, tuple(sorted(_before(change)))), {"entity_id": entity_id, **values}
 
 
 @cache
@@ -320,19 +333,23 @@ def _removal(entity: _Entity) -> Statement:
 def _restoration(entity: _Entity, names: tuple[str, ...]) -> Statement:
     """Set the named columns to what the log says they were before."""
     table, logged = entity.table, _logged(entity.table)
-    values = {name: logged.c[name] for name in names} | {"updated_at": _now}
+    values = {name: logged.c[name] for name in names} | {"updated_at": func.greatest(table.c.updated_at, _now)}
     return Statement(update(table).where(*_this(table)).values(values).returning(*_public_columns(entity)))
 
 
 @cache
 def _return(entity: _Entity) -> Statement:
-    """Insert the row that the log says there was."""
+    """Insert the row that the log says there was. Its revision is the log's matter."""
     table, logged = entity.table, _logged(entity.table)
-    fixed = {"user_id": bindparam("user_id", type_=Text), "updated_at": _now}
+    own: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        "updated_at": func.greatest(logged.c.updated_at, _now),
+        "revision": literal(0),
+    }
     names = [c.name for c in table.c]
     return Statement(
         insert(table)
-        .from_select(names, select(*(fixed.get(name, logged.c[name]) for name in names)))
+        .from_select(names, select(*(own.get(name, logged.c[name]) for name in names)))
         .returning(*_public_columns(entity))
     )
 

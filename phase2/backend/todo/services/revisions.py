@@ -12,23 +12,24 @@ from todo.models.base import table_of
 from todo.models.changes import Revision
 
 _revisions = table_of(Revision)
-_own = select(_revisions.c.revision, _revisions.c.forgotten).where(OwnedByCaller(_revisions))
+_own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
 
 HEAD = Statement(_own)
-"""The user's counter: ``revision``, and ``forgotten``, up to which the log no longer reaches."""
+"""The user's counter, ``revision``: the number of the last change."""
 
-# The same, held until the end of the transaction: nothing can be written in between.
+# The two wait for the user's other writers, and keep them waiting until the transaction ends. In this order, as writers do.
+TURN = Statement(select(func.app.take_turn()), repeatable=False)
 HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
 
 # Somebody who never wrote has no row, and is at revision 0.
-LATEST: ColumnElement[Any] = func.coalesce(
-    select(_revisions.c.revision).where(OwnedByCaller(_revisions)).scalar_subquery(), 0
+LATEST: ColumnElement[Any] = (
+    select(func.coalesce(func.max(_revisions.c.revision), 0)).where(OwnedByCaller(_revisions)).scalar_subquery()
 )
 
 
-def head_of(rows: Sequence[Row]) -> Row:
+def head_of(rows: Sequence[Row]) -> int:
     """Return the counter out of the rows of ``HEAD``."""
-    return rows[0] if rows else {"revision": 0, "forgotten": 0}
+    return rows[0]["revision"] if rows else 0
 
 
 # Task: T-122

@@ -104,12 +104,15 @@ async def create(
         if existing is None:
             # Deleted in between: the id is free again.
             continue
+        existing_digest = existing.pop("creation_digest")
+        if body.id is None:
+            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
+            return existing, True
         if unless is not None and unless.names(existing["revision"]):
-            raise PreconditionFailed(current=_public(existing), revision=existing["revision"])
-        if existing.pop("creation_digest") != digest:
+            raise PreconditionFailed(current=existing, revision=existing["revision"])
+        if existing_digest != digest:
             raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
-        # An id that was made here can only be taken by this very request, sent again after its answer was lost.
-        return existing, body.id is None
+        return existing, False
     raise _contended()
 
 
@@ -189,10 +192,6 @@ async def remove(session: Session, task_id: UUID, *, if_match: Condition | None 
 async def _change(
     session: Session, task_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
 ) -> TaskRow:
-    if not values:
-        current = await session.one(_READ_FOR_CHANGE, task_id=task_id)
-        _refuse_if_stale(current, if_match)
-        return current
     statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
     return await _write(session, statement, {"task_id": task_id, "now": now, **values}, if_match=if_match)
 
@@ -232,10 +231,6 @@ def _refuse_transition(current: Status, new: Status) -> None:
     if not _may_become(current, new):
         sentence = f"A {current} task cannot become {new}. Reopen it first."
         raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")
-
-
-def _public(row: TaskRow) -> TaskRow:
-    return {name: row[name] for name in PUBLIC_NAMES}
 
 
 def _may_become(current: Status, new: Status) -> bool:

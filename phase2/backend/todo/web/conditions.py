@@ -17,13 +17,24 @@ IfMatch = Annotated[
     Condition | None,
     PlainValidator(strong_condition),
     _SCHEMA,
-    Header(description="Do it only if the task is still as this `ETag` says; otherwise 412 with the task as it is."),
+    Header(
+        alias="If-Match",
+        description="Do it only if the task is still as this `ETag` says; otherwise 412 with the task as it is.",
+    ),
 ]
 IfNoneMatch = Annotated[
     Condition | None,
     PlainValidator(weak_condition),
     _SCHEMA,
-    Header(description="The `ETag` that you have already: 304 if it still holds. On a create, `*`: only if it is new."),
+    Header(alias="If-None-Match", description="The `ETag` that you have already: 304 if it still holds."),
+]
+OnlyIfNew = Annotated[
+    Condition | None,
+    PlainValidator(weak_condition),
+    WithJsonSchema({"type": "string", "examples": ["*"]}),
+    Header(
+        alias="If-None-Match", description="`*`: only if there is none with this `id`; otherwise 412 with the task."
+    ),
 ]
 
 

@@ -16,12 +16,13 @@ import yaml
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.responses import Response
 
 from todo import errors
 from todo.errors import Fault, TodoError
 from todo.web.middleware import PROTECTED
-from todo.web.retries import METHODS_WITH_KEYS
 from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
+from todo.web.retries import METHODS_WITH_KEYS
 
 _Json = dict[str, Any]
 
@@ -129,6 +130,7 @@ _RETRY_KEY: _Json = {
 
 _HEADERS: _Json = {
     "ETag": {
+        "required": True,
         "description": "The revision: send it as `If-None-Match` to a read, or as `If-Match` to a write.",
         "schema": {"type": "string", "examples": ['"17"']},
     },
@@ -137,10 +139,12 @@ _HEADERS: _Json = {
         "schema": {"type": "string", "enum": ["true"]},
     },
     "X-Request-ID": {
+        "required": True,
         "description": "The request's name in our log: the one that the client sent, or a new one.",
         "schema": {"type": "string", "examples": [_REQUEST_ID]},
     },
     "Location": {
+        "required": True,
         "description": "Where the new thing is.",
         "schema": {
             "type": "string",
@@ -149,16 +153,23 @@ _HEADERS: _Json = {
         },
     },
     "WWW-Authenticate": {
+        "required": True,
         "description": "How to authenticate (RFC 6750).",
         "schema": {"type": "string", "examples": ["Bearer"]},
     },
     "Retry-After": {
+        "required": True,
         "description": "After how many seconds to try again.",
         "schema": {"type": "integer", "minimum": 0, "examples": [1]},
     },
 }
 
-# One of each kind that an operation can answer with; every other error belongs to no operation, such as 405.
+_REUSED = "This Idempotency-Key was used for another request. Choose a new key for a new request."
+_CONFLICT = {"revision": 18, "operation": "update", "fields": ["title"]}
+_CURRENT = {"id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "title": "Buy milk", "revision": 17}
+
+# What an operation can answer with, the usual one of each kind first; every other error belongs to no operation, such
+# as 405.
 _ERRORS: tuple[TodoError, ...] = (
     errors.Malformed(),
     errors.Unauthenticated(),
@@ -166,13 +177,28 @@ _ERRORS: tuple[TodoError, ...] = (
     errors.NotFound(),
     errors.Timeout(),
     errors.Conflict(),
+    errors.Conflict("You already have another task with this id. Choose a new id.", code="id_taken"),
+    errors.Conflict(
+        "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
+        code="idempotency_key_in_use",
+    ),
+    errors.Conflict(
+        "Later changes touched the same fields; see conflicts. Undo those first.",
+        code="changed_since",
+        conflicts=[_CONFLICT],
+    ),
     errors.Gone(
         "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
     ),
-    errors.PreconditionFailed(current={"title": "Buy milk", "revision": 17}, revision=17),
+    errors.PreconditionFailed(current=_CURRENT, revision=17),
     errors.TooLarge(),
     errors.NotJson(),
     errors.Invalid(Fault("/body/title", "This field is required.")),
+    errors.Invalid(
+        Fault("/header/idempotency-key", _REUSED),
+        detail=_REUSED,
+        code="idempotency_key_reused",
+    ),
     errors.TooMany(),
     errors.Unavailable(),
 )
@@ -283,20 +309,21 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
         _without_titles(parameter["schema"])
         # It stands beside the schema already.
         parameter["schema"].pop("description", None)
-    if path.startswith(_PROTECTED) and method in _METHODS_WITH_KEYS:
+    takes_key = path.startswith(PROTECTED) and method.upper() in METHODS_WITH_KEYS
+    if takes_key:
         operation.setdefault("parameters", []).append(_RETRY_KEY)
     if "requestBody" in operation:
         _add_example(operation["requestBody"], schemas)
     responses = operation["responses"]
     successes = {status: responses[status] for status in sorted(responses) if status < _FAILURE}
-    for response in successes.values():
-        response["headers"] = {"X-Request-ID": _header("X-Request-ID")}
-        if "201" in successes:
-            response["headers"]["Location"] = _header("Location")
-        if _is_conditional(operation) and response.get("content"):
-            response["headers"]["ETag"] = _header("ETag")
-        if _RETRY_KEY in operation.get("parameters", ()):
-            response["headers"]["Idempotency-Replayed"] = _header("Idempotency-Replayed")
+    for status, response in successes.items():
+        headers = {
+            "X-Request-ID": True,
+            "Location": "201" in successes,
+            "ETag": status != "204" and _is_conditional(operation),
+            "Idempotency-Replayed": takes_key,
+        }
+        response["headers"] = {name: _header(name) for name, is_sent in headers.items() if is_sent}
         _add_example(response, schemas)
     failures = {status for status in responses if status >= _FAILURE} | _failures_of(operation, path, method)
     return {
@@ -324,14 +351,14 @@ def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
         # The account of a token that still verifies may be gone.
         if method != "get":
             found.add("403")
-        if method in _METHODS_WITH_KEYS:
+        if method.upper() in METHODS_WITH_KEYS:
             found.add("409")
     return found
 
 
 def _is_conditional(operation: _Json) -> bool:
     names = {parameter["name"] for parameter in operation.get("parameters", ())}
-    return not names.isdisjoint({"if-match", "if-none-match"})
+    return not names.isdisjoint({"If-Match", "If-None-Match"})
 
 
 def _sentences_of(endpoint: Callable[..., Any]) -> tuple[str, str]:
@@ -349,18 +376,25 @@ def _header(name: str) -> _Json:
 
 def _responses() -> Iterator[tuple[str, str, _Json]]:
     """Yield the status, the name and the description of every answer that operations share."""
-    described = [(_NAMES[str(error.status)], problem_response(error, {})) for error in _ERRORS]
-    described.append((_INTERNAL, internal_response({})))
-    for name, response in sorted(described, key=lambda pair: pair[1].status_code):
-        example = {**orjson.loads(response.body), "request_id": _REQUEST_ID}
-        headers = [header for header in _HEADERS if header in response.headers or header == "X-Request-ID"]
+    described: dict[str, list[Response]] = {}
+    for error in _ERRORS:
+        described.setdefault(_NAMES[str(error.status)], []).append(problem_response(error, {}))
+    described[_INTERNAL] = [internal_response({})]
+    for name, responses in sorted(described.items(), key=lambda pair: pair[1][0].status_code):
+        examples = [{**orjson.loads(response.body), "request_id": _REQUEST_ID} for response in responses]
+        headers = [header for header in _HEADERS if header in responses[0].headers or header == "X-Request-ID"]
+        content: _Json = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        if len(examples) == 1:
+            content["example"] = examples[0]
+        else:
+            content["examples"] = {example["code"]: {"value": example} for example in examples}
         yield (
-            str(response.status_code),
+            str(responses[0].status_code),
             name,
             {
-                "description": example["detail"],
+                "description": examples[0]["detail"],
                 "headers": {header: _header(header) for header in headers},
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}},
+                "content": {MEDIA_TYPE: content},
             },
         )
 
@@ -388,6 +422,9 @@ def _example_of(schema: _Json, schemas: _Json, name: str) -> Any:
         return _example_of(schemas[target], schemas, target)
     if "enum" in schema:
         return schema["enum"][0]
+    if "anyOf" in schema:
+        # Something or null: something.
+        return _example_of(schema["anyOf"][0], schemas, name)
     if "items" in schema:
         return [_example_of(schema["items"], schemas, name)]
     if "properties" in schema:

@@ -21,7 +21,7 @@ from todo.database import Session
 from todo.errors import Fault, Invalid, Malformed
 from todo.web.bodies import parse_json, read_body
 from todo.web.faults import faults_of, placed, pointer
-from todo.web.retries import METHODS_WITH_KEYS, retry_key_of
+from todo.web.retries import METHODS_WITH_KEYS, RETRY_HEADER, retry_key_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -45,12 +45,18 @@ class Route(APIRoute):
         path = _Parameters("path", dependant.path_params)
         query = _Parameters("query", dependant.query_params)
         headers = _Parameters("header", dependant.header_params)
+        header_names = frozenset(name.encode() for name in headers.names)
         body: Any = dependant.body_params[0] if dependant.body_params else None
         validate = TypeAdapter(body.field_info.annotation).validator.validate_json if body else None
         body_required = body is not None and body.field_info.is_required()
         body_default = body.field_info.default if body and not body_required else None
         fields = getattr(body.field_info.annotation, "model_fields", ()) if body else ()
-        places = [("body", fields), ("query", query.names), ("path", path.names), ("header", headers.names)]
+        places = [
+            ("body", fields),
+            ("query", query.names),
+            ("path", path.names),
+            ("header", (*headers.names, RETRY_HEADER)),
+        ]
         request_name: str | None = dependant.request_param_name
         session_name = next((d.name for d in dependant.dependencies if _returns_session(d.call)), None)
         may_come_again = not METHODS_WITH_KEYS.isdisjoint(self.methods)
@@ -70,7 +76,7 @@ class Route(APIRoute):
             elif scope["query_string"]:
                 faults.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
             if headers:
-                headers.read(_headers_of(scope["headers"], headers.names), arguments, faults)
+                headers.read(_headers_of(scope["headers"], header_names), arguments, faults)
             if body and validate:
                 arguments[body.name] = parse_json(content, validate, faults) if content else body_default
             if faults:
@@ -121,7 +127,8 @@ class _Parameters:
         # A single pydantic model stands for all of its fields.
         annotation = fields[0].field_info.annotation if len(fields) == 1 else None
         self._model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-        self._fields = {field.alias: field for field in fields}
+        # The names of headers are documented as one knows them, and come in small letters.
+        self._fields = {field.alias.lower() if place == "header" else field.alias: field for field in fields}
         if self._model is not None:
             self._name = fields[0].name
             self._adapter = TypeAdapter(self._model)
@@ -192,6 +199,11 @@ def _query_of(query_string: bytes) -> list[tuple[str, str]]:
         ) from None
 
 
-def _headers_of(headers: Iterable[tuple[bytes, bytes]], names: frozenset[str]) -> list[tuple[str, str]]:
-    named = ((name.decode("latin-1"), value) for name, value in headers)
-    return [(name, value.decode("latin-1")) for name, value in named if name in names]
+def _headers_of(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Iterable[tuple[str, str]]:
+    """Return the headers of these names; what comes in several lines is one list (RFC 9110, section 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in names:
+            before = found.get(key := name.decode())
+            found[key] = value.decode("latin-1") if before is None else f"{before}, {value.decode('latin-1')}"
+    return found.items()
