@@ -53,8 +53,8 @@ _identified = {
     "created_at": func.now(),
 }
 
-# Two hashes, one the seed of the other: no user's key can be written so that it is another user's.
-_LOCK = Statement(select(func.pg_advisory_xact_lock(func.hashtextextended(_key, func.hashtextextended(_user, 0)))))
+# By two numbers, of which the user chooses only the second: nobody can write a key that locks another user's.
+_LOCK = Statement(select(func.pg_advisory_xact_lock(func.hashtext(_user), func.hashtext(_key))))
 _EXPIRE = Statement(
     delete(_keys).where(_this_key, _keys.c.created_at < func.now() - literal_column("interval '24 hours'"))
 )
