@@ -133,10 +133,10 @@ def _print(report: dict[str, Any]) -> None:
     say(f"Start with existing data to the first answer: {report['start_seconds']:.1f} s (goal: 3)")
     if followed := report["live"]:
         say(
-            "Live: {clients} clients, {events} events; from a write's begin to the event p50 {p50_ms:.1f} ms,"
-            " p99 {p99_ms:.1f} ms; {memory_kb_per_connection:.0f} KB per connection, {connections_in_1_gb:,} in a worker of 1 GB".format(
-                **followed
-            )
+            f"Live: {followed['clients']} clients, {followed['events']} events; from a write's begin to the event"
+            f" p50 {followed['p50_ms']:.1f} ms, p99 {followed['p99_ms']:.1f} ms;"
+            f" {followed['memory_kb_per_connection']:.0f} KB per connection,"
+            f" {followed['connections_in_1_gb']:,} in a worker of 1 GB"
         )
 
 

@@ -1,7 +1,7 @@
 """The same routes as tutorials and templates write them: the peer that the benchmark compares with.
 
 FastAPI, SQLModel, an AsyncSession per request, ORM objects, ``response_model``, ``jwt.decode`` in a dependency. It
-connects as the owner of the tables, so row-level security does not slow it down, and keeps users apart by its filters alone.
+connects as the owner of the tables, so row-level security does not slow it down, and its filters keep users apart.
 """
 
 import os
