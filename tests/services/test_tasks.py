@@ -167,9 +167,9 @@ class TestCreate:
 
         row, said_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy milk"), now=NOW)
 
-        rows, total = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
         # With an id of the caller's nobody can tell which of the requests it was.
-        assert (rows, total, said_new) == ([row], 1, is_new)
+        assert (page, said_new) == (tasks.Page([row], total=1, revision=1), is_new)
 
     async def test_keeps_a_digest_that_later_versions_understand(self, scene: Scene) -> None:
         """It says nothing of defaults: those of a field that is still to come would change it."""
@@ -198,24 +198,24 @@ class TestPage:
                 for skip in range(0, 10, 2)
             ]
 
-        assert [UUID(row["id"]) for rows, _ in pages for row in rows] == sorted(ids, reverse=True)
-        assert [total for _, total in pages] == [9] * 5
+        assert [UUID(row["id"]) for page in pages for row in page.tasks] == sorted(ids, reverse=True)
+        assert [(page.total, page.revision) for page in pages] == [(9, 9)] * 5
 
     async def test_goes_by_the_time_of_creation_and_not_by_the_id(self, scene: Scene) -> None:
         older = await scene.add(id=UUID(int=2**128 - 1))
         newer, _ = await tasks.create(scene.session, TaskCreate(id=UUID(int=0), title="a"), now=LATER)
 
-        rows, _ = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
 
-        assert [row["id"] for row in rows] == [newer["id"], str(older)]
+        assert [row["id"] for row in page.tasks] == [newer["id"], str(older)]
 
     async def test_puts_ids_in_the_order_of_creation(self, scene: Scene) -> None:
         for microseconds in range(5):
             await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
 
-        rows, _ = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
 
-        assert rows == sorted(rows, key=lambda row: str(row["id"]), reverse=True)
+        assert page.tasks == sorted(page.tasks, key=lambda row: str(row["id"]), reverse=True)
 
 
 # Task: T-034
@@ -227,7 +227,7 @@ class TestChange:
 
         second = await tasks.change(scene.session, task_id, TaskUpdate(title="second"), now=NOW)
 
-        assert second == {**first, "title": "second"}
+        assert second == {**first, "title": "second", "revision": 3}
 
     async def test_knows_what_became_of_a_task_that_was_made_anew_while_it_waited(self, scene: Scene) -> None:
         task_id = await scene.add()

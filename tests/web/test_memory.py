@@ -94,7 +94,9 @@ class TestMemory:
         async def send_all() -> set[int]:
             return {(await process.server.ask(post(f"Content-Length: {len(body)}") + body)).status for body in bodies}
 
-        await send_all()
+        # What is freed between two hard bodies stays with the allocator, which has its room after the second round.
+        for _ in range(2):
+            await send_all()
         before = process.megabytes()
 
         statuses = set().union(*[await send_all() for _ in range(10)])

@@ -225,7 +225,8 @@ def document(app: FastAPI) -> _Json:
     """Describe every route of ``app`` that is not hidden. Raises ValueError for what cannot be described."""
     made = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: _Json = made.get("components", {}).get("schemas", {})
-    for unused in ("HTTPValidationError", "ValidationError"):
+    # Conditions are text, and are documented as such.
+    for unused in ("HTTPValidationError", "ValidationError", "Condition"):
         schemas.pop(unused, None)
     for schema in schemas.values():
         _without_titles(schema)
