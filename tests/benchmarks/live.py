@@ -90,8 +90,8 @@ async def _follow(port: int, token: str, ready: asyncio.Event, delays: list[floa
                 if event == b"ready":
                     ready.set()
             elif name == b"data" and event == b"change":
-                changed_at = datetime.fromisoformat(orjson.loads(value)["changed_at"])
-                delays.append((datetime.now(UTC) - changed_at).total_seconds())
+                began_at = datetime.fromisoformat(orjson.loads(value)["at"])
+                delays.append((datetime.now(UTC) - began_at).total_seconds())
                 arrived.set()
     finally:
         ready.set()
