@@ -37,6 +37,10 @@ class TestLoad:
             LOG_LEVEL="debug",
             TODO_DATA_DIR="/srv/todo",
             DATABASE_POOL_SIZE="20",
+            CHANGES_KEPT_DAYS="30",
+            LIVE_CONNECTIONS_PER_USER="7",
+            LIVE_HEARTBEAT_SECONDS="5",
+            LIVE_POLL_SECONDS="60",
         )
 
         assert settings == Settings(
@@ -50,6 +54,10 @@ class TestLoad:
             log_level="DEBUG",
             data_dir=Path("/srv/todo"),
             database_pool_size=20,
+            changes_kept_days=30,
+            live_connections_per_user=7,
+            live_heartbeat_seconds=5,
+            live_poll_seconds=60,
         )
 
     def test_counts_an_empty_value_as_not_set(self) -> None:
@@ -157,6 +165,14 @@ class TestLoad:
             ("DATABASE_POOL_SIZE", "501"),
             ("DATABASE_POOL_SIZE", "ten"),
             ("DATABASE_POOL_SIZE", "-1"),
+            ("CHANGES_KEPT_DAYS", "0"),
+            ("CHANGES_KEPT_DAYS", "36501"),
+            ("LIVE_CONNECTIONS_PER_USER", "0"),
+            ("LIVE_CONNECTIONS_PER_USER", "1001"),
+            ("LIVE_HEARTBEAT_SECONDS", "0.5"),
+            ("LIVE_HEARTBEAT_SECONDS", "301"),
+            ("LIVE_POLL_SECONDS", "0"),
+            ("LIVE_POLL_SECONDS", "3601"),
         ],
     )
     def test_refuses_a_wrong_value_in_one_line_that_names_it_and_shows_no_secret(self, name: str, value: str) -> None:
@@ -214,7 +230,8 @@ class TestExample:
 
         assert names == {
             "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
-            "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL",
+            "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
+            "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
         }  # fmt: skip
         assert Settings.load({}, example) == load()
 

@@ -58,8 +58,11 @@ class Dispatch:
             node.methods.setdefault(method, (handler, tuple(parameters)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._converse(WebSocket(scope, receive, send))
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await self._converse(WebSocket(scope, receive, send))
+            else:
+                await self._otherwise(scope, receive, send)
             return
         raw_path = scope.get("raw_path") or b""
         if b"%" in raw_path and b"%2f" in raw_path.lower():

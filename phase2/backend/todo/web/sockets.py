@@ -31,7 +31,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         # At the level of debugging it would write down messages, and so tokens.
         self.logger = self.conn.logger = _log
         self.conn.debug = False
-        self._flush_timer: TimerHandle | None = None
+        self._timer: TimerHandle | None = None
+        self._ending = False
 
     def handle_cont(self, event: Frame) -> None:
         # Empty ones weigh nothing in the limit of bytes.
@@ -45,11 +46,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().pause_writing()
         # Pings are answered whether or not the answers are read.
         self.transport.pause_reading()
-        self._limit_flush(self.flush_seconds)
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.flush_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._stop_timer()
+        if not self._ending:
+            self._stop_timer()
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -57,19 +60,23 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         self._stop_timer()
         super().connection_lost(exc)
 
+    # Task: T-155
     def shutdown(self) -> None:
         tell_application(self.app_state)
         if self.close_sent or not self.handshake_complete:
             super().shutdown()
         else:
-            # The application says goodbye, and closes.
-            self._limit_flush(FAREWELL_SECONDS)
+            # The application says goodbye, and closes. Not to those who have not said who they are, or do not read.
+            self._stop_timer()
+            self._ending = True
+            self._timer = self.loop.call_later(FAREWELL_SECONDS, self._end)
 
-    def _limit_flush(self, seconds: float) -> None:
-        self._stop_timer()
-        self._flush_timer = self.loop.call_later(seconds, self.transport.abort)
+    def _end(self) -> None:
+        super().shutdown()
+        if not self.writable.is_set():
+            self.transport.abort()
 
     def _stop_timer(self) -> None:
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
