@@ -1,5 +1,6 @@
 """The application: ``create_app`` puts the rooms of the house together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from fastapi import FastAPI
 
 from todo.clients.jwks import JwksClient
 from todo.database import Database, LocalSignals, Signals
+from todo.jobs.prune import PruneOptions, keep_pruning
 from todo.routes import changes, events, health, me, tasks
 from todo.services.live import Live, LiveOptions
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
@@ -41,9 +43,11 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         await database.open()
         await verifier.open()
         database.on_write = signals.publish
+        pruning = asyncio.create_task(keep_pruning(database, PruneOptions(kept_days=settings.changes_kept_days)))
         try:
             yield {STOPPING: live.stop}
         finally:
+            pruning.cancel()
             live.stop()
             database.on_write = None
             await signals.close()

@@ -7,6 +7,7 @@ from todo.database.retries import RetryKey
 from todo.database.session import Session
 from todo.database.signals import LocalSignals, PostgresSignals, Signals
 from todo.database.statements import OwnedByCaller, Statement
+from todo.database.upkeep import prune
 
 __all__ = [
     "Database",
@@ -22,4 +23,5 @@ __all__ = [
     "SqlState",
     "Statement",
     "UnsafeDatabase",
+    "prune",
 ]

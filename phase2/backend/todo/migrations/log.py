@@ -6,25 +6,29 @@ The counter's row stays locked until the commit, so one user's numbers have no g
 
 from alembic import op
 
-# Before any row is touched, take the caller's counter. Writers of one user then queue at one place; if each locked
-# its rows first and the counter after, two of them could wait for each other. Plain SQL without a caller
-# locks when its first row is written. Somebody's very first write makes the counter, so that it, too, can be held.
-_TAKE_COUNTER = """
-CREATE OR REPLACE FUNCTION app.take_counter() RETURNS trigger LANGUAGE plpgsql AS $$
+# What the log holds must not depend on who writes: instants in UTC, and names looked up where they were meant.
+_PINNED = "SET search_path = pg_catalog, pg_temp"
+_IN_UTC = f"{_PINNED} SET timezone = 'UTC'"
+
+# Writers of one user queue here, before any row is touched: if each locked its rows first and the counter after, two of
+# them could wait for each other. A plain SQL writer without a caller queues at the counter only.
+_TAKE_TURN = f"""
+CREATE FUNCTION app.take_turn() RETURNS void LANGUAGE plpgsql {_PINNED} AS $$
 BEGIN
-    PERFORM FROM public.revisions WHERE user_id = app.uid() FOR NO KEY UPDATE;
-    IF NOT FOUND AND TG_OP = 'INSERT' AND app.uid() IS NOT NULL THEN
-        INSERT INTO public.revisions (user_id, revision) VALUES (app.uid(), 0) ON CONFLICT (user_id) DO NOTHING;
-        PERFORM FROM public.revisions WHERE user_id = app.uid() FOR NO KEY UPDATE;
-    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(app.uid(), 1));
+END
+$$;
+CREATE FUNCTION app.take_turn_to_write() RETURNS trigger LANGUAGE plpgsql {_PINNED} AS $$
+BEGIN
+    PERFORM app.take_turn();
     RETURN NULL;
 END
 $$;
 """
 
-# The next number of a user's counter.
-_NEXT_REVISION = """
-CREATE OR REPLACE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql AS $$
+# The next number of a user's counter, which stays locked.
+_NEXT_REVISION = f"""
+CREATE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql {_PINNED} AS $$
 DECLARE
     next_one bigint;
 BEGIN
@@ -38,29 +42,101 @@ END
 $$;
 """
 
+# ``updated_at`` alone makes no change, so it is not told as one.
+_APPEND = f"""
+CREATE FUNCTION app.append_change(
+    owner text, revision bigint, entity text, entity_id text, operation text, state jsonb, old jsonb
+) RETURNS void LANGUAGE plpgsql {_PINNED} AS $$
+BEGIN
+    INSERT INTO public.changes (user_id, revision, entity, entity_id, operation, changed_at, state, before)
+    VALUES (owner, revision, entity, entity_id, operation, now(), state, CASE operation WHEN 'update' THEN (
+        SELECT jsonb_object_agg(was.key, was.value) FROM jsonb_each(old) AS was
+        WHERE was.key <> 'updated_at' AND state -> was.key IS DISTINCT FROM was.value
+    ) ELSE old END);
+END
+$$;
+"""
+
+# ``changes`` has no foreign key: it would be checked at every write. The counter's row, which every write updates and
+# which has one, stands for it. As the owner and as the user, because whoever deletes users need not see the log.
+_FORGET_USER = f"""
+CREATE FUNCTION app.forget_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {_PINNED} AS $$
+DECLARE
+    caller CONSTANT text := current_setting('app.user', true);
+BEGIN
+    PERFORM set_config('app.user', extract(epoch FROM now()) || ' ' || OLD.user_id, true);
+    DELETE FROM public.changes WHERE user_id = OLD.user_id;
+    PERFORM set_config('app.user', caller, true);
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION app.forget_user() FROM PUBLIC;
+CREATE TRIGGER forget_user AFTER DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION app.forget_user();
+"""
+
+# A bite of what is too old: of the log always the oldest, so that what is left has no gaps. Users are counted, not named:
+# whoever may call it learns nobody's id. As the owner and as one user after the other, since the policies are forced.
+_PRUNE = f"""
+CREATE FUNCTION app.prune(kept_days integer, from_user bigint, OUT removed bigint, OUT next_user bigint)
+LANGUAGE plpgsql SECURITY DEFINER {_PINNED} AS $$
+DECLARE
+    most_rows CONSTANT bigint := 500;
+    most_users CONSTANT bigint := 100;
+    caller CONSTANT text := current_setting('app.user', true);
+    someone text;
+    last_one bigint;
+    gone bigint;
+BEGIN
+    IF kept_days < 1 THEN
+        RAISE EXCEPTION 'a day is the least that is kept' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    removed := 0;
+    -- One process is enough; where another is at it, there is nothing left to do.
+    IF NOT pg_try_advisory_xact_lock(hashtextextended('app.prune', 2)) THEN
+        RETURN;
+    END IF;
+    next_user := from_user;
+    FOR someone IN SELECT id FROM public."user" ORDER BY id OFFSET from_user LIMIT most_users LOOP
+        PERFORM set_config('app.user', extract(epoch FROM now()) || ' ' || someone, true);
+        SELECT coalesce(min(revision) FILTER (WHERE changed_at >= now() - make_interval(days => kept_days)) - 1,
+                        max(revision))
+            INTO last_one FROM (
+                SELECT revision, changed_at FROM public.changes WHERE user_id = someone
+                ORDER BY revision LIMIT most_rows
+            ) AS oldest;
+        DELETE FROM public.changes WHERE user_id = someone AND revision <= last_one;
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        removed := removed + gone;
+        DELETE FROM public.idempotency_keys WHERE user_id = someone AND key IN (
+            SELECT key FROM public.idempotency_keys
+            WHERE user_id = someone AND created_at < now() - interval '24 hours' LIMIT most_rows
+        );
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        removed := removed + gone;
+        -- This one may have more: the next bite starts here again.
+        EXIT WHEN removed >= most_rows;
+        next_user := next_user + 1;
+    END LOOP;
+    PERFORM set_config('app.user', caller, true);
+    IF removed < most_rows AND next_user < from_user + most_users THEN
+        next_user := NULL;
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION app.prune(integer, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION app.prune(integer, bigint) TO todo_app;
+"""
+
 # One function per table, so that its plans are the table's own. In an UPDATE neither ``updated_at`` nor ``revision`` is a
 # change by itself: a write that changes nothing else leaves the row as it was and the log silent. An INSERT
-# that is about to meet its own key takes no number: it will fail, or do nothing, or become an UPDATE.
+# that is about to meet its own key gives its number back: it will fail, or do nothing, or become an UPDATE. It looks once
+# it has the counter, since another writer may have come first. A row that gets another key is gone, and another is there.
 _LOG_TABLE = """
-CREATE FUNCTION app.log_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION app.log_{table}() RETURNS trigger LANGUAGE plpgsql {in_utc} AS $$
 DECLARE
+    unlogged CONSTANT text[] := '{{user_id,revision}}';
     touched timestamptz;
-    previous jsonb;
-    next_state jsonb;
 BEGIN
-    IF TG_OP = 'DELETE' THEN
-        -- A row that goes with its user has nobody left to tell.
-        -- Two steps: nobody but an administrator, who writes without a caller, may look at the users.
-        IF app.uid() IS NULL THEN
-            IF NOT EXISTS (SELECT FROM public."user" WHERE id = OLD.user_id) THEN
-                RETURN NULL;
-            END IF;
-        END IF;
-        INSERT INTO public.changes (user_id, revision, entity, entity_id, operation, changed_at, state, before)
-        VALUES (OLD.user_id, app.next_revision(OLD.user_id), '{entity}', OLD.id, 'delete', now(), NULL,
-                to_jsonb(OLD) - 'user_id');
-        RETURN NULL;
-    END IF;
     IF TG_OP = 'UPDATE' THEN
         touched := NEW.updated_at;
         NEW.updated_at := OLD.updated_at;
@@ -69,25 +145,40 @@ BEGIN
             RETURN NEW;
         END IF;
         NEW.updated_at := touched;
-    ELSIF EXISTS (SELECT FROM public.{table} WHERE user_id = NEW.user_id AND id = NEW.id) THEN
-        NEW.revision := 0;
+        IF NEW.user_id = OLD.user_id AND NEW.id = OLD.id THEN
+            NEW.revision := app.next_revision(NEW.user_id);
+            PERFORM app.append_change(NEW.user_id, NEW.revision, '{entity}', NEW.id::text, 'update',
+                                      to_jsonb(NEW) - unlogged, to_jsonb(OLD) - unlogged);
+            RETURN NEW;
+        END IF;
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        -- A row that goes with its user has nobody left to tell.
+        -- Two steps: nobody but an administrator, who writes without a caller, may look at the users.
+        IF app.uid() IS NULL THEN
+            IF NOT EXISTS (SELECT FROM public."user" WHERE id = OLD.user_id) THEN
+                RETURN NULL;
+            END IF;
+        END IF;
+        PERFORM app.append_change(OLD.user_id, app.next_revision(OLD.user_id), '{entity}', OLD.id::text, 'delete',
+                                  NULL, to_jsonb(OLD) - unlogged);
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        NEW.revision := app.next_revision(NEW.user_id);
+        IF EXISTS (SELECT FROM public.{table} WHERE user_id = NEW.user_id AND id = NEW.id) THEN
+            UPDATE public.revisions SET revision = revision - 1 WHERE user_id = NEW.user_id;
+            NEW.revision := 0;
+        ELSE
+            PERFORM app.append_change(NEW.user_id, NEW.revision, '{entity}', NEW.id::text, 'create',
+                                      to_jsonb(NEW) - unlogged, NULL);
+        END IF;
         RETURN NEW;
     END IF;
-    NEW.revision := app.next_revision(NEW.user_id);
-    next_state := to_jsonb(NEW) - 'user_id';
-    IF TG_OP = 'UPDATE' THEN
-        SELECT jsonb_object_agg(was.key, was.value) INTO previous
-        FROM jsonb_each(to_jsonb(OLD) - '{{user_id,revision,updated_at}}'::text[]) AS was
-        WHERE next_state -> was.key IS DISTINCT FROM was.value;
-    END IF;
-    INSERT INTO public.changes (user_id, revision, entity, entity_id, operation, changed_at, state, before)
-    VALUES (NEW.user_id, NEW.revision, '{entity}', NEW.id,
-            CASE TG_OP WHEN 'INSERT' THEN 'create' ELSE 'update' END, now(), next_state, previous);
-    RETURN NEW;
+    RETURN NULL;
 END
 $$;
-CREATE TRIGGER take_counter BEFORE INSERT OR UPDATE OR DELETE ON {table}
-    FOR EACH STATEMENT EXECUTE FUNCTION app.take_counter();
+CREATE TRIGGER take_turn BEFORE INSERT OR UPDATE OR DELETE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION app.take_turn_to_write();
 CREATE TRIGGER log_write BEFORE INSERT OR UPDATE ON {table}
     FOR EACH ROW EXECUTE FUNCTION app.log_{table}();
 CREATE TRIGGER log_delete AFTER DELETE ON {table}
@@ -97,25 +188,37 @@ CREATE TRIGGER log_delete AFTER DELETE ON {table}
 
 # Task: T-111
 def make_log() -> None:
-    """Make what all tables share. Once, by the migration that brings the log."""
-    op.execute(_TAKE_COUNTER)
-    op.execute(_NEXT_REVISION)
+    """Make what all tables share. Once, by the migration that brings the log, when its tables are there."""
+    for part in (_TAKE_TURN, _NEXT_REVISION, _APPEND, _FORGET_USER, _PRUNE):
+        op.execute(part)
 
 
 # Task: T-111
 def join_log(table: str, entity: str) -> None:
-    """Have every write to ``table`` logged as ``entity``. The table has user_id, id, updated_at and revision."""
-    op.execute(_LOG_TABLE.format(table=table, entity=entity))
+    """Have every write to ``table`` logged as ``entity``.
+
+    The table has user_id, id, updated_at and revision. Its primary key is its only unique index: an INSERT that met
+    another one, and had ON CONFLICT DO NOTHING, would be in the log without having happened.
+    """
+    op.execute(_LOG_TABLE.format(table=table, entity=entity, in_utc=_IN_UTC))
 
 
 def leave_log(table: str) -> None:
     """Undo ``join_log``."""
-    for trigger in ("take_counter", "log_write", "log_delete"):
+    for trigger in ("take_turn", "log_write", "log_delete"):
         op.execute(f"DROP TRIGGER {trigger} ON {table}")
     op.execute(f"DROP FUNCTION app.log_{table}()")
 
 
 def drop_log() -> None:
-    """Undo ``make_log``."""
-    op.execute("DROP FUNCTION app.next_revision(text)")
-    op.execute("DROP FUNCTION app.take_counter()")
+    """Undo ``make_log``, before its tables go."""
+    op.execute("DROP TRIGGER forget_user ON revisions")
+    for function in (
+        "prune(integer, bigint)",
+        "forget_user()",
+        "append_change(text, bigint, text, text, text, jsonb, jsonb)",
+        "next_revision(text)",
+        "take_turn_to_write()",
+        "take_turn()",
+    ):
+        op.execute(f"DROP FUNCTION app.{function}")

@@ -10,13 +10,17 @@ _OWNER = "user_id = (SELECT app.uid())"
 
 
 # Task: T-024
-def create_owned_table(name: str, *items: SchemaItem, key: Sequence[str]) -> None:
-    """Create a table whose rows belong to users and go with them. ``key`` is the rest of its primary key."""
+def create_owned_table(name: str, *items: SchemaItem, key: Sequence[str], references_user: bool = True) -> None:
+    """Create a table whose rows belong to users and go with them. ``key`` is the rest of its primary key.
+
+    Without the reference to the user something else has to see to it that the rows go.
+    """
+    owner = sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=f"fk_{name}_user_id_user", ondelete="CASCADE")
     op.create_table(
         name,
         sa.Column("user_id", sa.Text(), nullable=False),
         *items,
-        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=f"fk_{name}_user_id_user", ondelete="CASCADE"),
+        *([owner] if references_user else []),
         sa.PrimaryKeyConstraint("user_id", *key, name=f"pk_{name}"),
     )
     op.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY")

@@ -270,6 +270,7 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
         if kept is not None:
             return kept[0]
         if not found:
+            await session.ensure_caller_exists()
             raise NotFound
         change, *later = found
         _refuse_if_touched(change, later)
