@@ -63,6 +63,8 @@ class Connection(AsyncConnection[TupleRow]):
 
     lost = False
     pooled = True
+    # Whose it is while it is lent, where that counts.
+    holder: str | None = None
 
     def prepare(self) -> None:
         """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""

@@ -135,7 +135,7 @@ class Session:
     async def _begin(self, texts: Sequence[_Text], deadline: float) -> tuple[Connection, list[PGresult]]:
         """Begin a transaction of this user, with ``texts``; return their results, and the connection to release."""
         while True:
-            connection = await self._database.acquire(deadline=deadline)
+            connection = await self._database.acquire(deadline=deadline, user_id=self.user_id)
             try:
                 calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
                 opening = [(_BEGIN, ()), self._database.identities.of(self.user_id)]
@@ -176,7 +176,10 @@ class Session:
         try:
             # Repeatable, whatever the statement is: the key sees to that.
             *_, rows = await self._database.run(
-                lambda connection: self._send(connection, texts), deadline=self._until(), repeatable=True
+                lambda connection: self._send(connection, texts),
+                deadline=self._until(),
+                repeatable=True,
+                user_id=self.user_id,
             )
         except DatabaseFault as fault:
             kept = self._replayed(kept_answer(retry, fault.before[_LOOKED_UP])) if _was_looked_up(fault) else None
@@ -219,7 +222,10 @@ class Session:
             if self._connection is not None:
                 return await self._send(self._connection, texts)
             return await self._database.run(
-                lambda connection: self._send(connection, texts), deadline=self._until(), repeatable=repeatable
+                lambda connection: self._send(connection, texts),
+                deadline=self._until(),
+                repeatable=repeatable,
+                user_id=self.user_id,
             )
         except _FAILURES as error:
             raise _seen_by_callers(error) from None
