@@ -171,7 +171,7 @@ class TestPing:
             await database.ping()
         await database.close()
 
-    async def test_takes_one_place_however_many_ask(self, solo: Database, user_id: str) -> None:
+    async def test_takes_one_place_however_many_ask(self, solo: Database) -> None:
         held = await solo.acquire(deadline=_soon())
         pings = [asyncio.create_task(solo.ping()) for _ in range(300)]
         await asyncio.sleep(0.05)
@@ -255,7 +255,7 @@ class TestShare:
         assert max(seen) == share
         assert not database._shares._held
 
-    async def test_comes_free_only_with_the_connection(self, database_url: str, user_id: str, admin: Admin) -> None:
+    async def test_comes_free_only_with_the_connection(self, database_url: str, user_id: str) -> None:
         """Else somebody who asks and leaves, again and again, would have the whole pool busy with cleaning up."""
         database = Database(database_url, DatabaseOptions(pool_size=2))
         await database.open()

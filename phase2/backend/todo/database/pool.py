@@ -182,8 +182,8 @@ class Database:
     ) -> T:
         """Do ``work``, one transaction, on a connection; and again after a deadlock, or on another if that was lost.
 
-        The connection counts as ``user_id``'s. One that was lost in the middle is no reason to repeat what is not ``repeatable``: it may have been
-        done. Raises what ``work`` raises, and Unavailable.
+        The connection counts as ``user_id``'s. One that was lost in the middle is no reason to repeat what is not
+        ``repeatable``: it may have been done. Raises what ``work`` raises, and Unavailable.
         """
         attempts_left = _MOST_ATTEMPTS
         while True:
