@@ -23,8 +23,8 @@ APP_ROLE = "todo_app"
 
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
-_NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::jsonb) AS m")
-_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::text AS id")
+_NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
+_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
 CONNECTING = {
