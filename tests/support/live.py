@@ -270,7 +270,8 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 def write_tasks(url: str, user_id: str, count: int, *, length: int = 0) -> None:
     """Write tasks by plain SQL, in one statement: no process of ours knows of it. ``length`` is the description's."""
-    with psycopg.connect(url, autocommit=True) as connection:
+    # It waits in the event loop's own thread: for ever, if it had to wait for somebody there.
+    with psycopg.connect(url, autocommit=True, options="-c lock_timeout=20s") as connection:
         connection.execute(
             "INSERT INTO tasks (id, user_id, title, description, status, priority, created_at, updated_at,"
             " creation_digest) SELECT gen_random_uuid(), %s, 'Plain ' || n, repeat('x', %s), 'pending', 'low', now(),"

@@ -1,5 +1,6 @@
 """The only room that talks to PostgreSQL: one user, one statement, one trip."""
 
+from todo.database.cancellation import cancelled
 from todo.database.connection import Row
 from todo.database.errors import DatabaseFault, SqlState, UnsafeDatabase
 from todo.database.pool import Database, DatabaseOptions
@@ -23,5 +24,6 @@ __all__ = [
     "SqlState",
     "Statement",
     "UnsafeDatabase",
+    "cancelled",
     "prune",
 ]

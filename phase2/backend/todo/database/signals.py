@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from todo.database.cancellation import cancelled
 from todo.database.pool import CONNECTING, Database
 from todo.errors import Unavailable
 
@@ -81,7 +82,7 @@ class PostgresSignals:
         self._listening: asyncio.Task[None] | None = None
         self._pending: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
-        # The listeners that are on their way out, so that none is forgotten in the middle.
+        # What sees listeners out, so that none is forgotten in the middle.
         self._ending: set[asyncio.Task[None]] = set()
         # So that a process does not act twice on what it has told itself.
         self._sender = secrets.token_hex(4)
@@ -95,9 +96,9 @@ class PostgresSignals:
     def listen(self, listener: Listener | None) -> None:
         self._listener = listener
         if self._listening is not None and listener is None:
-            self._listening.cancel()
-            self._ending.add(self._listening)
-            self._listening.add_done_callback(self._ending.discard)
+            ending = asyncio.create_task(cancelled(self._listening))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
             self._listening = None
         elif self._listening is None and listener is not None:
             self._listening = asyncio.create_task(self._listen())
@@ -106,7 +107,7 @@ class PostgresSignals:
         self.listen(None)
         if self._sending is not None:
             await asyncio.wait([self._sending], timeout=_FLUSH_SECONDS)
-            self._sending.cancel()
+            await cancelled(self._sending)
         if self._ending:
             await asyncio.wait(self._ending)
 

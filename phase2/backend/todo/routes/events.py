@@ -46,6 +46,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from todo.database import cancelled
 from todo.dependencies import CurrentUser
 from todo.errors import Fault, Gone, Invalid, Malformed, TodoError, TooMany, Unauthenticated
 from todo.models.changes import EventsQuery
@@ -265,9 +266,7 @@ async def _converse(websocket: WebSocket, caller: _Caller, live: Live) -> None:
         for task in done:
             task.result()
     finally:
-        for task in (telling, hearing):
-            task.cancel()
-        await asyncio.gather(telling, hearing, return_exceptions=True)
+        await cancelled(telling, hearing)
 
 
 async def _tell(websocket: WebSocket, caller: _Caller, live: Live) -> None:

@@ -12,18 +12,21 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import CloseCode, Frame
 
-from todo.web.protocol import FAREWELL_SECONDS, FLUSH_SECONDS, tell_application
+from todo.web.protocol import FAREWELL_SECONDS, Protocol, tell_application
+from todo.web.unsent import PATIENCE_SECONDS, Patience
 
+# The longest message that is read: a token is all that anybody has to say.
 MOST_BYTES = 65_536
 
 _log = logging.getLogger("todo.socket")
+_log.setLevel(logging.WARNING)
 
 
 # Task: T-154
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket. What a client does not read is bounded in size by the tail of ``Live``, and in time here."""
+    """One WebSocket. What a client does not read is bounded as in ``Protocol``."""
 
-    flush_seconds = FLUSH_SECONDS
+    flush_seconds = PATIENCE_SECONDS
     most_fragments = 1_000
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
@@ -31,8 +34,18 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         # At the level of debugging it would write down messages, and so tokens.
         self.logger = self.conn.logger = _log
         self.conn.debug = False
-        self._timer: TimerHandle | None = None
-        self._ending = False
+        self._farewell: TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._patience = Patience(self.loop, transport, self.flush_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._patience.end()
+        Protocol.unsent.forget(self.transport)
+        if self._farewell is not None:
+            self._farewell.cancel()
+        super().connection_lost(exc)
 
     def handle_cont(self, event: Frame) -> None:
         # Empty ones weigh nothing in the limit of bytes.
@@ -46,37 +59,26 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().pause_writing()
         # Pings are answered whether or not the answers are read.
         self.transport.pause_reading()
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.flush_seconds, self.transport.abort)
+        self._patience.begin()
+        Protocol.unsent.add(self.transport, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if not self._ending:
-            self._stop_timer()
+        self._patience.end()
+        Protocol.unsent.forget(self.transport)
         if not self.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
 
     # Task: T-155
     def shutdown(self) -> None:
         tell_application(self.app_state)
         if self.close_sent or not self.handshake_complete:
             super().shutdown()
-        else:
+        elif self._farewell is None:
             # The application says goodbye, and closes. Not to those who have not said who they are, or do not read.
-            self._stop_timer()
-            self._ending = True
-            self._timer = self.loop.call_later(FAREWELL_SECONDS, self._end)
+            self._farewell = self.loop.call_later(FAREWELL_SECONDS, self._end)
 
     def _end(self) -> None:
         super().shutdown()
         if not self.writable.is_set():
             self.transport.abort()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from todo.database import cancelled
+
 HEARTBEAT = b": heartbeat\n\n"
 
 
@@ -38,9 +40,7 @@ class EventStream(Response):
             if sending.done():
                 sending.result()
         finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await cancelled(sending, leaving)
             await self._chunks.aclose()
 
     async def _send(self, send: Send) -> None:
