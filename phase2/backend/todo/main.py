@@ -47,8 +47,9 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         try:
             yield {STOPPING: live.stop}
         finally:
-            pruning.cancel()
             live.stop()
+            pruning.cancel()
+            await asyncio.wait([pruning])
             database.on_write = None
             await signals.close()
             await verifier.close()
