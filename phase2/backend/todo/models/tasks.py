@@ -75,6 +75,10 @@ class Task(TaskBase, table=True):
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
         # The list view: one user's tasks, newest first.
         Index("ix_tasks_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
+        # The same, of one status.
+        Index(
+            "ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")
+        ),
     )
 
     user_id: str = Field(sa_column=owner_column())
@@ -85,6 +89,18 @@ class Task(TaskBase, table=True):
     revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
     # What the task was created from, so that a repeated create can be told from another one.
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
+
+
+# Task: T-209
+class TaskCount(SQLModel, table=True):
+    """How many tasks of one status and priority a user has. The database keeps it; nobody else writes it."""
+
+    __tablename__ = "task_counts"
+
+    user_id: str = Field(sa_column=owner_column())
+    status: str = Field(sa_column=Column("status", Text, primary_key=True))
+    priority: str = Field(sa_column=Column("priority", Text, primary_key=True))
+    tasks: int = Field(sa_column=Column("tasks", BigInteger, nullable=False))
 
 
 # Task: T-011
@@ -163,9 +179,9 @@ class TaskQuery(SQLModel):
 
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
     limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
-    status: list[Status] = Field(default=[], description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(default=[], description="Another name of `status`; what both say adds up.")
-    priority: list[Priority] = Field(default=[], description="Only tasks of this priority; repeat for several.")
+    status: list[Status] = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
+    status_filter: list[Status] = Field(default_factory=list, description="Another name of `status`; what both say adds up.")
+    priority: list[Priority] = Field(default_factory=list, description="Only tasks of this priority; repeat for several.")
 
     @property
     def statuses(self) -> list[Status]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     Integer,
+    Table,
     Text,
     and_,
     any_,
@@ -32,12 +33,13 @@ from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
-from todo.models.tasks import Priority, Status, Task, TaskBase, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
+from todo.models.tasks import Priority, Status, Task, TaskBase, TaskCount, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
 from todo.services.revisions import LATEST, not_seen, seen
 
 TaskRow = Row
 
 _tasks = table_of(Task)
+_counts = table_of(TaskCount)
 PUBLIC_NAMES = tuple(TaskPublic.model_fields)
 _PUBLIC = tuple(_tasks.c[name] for name in PUBLIC_NAMES)
 _mine = OwnedByCaller(_tasks)
@@ -136,13 +138,16 @@ async def page(
 
     Where ``unless`` names the user's revision the list is not run, and the page is empty.
     """
+    filters = {name: values for name, values in (("status", statuses), ("priority", priorities)) if values}
     counting, listing = _page_statements(
-        by_status=bool(statuses), by_priority=bool(priorities), unless=unless is not None
+        tuple((name, len(values) > 1) for name, values in filters.items()), unless=unless is not None
     )
-    values = {"statuses": list(statuses), "priorities": list(priorities), "seen": seen(unless)}
+    values: dict[str, Any] = {name: list(wanted) if len(wanted) > 1 else wanted[0] for name, wanted in filters.items()}
     # The revision comes with the count, before the list: it can be older than what is listed, never newer.
-    [count], rows = await session.together((counting, values), (listing, {"skip": skip, "limit": limit, **values}))
-    return Page(rows, count["total"], count["revision"])
+    [count], rows = await session.together(
+        (counting, values), (listing, {**values, "skip": skip, "limit": limit, "seen": seen(unless)})
+    )
+    return Page(rows, int(count["total"]), count["revision"])
 
 
 # Task: T-034
@@ -278,24 +283,29 @@ def _update_statement(which: Sequence[ColumnElement[bool]], new: Mapping[str, Co
 
 
 @cache
-def _page_statements(*, by_status: bool, by_priority: bool, unless: bool) -> tuple[Statement, Statement]:
-    """Return the statement for the count (and the revision), and the one for the rows."""
-    which: list[ColumnElement[bool]] = [_mine]
-    if by_status:
-        which.append(_tasks.c.status == any_(bindparam("statuses", type_=ARRAY(Text))))
-    if by_priority:
-        which.append(_tasks.c.priority == any_(bindparam("priorities", type_=ARRAY(Text))))
-    if unless:
-        which.append(not_seen())
-    counting = select(func.count().label("total"), LATEST.label("revision")).select_from(_tasks).where(*which)
+def _page_statements(filters: tuple[tuple[str, bool], ...], *, unless: bool) -> tuple[Statement, Statement]:
+    """Return the statement for the total (and the revision), and the one for the rows.
+
+    ``filters`` names columns, and whether several values are wanted of each. The total is kept by the database: a page
+    costs the same however many tasks there are.
+    """
+    counting = select(func.coalesce(func.sum(_counts.c.tasks), 0).label("total"), LATEST.label("revision")).where(
+        OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)
+    )
     listing = (
         select(*_PUBLIC)
-        .where(*which)
+        .where(_mine, *(_wanted(_tasks, *each) for each in filters), *([not_seen()] if unless else []))
         .order_by(_tasks.c.created_at.desc(), _tasks.c.id.desc())
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("skip", type_=Integer))
     )
     return Statement(counting), Statement(listing)
+
+
+def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001
+    column: ColumnElement[str] = table.c[name]
+    # One value by equality: only so is an index that goes on behind it in the order of the list.
+    return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
 
 
 def _values_of(body: TaskBase | TaskUpdate, names: Sequence[str]) -> dict[str, Any]:
