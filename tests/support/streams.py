@@ -1,5 +1,7 @@
 """Streams, for clients that wait for whole answers."""
 
+import asyncio
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -26,3 +28,34 @@ class Impatient:
             await send(message)
 
         await self._app(scope, receive, send_some)
+
+
+async def told_over_websocket(app: ASGIApp, token: str, *, since: int, events: int) -> list[str]:
+    """Return the first messages of the WebSocket to the bearer of ``token``."""
+    told: list[str] = []
+    enough = asyncio.Event()
+    arriving: list[Message] = [{"type": "websocket.connect"}]
+
+    async def receive() -> Message:
+        if arriving:
+            return arriving.pop()
+        await enough.wait()
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.send" and len(told) < events:
+            told.append(message["text"])
+        if len(told) == events or message["type"] == "websocket.close":
+            enough.set()
+
+    scope = {
+        "type": "websocket",
+        "path": "/api/v1/ws",
+        "raw_path": b"/api/v1/ws",
+        "query_string": b"since=%d" % since,
+        "headers": [],
+        "subprotocols": ["todo.v1", f"bearer.{token}"],
+    }
+    async with asyncio.timeout(30):
+        await app(scope, receive, send)
+    return told
