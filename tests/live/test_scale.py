@@ -9,8 +9,8 @@ import random
 import resource
 import statistics
 import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,21 +72,23 @@ class Follower:
 
 
 @asynccontextmanager
-async def followers(port: int, user_ids: list[str]) -> AsyncIterator[list[Follower]]:
-    """Open all connections, many at once."""
+async def followers(
+    opened: Callable[[int, str], AbstractAsyncContextManager[Stream | Socket]],
+    port: int,
+    user_ids: list[str],
+    each: int,
+) -> AsyncIterator[list[Follower]]:
+    """Open so many connections of each user, many at once."""
     turns = asyncio.Semaphore(OPENED_AT_ONCE)
     async with AsyncExitStack() as stack:
 
-        async def open_one(user_id: str, number: int) -> Follower:
-            token = token_of(user_id)
+        async def open_one(user_id: str) -> Follower:
             async with turns:
-                opening = Stream(port, token) if number < STREAMS_EACH else websocket(port, token)
-                connection = await stack.enter_async_context(opening)
+                connection = await stack.enter_async_context(opened(port, token_of(user_id)))
                 assert await connection.next() == Told("ready", 0, {"revision": 0})
             return Follower(user_id, connection)
 
-        each = range(STREAMS_EACH + SOCKETS_EACH)
-        yield await asyncio.gather(*(open_one(user_id, number) for number in each for user_id in user_ids))
+        yield await asyncio.gather(*(open_one(user_id) for _ in range(each) for user_id in user_ids))
 
 
 async def write(client: AsyncClient, user_id: str, chance: random.Random) -> None:
@@ -125,10 +127,12 @@ async def write_for_all(address: str, user_ids: list[str]) -> dict[str, list[Any
         return feeds
 
 
-def resident_kilobytes(parent: int) -> int:
-    """Return what the workers of a server occupy."""
-    done = subprocess.run(["ps", "-e", "-o", "ppid=,rss="], capture_output=True, text=True, check=True)
-    return sum(int(rss) for ppid, rss in map(str.split, done.stdout.splitlines()) if int(ppid) == parent)
+@asynccontextmanager
+async def measured(parent: int) -> AsyncIterator[int]:
+    """Give the kilobytes that the workers of a server occupy by now."""
+    command = ["ps", "-e", "-o", "ppid=,rss="]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    yield sum(int(rss) for ppid, rss in map(str.split, done.stdout.splitlines()) if int(ppid) == parent)
 
 
 def listening_workers(database_url: str) -> int:
@@ -147,9 +151,17 @@ class TestThousandConnections:
         self, server: Serving, database_url: str
     ) -> None:
         user_ids = [sign_up(database_url, f"user-{n}") for n in range(USERS)]
-        empty = resident_kilobytes(server.process.pid)
-        async with followers(urlsplit(server.address).port or 0, user_ids) as everybody:
-            full = resident_kilobytes(server.process.pid)
+        port, pid = urlsplit(server.address).port or 0, server.process.pid
+        async with (
+            # Every channel is there from the first one on; from then on it is connections alone that cost.
+            followers(Stream, port, user_ids, 1) as first,
+            measured(pid) as before,
+            followers(Stream, port, user_ids, STREAMS_EACH - 1) as others,
+            measured(pid) as between,
+            followers(websocket, port, user_ids, SOCKETS_EACH) as sockets,
+            measured(pid) as after,
+        ):
+            everybody = [*first, *others, *sockets]
             workers = listening_workers(database_url)
             following = asyncio.gather(*(follower.follow() for follower in everybody))
 
@@ -169,5 +181,6 @@ class TestThousandConnections:
         late = statistics.quantiles([1000 * s for follower in everybody for s in follower.late], n=100)
         print(  # noqa: T201  For people.
             f"\ncommit to event: p50 {late[49]:.0f} ms, p99 {late[98]:.0f} ms;"
-            f" memory: {(full - empty) / len(everybody):.0f} KiB per connection"
+            f" memory: {(between - before) / len(others):.0f} KiB per event stream,"
+            f" {(after - between) / len(sockets):.0f} KiB per WebSocket"
         )
