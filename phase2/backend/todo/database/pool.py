@@ -24,6 +24,7 @@ APP_ROLE = "todo_app"
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
+_PLAN_ONCE = raw("SET plan_cache_mode = force_generic_plan")
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
@@ -257,17 +258,26 @@ def _unreachable() -> Unavailable:
 
 
 async def _configure(connection: Connection) -> None:
-    """Find out whether a pooler stands between, which in transaction mode gives its clients a process id of its own.
-
-    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
-    """
+    """Find out whether a pooler stands between, and have plans kept where statements are prepared."""
     connection.prepare()
     deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
     try:
-        [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
+        connection.pooled = await _is_pooled(connection, deadline=deadline)
+        if not connection.pooled:
+            # One plan fits a statement for every user, since each begins with one user's rows of an index. Left to
+            # itself PostgreSQL plans lists anew for each request once one user has far more rows than others.
+            await connection.exchange([(_PLAN_ONCE, ())], deadline=deadline)
     except (ConnectionLost, DatabaseFault, TimeoutError):
         # A server that takes connections and says nothing must not keep the pool's workers waiting.
         await connection.close()
         raise OperationalError("the server took the connection and did not answer") from None
+
+
+async def _is_pooled(connection: Connection, *, deadline: float) -> bool:
+    """Tell whether this is a pooler in transaction mode, which gives its clients a process id of its own.
+
+    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
+    """
+    [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
     [row] = connection.rows(result, _PROCESS)
-    connection.pooled = row["id"] != str(connection.pgconn.backend_pid)
+    return bool(row["id"] != str(connection.pgconn.backend_pid))

@@ -75,14 +75,15 @@ class Statement:
 class CompiledText:
     """SQL as bytes, the order of its parameters, and the name it is prepared under."""
 
-    __slots__ = ("_formats", "columns", "constants", "name", "names", "sql")
+    __slots__ = ("_formats", "constants", "name", "names", "shape", "sql")
 
     def __init__(self, sql: str, names: Sequence[str], constants: Mapping[str, Any]) -> None:
         self.sql = sql.encode()
         self.names = tuple(names)
         self.constants = {name: value for name, value in constants.items() if value is not None}
         self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=8).hexdigest().encode()
-        self.columns: tuple[str, ...] | None = None
+        # The names of the columns, and of those that are instants; known after the first answer.
+        self.shape: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._formats = [PyFormat.TEXT] * len(self.names)
 
     @classmethod
