@@ -10,6 +10,7 @@ A large answer is written piece by piece, as the client takes it, since a transp
 until the last byte is gone. So it can be counted while it is there, and what follows it is not begun.
 """
 
+import socket
 import time
 from asyncio import TimerHandle, Transport
 from collections.abc import Coroutine, Mapping
@@ -149,6 +150,10 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.flow = _Flow(transport, self.unsent)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            # The kernel would take megabytes for a client that reads nothing, and would not say that a slow one reads.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _PIECE_BYTES)
         self._patience = Patience(self.loop, transport, self.flush_seconds)
         self._limit_headers()
 
