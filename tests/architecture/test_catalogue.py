@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
+from todo.database import isolation
+
 # Tables that belong to no user, and why that is right. todo_app has no grant on them.
 OF_NOBODY: Mapping[str, str] = {
     '"user"': "Better Auth's: who exists. The application asks app.caller_exists() about the caller alone.",
@@ -17,9 +19,8 @@ OF_NOBODY: Mapping[str, str] = {
 
 # Functions that run as their owner, who passes the policies, and why that is right.
 DEFINERS: Mapping[str, str] = {
-    "app.caller_exists()": "todo_app cannot see users. It takes no argument and answers about the caller alone.",
-    "app.forget_user()": "A trigger. Deletes the log of the user whose counter went; who deletes users need not see it.",
-    "app.prune(integer,bigint)": "Goes through all users, by number. Deletes what is days old, and answers how much.",
+    **isolation.DEFINERS,
+    "app.forget_user()": "A trigger. Deletes the log of a user whose counter went; who deletes users need not see it.",
 }
 
 # Tables without a reference to the users, and why their rows go all the same.
@@ -40,21 +41,8 @@ UNPINNED: Mapping[str, str] = {
     "app.uid()": "A SET clause would keep the planner from inlining it into every policy. Every name is qualified.",
 }
 
-POLICY = "(user_id = ( SELECT app.uid() AS uid))"
 
-_OURS = """
-WITH tables AS (
-    SELECT c.oid, c.oid::regclass::text AS name, c.relname, c.relkind, c.reloptions, c.relacl, c.relrowsecurity,
-        c.relforcerowsecurity, a.attnum AS owner_column
-    FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'user_id' AND NOT a.attisdropped
-    WHERE c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
-), owned AS (
-    SELECT * FROM tables WHERE relkind IN ('r', 'p', 'f') AND owner_column IS NOT NULL
-), functions AS (
-    SELECT p.*, p.oid::regprocedure::text AS name FROM pg_proc p
-    WHERE p.pronamespace::regnamespace::text !~ '^(pg_|information_schema$)'
-)
-"""
+_OURS = f"WITH {isolation.OBJECTS}"
 
 
 @dataclass(frozen=True)
@@ -87,14 +75,11 @@ RULES: Mapping[str, Rule] = {
         {_SECURED + "ALTER TABLE bad NO FORCE ROW LEVEL SECURITY": "bad"},
     ),
     "a table has its one policy": Rule(
-        "SELECT name FROM owned WHERE 1 <> (SELECT count(*) FROM pg_policy WHERE polrelid = owned.oid)",
+        f"SELECT name FROM owned WHERE {isolation.NOT_ONE_POLICY}",
         {_SECURED: "bad", "CREATE POLICY bad ON tasks FOR SELECT USING (priority = 'low')": "tasks"},
     ),
     "the policy has the one form": Rule(
-        "SELECT name FROM owned JOIN pg_policy ON polrelid = owned.oid"
-        " WHERE (polcmd, polpermissive, polroles) IS DISTINCT FROM ('*', true, '{0}'::oid[])"
-        " OR pg_get_expr(polqual, polrelid) IS DISTINCT FROM %(policy)s"
-        " OR pg_get_expr(polwithcheck, polrelid) IS DISTINCT FROM %(policy)s",
+        f"SELECT name FROM owned WHERE {isolation.OTHER_POLICY}",
         {
             _SECURED + "CREATE POLICY bad ON bad USING (user_id = (SELECT app.uid())) WITH CHECK (true)": "bad",
             # As right, but called once for each row.
@@ -155,8 +140,7 @@ RULES: Mapping[str, Rule] = {
         {_OWNED_TABLE + "CREATE UNIQUE INDEX kinds_of_everybody ON bad (lower(kind), user_id)": "kinds_of_everybody"},
     ),
     "a view runs as who asks": Rule(
-        "SELECT name FROM tables WHERE relkind = 'v' AND NOT coalesce(reloptions && ARRAY['security_invoker=true',"
-        " 'security_invoker=on', 'security_invoker=1'], false)",
+        f"SELECT name FROM tables WHERE {isolation.VIEW_OF_ITS_OWNER}",
         {"CREATE VIEW bad WITH (security_invoker = false) AS SELECT * FROM tasks": "bad"},
     ),
     "nothing is copied into a materialised view": Rule(
@@ -233,7 +217,6 @@ def offenders(catalogue: psycopg.Connection, rule: Rule) -> set[str]:
         "without_reference": list(WITHOUT_REFERENCE),
         "not_logged": list(NOT_LOGGED),
         "unpinned": list(UNPINNED),
-        "policy": POLICY,
     }
     return {name for (name,) in catalogue.execute(_OURS + rule.offenders, lists)}
 
