@@ -292,7 +292,7 @@ class TestConflict:
 
     @pytest.mark.parametrize("known", [True, False])
     def test_with_a_rival_who_is_first_is_silent(
-        self, connection: Connection, database_url: str, user_id: str, known: bool
+        self, connection: Connection, database_url: str, user_id: str, *, known: bool
     ) -> None:
         """Both look while neither has committed: whoever comes second has to look again."""
         task_id = uuid4()

@@ -51,7 +51,8 @@ class TestPrune:
         log_days_ago(admin, user_id, 91)
         with psycopg.connect(database_url) as connection:
             connection.execute(
-                "SELECT set_config('app.user', extract(epoch FROM now()) || ' me', true), set_config('role', 'todo_app', true)"
+                "SELECT set_config('app.user', extract(epoch FROM now()) || ' me', true),"
+                " set_config('role', 'todo_app', true)"
             )
 
             connection.execute("SELECT app.prune(90, 0)")

@@ -93,12 +93,13 @@ class TestJoin:
 class TestJoinedTables:
     """What the log's triggers count on."""
 
-    UNIQUE_BESIDES_KEY = f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ({LOGGED})" + (
+    UNIQUE_BESIDES_KEY = (
+        f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ({LOGGED})"
         " AND indisunique AND NOT indisprimary"
     )
     # Triggers of a kind fire by name: what comes behind the log's could still change the row, or refuse it.
-    BEHIND_THE_LOG = f"SELECT tgname FROM pg_trigger WHERE tgrelid IN ({LOGGED}) AND tgtype & 3 = 3" + (
-        " AND tgname > 'log_write'"
+    BEHIND_THE_LOG = (
+        f"SELECT tgname FROM pg_trigger WHERE tgrelid IN ({LOGGED}) AND tgtype & 3 = 3 AND tgname > 'log_write'"
     )
 
     @pytest.mark.parametrize(

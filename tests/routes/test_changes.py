@@ -1,12 +1,27 @@
 """The log over HTTP: feed, snapshot, history, undo."""
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 from httpx import AsyncClient
+from psycopg.rows import dict_row
+
+from support.people import SECRET, client_of, sign_up
 from support.tasks import add_task
+from support.trips import watched
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+
+def row_of(database_url: str, task_id: str) -> dict[str, Any]:
+    """The whole row."""
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        [row] = connection.execute("SELECT * FROM tasks WHERE id = %s", (task_id,)).fetchall()
+        return row
 
 
 async def feed(client: AsyncClient, since: int = 0, limit: int = 500) -> dict[str, Any]:
@@ -60,9 +75,7 @@ class TestFeed:
 
         assert (response.status_code, response.json()["code"]) == (410, "resync_required")
 
-    async def test_asks_to_start_again_where_the_log_has_forgotten(
-        self, alice: AsyncClient, database_url: str
-    ) -> None:
+    async def test_asks_to_start_again_where_the_log_has_forgotten(self, alice: AsyncClient, database_url: str) -> None:
         for _ in range(3):
             await add_task(alice)
         user_id = (await alice.get("/me")).json()["id"]
@@ -75,12 +88,34 @@ class TestFeed:
         assert (too_old.status_code, too_old.json()["code"]) == (410, "resync_required")
         assert [c["revision"] for c in just_right.json()["changes"]] == [3]
 
+    async def test_says_that_there_is_nothing_new(self, alice: AsyncClient) -> None:
+        await add_task(alice)
+        first = await alice.get("/changes")
+
+        again = await alice.get("/changes", headers={"If-None-Match": first.headers["etag"]})
+        await add_task(alice)
+        changed = await alice.get("/changes", headers={"If-None-Match": first.headers["etag"]})
+
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+        assert (changed.status_code, changed.json()["revision"]) == (200, 2)
+
+    async def test_tells_instants_in_utc_whoever_wrote(self, alice: AsyncClient, database_url: str) -> None:
+        task = await add_task(alice)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("SET timezone = 'Asia/Kathmandu'")
+            connection.execute("UPDATE tasks SET title = 'Buy bread' WHERE id = %s", (task["id"],))
+
+        [_, change] = (await feed(alice))["changes"]
+
+        assert change["state"] == (await alice.get(f"/tasks/{task['id']}")).json()
+        assert change["state"]["created_at"] == task["created_at"]
+
 
 # Task: T-142
 class TestSnapshot:
     async def test_pages_through_everything_once(self, alice: AsyncClient) -> None:
         made = {(await add_task(alice))["id"] for _ in range(5)}
-        pages = []
+        pages: list[dict[str, Any]] = []
         cursor = None
 
         while not pages or cursor:
@@ -144,6 +179,16 @@ class TestHistory:
 
         assert [entry["operation"] for entry in history["history"]] == ["delete", "create"]
 
+    async def test_tells_what_there_was_of_what_is_new_or_gone(self, alice: AsyncClient) -> None:
+        task = await add_task(alice, priority="high")
+        await alice.delete(f"/tasks/{task['id']}")
+
+        deletion, creation = (await alice.get(f"/tasks/{task['id']}/history")).json()["history"]
+
+        told = {name: value for name, value in task.items() if name not in ("revision", "updated_at")}
+        assert creation["changed"] == {name: {"before": None, "after": value} for name, value in told.items()}
+        assert deletion["changed"] == {name: {"before": value, "after": None} for name, value in told.items()}
+
     async def test_goes_back_page_by_page(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.post(f"/tasks/{task['id']}/complete")
@@ -206,6 +251,131 @@ class TestUndo:
         assert (response.status_code, response.json()["code"]) == (409, "changed_since")
         assert response.json()["conflicts"] == [{"revision": 3, "operation": "update", "fields": ["title"]}]
         assert (await alice.get(f"/tasks/{task['id']}")).json() == latest
+
+    async def test_brings_back_the_very_row(self, alice: AsyncClient, database_url: str) -> None:
+        """With what the API does not show, too: a retry of the creation finds its own task."""
+        body = {"id": str(uuid4()), "title": "Buy milk", "description": 'two\\n"bottles" 𝄞', "status": "completed"}
+        task = (await alice.post("/tasks", json=body)).json()
+        lost = row_of(database_url, task["id"])
+        await alice.delete(f"/tasks/{task['id']}")
+
+        await alice.post("/changes/2/undo")
+
+        found = row_of(database_url, task["id"])
+        assert {**found, "revision": 1, "updated_at": lost["updated_at"]} == lost
+        assert found["updated_at"] > lost["updated_at"]
+        assert (await alice.post("/tasks", json=body)).status_code == 200
+
+    async def test_refuses_to_bring_back_what_is_there_again(self, alice: AsyncClient) -> None:
+        task = await add_task(alice, id=str(uuid4()))
+        await alice.delete(f"/tasks/{task['id']}")
+        other = await add_task(alice, id=task["id"], title="Buy bread")
+
+        response = await alice.post("/changes/2/undo")
+
+        assert (response.status_code, response.json()["conflicts"]) == (
+            409,
+            [{"revision": 3, "operation": "create", "fields": []}],
+        )
+        assert (await alice.get(f"/tasks/{task['id']}")).json() == other
+
+    async def test_refuses_where_the_task_is_gone(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.post(f"/tasks/{task['id']}/complete")
+        await alice.delete(f"/tasks/{task['id']}")
+
+        undoing = [await alice.post(f"/changes/{revision}/undo") for revision in (1, 2)]
+
+        gone = {"revision": 3, "operation": "delete", "fields": []}
+        completed = {"revision": 2, "operation": "update", "fields": ["completed_at", "status"]}
+        assert [response.status_code for response in undoing] == [409, 409]
+        assert [response.json()["conflicts"] for response in undoing] == [[completed, gone], [gone]]
+
+    async def test_refuses_to_remove_what_was_worked_on(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
+
+        response = await alice.post("/changes/1/undo")
+
+        assert (response.status_code, response.json()["conflicts"]) == (
+            409,
+            [{"revision": 2, "operation": "update", "fields": ["title"]}],
+        )
+
+    async def test_goes_back_step_by_step(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
+        await alice.delete(f"/tasks/{task['id']}")
+
+        undone = [(await alice.post(f"/changes/{revision}/undo")).status_code for revision in (3, 4, 5)]
+
+        # The deletion; that it was undone; and that this was.
+        assert undone == [200, 200, 200]
+        assert (await alice.get(f"/tasks/{task['id']}")).json()["title"] == "Buy bread"
+        assert [change["operation"] for change in (await feed(alice))["changes"]] == [
+            *("create", "update", "delete"),
+            *("create", "delete", "create"),
+        ]
+
+    async def test_of_twenty_at_once_one_wins(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
+
+        responses = await asyncio.gather(*(alice.post("/changes/2/undo") for _ in range(20)))
+
+        assert sorted(response.status_code for response in responses) == [200, *[409] * 19]
+        assert (await feed(alice))["revision"] == 3
+
+    async def test_of_twenty_at_once_under_one_key_all_win(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.delete(f"/tasks/{task['id']}")
+
+        responses = await asyncio.gather(
+            *(alice.post("/changes/2/undo", headers={"Idempotency-Key": "one"}) for _ in range(20))
+        )
+
+        assert [response.status_code for response in responses] == [200] * 20
+        assert all(response.json() == responses[0].json() for response in responses)
+        assert sum("idempotency-replayed" in response.headers for response in responses) == 19
+        assert (await feed(alice))["revision"] == 3
+
+    async def test_leaves_the_key_of_a_refusal_free(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        for title in ("Buy bread", "Buy butter"):
+            await alice.patch(f"/tasks/{task['id']}", json={"title": title})
+        key = {"Idempotency-Key": "one"}
+
+        refused = await alice.post("/changes/2/undo", headers=key)
+        undone = await alice.post("/changes/3/undo", headers=key)
+
+        assert (refused.status_code, undone.status_code) == (409, 200)
+
+    async def test_never_takes_the_time_back(self, alice: AsyncClient, database_url: str) -> None:
+        task = await add_task(alice)
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("ALTER TABLE tasks DISABLE TRIGGER log_write")
+            connection.execute("UPDATE tasks SET updated_at = '2999-01-01Z' WHERE id = %s", (task["id"],))
+            connection.execute("ALTER TABLE tasks ENABLE TRIGGER log_write")
+
+        undone = (await alice.post("/changes/2/undo")).json()
+
+        assert undone["state"]["updated_at"] == "2999-01-01T00:00:00Z"
+
+    @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
+    async def test_takes_three_trips(self, database_url: str, key: dict[str, str]) -> None:
+        database, trips = watched(database_url)
+        app = create_app(Settings(), database, SecretVerifier(SECRET))
+        await database.open()
+        async with client_of(app, sign_up(database_url, "alice")) as client:
+            task = await add_task(client)
+            await client.delete(f"/tasks/{task['id']}")
+            trips.count = 0
+
+            response = await client.post("/changes/2/undo", headers=key)
+
+        await database.close()
+        assert (response.status_code, trips.count) == (200, 3)
 
     async def test_has_one_effect_under_one_key(self, alice: AsyncClient) -> None:
         task = await add_task(alice)

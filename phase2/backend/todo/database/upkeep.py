@@ -1,4 +1,4 @@
-"""Upkeep: what is done for all users at once. The database does it; here it is only set going, as the role of all requests."""
+"""Upkeep: what is done for all users at once. The database does it; the role of all requests sets it going."""
 
 import asyncio
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """How long the log reaches back, and how gently it is cut off. A hosted database that sleeps is woken once a round."""
+    """How long the log reaches back, and how gently it is cut off. A database that sleeps is woken once a round."""
 
     kept_days: int = 90
     first_after_seconds: float = 60.0

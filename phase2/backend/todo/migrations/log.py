@@ -6,19 +6,15 @@ The counter's row stays locked until the commit, so one user's numbers have no g
 
 from alembic import op
 
-# What the log holds must not depend on who writes: instants in UTC, and names looked up where they were meant.
-_PINNED = "SET search_path = pg_catalog, pg_temp"
-_IN_UTC = f"{_PINNED} SET timezone = 'UTC'"
-
 # Writers of one user queue here, before any row is touched: if each locked its rows first and the counter after, two of
 # them could wait for each other. A plain SQL writer without a caller queues at the counter only.
-_TAKE_TURN = f"""
-CREATE FUNCTION app.take_turn() RETURNS void LANGUAGE plpgsql {_PINNED} AS $$
+_TAKE_TURN = """
+CREATE FUNCTION app.take_turn() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(app.uid(), 1));
 END
 $$;
-CREATE FUNCTION app.take_turn_to_write() RETURNS trigger LANGUAGE plpgsql {_PINNED} AS $$
+CREATE FUNCTION app.take_turn_to_write() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM app.take_turn();
     RETURN NULL;
@@ -27,8 +23,9 @@ $$;
 """
 
 # The next number of a user's counter, which stays locked.
-_NEXT_REVISION = f"""
-CREATE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql {_PINNED} AS $$
+_NEXT_REVISION = """
+CREATE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next_one bigint;
 BEGIN
@@ -43,10 +40,10 @@ $$;
 """
 
 # ``updated_at`` alone makes no change, so it is not told as one.
-_APPEND = f"""
+_APPEND = """
 CREATE FUNCTION app.append_change(
     owner text, revision bigint, entity text, entity_id text, operation text, state jsonb, old jsonb
-) RETURNS void LANGUAGE plpgsql {_PINNED} AS $$
+) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO public.changes (user_id, revision, entity, entity_id, operation, changed_at, state, before)
     VALUES (owner, revision, entity, entity_id, operation, now(), state, CASE operation WHEN 'update' THEN (
@@ -59,8 +56,9 @@ $$;
 
 # ``changes`` has no foreign key: it would be checked at every write. The counter's row, which every write updates and
 # which has one, stands for it. As the owner and as the user, because whoever deletes users need not see the log.
-_FORGET_USER = f"""
-CREATE FUNCTION app.forget_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {_PINNED} AS $$
+_FORGET_USER = """
+CREATE FUNCTION app.forget_user() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     caller CONSTANT text := current_setting('app.user', true);
 BEGIN
@@ -74,11 +72,12 @@ REVOKE ALL ON FUNCTION app.forget_user() FROM PUBLIC;
 CREATE TRIGGER forget_user AFTER DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION app.forget_user();
 """
 
-# A bite of what is too old: of the log always the oldest, so that what is left has no gaps. Users are counted, not named:
-# whoever may call it learns nobody's id. As the owner and as one user after the other, since the policies are forced.
-_PRUNE = f"""
+# A bite of what is too old: of the log always the oldest, so that what is left has no gaps. Users are counted, not
+# named: whoever may call it learns nobody's id. As the owner and as one user after the other, since the policies are
+# forced.
+_PRUNE = """
 CREATE FUNCTION app.prune(kept_days integer, from_user bigint, OUT removed bigint, OUT next_user bigint)
-LANGUAGE plpgsql SECURITY DEFINER {_PINNED} AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     most_rows CONSTANT bigint := 500;
     most_users CONSTANT bigint := 100;
@@ -127,12 +126,14 @@ REVOKE ALL ON FUNCTION app.prune(integer, bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION app.prune(integer, bigint) TO todo_app;
 """
 
-# One function per table, so that its plans are the table's own. In an UPDATE neither ``updated_at`` nor ``revision`` is a
-# change by itself: a write that changes nothing else leaves the row as it was and the log silent. An INSERT
-# that is about to meet its own key gives its number back: it will fail, or do nothing, or become an UPDATE. It looks once
-# it has the counter, since another writer may have come first. A row that gets another key is gone, and another is there.
+# One function per table, so that its plans are the table's own. What it logs must not depend on who writes: instants
+# are in UTC. In an UPDATE neither ``updated_at`` nor ``revision`` is a change by itself: a write that changes nothing
+# else leaves the row as it was and the log silent. An INSERT that is about to meet its own key gives its number back:
+# it will fail, or do nothing, or become an UPDATE. It looks once it has the counter, since another writer may have come
+# first. A row that gets another key is gone, and another is there.
 _LOG_TABLE = """
-CREATE FUNCTION app.log_{table}() RETURNS trigger LANGUAGE plpgsql {in_utc} AS $$
+CREATE FUNCTION app.log_{table}() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
     unlogged CONSTANT text[] := '{{user_id,revision}}';
     touched timestamptz;
@@ -200,7 +201,7 @@ def join_log(table: str, entity: str) -> None:
     The table has user_id, id, updated_at and revision. Its primary key is its only unique index: an INSERT that met
     another one, and had ON CONFLICT DO NOTHING, would be in the log without having happened.
     """
-    op.execute(_LOG_TABLE.format(table=table, entity=entity, in_utc=_IN_UTC))
+    op.execute(_LOG_TABLE.format(table=table, entity=entity))
 
 
 def leave_log(table: str) -> None:

@@ -1,8 +1,8 @@
 """The log of changes: read as a feed, a snapshot and a history, and turned back by undo. The database writes it."""
 
 import base64
-import binascii
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -58,6 +58,7 @@ class _Entity:
 
 # A new table joins here, by the name that its migration gave it.
 _ENTITIES = {"task": _Entity(_tasks, TASK_NAMES)}
+_CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # Every change has these anew.
 _STAMPS = frozenset({"revision", "updated_at"})
 
@@ -217,12 +218,12 @@ def _cursor(revision: int, last_id: str) -> str:
 def _parsed(cursor: str) -> tuple[int, UUID]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        revision, _, last_id = text.partition(".")
-        if not revision.isdecimal():
-            raise ValueError
-        return int(revision), UUID(last_id)
-    except (ValueError, binascii.Error):
-        raise Invalid(Fault("/query/cursor", "This is not a cursor that an answer gave. Start without one.")) from None
+    except ValueError:
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise Invalid(Fault("/query/cursor", "This is not a cursor that an answer gave. Start without one."))
+    return int(match[1]), UUID(match[2])
 
 
 # Task: T-143
@@ -271,21 +272,25 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             return kept[0]
         if not found:
             await session.ensure_caller_exists()
-            raise NotFound
-        change, *later = found
+        change, later = _only(found[:1]), found[1:]
         _refuse_if_touched(change, later)
         rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
-        if not rows:
-            raise NotFound
+        thing = _only(rows)
         undone = {
             "undone": revision,
             "revision": head["revision"],
             "type": change["entity"],
             "id": change["entity_id"],
-            "state": None if change["operation"] == Operation.create else rows[0],
+            "state": None if change["operation"] == Operation.create else thing,
         }
         session.keep([undone])
     return undone
+
+
+def _only(rows: Sequence[Row]) -> Row:
+    if not rows:
+        raise NotFound
+    return rows[0]
 
 
 def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
@@ -296,7 +301,7 @@ def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
     ]
     if conflicts:
         raise Conflict(
-            "Later changes touched the same fields; see conflicts. Undo those first.",
+            "Later changes touched the same fields; see conflicts.",
             code="changed_since",
             conflicts=conflicts,
         )

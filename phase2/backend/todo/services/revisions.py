@@ -17,7 +17,7 @@ _own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
 HEAD = Statement(_own)
 """The user's counter, ``revision``: the number of the last change."""
 
-# The two wait for the user's other writers, and keep them waiting until the transaction ends. In this order, as writers do.
+# The two wait for the user's other writers, and keep them waiting until the transaction ends: in the writers' order.
 TURN = Statement(select(func.app.take_turn()), repeatable=False)
 HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
 
