@@ -1,5 +1,6 @@
 """Settings: what is accepted, what follows from what, and one clear line for everything else."""
 
+import os
 import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -263,6 +264,21 @@ class TestLocalSecret:
         (tmp_path / "jwt-secret").chmod(0o644)
 
         with pytest.raises(SettingsError, match="chmod 600"):
+            local_secret(tmp_path)
+
+    def test_is_refused_when_it_is_somewhere_else(self, tmp_path: Path) -> None:
+        local_secret(tmp_path / "elsewhere")
+        (tmp_path / "jwt-secret").symlink_to(tmp_path / "elsewhere" / "jwt-secret")
+
+        with pytest.raises(SettingsError, match="is a symbolic link"):
+            local_secret(tmp_path)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_is_refused_when_somebody_else_has_put_it_there(self, tmp_path: Path) -> None:
+        local_secret(tmp_path)
+        os.chown(tmp_path / "jwt-secret", 65_534, -1)
+
+        with pytest.raises(SettingsError, match="belongs to another account"):
             local_secret(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff" * 64])

@@ -1,5 +1,6 @@
 """Settings: from the environment and ``.env``, checked once at start. A wrong one is one clear line."""
 
+import errno
 import os
 import re
 import secrets
@@ -248,10 +249,17 @@ def local_secret(data_dir: Path) -> str:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
             _write_once(file, secrets.token_urlsafe(48))
-        if file.stat().st_mode & 0o077:
-            raise SettingsError(f"{file} can be read by others: run `chmod 600 {shlex.quote(str(file))}`.")
-        secret = file.read_text().strip()
+        # What was looked at is what is read.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW)) as opened:
+            found = os.fstat(opened.fileno())
+            if found.st_uid != os.geteuid():
+                raise SettingsError(f"{file} belongs to another account: remove it, and another one is made.")
+            if found.st_mode & 0o077:
+                raise SettingsError(f"{file} can be read by others: run `chmod 600 {shlex.quote(str(file))}`.")
+            secret = opened.read().strip()
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SettingsError(f"{file} is a symbolic link: put the file itself there.") from None
         raise SettingsError(f"{file} cannot be used: {error.strerror}.") from None
     except UnicodeDecodeError:
         secret = ""
