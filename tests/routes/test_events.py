@@ -326,6 +326,21 @@ class TestWebSocket:
         async with websocket(server.port, alice_.token) as one, websocket(server.port) as other:
             assert one.connection.subprotocol == other.connection.subprotocol == "todo.v1"
 
+    async def test_writes_no_token_into_the_log_at_any_level(
+        self, server: LiveServer, alice_: Person, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG")
+        token = alice_.token
+        async with websocket(server.port, token) as one, websocket(server.port) as other:
+            await other.authenticate(token)
+            await asyncio.gather(one.next(), other.next())
+        # Each has its line at the end.
+        await eventually(lambda: [record.name for record in caplog.records].count("todo.request") == 2)
+
+        # The client in this process is free to.
+        ours = [record for record in caplog.records if record.name != "websockets.client"]
+        assert [record for record in ours if token.rpartition(".")[2] in str(vars(record))] == []
+
     async def test_follows_from_now_on_by_default(self, server: LiveServer, alice_: Person) -> None:
         await alice_.add(2)
 
