@@ -422,7 +422,7 @@ class TestIdempotencyKeys:
         task = await add_task(alice)
         row_id = "1" if isinstance(row, OfOwnLog) else str(task["id"])
         unknown_id = "4711" if isinstance(row, OfOwnLog) else str(uuid4())
-        request = {"headers": {"Idempotency-Key": "one"}}
+        request: Request = {"headers": {"Idempotency-Key": "one"}}
         if isinstance(row, Creating):
             request = {**request, "json": row.body}
         elif isinstance(row, ById) and row.bodies:

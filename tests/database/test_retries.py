@@ -114,9 +114,7 @@ class TestStatement:
         assert await Session(database, user_id).all(sql("SELECT title FROM tasks")) == [{"title": answer["title"]}]
         await database.close()
 
-    async def test_comes_again_after_the_server_was_lost_with_the_answer(
-        self, database_url: str, user_id: str
-    ) -> None:
+    async def test_comes_again_after_the_server_was_lost_with_the_answer(self, database_url: str, user_id: str) -> None:
         """It committed, and nobody heard of it: the client is told to look, and sends it again."""
         database, trips = await opened(database_url)
 
@@ -326,7 +324,8 @@ class TestKilledConnection:
             while not done.is_set():
                 admin.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE pid <> pg_backend_pid() AND datname = current_database() AND query LIKE '%idempotency_keys%'"
+                    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                    " AND query LIKE '%idempotency_keys%'"
                 )
                 await asyncio.sleep(0.002)
 

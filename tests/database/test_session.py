@@ -405,9 +405,7 @@ class TestRivals:
         assert await Session(patient, user_id).one(COUNT) == {"n": 2}
         assert attempts["n"] > len(both) * 2
 
-    async def test_of_one_user_do_not_lock_each_other_out(
-        self, patient: Database, user_id: str, admin: Admin
-    ) -> None:
+    async def test_of_one_user_do_not_lock_each_other_out(self, patient: Database, user_id: str, admin: Admin) -> None:
         """They write to the same rows in opposite order, and nothing has to be repeated."""
         first, second = uuid4(), uuid4()
         for task_id in (first, second):

@@ -9,9 +9,9 @@ from todo.kit.etags import Condition, etag, strong_condition, weak_condition
 
 # Task: T-121
 class TestEtag:
-    @pytest.mark.parametrize("revision", [0, 17, 2**62])
+    @pytest.mark.parametrize("revision", [0, 17, 10**18 - 1])
     def test_is_named_by_itself(self, revision: int) -> None:
-        assert strong_condition(etag(revision)) == Condition(frozenset([revision]) if revision < 10**18 else frozenset())
+        assert strong_condition(etag(revision)) == Condition(frozenset([revision]))
 
     def test_is_strong_and_quoted(self) -> None:
         assert etag(17) == '"17"'
@@ -37,7 +37,8 @@ class TestCondition:
             ('"017"', set(), set()),
             ('"-1"', set(), set()),
             ('"1.0"', set(), set()),
-            ('"١"'.encode().decode("latin-1"), set(), set()),
+            # A digit of another script, in UTF-8.
+            ('"\xd9\xa1"', set(), set()),
             ('"1234567890123456789"', set(), set()),
         ],
     )

@@ -2,8 +2,8 @@
 
 In front of the effect travel, in the same trip: a lock on user and key, which lets equal requests pass one by one; the
 removal of an answer that has expired; the look-up. The effect and the keeping of what it returned are one statement. If
-the key is there already, keeping it is a unique violation, which takes the effect back. If there was no effect there is no
-answer, and the key's NOT NULL takes the whole back.
+the key is there already, keeping it is a unique violation, which takes the effect back. If there was no effect there is
+no answer, and the key's NOT NULL takes the whole back.
 """
 
 from collections.abc import Mapping
@@ -58,9 +58,8 @@ _LOCK = Statement(select(func.pg_advisory_xact_lock(func.hashtext(_user), func.h
 _EXPIRE = Statement(
     delete(_keys).where(_this_key, _keys.c.created_at < func.now() - literal_column("interval '24 hours'"))
 )
-_LOOK_UP = Statement(
-    select(func.encode(_keys.c.request_digest, literal_column("'hex'")).label("digest"), _keys.c.answer).where(_this_key)
-)
+_digest = func.encode(_keys.c.request_digest, literal_column("'hex'"))
+_LOOK_UP = Statement(select(_digest.label("digest"), _keys.c.answer).where(_this_key))
 IN_FRONT = (_LOCK, _EXPIRE, _LOOK_UP)
 """What a keyed request sends before its effect. The last of them finds the kept answer."""
 

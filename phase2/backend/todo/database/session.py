@@ -12,7 +12,7 @@ from psycopg.pq.abc import PGresult
 from todo.database.connection import Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
-from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, kept_answer, keeping
+from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
 from todo.errors import Forbidden, NotFound, Unavailable
 
@@ -100,8 +100,8 @@ class Session:
         """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
 
         ``requests`` travel with its beginning. Gives what an equal request has already answered (then there is nothing
-        left to do), or ``None``, and the rows of each of ``requests``; the answer is given to ``keep``. A statement that
-        failed ends the transaction, even if its error is caught.
+        left to do), or ``None``, and the rows of each of ``requests``; the answer is given to ``keep``. A statement
+        that failed ends the transaction, even if its error is caught.
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")

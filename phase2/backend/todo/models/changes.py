@@ -115,9 +115,7 @@ class ChangeFeed(SQLModel):
     """Changes in order."""
 
     changes: list[ChangePublic]
-    revision: int = Field(
-        description="Go on from here: send it as `since` next time.", schema_extra=_REVISION_EXTRA
-    )
+    revision: int = Field(description="Go on from here: send it as `since` next time.", schema_extra=_REVISION_EXTRA)
     has_more: bool = Field(description="Whether there are more right now.", schema_extra={"examples": [False]})
 
 

@@ -76,9 +76,7 @@ async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneM
 @router.put(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
-async def replace_task(
-    task_id: TaskId, body: TaskReplace, session: SessionDep, if_match: IfMatch = None
-) -> Response:
+async def replace_task(task_id: TaskId, body: TaskReplace, session: SessionDep, if_match: IfMatch = None) -> Response:
     """Replace a task: a field that you leave out gets its default.
 
     A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.

@@ -35,7 +35,7 @@ def head_of(rows: Sequence[Row]) -> int:
 # Task: T-122
 def not_seen() -> ColumnElement[bool]:
     """Hold only if the latest revision is none of the ``seen``. PostgreSQL looks once, before it runs the rest."""
-    return LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))
+    return LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))  # noqa: SIM300  LATEST is a column.
 
 
 def seen(condition: Condition | None) -> list[int]:

@@ -33,7 +33,17 @@ from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
-from todo.models.tasks import Priority, Status, Task, TaskBase, TaskCount, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
+from todo.models.tasks import (
+    Priority,
+    Status,
+    Task,
+    TaskBase,
+    TaskCount,
+    TaskCreate,
+    TaskPublic,
+    TaskReplace,
+    TaskUpdate,
+)
 from todo.services.revisions import LATEST, not_seen, seen
 
 TaskRow = Row
@@ -168,9 +178,7 @@ async def change(
 
 
 # Task: T-035
-async def complete(
-    session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None
-) -> TaskRow:
+async def complete(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
     """Mark a task completed at ``now`` (aware, UTC) and return it.
 
     Completing twice changes nothing: clients retry, and the first time is the true one.

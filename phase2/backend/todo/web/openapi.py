@@ -122,8 +122,9 @@ _RETRY_KEY: _Json = {
     "description": (
         "What you call this request, 1 to 255 printable ASCII characters. Sent again with the same key within 24 hours,"
         " the same request has no second effect and is answered the same, with `Idempotency-Replayed: true`; another"
-        " request is 422 with the code `idempotency_key_reused`. While the first one runs it is waited for, and then 409"
-        " with the code `idempotency_key_in_use`."
+        " request is 422 with the code `idempotency_key_reused`. While the first one is still running, the second"
+        " waits for up to two seconds, and is then 409 with the code `idempotency_key_in_use`. After an error the key"
+        " may be used again."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["0197f0c2-a6b4-7e0b"]},
 }
@@ -418,11 +419,15 @@ def _example_of(schema: _Json, schemas: _Json, name: str) -> Any:
     for keyword in ("const", "default"):
         if keyword in schema:
             return schema[keyword]
+    if "enum" in schema:
+        return schema["enum"][0]
+    return _example_of_parts(schema, schemas, name)
+
+
+def _example_of_parts(schema: _Json, schemas: _Json, name: str) -> Any:
     if "$ref" in schema:
         target = schema["$ref"].rpartition("/")[2]
         return _example_of(schemas[target], schemas, target)
-    if "enum" in schema:
-        return schema["enum"][0]
     if "anyOf" in schema:
         # Something or null: something.
         return _example_of(schema["anyOf"][0], schemas, name)

@@ -6,16 +6,18 @@ too large 413, malformed JSON 400, invalid content 422, and only then the route.
 """
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Annotated, Any, cast, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from todo.database import Session
 from todo.errors import Fault, Invalid, Malformed
@@ -42,24 +44,17 @@ class Route(APIRoute):
         providers = [(str(d.name), _provider(d), inspect.iscoroutinefunction(d.call)) for d in dependant.dependencies]
         if dependant.cookie_params or len(dependant.body_params) > 1 or dependant.response_param_name:
             raise TypeError(f"{self.path}: a route takes no cookies, one body, and returns its response")
-        path = _Parameters("path", dependant.path_params)
-        query = _Parameters("query", dependant.query_params)
-        headers = _Parameters("header", dependant.header_params)
-        header_names = frozenset(name.encode() for name in headers.names)
+        head = _Head(dependant)
         body: Any = dependant.body_params[0] if dependant.body_params else None
         validate = TypeAdapter(body.field_info.annotation).validator.validate_json if body else None
         body_required = body is not None and body.field_info.is_required()
         body_default = body.field_info.default if body and not body_required else None
         fields = getattr(body.field_info.annotation, "model_fields", ()) if body else ()
-        places = [
-            ("body", fields),
-            ("query", query.names),
-            ("path", path.names),
-            ("header", (*headers.names, RETRY_HEADER)),
-        ]
+        places = [("body", fields), *head.places]
         request_name: str | None = dependant.request_param_name
-        session_name = next((d.name for d in dependant.dependencies if _returns_session(d.call)), None)
-        may_come_again = not METHODS_WITH_KEYS.isdisjoint(self.methods)
+        # The session of an operation that may come again under a key.
+        sessions = [str(d.name) for d in dependant.dependencies if _returns_session(d.call)]
+        retried = sessions[0] if sessions and not METHODS_WITH_KEYS.isdisjoint(self.methods or ()) else None
         status_code = self.status_code or 200
 
         async def handle(request: Request) -> Response:
@@ -69,28 +64,21 @@ class Route(APIRoute):
                 arguments[name] = await provide(request) if is_async else provide(request)
             content = await read_body(request, required=body_required) if body and validate else b""
             faults: list[Fault] = []
-            if path:
-                path.read(scope["path_params"].items(), arguments, faults)
-            if query:
-                query.read(_query_of(scope["query_string"]), arguments, faults)
-            elif scope["query_string"]:
-                faults.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
-            if headers:
-                headers.read(_headers_of(scope["headers"], header_names), arguments, faults)
+            head.read(scope, arguments, faults)
             if body and validate:
                 arguments[body.name] = parse_json(content, validate, faults) if content else body_default
             if faults:
                 raise Invalid(*faults)
             if request_name:
                 arguments[request_name] = request
-            if session_name and may_come_again:
-                arguments[session_name].retry = retry_key_of(scope, content)
+            if retried is not None:
+                arguments[retried].retry = retry_key_of(scope, content)
             try:
                 result = await endpoint(**arguments)
             except Invalid as error:
                 raise Invalid(*placed(error.faults, places), detail=error.detail, code=error.code) from None
             response = result if isinstance(result, Response) else json_response(result, status_code)
-            if session_name and arguments[session_name].replayed:
+            if retried is not None and arguments[retried].replayed:
                 response.headers["Idempotency-Replayed"] = "true"
             return response
 
@@ -117,6 +105,32 @@ def _provider(dependency: Any) -> Callable[[Request], Any]:
     if any(asks_for_more) or len(inspect.signature(dependency.call).parameters) != 1:
         raise TypeError(f"{dependency.call}: a dependency is a function of the request alone")
     return cast("Callable[[Request], Any]", dependency.call)
+
+
+class _Head:
+    """What a request of one route says in front of its body."""
+
+    def __init__(self, dependant: Dependant) -> None:
+        self._path = _Parameters("path", dependant.path_params)
+        self._query = _Parameters("query", dependant.query_params)
+        self._headers = _Parameters("header", dependant.header_params)
+        self._header_names = frozenset(name.encode() for name in self._headers.names)
+        self.places: Sequence[tuple[str, Collection[str]]] = [
+            ("query", self._query.names),
+            ("path", self._path.names),
+            ("header", (*self._headers.names, RETRY_HEADER)),
+        ]
+
+    def read(self, scope: Scope, arguments: dict[str, Any], faults: list[Fault]) -> None:
+        """Put the arguments where they belong, or say what is wrong with them."""
+        if self._path:
+            self._path.read(scope["path_params"].items(), arguments, faults)
+        if self._query:
+            self._query.read(_query_of(scope["query_string"]), arguments, faults)
+        elif scope["query_string"]:
+            faults.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
+        if self._headers:
+            self._headers.read(_headers_of(scope["headers"], self._header_names), arguments, faults)
 
 
 class _Parameters:
@@ -176,7 +190,8 @@ class _Parameters:
 
 
 def _adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation)
+    annotation: Any = info.annotation
+    return TypeAdapter(Annotated[annotation, *info.metadata] if info.metadata else annotation)
 
 
 def _is_list(annotation: Any) -> bool:
