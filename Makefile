@@ -10,7 +10,7 @@ SPECIFICATION := phase2/api-specification.yaml
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run migrate test check fmt typecheck openapi lock \
+.PHONY: help setup run migrate test bench check fmt typecheck openapi lock \
 	check-format check-lint check-imports check-traceability check-migrations check-openapi force
 
 help: ## Show what there is
@@ -43,6 +43,9 @@ migrate: setup ## Bring the database up to date
 test: setup ## Run all tests, with branch coverage, or some: make test ARGS="tests/routes -k complete"
 	@echo "==> Tests"
 	@$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov)
+
+bench: setup ## Measure speed beside two peers, some ten minutes; or in less than two: make bench ARGS=--quick
+	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 check: check-format check-lint typecheck check-imports check-traceability check-migrations check-openapi ## Run every check but the tests
 

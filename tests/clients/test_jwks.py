@@ -105,6 +105,53 @@ class TestFind:
 
         assert None not in found
 
+    async def test_finds_it_a_second_after_somebody_has_asked_for_another(self, issuer: Issuer, clock: Clock) -> None:
+        client = JwksClient(issuer.jwks_url, clock=clock)
+        await client.find("unknown")
+        new = issuer.add_key()
+        before = await client.find(new)
+        clock.now = 1
+
+        after = await client.find(new)
+
+        await client.close()
+        assert (before, after is not None) == (None, True)
+
+    async def test_asks_the_issuer_itself_whatever_the_environment_says(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        client = JwksClient(issuer.jwks_url)
+
+        key = await client.find(first_kid(issuer))
+
+        await client.close()
+        assert key is not None
+
+    @pytest.mark.parametrize(
+        ("url", "warnings"),
+        [
+            ("http://issuer.example/jwks", 1),
+            ("http://10.0.0.7:3000/jwks", 1),
+            ("https://issuer.example/jwks", 0),
+            ("http://localhost:3000/jwks", 0),
+            ("http://127.0.0.2/jwks", 0),
+            ("http://[::1]:3000/jwks", 0),
+        ],
+    )
+    async def test_warns_of_keys_that_anybody_on_the_way_could_replace(
+        self, caplog: pytest.LogCaptureFixture, url: str, warnings: int
+    ) -> None:
+        client = JwksClient(url)
+
+        await client.open()
+
+        await client.close()
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
+
     async def test_joins_the_fetch_of_the_start(self, client: JwksClient, issuer: Issuer) -> None:
         await client.open()
         await client.open()

@@ -16,6 +16,8 @@ from todo.errors import Unavailable
 
 Admin = psycopg.Connection[Any]
 
+ONE_POLICY = "the one policy that keeps users apart is not all that there is on"
+
 
 @asynccontextmanager
 async def _open(url: str, options: DatabaseOptions | None = None) -> AsyncIterator[Database]:
@@ -50,12 +52,12 @@ class TestVerify:
             (
                 "CREATE ROLE middle; CREATE ROLE strong BYPASSRLS; GRANT strong TO middle; GRANT middle TO todo_app",
                 "DROP ROLE middle; DROP ROLE strong",
-                "todo_app is a member of strong, which could pass the policies",
+                "todo_app is a member of strong, which has BYPASSRLS",
             ),
             (
                 "GRANT pg_read_server_files TO todo_app",
                 "REVOKE pg_read_server_files FROM todo_app",
-                "todo_app is a member of pg_read_server_files, which could pass the policies",
+                "todo_app is a member of pg_read_server_files",
             ),
             (
                 "CREATE ROLE middle; ALTER TABLE tasks OWNER TO middle; GRANT middle TO todo_app WITH INHERIT FALSE",
@@ -103,6 +105,74 @@ class TestVerify:
                 None,
                 "the user of a statement does not arrive",
             ),
+            (
+                # The one user that was asked for, had the question always been the same.
+                """CREATE OR REPLACE FUNCTION app.uid() RETURNS text LANGUAGE sql STABLE
+                AS $$ SELECT ' ''probe" '::text $$""",
+                None,
+                "the user of a statement does not arrive",
+            ),
+            ("ALTER ROLE todo_app REPLICATION", "ALTER ROLE todo_app NOREPLICATION", "todo_app has REPLICATION"),
+            (
+                "GRANT pg_read_all_data TO todo_app",
+                "REVOKE pg_read_all_data FROM todo_app",
+                "todo_app is a member of pg_read_all_data",
+            ),
+            (
+                'CREATE ROLE reader; GRANT SELECT ON "user" TO reader; GRANT reader TO todo_app WITH INHERIT FALSE',
+                'REVOKE SELECT ON "user" FROM reader; DROP ROLE reader',
+                'todo_app is a member of reader, which has access to "user", which has no user_id',
+            ),
+            (
+                "CREATE SCHEMA other; GRANT CREATE ON SCHEMA other TO todo_app",
+                "DROP SCHEMA other",
+                "todo_app may create objects in the schema other",
+            ),
+            (
+                "ALTER FUNCTION app.uid() OWNER TO todo_app",
+                "ALTER FUNCTION app.uid() OWNER TO todo_owner",
+                "todo_app owns app.uid()",
+            ),
+            (
+                "CREATE POLICY another ON tasks FOR SELECT USING (priority = 'low')",
+                "DROP POLICY another ON tasks",
+                f"{ONE_POLICY} tasks",
+            ),
+            (
+                "ALTER POLICY owner ON tasks USING (true)",
+                "ALTER POLICY owner ON tasks USING (user_id = (SELECT app.uid()))",
+                f"{ONE_POLICY} tasks",
+            ),
+            (
+                "ALTER POLICY owner ON changes WITH CHECK (true)",
+                "ALTER POLICY owner ON changes WITH CHECK (user_id = (SELECT app.uid()))",
+                f"{ONE_POLICY} changes",
+            ),
+            (
+                "CREATE VIEW bad AS SELECT * FROM tasks; GRANT SELECT ON bad TO todo_app",
+                "DROP VIEW bad",
+                "todo_app has access to bad, which asks as its owner",
+            ),
+            (
+                "CREATE MATERIALIZED VIEW bad AS SELECT * FROM tasks; GRANT SELECT (title) ON bad TO PUBLIC",
+                "DROP MATERIALIZED VIEW bad",
+                "todo_app has access to bad, which no policy guards",
+            ),
+            (
+                'GRANT SELECT (email) ON "user" TO todo_app',
+                'REVOKE SELECT (email) ON "user" FROM todo_app',
+                'todo_app has access to "user", which has no user_id',
+            ),
+            (
+                "CREATE TABLE bad (id int); GRANT INSERT ON bad TO todo_app",
+                "DROP TABLE bad",
+                "todo_app has access to bad, which has no user_id",
+            ),
+            (
+                "CREATE FUNCTION bad(int) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM tasks'",
+                "DROP FUNCTION bad",
+                "todo_app may call bad(integer), which runs as its owner",
+            ),
         ],
     )
     async def test_refuses(self, own_url: str, own_admin: Admin, do: str, undo: str | None, says: str) -> None:
@@ -118,6 +188,45 @@ class TestVerify:
         assert str(refusal.value) == f"users would not be kept apart: {says}"
         async with _open(own_url) as database:
             await database.verify_isolation()
+
+    @pytest.mark.parametrize(
+        ("do", "undo"),
+        [
+            # Its rows are those of who asks.
+            (
+                """CREATE VIEW good WITH (security_invoker) AS SELECT * FROM tasks; GRANT SELECT ON good TO todo_app""",
+                "DROP VIEW good",
+            ),
+            ("ALTER POLICY owner ON tasks TO todo_app", "ALTER POLICY owner ON tasks TO PUBLIC"),
+            # Nobody can call it.
+            (
+                """CREATE FUNCTION good() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                AS 'BEGIN RETURN NULL; END'""",
+                "DROP FUNCTION good",
+            ),
+            # Nobody gets there.
+            (
+                """CREATE SCHEMA hosts; CREATE FUNCTION hosts.good() RETURNS int LANGUAGE sql SECURITY DEFINER
+                AS 'SELECT 1'""",
+                "DROP SCHEMA hosts CASCADE",
+            ),
+            # Statistics for everybody, as many hosts have them.
+            (
+                """CREATE VIEW good AS SELECT 1 AS calls; GRANT SELECT ON good TO PUBLIC;
+                CREATE FUNCTION good() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
+                ALTER EXTENSION plpgsql ADD VIEW good; ALTER EXTENSION plpgsql ADD FUNCTION good()""",
+                """ALTER EXTENSION plpgsql DROP VIEW good; ALTER EXTENSION plpgsql DROP FUNCTION good();
+                DROP VIEW good; DROP FUNCTION good()""",
+            ),
+        ],
+    )
+    async def test_accepts_what_cannot_do_harm(self, own_url: str, own_admin: Admin, do: str, undo: str) -> None:
+        own_admin.execute(do)
+        try:
+            async with _open(own_url) as database:
+                await database.verify_isolation()
+        finally:
+            own_admin.execute(undo)
 
     async def test_says_everything_in_one_line(self, own_url: str, own_admin: Admin) -> None:
         own_admin.execute("CREATE ROLE todo_wrong BYPASSRLS CREATEROLE; GRANT todo_app TO todo_wrong")

@@ -13,12 +13,15 @@ from psycopg.conninfo import make_conninfo
 from support.people import sign_up
 from support.relay import Relay
 from support.scratch import COUNT, eventually, sql
+from support.trips import watched
 from todo.database import Database, DatabaseOptions, Session, pool
 from todo.database.statements import raw
 from todo.errors import Unavailable
 
 Admin = psycopg.Connection[Any]
 
+SLOW = sql("SELECT pg_sleep(60)::text")
+A_MOMENT = sql("SELECT pg_sleep(0.05)::text")
 PROCESS = sql("SELECT pg_backend_pid()::text AS id", repeatable=True)
 
 
@@ -167,6 +170,118 @@ class TestPing:
         with pytest.raises(Unavailable):
             await database.ping()
         await database.close()
+
+    async def test_takes_one_place_however_many_ask(self, solo: Database) -> None:
+        held = await solo.acquire(deadline=_soon())
+        pings = [asyncio.create_task(solo.ping()) for _ in range(300)]
+        await asyncio.sleep(0.05)
+
+        waiting = solo._pool.get_stats()["requests_waiting"]
+        pings[0].cancel()
+        await solo.release(held)
+
+        answers = await asyncio.gather(*pings, return_exceptions=True)
+        assert waiting == 1
+        assert [type(answer) for answer in answers[:2]] == [asyncio.CancelledError, type(None)]
+        assert answers[1:] == [None] * 299
+
+    @pytest.mark.parametrize(("seconds", "trips"), [(60.0, 0), (0.0, 2)])
+    async def test_is_good_for_some_time(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float, trips: int
+    ) -> None:
+        monkeypatch.setattr(pool, "_PING_IS_GOOD_SECONDS", seconds)
+        database, counted = watched(database_url)
+        await database.open()
+        await database.ping()
+        counted.count = 0
+
+        for _ in range(2):
+            await database.ping()
+
+        await database.close()
+        assert counted.count == trips
+
+    async def test_does_not_outlive_the_pool(self, relay: Relay, relayed: Database, user_id: str) -> None:
+        assert await _answers(relayed, user_id)
+        relay.freeze()
+        ping = asyncio.create_task(relayed.ping())
+        await asyncio.sleep(0.05)
+
+        await relayed.close()
+
+        with pytest.raises(Unavailable):
+            await ping
+
+
+# Task: T-022
+class TestShare:
+    """However many requests one user sends, others find a connection."""
+
+    async def test_leaves_connections_to_others(self, database_url: str, user_id: str) -> None:
+        database = Database(database_url, DatabaseOptions(pool_size=4, budget_seconds=1.0))
+        await database.open()
+        other = sign_up(database_url, "bob")
+        slow = [asyncio.create_task(Session(database, user_id).all(SLOW)) for _ in range(30)]
+        await asyncio.sleep(0.1)
+
+        answered = [await Session(database, other).one(COUNT) for _ in range(3)]
+        still_slow = sum(not task.done() for task in slow)
+
+        refused = await asyncio.gather(*slow, return_exceptions=True)
+        await eventually(lambda: not database._shares._held)
+        await database.close()
+        assert answered == [{"n": 0}] * 3
+        assert still_slow == 30
+        assert {type(answer) for answer in refused} == {Unavailable}
+
+    @pytest.mark.parametrize(("pool_size", "share"), [(1, 1), (2, 1), (5, 2), (10, 5)])
+    async def test_is_half_of_the_pool_and_serves_all_in_turn(
+        self, database_url: str, user_id: str, admin: Admin, pool_size: int, share: int
+    ) -> None:
+        name = f"share-of-{pool_size}"
+        url = make_conninfo(database_url, application_name=name)
+        database = Database(url, DatabaseOptions(pool_size=pool_size, budget_seconds=10))
+        await database.open()
+        slow = [asyncio.create_task(Session(database, user_id).all(A_MOMENT)) for _ in range(20)]
+        seen = set()
+        while not all(task.done() for task in slow):
+            seen.add(len(_connected(admin, name, "active")))
+            await asyncio.sleep(0.01)
+
+        answers = await asyncio.gather(*slow)
+
+        await database.close()
+        assert len(answers) == 20
+        assert max(seen) == share
+        assert not database._shares._held
+
+    async def test_comes_free_only_with_the_connection(self, database_url: str, user_id: str) -> None:
+        """Else somebody who asks and leaves, again and again, would have the whole pool busy with cleaning up."""
+        database = Database(database_url, DatabaseOptions(pool_size=2))
+        await database.open()
+        running = asyncio.create_task(Session(database, user_id).all(SLOW))
+        await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.wait([running])
+
+        held = dict(database._shares._held)
+
+        assert held == {user_id: 1}
+        assert await Session(database, user_id).one(COUNT) == {"n": 0}
+        await eventually(lambda: not database._shares._held)
+        await database.close()
+
+    async def test_is_given_back_by_transactions_that_fail_too(self, solo: Database, user_id: str) -> None:
+        async def fail() -> None:
+            async with Session(solo, user_id).transaction():
+                raise KeyError
+
+        for _ in range(3):
+            with pytest.raises(KeyError):
+                await fail()
+
+        assert not solo._shares._held
+        assert await _answers(solo, user_id)
 
 
 # Task: T-022

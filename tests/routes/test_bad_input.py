@@ -368,7 +368,8 @@ class TestQueries:
             for method, operation in item.items():
                 if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
                     continue
-                url = f"http://todo.test{path.replace('{task_id}', task['id'])}?nonsense=1"
+                filled_in = path.replace("{task_id}", task["id"]).replace("{revision}", str(task["revision"]))
+                url = f"http://todo.test{filled_in}?nonsense=1"
                 response = await alice.request(method.upper(), url, json={"title": "milk"})
                 pointers = [error["pointer"] for error in response.json()["errors"]]
                 answered[method, path] = response.status_code, pointers

@@ -1,11 +1,12 @@
 """Health over HTTP, as a load balancer asks for it: without a token."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from support.people import SECRET
+from support.people import SECRET, client_of, sign_up
 from support.tasks import problem_of
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
@@ -56,6 +57,26 @@ class TestReadReadiness:
             "detail": "The database cannot be reached right now. Try again in a moment.",
             "code": "database_unavailable",
         }
+
+    async def test_takes_nothing_from_users_however_often_it_is_asked(self, database_url: str) -> None:
+        """Anybody may ask, without a token. There is one connection, and room for twenty that wait for it."""
+        database = Database(database_url, DatabaseOptions(pool_size=1))
+        await database.open()
+        app = create_app(Settings(), database, SecretVerifier(SECRET))
+        stranger = AsyncClient(transport=ASGITransport(app), base_url="http://todo.test")
+        async with stranger, client_of(app, sign_up(database_url, "alice")) as alice:
+            held = await database.acquire(deadline=asyncio.get_running_loop().time() + 5)
+            asked = [asyncio.create_task(stranger.get("/readyz")) for _ in range(260)]
+            await asyncio.sleep(0.1)
+            listing = asyncio.create_task(alice.get("/tasks"))
+            await asyncio.sleep(0.05)
+
+            await database.release(held)
+
+            answers = {response.status_code for response in await asyncio.gather(*asked)}
+            status = (await listing).status_code
+        await database.close()
+        assert (answers, status) == ({200}, 200)
 
     async def test_is_not_asked_in_vain_by_somebody_with_a_bad_token(self, anonymous: AsyncClient) -> None:
         for path in ("/healthz", "/readyz"):

@@ -1,5 +1,7 @@
 """The caller over HTTP."""
 
+from typing import Any
+
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
@@ -22,7 +24,7 @@ class TestReadMe:
         ],
     )
     async def test_says_what_the_token_says(
-        self, app: FastAPI, claims: dict[str, object], said: dict[str, str | None]
+        self, app: FastAPI, claims: dict[str, Any], said: dict[str, str | None]
     ) -> None:
         async with client_of(app, "alice", **claims) as alice:
             response = await alice.get("/me")

@@ -56,7 +56,9 @@ class TestCreate:
             "created_at": task["created_at"],
             "updated_at": task["created_at"],
             "completed_at": None,
+            "revision": 1,
         }
+        assert response.headers["etag"] == '"1"'
         assert UUID(task["id"]).version == 7
         assert before <= instant(task["created_at"]) <= datetime.now(UTC)
 
@@ -74,7 +76,7 @@ class TestCreate:
 
         task = response.json()
         created = {"created_at": task["created_at"], "updated_at": task["created_at"], "completed_at": None}
-        assert (response.status_code, task) == (201, {**body, **created})
+        assert (response.status_code, task) == (201, {**body, **created, "revision": 1})
         assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == task
 
     async def test_completes_what_is_created_completed(self, alice: AsyncClient) -> None:

@@ -49,6 +49,7 @@ class TestReplace:
                 "created_at": task["created_at"],
                 "updated_at": replaced["updated_at"],
                 "completed_at": None,
+                "revision": 2,
             },
         )
         assert instant(replaced["updated_at"]) > instant(task["updated_at"])
@@ -66,7 +67,7 @@ class TestReplace:
 
         replaced = (await alice.put(f"/tasks/{task['id']}", json=body)).json()
 
-        assert replaced == {**task, **body, "updated_at": replaced["updated_at"]}
+        assert replaced == {**task, **body, "updated_at": replaced["updated_at"], "revision": 2}
 
     async def test_changes_nothing_when_all_is_as_it_was(self, alice: AsyncClient) -> None:
         body = {"title": "Buy milk", "status": "completed", "due_date": "2026-03-10T08:00:00Z"}
@@ -132,7 +133,8 @@ class TestUpdate:
         response = await alice.patch(f"/tasks/{task['id']}", json=change)
 
         changed = response.json()
-        assert (response.status_code, changed) == (200, {**task, **change, "updated_at": changed["updated_at"]})
+        stamps = {"updated_at": changed["updated_at"], "revision": 2}
+        assert (response.status_code, changed) == (200, {**task, **change, **stamps})
         assert instant(changed["updated_at"]) > instant(task["updated_at"])
         assert await tasks_of(alice) == [changed]
 
@@ -228,7 +230,8 @@ class TestStatus:
         elif before in OPEN or after in OPEN:
             changed = response.json()
             completed_at = changed["updated_at"] if after == "completed" else None
-            moved = {"status": after, "updated_at": changed["updated_at"], "completed_at": completed_at}
+            stamps = {"updated_at": changed["updated_at"], "revision": 2}
+            moved = {"status": after, "completed_at": completed_at, **stamps}
             assert (response.status_code, changed, now) == (200, {**task, **moved}, changed)
             assert instant(changed["updated_at"]) > instant(task["updated_at"])
         else:
@@ -254,7 +257,7 @@ class TestStatus:
 
         changed = (await alice.put(f"/tasks/{task['id']}", json={"title": "Buy bread", "status": "completed"})).json()
 
-        assert changed == {**task, "title": "Buy bread", "updated_at": changed["updated_at"]}
+        assert changed == {**task, "title": "Buy bread", "updated_at": changed["updated_at"], "revision": 2}
         assert instant(changed["updated_at"]) > instant(changed["completed_at"])
 
 
@@ -271,7 +274,7 @@ class TestComplete:
         now = done["updated_at"]
         assert (response.status_code, done) == (
             200,
-            {**task, "status": "completed", "updated_at": now, "completed_at": now},
+            {**task, "status": "completed", "updated_at": now, "completed_at": now, "revision": 2},
         )
         assert before <= instant(now) <= datetime.now(UTC)
         assert await tasks_of(alice) == [done]
@@ -320,7 +323,7 @@ class TestReopen:
         response = await alice.post(f"/tasks/{task['id']}/reopen")
 
         reopened = response.json()
-        moved = {"status": "pending", "completed_at": None, "updated_at": reopened["updated_at"]}
+        moved = {"status": "pending", "completed_at": None, "updated_at": reopened["updated_at"], "revision": 2}
         assert (response.status_code, reopened) == (200, {**task, **moved})
         assert instant(reopened["updated_at"]) > instant(task["updated_at"])
         assert await tasks_of(alice) == [reopened]

@@ -1,8 +1,9 @@
 """Tasks below HTTP: how many trips they take, what time does, and who comes in between."""
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -15,12 +16,14 @@ import pytest
 
 from support.people import sign_up
 from support.trips import Trips, watched
-from todo.database import Database, Session
+from todo.database import Database, RetryKey, Row, Session, Statement
 from todo.database.errors import ConnectionLost
-from todo.errors import Conflict, Forbidden, Invalid, NotFound
+from todo.database.statements import CompiledText
+from todo.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
+from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.tasks import Priority, Status, TaskCreate, TaskReplace, TaskUpdate
-from todo.services import tasks
+from todo.services import changes, tasks
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -120,6 +123,42 @@ class TestOneTrip:
 
         assert counts == dict.fromkeys(counts, 1)
 
+    async def test_is_what_it_takes_with_a_key_or_a_condition_too(self, scene: Scene) -> None:
+        async def trips_of(work: Callable[[Session], Any], key: str | None = None) -> int:
+            session = scene.session
+            session.retry = RetryKey(key, b"") if key else None
+            scene.trips.count = 0
+            await work(session)
+            return scene.trips.count
+
+        task_id = await scene.add()
+        current = Condition(frozenset([1]))
+        new = TaskCreate(title="Buy bread")
+        title = TaskUpdate(title="a")
+        filters: dict[str, Any] = {"skip": 0, "limit": 50, "statuses": [], "priorities": []}
+        counts = {
+            "replace if": await trips_of(
+                lambda session: tasks.replace(session, task_id, TaskReplace(title="b"), now=LATER, if_match=current)
+            ),
+            "create only if new": await trips_of(
+                lambda session: tasks.create(session, new, now=NOW, unless=Condition(None))
+            ),
+            "create": await trips_of(lambda session: tasks.create(session, new, now=NOW), "create"),
+            "create again": await trips_of(lambda session: tasks.create(session, new, now=NOW), "create"),
+            "change": await trips_of(lambda session: tasks.change(session, task_id, title, now=LATER), "change"),
+            "change again": await trips_of(lambda session: tasks.change(session, task_id, title, now=LATER), "change"),
+            "change nothing": await trips_of(
+                lambda session: tasks.change(session, task_id, TaskUpdate(), now=LATER), "change nothing"
+            ),
+            "complete": await trips_of(lambda session: tasks.complete(session, task_id, now=LATER), "complete"),
+            "reopen": await trips_of(lambda session: tasks.reopen(session, task_id, now=LATER), "reopen"),
+            "list unless": await trips_of(lambda session: tasks.page(session, **filters, unless=current)),
+            "feed": await trips_of(lambda session: changes.since(session, 6, limit=100)),
+            "feed unless": await trips_of(lambda session: changes.since(session, 6, limit=100, unless=current)),
+        }
+
+        assert counts == dict.fromkeys(counts, 1)
+
 
 # Task: T-031
 class TestCreate:
@@ -167,9 +206,23 @@ class TestCreate:
 
         row, said_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy milk"), now=NOW)
 
-        rows, total = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
         # With an id of the caller's nobody can tell which of the requests it was.
-        assert (rows, total, said_new) == ([row], 1, is_new)
+        assert (page, said_new) == (tasks.Page([row], total=1, revision=1), is_new)
+
+    async def test_is_new_to_who_asked_for_a_new_one_and_whose_answer_was_lost(self, scene: Scene) -> None:
+        """Its id was made here: only this very request can have taken it."""
+
+        def lose(trip: int) -> None:
+            if trip == 1:
+                raise ConnectionLost(untouched=False)
+
+        scene.trips.count = 0
+        scene.trips.after = lose
+
+        row, is_new = await tasks.create(scene.session, TaskCreate(title="a"), now=NOW, unless=Condition(None))
+
+        assert (row["title"], is_new) == ("a", True)
 
     async def test_keeps_a_digest_that_later_versions_understand(self, scene: Scene) -> None:
         """It says nothing of defaults: those of a field that is still to come would change it."""
@@ -198,24 +251,73 @@ class TestPage:
                 for skip in range(0, 10, 2)
             ]
 
-        assert [UUID(row["id"]) for rows, _ in pages for row in rows] == sorted(ids, reverse=True)
-        assert [total for _, total in pages] == [9] * 5
+        assert [UUID(row["id"]) for page in pages for row in page.tasks] == sorted(ids, reverse=True)
+        assert [(page.total, page.revision) for page in pages] == [(9, 9)] * 5
 
     async def test_goes_by_the_time_of_creation_and_not_by_the_id(self, scene: Scene) -> None:
         older = await scene.add(id=UUID(int=2**128 - 1))
         newer, _ = await tasks.create(scene.session, TaskCreate(id=UUID(int=0), title="a"), now=LATER)
 
-        rows, _ = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
 
-        assert [row["id"] for row in rows] == [newer["id"], str(older)]
+        assert [row["id"] for row in page.tasks] == [newer["id"], str(older)]
 
     async def test_puts_ids_in_the_order_of_creation(self, scene: Scene) -> None:
         for microseconds in range(5):
             await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
 
-        rows, _ = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
 
-        assert rows == sorted(rows, key=lambda row: str(row["id"]), reverse=True)
+        assert page.tasks == sorted(page.tasks, key=lambda row: str(row["id"]), reverse=True)
+
+
+class Explaining(Session):
+    """A session that also asks PostgreSQL what it does for each statement."""
+
+    def __init__(self, database: Database, user_id: str) -> None:
+        super().__init__(database, user_id)
+        self.plans: list[str] = []
+
+    async def together(self, *requests: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
+        for statement, values in requests:
+            text = statement.text(self._database.dialect)
+            explained = CompiledText(f"EXPLAIN (ANALYZE, COSTS OFF) {text.sql.decode()}", text.names, text.constants)
+            [rows] = await self._run([(explained, values)], repeatable=True)
+            self.plans.append("\n".join(row["QUERY PLAN"] for row in rows))
+        return await super().together(*requests)
+
+
+# Task: T-122
+class TestUnless:
+    """A list that the client has already is not run: its condition is evaluated once, before anything is looked at."""
+
+    FILTERS: Mapping[str, Any] = {"skip": 0, "limit": 50, "statuses": [Status.pending], "priorities": []}
+    READS_ROWS = re.compile(r" on (tasks|changes) \((?!never executed)")
+
+    @pytest.mark.parametrize(("seen", "is_read"), [({1}, False), ({7, 1}, False), ({2}, True), ({0}, True)])
+    async def test_reads_a_task_only_if_there_is_something_new(
+        self, scene: Scene, seen: set[int], *, is_read: bool
+    ) -> None:
+        task_id = await scene.add()
+        session = Explaining(scene.session._database, scene.user_id)
+
+        page = await tasks.page(session, **self.FILTERS, unless=Condition(frozenset(seen)))
+
+        assert any("One-Time Filter" in plan for plan in session.plans)
+        assert any(self.READS_ROWS.search(plan) for plan in session.plans) is is_read
+        assert ([row["id"] for row in page.tasks], page.revision) == ([str(task_id)] if is_read else [], 1)
+
+    @pytest.mark.parametrize(("seen", "is_read"), [({1}, False), ({2}, True)])
+    async def test_reads_a_change_only_if_there_is_something_new(
+        self, scene: Scene, seen: set[int], *, is_read: bool
+    ) -> None:
+        await scene.add()
+        session = Explaining(scene.session._database, scene.user_id)
+
+        feed = await changes.since(session, 0, limit=100, unless=Condition(frozenset(seen)))
+
+        assert any(self.READS_ROWS.search(plan) for plan in session.plans) is is_read
+        assert (len(feed.changes), feed.latest) == (int(is_read), 1)
 
 
 # Task: T-034
@@ -227,7 +329,7 @@ class TestChange:
 
         second = await tasks.change(scene.session, task_id, TaskUpdate(title="second"), now=NOW)
 
-        assert second == {**first, "title": "second"}
+        assert second == {**first, "title": "second", "revision": 3}
 
     async def test_knows_what_became_of_a_task_that_was_made_anew_while_it_waited(self, scene: Scene) -> None:
         task_id = await scene.add()
@@ -242,6 +344,21 @@ class TestChange:
             )
 
         assert (row["title"], row["updated_at"]) == ("Buy bread", LATER_TEXT)
+
+    async def test_is_refused_by_the_revision_at_the_time_of_writing(self, scene: Scene) -> None:
+        task_id = await scene.add()
+        with psycopg.connect(scene.url) as other:
+            other.execute(CLOSE, {"user": scene.user_id})
+            commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
+
+            with pytest.raises(PreconditionFailed) as refused:
+                await tasks.change(
+                    scene.session, task_id, TaskUpdate(title="a"), now=LATER, if_match=Condition(frozenset([1]))
+                )
+
+            await commit
+        assert refused.value.headers == {"ETag": '"2"'}
+        assert refused.value.members == {"current": await tasks.read(scene.session, task_id)}
 
     async def test_tries_again_when_the_task_was_reopened_just_now(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)

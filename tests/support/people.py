@@ -9,6 +9,8 @@ import psycopg
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
+from support.streams import Impatient
+
 SECRET = "a secret that only the tests know, long enough"
 
 
@@ -29,10 +31,13 @@ def token_of(user_id: str, *, secret: str = SECRET, **claims: Any) -> str:
     return jwt.encode({**usual, **claims}, secret, "HS256")
 
 
-def client_of(app: FastAPI, user_id: str, **claims: Any) -> AsyncClient:
-    """A client whose every request carries the user's token. Paths are below ``/api/v1``."""
+def client_of(app: FastAPI, user_id: str, *, events: int = 1, **claims: Any) -> AsyncClient:
+    """A client whose every request carries the user's token. Paths are below ``/api/v1``.
+
+    It leaves a stream after so many ``events``.
+    """
     return AsyncClient(
-        transport=ASGITransport(app),
+        transport=ASGITransport(Impatient(app, events)),
         base_url="http://todo.test/api/v1",
         headers={"Authorization": f"Bearer {token_of(user_id, **claims)}"},
     )

@@ -21,7 +21,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
 
 @contextmanager
-def pgbouncer(url: str) -> Iterator[str]:
+def pgbouncer(url: str, *, pool_size: int = POOL_SIZE) -> Iterator[str]:
     """Run PgBouncer before the database of ``url``; gives the URL that goes through it.
 
     Skips the test where it is not installed, unless a CI runs it.
@@ -39,7 +39,7 @@ def pgbouncer(url: str) -> Iterator[str]:
         if user is not None:
             shutil.chown(directory, user)
         configuration = directory / "pgbouncer.ini"
-        configuration.write_text(_configuration(directory, server), encoding="utf-8")
+        configuration.write_text(_configuration(directory, server, pool_size), encoding="utf-8")
         through = make_conninfo(host=name, port=_PORT, dbname=server["dbname"], user=server["user"])
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen([program, "-q", str(configuration)], user=user, stdout=log, stderr=log)
@@ -59,7 +59,7 @@ def _user(sockets: Path) -> str | None:
     return "nobody" if owner == "root" else owner
 
 
-def _configuration(directory: Path, server: Mapping[str, object]) -> str:
+def _configuration(directory: Path, server: Mapping[str, object], pool_size: int) -> str:
     place = " ".join(f"{name}={server[name]}" for name in ("host", "port", "dbname", "user") if server.get(name))
     return f"""
 [databases]
@@ -70,7 +70,7 @@ listen_port = {_PORT}
 unix_socket_dir = {directory}
 auth_type = any
 pool_mode = transaction
-default_pool_size = {POOL_SIZE}
+default_pool_size = {pool_size}
 max_client_conn = 200
 server_login_retry = 0.1
 """

@@ -5,7 +5,7 @@ One wall is the services' filter by owner, the other the database's policies. A 
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import psycopg
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from support.keys import age_keys, holding_key
 from support.people import SECRET, client_of, sign_up
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
@@ -40,9 +41,17 @@ class Walled:
         """Make a user and return the id."""
         return sign_up(self.url, name)
 
-    def client(self, user_id: str) -> AsyncClient:
-        """A client with the user's token."""
-        return client_of(self.app, user_id)
+    def client(self, user_id: str, *, events: int = 1) -> AsyncClient:
+        """A client with the user's token, which leaves a stream after so many ``events``."""
+        return client_of(self.app, user_id, events=events)
+
+    def age_keys_of(self, user_id: str) -> None:
+        """Let the user's idempotency keys be older than a day."""
+        age_keys(self.url, user_id)
+
+    def holding_key(self, user_id: str, key: str) -> AbstractContextManager[None]:
+        """Pretend meanwhile that a request of the user under this key is still running."""
+        return holding_key(self.url, user_id, key)
 
     def rows_of(self, user_id: str) -> dict[str, list[Any]]:
         """Every row that the user owns, whole, by table: as the superuser sees it."""

@@ -79,7 +79,7 @@ class TestPreflight:
             "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE",
             "access-control-allow-headers": (
                 "Accept, Accept-Language, Authorization, Content-Language, Content-Type, Idempotency-Key, If-Match,"
-                " If-None-Match, X-Request-ID"
+                " If-None-Match, Last-Event-ID, X-Request-ID"
             ),
             "access-control-max-age": "7200",
         }

@@ -114,6 +114,34 @@ class TestJsonLines:
         assert cause["type"] == "builtins.KeyError"
         assert "alice@example.com" not in stream.getvalue()
 
+    @pytest.mark.parametrize(
+        ("message", "arguments"),
+        [
+            ("error connecting in %r: %s", ("pool-1", ValueError("alice"))),
+            ("%(what)s", ({"what": ValueError("alice")},)),
+            (ValueError("alice"), ()),
+        ],
+        ids=["an argument", "a named argument", "the message itself"],
+    )
+    def test_show_of_an_exception_in_their_words_its_type_alone(
+        self, log: logging.Logger, lines: Lines, stream: io.StringIO, message: object, arguments: tuple[Any, ...]
+    ) -> None:
+        log.warning(message, *arguments)
+
+        [line] = lines()
+        assert line["message"].endswith("<ValueError>")
+        assert "alice" not in stream.getvalue()
+
+    def test_have_no_colours(self, log: logging.Logger, lines: Lines) -> None:
+        log.info("Finished [%d]", 1, extra={"color_message": "Finished [\x1b[36m%d\x1b[0m]"})
+
+        [line] = lines()
+        assert {name: line[name] for name in line if name != "time"} == {
+            "level": "INFO",
+            "logger": "todo.some",
+            "message": "Finished [1]",
+        }
+
     def test_end_with_the_fifth_cause_and_the_innermost_frames(self, log: logging.Logger, lines: Lines) -> None:
         def recurse(depth: int) -> None:
             if depth == 0:

@@ -121,16 +121,19 @@ class TestTracing:
 
         assert [line["status"] for line in request_lines(log)] == [0]
 
-    async def test_names_a_websocket_and_leaves_the_rest_to_its_route(self, log: pytest.LogCaptureFixture) -> None:
+    async def test_names_a_websocket_and_writes_its_line_when_it_is_over(self, log: pytest.LogCaptureFixture) -> None:
         seen = []
 
-        async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        async def app(scope: Scope, _receive: Receive, send: Send) -> None:
             seen.append(scope["todo.trace"].request_id)
+            assert request_lines(log) == []
+            await send({"type": "websocket.close", "code": 4401})
 
         await Tracing(Problems(app))(scope_of("websocket"), receive_nothing, send_nothing)
 
         assert [len(request_id) for request_id in seen] == [32]
-        assert request_lines(log) == []
+        [line] = request_lines(log)
+        assert (line["request_id"], line["path"], line["status"]) == (seen[0], "/api/v1/ws", 4401)
 
 
 def scope_of(kind: str) -> Scope:

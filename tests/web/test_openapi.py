@@ -23,6 +23,7 @@ FILE = ROOT / "phase2/api-specification.yaml"
 
 READING = {"200", "400", "401", "422", "500", "503"}
 WRITING = READING | {"403", "404"}
+CHANGING = WRITING | {"409", "412"}
 BODY = {"408", "413", "415"}
 
 
@@ -113,6 +114,11 @@ class TestDocument:
             "delete_task",
             "complete_task",
             "reopen_task",
+            "read_task_history",
+            "list_changes",
+            "read_snapshot",
+            "undo_change",
+            "follow_events",
             "read_me",
             "read_health",
             "read_readiness",
@@ -121,7 +127,7 @@ class TestDocument:
     def test_explains_its_tags(self, document: dict[str, Any]) -> None:
         used = {tag for operation in operations_of(document).values() for tag in operation["tags"]}
 
-        assert {tag["name"] for tag in document["tags"]} == used == {"tasks", "me", "health"}
+        assert {tag["name"] for tag in document["tags"]} == used == {"tasks", "changes", "live", "me", "health"}
         assert all(tag["description"].endswith(".") for tag in document["tags"])
 
     def test_tells_summary_and_description_apart(self, document: dict[str, Any]) -> None:
@@ -175,7 +181,7 @@ class TestShapes:
     def test_of_filters_say_that_one_is_another_name(self, document: dict[str, Any]) -> None:
         parameters = {one["name"]: one for one in operations_of(document)["list_tasks"]["parameters"]}
 
-        assert set(parameters) == {"skip", "limit", "status", "status_filter", "priority"}
+        assert set(parameters) == {"skip", "limit", "status", "status_filter", "priority", "If-None-Match"}
         assert parameters["status_filter"]["schema"] == parameters["status"]["schema"]
         assert parameters["status_filter"]["description"].startswith("Another name of `status`")
 
@@ -193,14 +199,19 @@ class TestErrors:
         found = {name: set(operation["responses"]) for name, operation in operations_of(document).items()}
 
         assert found == {
-            "create_task": READING | BODY | {"201", "403", "409"},
-            "list_tasks": READING,
-            "read_task": READING | {"404"},
-            "replace_task": WRITING | BODY | {"409"},
-            "update_task": WRITING | BODY | {"409"},
-            "delete_task": WRITING - {"200"} | {"204"},
-            "complete_task": WRITING | {"409"},
-            "reopen_task": WRITING,
+            "create_task": READING | BODY | {"201", "403", "409", "412"},
+            "list_tasks": READING | {"304"},
+            "read_task": READING | {"304", "404"},
+            "replace_task": CHANGING | BODY,
+            "update_task": CHANGING | BODY,
+            "delete_task": CHANGING - {"200"} | {"204"},
+            "complete_task": CHANGING,
+            "reopen_task": CHANGING,
+            "read_task_history": READING | {"404"},
+            "list_changes": READING | {"304", "410"},
+            "read_snapshot": READING,
+            "undo_change": WRITING | {"409"},
+            "follow_events": READING | {"410", "429"},
             "read_me": READING,
             "read_health": {"200", "400", "422", "500"},
             "read_readiness": {"200", "400", "422", "500", "503"},
@@ -233,9 +244,12 @@ class TestErrors:
             "NotFound": {"X-Request-ID"},
             "Timeout": {"X-Request-ID"},
             "Conflict": {"X-Request-ID"},
+            "Gone": {"X-Request-ID"},
+            "PreconditionFailed": {"X-Request-ID", "ETag"},
             "TooLarge": {"X-Request-ID"},
             "NotJson": {"X-Request-ID"},
             "Invalid": {"X-Request-ID"},
+            "TooMany": {"X-Request-ID"},
             "InternalError": {"X-Request-ID"},
             "Unavailable": {"X-Request-ID", "Retry-After"},
         }
@@ -243,7 +257,7 @@ class TestErrors:
     def test_show_what_is_really_answered(self, document: dict[str, Any]) -> None:
         response = document["components"]["responses"]["Invalid"]
 
-        example = response["content"]["application/problem+json"]["example"]
+        example = response["content"]["application/problem+json"]["examples"]["invalid_input"]["value"]
 
         assert example == {
             "type": "about:blank",
@@ -255,8 +269,93 @@ class TestErrors:
             "errors": [{"pointer": "/body/title", "detail": "This field is required."}],
         }
 
+    def test_show_one_of_each_code(self, document: dict[str, Any]) -> None:
+        shown = {}
+
+        for name, response in document["components"]["responses"].items():
+            content = response["content"]["application/problem+json"]
+            alone = [content["example"]] if "example" in content else []
+            examples = [*alone, *(example["value"] for example in content.get("examples", {}).values())]
+            shown[name] = [example["code"] for example in examples]
+
+        assert shown["Conflict"] == ["conflict", "id_taken", "idempotency_key_in_use", "changed_since"]
+        assert shown["Invalid"] == ["invalid_input", "idempotency_key_reused"]
+        assert (shown["Gone"], shown["PreconditionFailed"]) == (["resync_required"], ["precondition_failed"])
+        assert all(shown.values())
+
     def test_replace_the_frameworks_own(self, document: dict[str, Any]) -> None:
         assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+
+
+# Task: T-121
+class TestHeaders:
+    """Each under the name that one knows it by, where it means something and nowhere else."""
+
+    def test_may_be_sent(self, document: dict[str, Any]) -> None:
+        found = {
+            name: {one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"}
+            for name, operation in operations_of(document).items()
+        }
+
+        assert found == {
+            "create_task": {"If-None-Match", "Idempotency-Key"},
+            "list_tasks": {"If-None-Match"},
+            "read_task": {"If-None-Match"},
+            "replace_task": {"If-Match"},
+            "update_task": {"If-Match", "Idempotency-Key"},
+            "delete_task": {"If-Match"},
+            "complete_task": {"If-Match", "Idempotency-Key"},
+            "reopen_task": {"If-Match", "Idempotency-Key"},
+            "read_task_history": set(),
+            "list_changes": {"If-None-Match"},
+            "read_snapshot": set(),
+            "undo_change": {"Idempotency-Key"},
+            "follow_events": {"Last-Event-ID"},
+            "read_me": set(),
+            "read_health": set(),
+            "read_readiness": set(),
+        }
+
+    def test_may_be_left_out(self, document: dict[str, Any]) -> None:
+        parameters = [one for operation in operations_of(document).values() for one in operation.get("parameters", ())]
+
+        assert {one["required"] for one in parameters if one["in"] == "header"} == {False}
+
+    def test_come_with_the_answer(self, document: dict[str, Any]) -> None:
+        found = {
+            name: {
+                status: set(response["headers"]) - {"X-Request-ID"}
+                for status, response in operation["responses"].items()
+                if status < "400"
+            }
+            for name, operation in operations_of(document).items()
+        }
+
+        tagged, replayed = {"ETag"}, {"Idempotency-Replayed"}
+        made = tagged | replayed | {"Location"}
+        assert found == {
+            "create_task": {"200": made, "201": made},
+            "list_tasks": {"200": tagged, "304": tagged},
+            "read_task": {"200": tagged, "304": tagged},
+            "replace_task": {"200": tagged},
+            "update_task": {"200": tagged | replayed},
+            "delete_task": {"204": set()},
+            "complete_task": {"200": tagged | replayed},
+            "reopen_task": {"200": tagged | replayed},
+            "read_task_history": {"200": set()},
+            "list_changes": {"200": tagged, "304": tagged},
+            "read_snapshot": {"200": set()},
+            "undo_change": {"200": replayed},
+            "follow_events": {"200": set()},
+            "read_me": {"200": set()},
+            "read_health": {"200": set()},
+            "read_readiness": {"200": set()},
+        }
+
+    def test_always_come_but_for_the_mark_of_a_stored_answer(self, document: dict[str, Any]) -> None:
+        headers = document["components"]["headers"]
+
+        assert {name for name, header in headers.items() if not header.get("required")} == {"Idempotency-Replayed"}
 
 
 # Task: T-050

@@ -1,15 +1,17 @@
 """HTTP on the wire: limits, framing, and a problem for whatever cannot be read."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from support.people import sign_up, token_of
 from support.raw_http import Answer, Server, request, serving
 from todo.web.protocol import Protocol
+from todo.web.unsent import Unsent
 
 JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"
@@ -409,6 +411,22 @@ class TestUnwantedBodies:
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
 
 
+def answering(body: bytes) -> ASGIApp:
+    """An application that has one answer."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
+async def left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def until_empty(server: Server) -> bool:
     """Wait until no connection is open."""
     async with asyncio.timeout(20):
@@ -420,18 +438,90 @@ async def until_empty(server: Server) -> bool:
 # Task: T-018
 class TestAnswers:
     async def test_are_dropped_when_the_client_never_reads_them(self) -> None:
-        async def generous(_scope: Scope, _receive: Receive, send: Send) -> None:
-            size = 50_000_000
-            start = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]}
-            await send(start)
-            await send({"type": "http.response.body", "body": bytes(size)})
-
-        async with serving(generous, Impatient) as server, server.connect() as connection:
+        async with serving(answering(bytes(50_000_000)), Impatient) as server, server.connect() as connection:
             await connection.send(GET)
             await asyncio.sleep(0.05)
             assert server.connections() == 1
 
             assert await until_empty(server)
+
+    async def test_reach_a_client_that_reads_slowly(self) -> None:
+        """It takes far longer than a client may take that does not read at all."""
+        body = bytes(range(256)) * 40_000
+
+        async with serving(answering(body), Impatient) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=4_096)
+            # So that the kernel does not take all of it on the client's behalf.
+            writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            writer.write(GET)
+            await reader.readuntil(b"\r\n\r\n")
+            received = bytearray()
+            while len(received) < len(body):
+                received += await asyncio.wait_for(reader.readexactly(min(400_000, len(body) - len(received))), 20)
+                await asyncio.sleep(0.05)
+            writer.close()
+
+        assert received == body
+
+    async def test_are_not_begun_before_the_one_before_is_read(self) -> None:
+        begun = 0
+
+        async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal begun
+            begun += 1
+            await answering(bytes(50_000_000))(scope, receive, send)
+
+        async with serving(counting, Protocol) as server, server.connect() as connection:
+            await connection.send(GET * 5)
+            await asyncio.sleep(0.2)
+            await connection.send(GET * 5)
+            await asyncio.sleep(0.2)
+
+            assert begun == 1
+
+    async def test_make_room_by_cutting_off_whom_nothing_has_reached_for_the_longest_time(self) -> None:
+        class Small(Protocol):
+            unsent = Unsent(most_bytes=45_000_000)
+
+        async with (
+            serving(answering(bytes(20_000_000)), Small) as server,
+            server.connect() as first,
+            server.connect() as second,
+        ):
+            await first.send(GET)
+            await second.send(GET)
+            await asyncio.sleep(0.2)
+            before = server.connections()
+
+            answer = await server.ask(GET)
+
+            assert (before, len(answer.body)) == (2, 20_000_000)
+            assert len((await second.answer()).body) == 20_000_000
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await first.answer()
+
+    @pytest.mark.parametrize("ahead", [1, 3])
+    async def test_end_without_a_word_when_the_client_hangs_up_in_the_middle(
+        self, caplog: pytest.LogCaptureFixture, ahead: int
+    ) -> None:
+        ended = asyncio.Event()
+
+        async def endless(_scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            leaving = asyncio.create_task(left(receive))
+            while not leaving.done():
+                await send({"type": "http.response.body", "body": bytes(1_000), "more_body": True})
+                await asyncio.sleep(0.001)
+            ended.set()
+
+        async with serving(endless, Protocol) as server:
+            async with server.connect() as connection:
+                await connection.send(GET * ahead)
+                await asyncio.sleep(0.1)
+            await asyncio.wait_for(ended.wait(), 20)
+            assert await until_empty(server)
+
+        assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
 
     async def test_say_that_the_server_is_full(self, app: FastAPI) -> None:
         async with serving(app, Protocol, limit_concurrency=2) as server, server.connect(), server.connect():

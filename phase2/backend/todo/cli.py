@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -168,7 +169,9 @@ def _serve(options: argparse.Namespace) -> None:
     with server.listen(options.host, options.port) as listener, server.prepared(settings) as complete:
         host, port = listener.getsockname()[:2]
         address = f"http://{_reachable(host)}:{port}"
-        server.serve(complete, listener, workers=options.workers, ready=lambda: _say(_banner(settings, address)))
+        shared = settings.database_url is not None
+        ready = partial(_say, _banner(settings, address))
+        server.serve(complete, listener, workers=options.workers, shared=shared, ready=ready)
 
 
 def _reachable(host: str) -> str:

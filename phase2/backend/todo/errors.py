@@ -8,7 +8,8 @@ TodoError
 ├── MethodNotAllowed      405
 ├── Timeout               408   the request did not arrive in time
 ├── Conflict              409   the state does not allow it
-├── PreconditionFailed    412   If-Match names a state that is no more
+├── Gone                  410   it was there, and the log has forgotten it
+├── PreconditionFailed    412   a condition names another state; carries the current one
 ├── TooLarge              413
 ├── NotJson               415
 ├── Invalid               422   understood, but not acceptable; says where
@@ -20,6 +21,8 @@ TodoError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+from todo.kit.etags import etag
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,40 @@ class Conflict(TodoError):
     status, title, code = 409, "Conflict", "conflict"
     detail = "The current state does not allow this."
 
+    def __init__(
+        self, detail: str | None = None, *, code: str | None = None, conflicts: Sequence[Mapping[str, object]] = ()
+    ) -> None:
+        self._conflicts = conflicts
+        super().__init__(detail, code=code)
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        return {"conflicts": self._conflicts} if self._conflicts else {}
+
+
+class Gone(TodoError):
+    status, title, code = 410, "Gone", "gone"
+    detail = "This is no longer there."
+
 
 class PreconditionFailed(TodoError):
+    """``current`` is the state that the condition was about, and ``revision`` its number."""
+
     status, title, code = 412, "Precondition Failed", "precondition_failed"
-    detail = "It has changed since you read it. Read it again, and repeat your change on top."
+    detail = "It is not as your condition says; see current. Read that, and repeat your change on top."
+
+    def __init__(self, *, current: Mapping[str, object], revision: int) -> None:
+        self._current = current
+        self._revision = revision
+        super().__init__()
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"ETag": etag(self._revision)}
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        return {"current": self._current}
 
 
 class TooLarge(TodoError):

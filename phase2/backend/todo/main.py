@@ -1,32 +1,57 @@
 """The application: ``create_app`` puts the rooms of the house together."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
 from todo.clients.jwks import JwksClient
-from todo.database import Database
-from todo.routes import health, me, tasks
+from todo.database import Database, LocalSignals, Signals
+from todo.jobs.prune import PruneOptions, keep_pruning
+from todo.routes import changes, events, health, me, tasks
+from todo.services.live import Live, LiveOptions
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
 from todo.web import docs, openapi
 from todo.web.application import Application
 from todo.web.cors import Cors
 from todo.web.middleware import Authentication, Problems, Tracing
+from todo.web.protocol import STOPPING
 
 
 # Task: T-040
-def create_app(settings: Settings, database: Database, verifier: Verifier) -> FastAPI:
-    """Build the ASGI application. It opens ``database`` and ``verifier`` when it starts, and closes them at the end."""
+def create_app(settings: Settings, database: Database, verifier: Verifier, signals: Signals | None = None) -> FastAPI:
+    """Build the ASGI application. It opens ``database`` and ``verifier`` when it starts, and closes them at the end.
+
+    Without ``signals`` no other process writes to the database.
+    """
+    signals = signals or LocalSignals()
+    live = Live(
+        database,
+        signals,
+        LiveOptions(
+            connections_per_user=settings.live_connections_per_user,
+            heartbeat_seconds=settings.live_heartbeat_seconds,
+            poll_seconds=settings.live_poll_seconds,
+        ),
+    )
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await database.open()
         await verifier.open()
+        database.on_write = signals.publish
+        pruning = asyncio.create_task(keep_pruning(database, PruneOptions(kept_days=settings.changes_kept_days)))
         try:
-            yield
+            yield {STOPPING: live.stop}
         finally:
+            live.stop()
+            pruning.cancel()
+            await asyncio.wait([pruning])
+            database.on_write = None
+            await signals.close()
             await verifier.close()
             await database.close()
 
@@ -41,7 +66,8 @@ def create_app(settings: Settings, database: Database, verifier: Verifier) -> Fa
     )
     app.state.database = database
     app.state.verifier = verifier
-    for router in (tasks.router, me.router, health.router):
+    app.state.live = live
+    for router in (tasks.router, changes.router, events.router, me.router, health.router):
         app.include_router(router)
     openapi.install(app)
     docs.install(app)

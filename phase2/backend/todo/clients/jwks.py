@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -38,8 +39,9 @@ class JwksClient:
 
     An unknown ``kid`` causes a fetch, at most one per ``cooldown_seconds``, and waits ``patience_seconds`` at most.
     Once the keys are older than ``refresh_seconds``, the next look at them refreshes them in the background: an idle
-    server asks nobody, and does not keep the issuer's database awake. Redirects are not followed: the URL is
-    what was configured. ``clock`` counts seconds.
+    server asks nobody, and does not keep the issuer's database awake. A withdrawn key is good for ``refresh_seconds``
+    more, as long as the issuer answers, and after an idle time until the fetch that the first look begins.
+    Redirects are not followed, nor proxies used: the URL is what was configured. ``clock`` counts seconds.
     """
 
     def __init__(
@@ -47,7 +49,8 @@ class JwksClient:
         url: str,
         *,
         clock: Callable[[], float] = time.monotonic,
-        cooldown_seconds: float = 5.0,
+        # Better Auth answers a hundred requests in ten seconds.
+        cooldown_seconds: float = 1.0,
         refresh_seconds: float = 300.0,
         timeout_seconds: float = 3.0,
         patience_seconds: float = 2.0,
@@ -60,7 +63,9 @@ class JwksClient:
         self._patience_seconds = patience_seconds
         # Compressed, a small answer could become a large one.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        self._http = httpx.AsyncClient(headers=headers, timeout=timeout_seconds, follow_redirects=False)
+        self._http = httpx.AsyncClient(
+            headers=headers, timeout=timeout_seconds, follow_redirects=False, trust_env=False
+        )
         self._published: dict[str, dict[str, Any]] = {}
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetching: asyncio.Task[None] | None = None
@@ -72,6 +77,8 @@ class JwksClient:
 
     async def open(self) -> None:
         """Begin to fetch the keys, so that the first token need not wait for them."""
+        if not _is_safe(httpx.URL(self._url)):
+            log.warning("the keys of the token issuer come over plain http: who can change them can sign any token")
         self._start()
 
     async def close(self) -> None:
@@ -156,6 +163,16 @@ class JwksClient:
         keys = {kid: key for kid, jwk in published.items() if (key := _key_of(jwk)) is not None}
         self._published, self._keys = published, keys
         log.info("the token issuer publishes new keys", extra={"usable": len(keys), "published": len(published)})
+
+
+def _is_safe(url: httpx.URL) -> bool:
+    """Tell whether what comes from there is what was sent: encrypted, or from this machine."""
+    if url.scheme == "https" or url.host == "localhost" or url.host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(url.host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Unusable(Exception):

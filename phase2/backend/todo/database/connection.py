@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection, OperationalError, postgres
 from psycopg import Error as PsycopgError
-from psycopg.adapt import Loader, Transformer
+from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
@@ -32,6 +32,8 @@ _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecSt
 # admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
 _LAST_WORDS = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
+_TIMESTAMPTZ = postgres.types["timestamptz"].oid
+
 _CANCEL_SECONDS = 1.0
 _FORGET_PLANS = raw("DEALLOCATE ALL")
 
@@ -41,16 +43,6 @@ class _Sent(NamedTuple):
 
     prepares: Sequence[bytes | None]
     by_known_name: bool
-
-
-class Rfc3339Loader(Loader):
-    """timestamptz as the text of RFC 3339 in UTC: the server says ``2026-03-10 09:00:00.5+00``."""
-
-    def load(self, data: Any) -> str:
-        text = bytes(data).decode()
-        if text[-3:] != "+00" or text[10] != " ":
-            raise ValueError("PostgreSQL answered an instant that is not ISO, in UTC")
-        return f"{text[:10]}T{text[11:-3]}Z"
 
 
 # Task: T-022
@@ -63,14 +55,15 @@ class Connection(AsyncConnection[TupleRow]):
 
     lost = False
     pooled = True
+    # Whose it is while it is lent, where that counts.
+    holder: str | None = None
 
     def prepare(self) -> None:
         """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._known_plans: set[bytes] = set()
-        self.adapters.register_loader("timestamptz", Rfc3339Loader)
-        for name in ("uuid", "date", "json", "jsonb"):
+        for name in ("uuid", "date", "json", "jsonb", "timestamptz"):
             self.adapters.register_loader(name, TextLoader)
         self._transformer = Transformer(self)
         self.pgconn.enter_pipeline_mode()
@@ -139,10 +132,10 @@ class Connection(AsyncConnection[TupleRow]):
             raise
         failed = self._note_preparations(results, sent.prepares)
         if failed is None:
-            return [result for result, prepares in zip(results, sent.prepares, strict=True) if prepares is None]
+            return _own(results, sent.prepares)
         if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN:
             return await self._exchange_afresh(calls, deadline)
-        raise fault_of(failed)
+        raise fault_of(failed, _own(results[: results.index(failed)], sent.prepares))
 
     async def _exchange_afresh(self, calls: Sequence[Call], deadline: float) -> list[PGresult]:
         """Send again after the server refused a prepared statement, which it did before executing anything of it."""
@@ -242,15 +235,35 @@ class Connection(AsyncConnection[TupleRow]):
         return text.encode(values, self._transformer)
 
     def rows(self, result: PGresult, text: CompiledText) -> list[Row]:
-        """Return the result's rows as dictionaries, by column name, in the server's order."""
+        """Return the result's rows as dictionaries, by column name, in the server's order.
+
+        Instants are RFC 3339 in UTC, as text: nothing is made of them but the answer.
+        """
         if not result.ntuples:
             return []
-        columns = text.columns
-        if columns is None:
-            columns = text.columns = tuple((result.fname(i) or b"").decode() for i in range(result.nfields))
+        if text.shape is None:
+            text.shape = _shape_of(result)
+        columns, instants = text.shape
         transformer = self._transformer
         transformer.set_pgresult(result)
-        return transformer.load_rows(0, result.ntuples, lambda values: dict(zip(columns, values, strict=False)))
+        rows = [dict(zip(columns, values, strict=False)) for values in transformer.load_rows(0, result.ntuples, tuple)]
+        for name in instants:
+            for row in rows:
+                # The server says ``2026-03-10 09:00:00.5+00``: the identity's statement has set form and zone.
+                if instant := row[name]:
+                    row[name] = f"{instant[:10]}T{instant[11:-3]}Z"
+        return rows
+
+
+def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the columns, and of those that are instants."""
+    columns = tuple((result.fname(index) or b"").decode() for index in range(result.nfields))
+    return columns, tuple(name for index, name in enumerate(columns) if result.ftype(index) == _TIMESTAMPTZ)
+
+
+def _own(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
+    """Return the statements' own results, without those of their preparation."""
+    return [result for result, name in zip(results, prepares, strict=False) if name is None]
 
 
 def _was_cut_short(results: Sequence[PGresult], expected: int) -> bool:

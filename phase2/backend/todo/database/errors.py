@@ -1,5 +1,6 @@
 """What PostgreSQL can answer other than rows, by SQLSTATE (PostgreSQL documentation, appendix A)."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from psycopg import pq
@@ -14,6 +15,7 @@ class SqlState(StrEnum):
     unique_violation = "23505"
     foreign_key_violation = "23503"
     check_violation = "23514"
+    not_null_violation = "23502"
     insufficient_privilege = "42501"
     serialization_failure = "40001"
     deadlock_detected = "40P01"
@@ -25,9 +27,19 @@ class SqlState(StrEnum):
 class DatabaseFault(Exception):
     """A statement failed and its transaction was rolled back. Carries no values, only names."""
 
-    def __init__(self, sqlstate: str, constraint: str | None = None) -> None:
+    def __init__(
+        self,
+        sqlstate: str,
+        constraint: str | None = None,
+        *,
+        table: str | None = None,
+        before: Sequence[pq.abc.PGresult] = (),
+    ) -> None:
         self.sqlstate = sqlstate
         self.constraint = constraint
+        self.table = table
+        # What the statements in front of this one answered, although it was all taken back.
+        self.before = before
         super().__init__(f"PostgreSQL answered SQLSTATE {sqlstate}")
 
 
@@ -77,10 +89,16 @@ def sqlstate_of(result: pq.abc.PGresult) -> str:
     return state.decode() if state else "08006"
 
 
-def fault_of(result: pq.abc.PGresult) -> DatabaseFault:
-    """Make the exception for an error result."""
+def fault_of(result: pq.abc.PGresult, before: Sequence[pq.abc.PGresult] = ()) -> DatabaseFault:
+    """Make the exception for an error result, which came after the results ``before``."""
     constraint = result.error_field(DiagnosticField.CONSTRAINT_NAME)
-    return DatabaseFault(sqlstate_of(result), constraint.decode() if constraint else None)
+    table = result.error_field(DiagnosticField.TABLE_NAME)
+    return DatabaseFault(
+        sqlstate_of(result),
+        constraint.decode() if constraint else None,
+        table=table.decode() if table else None,
+        before=before,
+    )
 
 
 def as_unavailable(fault: DatabaseFault) -> TodoError | None:

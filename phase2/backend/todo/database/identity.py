@@ -3,14 +3,21 @@
 It is the role ``todo_app``, which cannot pass the policies, and the user. Both are transaction-local. The user is
 bound to the transaction by its start time, which ``app.uid()`` compares: a setting that leaked into a later transaction
 names nobody.
+
+With it comes where unqualified names are looked up: through a pooler, whoever had the connection before may have left
+another path, or temporary tables with the names of ours.
 """
 
 from todo.database.connection import Call
 from todo.database.statements import raw
 
+# Every name in it is qualified, operators and types too: it is read while the path is still another's. Left to itself,
+# PostgreSQL looks for temporary tables first.
 _IDENTITY = raw(
     "SELECT pg_catalog.set_config('role', $1, true),"
-    " pg_catalog.set_config('app.user', extract(epoch FROM pg_catalog.now()) || ' ' || $2::text, true),"
+    " pg_catalog.set_config('app.user', extract(epoch FROM pg_catalog.now())"
+    " OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) $2::pg_catalog.text, true),"
+    " pg_catalog.set_config('search_path', 'pg_catalog, public, pg_temp', true),"
     " pg_catalog.set_config('statement_timeout', $3, true),"
     " pg_catalog.set_config('timezone', 'UTC', true),"
     " pg_catalog.set_config('datestyle', 'ISO', true)"

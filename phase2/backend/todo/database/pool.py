@@ -1,10 +1,11 @@
 """The pool of connections, and the check that what runs on them cannot pass the policies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import orjson
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -14,6 +15,7 @@ from todo.database import isolation
 from todo.database.connection import Connection
 from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
 from todo.database.identity import Identities
+from todo.database.shares import Shares
 from todo.database.statements import Dialect, raw
 from todo.errors import Unavailable
 
@@ -21,10 +23,12 @@ APP_ROLE = "todo_app"
 
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
-_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::text AS id")
+_NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
+_PLAN_ONCE = raw("SET plan_cache_mode = force_generic_plan")
+_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
-_CONNECTING = {
+CONNECTING = {
     "application_name": "todo",
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -34,6 +38,7 @@ _CONNECTING = {
 }
 _ALWAYS = {"autocommit": True, "client_encoding": "utf8"}
 _CONFIGURE_SECONDS = 3.0
+_PING_IS_GOOD_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -83,10 +88,18 @@ class Database:
         self.identities = Identities(
             role=self.options.role, timeout_milliseconds=self.options.statement_timeout_milliseconds
         )
-        self._replacements: set[asyncio.Task[None]] = set()
+        # Called with the user after a write has been committed.
+        self.on_write: Callable[[str], None] | None = None
+        # What nobody waits for any more: the event loop holds tasks weakly.
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ping: asyncio.Task[Unavailable | None] | None = None
+        self._ping_is_good_until = 0.0
+        # One user never has more than half of the connections, if there are two.
+        share = max(1, self.options.pool_size // 2)
+        self._shares = Shares(most=share, most_waiting=20 * share)
         self._pool = _Pool(
             connection_class=Connection,
-            kwargs={**_CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
+            kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
             min_size=min(2, self.options.pool_size),
             max_size=self.options.pool_size,
             # Waiting is bounded by the caller's budget; this many callers may do so, the next is told at once.
@@ -103,15 +116,48 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._replacements:
-            await asyncio.wait(self._replacements)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
         await self._pool.close(timeout=2.0)
 
     async def ping(self) -> None:
-        """Ask the server for an answer. Raises Unavailable."""
-        deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
+        """Ask the server for an answer, once for all who ask at about the same time. Raises Unavailable.
+
+        Anybody may ask, without a token: however many do, they take one place in the pool.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._ping is None or (self._ping.done() and now >= self._ping_is_good_until):
+            self._ping = self._start(self._try_ping())
+        # Who leaves does not take the answer along.
+        failure = await asyncio.shield(self._ping)
+        if failure is not None:
+            raise Unavailable(failure.detail, code=failure.code)
+
+    async def _try_ping(self) -> Unavailable | None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.options.budget_seconds
+        failure = None
         try:
             await self.run(lambda connection: connection.exchange([(_PING, ())], deadline=deadline), deadline=deadline)
+        except Unavailable as error:
+            failure = error
+        except (ConnectionLost, DatabaseFault, TimeoutError):
+            failure = _unreachable()
+        self._ping_is_good_until = loop.time() + _PING_IS_GOOD_SECONDS
+        return failure
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def notify(self, channel: str, messages: Sequence[str]) -> None:
+        """Send messages to whoever listens on ``channel``, in a transaction of their own. Raises Unavailable."""
+        deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
+        call = (_NOTIFY, (channel.encode(), orjson.dumps(messages)))
+        try:
+            await self.run(lambda connection: connection.exchange([call], deadline=deadline), deadline=deadline)
         except (ConnectionLost, DatabaseFault, TimeoutError):
             raise _unreachable() from None
 
@@ -127,16 +173,23 @@ class Database:
         except (ConnectionLost, TimeoutError):
             raise _unreachable() from None
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], *, deadline: float, repeatable: bool = True) -> T:
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        *,
+        deadline: float,
+        repeatable: bool = True,
+        user_id: str | None = None,
+    ) -> T:
         """Do ``work``, one transaction, on a connection; and again after a deadlock, or on another if that was lost.
 
-        A connection that was lost in the middle is no reason to repeat what is not ``repeatable``: it may have been
-        done. Raises what ``work`` raises, and Unavailable.
+        The connection counts as ``user_id``'s. One that was lost in the middle is no reason to repeat what is not
+        ``repeatable``: it may have been done. Raises what ``work`` raises, and Unavailable.
         """
         attempts_left = _MOST_ATTEMPTS
         while True:
             attempts_left -= 1
-            connection = await self.acquire(deadline=deadline)
+            connection = await self.acquire(deadline=deadline, user_id=user_id)
             try:
                 return await work(connection)
             except ConnectionLost as lost:
@@ -148,8 +201,23 @@ class Database:
             finally:
                 await self.release(connection)
 
-    async def acquire(self, *, deadline: float) -> Connection:
-        """Take a connection out of the pool; give it back with ``release``. Raises Unavailable."""
+    async def acquire(self, *, deadline: float, user_id: str | None = None) -> Connection:
+        """Take a connection out of the pool; give it back with ``release``. Raises Unavailable.
+
+        It counts as ``user_id``'s until it is back, or replaced; who has a share of them waits for one's own.
+        """
+        if user_id is None:
+            return await self._lend(deadline)
+        await self._shares.take(user_id, deadline=deadline)
+        try:
+            connection = await self._lend(deadline)
+        except BaseException:
+            self._shares.give_back(user_id)
+            raise
+        connection.holder = user_id
+        return connection
+
+    async def _lend(self, deadline: float) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -165,17 +233,24 @@ class Database:
     async def release(self, connection: Connection) -> None:
         """Give a connection back. One that is lost, or in the middle of something, is closed and replaced."""
         if connection.is_idle:
-            await self._pool.putconn(connection)
+            await self._put(connection)
             return
         connection.give_up()
-        # The caller has no time for it, and may be cancelled. The event loop holds tasks weakly.
-        task = asyncio.get_running_loop().create_task(self._replace(connection))
-        self._replacements.add(task)
-        task.add_done_callback(self._replacements.discard)
+        # The caller has no time for it, and may be cancelled.
+        self._start(self._replace(connection))
 
     async def _replace(self, connection: Connection) -> None:
         await connection.close()
-        await self._pool.putconn(connection)
+        await self._put(connection)
+
+    async def _put(self, connection: Connection) -> None:
+        # Before anybody else has it, and given back after: who waits for the share finds the connection.
+        holder, connection.holder = connection.holder, None
+        try:
+            await self._pool.putconn(connection)
+        finally:
+            if holder is not None:
+                self._shares.give_back(holder)
 
 
 def _unreachable() -> Unavailable:
@@ -183,17 +258,26 @@ def _unreachable() -> Unavailable:
 
 
 async def _configure(connection: Connection) -> None:
-    """Find out whether a pooler stands between, which in transaction mode gives its clients a process id of its own.
-
-    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
-    """
+    """Find out whether a pooler stands between, and have plans kept where statements are prepared."""
     connection.prepare()
     deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
     try:
-        [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
+        connection.pooled = await _is_pooled(connection, deadline=deadline)
+        if not connection.pooled:
+            # One plan fits a statement for every user, since each begins with one user's rows of an index. Left to
+            # itself PostgreSQL plans lists anew for each request once one user has far more rows than others.
+            await connection.exchange([(_PLAN_ONCE, ())], deadline=deadline)
     except (ConnectionLost, DatabaseFault, TimeoutError):
         # A server that takes connections and says nothing must not keep the pool's workers waiting.
         await connection.close()
         raise OperationalError("the server took the connection and did not answer") from None
+
+
+async def _is_pooled(connection: Connection, *, deadline: float) -> bool:
+    """Tell whether this is a pooler in transaction mode, which gives its clients a process id of its own.
+
+    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
+    """
+    [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
     [row] = connection.rows(result, _PROCESS)
-    connection.pooled = row["id"] != str(connection.pgconn.backend_pid)
+    return bool(row["id"] != str(connection.pgconn.backend_pid))

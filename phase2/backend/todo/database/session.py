@@ -6,9 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import orjson
+from psycopg.pq.abc import PGresult
+
 from todo.database.connection import Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
+from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
 from todo.errors import Forbidden, NotFound, Unavailable
 
@@ -19,6 +23,9 @@ _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
 _OWNER_KEY = f"_{USER_ID}_user"
+
+# Where the look-up's answer is: behind the identity's.
+_LOOKED_UP = len(IN_FRONT)
 
 _FAILURES = (ConnectionLost, DatabaseFault, TimeoutError)
 
@@ -37,12 +44,20 @@ class Session:
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
     """
 
-    __slots__ = ("_connection", "_database", "_deadline", "user_id")
+    __slots__ = ("_closing", "_connection", "_database", "_deadline", "_has_written", "replayed", "retry", "user_id")
 
     def __init__(self, database: Database, user_id: str) -> None:
+        # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
+        # the same again.
+        self.retry: RetryKey | None = None
+        # Whether the answer was a kept one.
+        self.replayed = False
         self._database = database
         self._connection: Connection | None = None
+        # What travels with the transaction's commit.
+        self._closing: list[_Text] = []
         self._deadline: float | None = None
+        self._has_written = False
         self.user_id = user_id
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
@@ -65,8 +80,14 @@ class Session:
 
     async def together(self, *requests: Request) -> list[list[Row]]:
         """Run several statements in one trip and one transaction; return the rows of each."""
+        if self.retry is not None and self._connection is None and any(statement.writes for statement, _ in requests):
+            [(statement, values)] = requests
+            return [await self._once(self.retry, statement, values)]
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
-        return await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
+        rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
+        if any(statement.writes for statement, _ in requests):
+            self._note_write()
+        return rows
 
     async def ensure_caller_exists(self) -> None:
         """Raise Forbidden if the account of a token that still verifies has been deleted."""
@@ -75,22 +96,31 @@ class Session:
             raise _account_is_gone()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self, *requests: Request) -> AsyncIterator[tuple[list[Row] | None, list[list[Row]]]]:
         """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
 
-        A statement that failed ends the transaction, even if its error is caught.
+        ``requests`` travel with its beginning. Gives what an equal request has already answered (then there is nothing
+        left to do), or ``None``, and the rows of each of ``requests``; the answer is given to ``keep``. A statement
+        that failed ends the transaction, even if its error is caught.
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
         deadline = self._until()
+        texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
+        in_front = self._in_front(self.retry) if self.retry is not None else []
         try:
-            connection = await self._begin(deadline)
+            connection, results = await self._begin([*in_front, *texts], deadline)
         except _FAILURES as error:
-            raise _seen_by_callers(error) from None
+            raise self._as_in_use(error) or _seen_by_callers(error) from None
         self._connection = connection
         try:
-            yield
+            kept = self._replayed(kept_answer(self.retry, results[len(in_front) - 1])) if self.retry else None
+            own = zip(results[len(in_front) :], texts, strict=True)
+            yield kept, [connection.rows(result, text) for result, (text, _) in own]
             await self._commit(connection, deadline)
+            self._connection = None
+            if self._has_written:
+                self._note_write()
         except BaseException:
             if not connection.is_idle:
                 # Where that fails, the connection is closed, and the server rolls back by itself.
@@ -99,28 +129,88 @@ class Session:
             raise
         finally:
             self._connection = None
+            self._closing.clear()
             await self._database.release(connection)
 
-    async def _begin(self, deadline: float) -> Connection:
-        """Return a connection in a transaction of this user: the caller has to release it."""
+    async def _begin(self, texts: Sequence[_Text], deadline: float) -> tuple[Connection, list[PGresult]]:
+        """Begin a transaction of this user, with ``texts``; return their results, and the connection to release."""
         while True:
-            connection = await self._database.acquire(deadline=deadline)
+            connection = await self._database.acquire(deadline=deadline, user_id=self.user_id)
             try:
-                await connection.exchange([(_BEGIN, ()), self._database.identities.of(self.user_id)], deadline=deadline)
+                calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
+                opening = [(_BEGIN, ()), self._database.identities.of(self.user_id)]
+                results = await connection.exchange([*opening, *calls], deadline=deadline)
             except BaseException as error:
                 await self._database.release(connection)
                 if not isinstance(error, ConnectionLost):
                     raise
             else:
-                return connection
+                return connection, results[len(opening) :]
 
     async def _commit(self, connection: Connection, deadline: float) -> None:
+        calls = [(text, connection.encode(text, self._own(values))) for text, values in self._closing]
         try:
-            [result] = await connection.exchange([(_COMMIT, ())], deadline=deadline)
+            *_, result = await connection.exchange([*calls, (_COMMIT, ())], deadline=deadline)
         except _FAILURES as error:
             raise _seen_by_callers(error) from None
         if result.command_status != b"COMMIT":
             raise DatabaseFault(SqlState.in_failed_sql_transaction)
+
+    def keep(self, answer: list[Row]) -> None:
+        """Keep what this transaction answers, in case the request comes again: it travels with the commit."""
+        if self.retry is not None:
+            kept = {**self.retry.values, "retry_answer": orjson.dumps(answer).decode()}
+            self._closing.append((KEEP.text(self._database.dialect), kept))
+
+    def _as_in_use(self, error: Exception) -> Exception | None:
+        """Tell whether the beginning failed because an equal request is still running."""
+        if self.retry is None or not isinstance(error, DatabaseFault):
+            return None
+        # BEGIN and the identity are answered.
+        return in_use(error, answered=2)
+
+    async def _once(self, retry: RetryKey, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
+        """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
+        effect = keeping(statement).text(self._database.dialect)
+        texts = [*self._in_front(retry), (effect, {**values, **retry.values})]
+        try:
+            # Repeatable, whatever the statement is: the key sees to that.
+            *_, rows = await self._database.run(
+                lambda connection: self._send(connection, texts),
+                deadline=self._until(),
+                repeatable=True,
+                user_id=self.user_id,
+            )
+        except DatabaseFault as fault:
+            kept = self._replayed(kept_answer(retry, fault.before[_LOOKED_UP])) if _was_looked_up(fault) else None
+            if kept is not None:
+                return kept
+            if is_without_effect(fault):
+                return []
+            raise in_use(fault, answered=1) or _seen_by_callers(fault) from None
+        except (ConnectionLost, TimeoutError) as error:
+            raise _seen_by_callers(error) from None
+        self.retry = None
+        self._note_write()
+        return rows
+
+    def _in_front(self, retry: RetryKey) -> list[_Text]:
+        return [(statement.text(self._database.dialect), retry.values) for statement in IN_FRONT]
+
+    def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
+        self.replayed = answer is not None
+        return answer
+
+    def _note_write(self) -> None:
+        """Say after the commit that the user has something new."""
+        if self._connection is not None:
+            self._has_written = True
+        elif self._database.on_write is not None:
+            self._database.on_write(self.user_id)
+
+    def _own(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        # Last, so that no value can name another user.
+        return {**values, USER_ID: self.user_id}
 
     def _until(self) -> float:
         if self._deadline is None:
@@ -132,19 +222,25 @@ class Session:
             if self._connection is not None:
                 return await self._send(self._connection, texts)
             return await self._database.run(
-                lambda connection: self._send(connection, texts), deadline=self._until(), repeatable=repeatable
+                lambda connection: self._send(connection, texts),
+                deadline=self._until(),
+                repeatable=repeatable,
+                user_id=self.user_id,
             )
         except _FAILURES as error:
             raise _seen_by_callers(error) from None
 
     async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
-        # Last, so that no value can name another user.
-        calls = [(text, connection.encode(text, {**values, USER_ID: self.user_id})) for text, values in texts]
+        calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
         if self._connection is None:
             calls.insert(0, self._database.identities.of(self.user_id))
         results = await connection.exchange(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
+
+
+def _was_looked_up(fault: DatabaseFault) -> bool:
+    return len(fault.before) > _LOOKED_UP
 
 
 def _seen_by_callers(error: Exception) -> Exception:

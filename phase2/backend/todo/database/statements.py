@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.abc import Transformer
 from psycopg.adapt import PyFormat
-from sqlalchemy import ColumnElement, Executable, Table, bindparam
+from sqlalchemy import ColumnElement, Executable, FromClause, bindparam
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -34,7 +34,7 @@ class OwnedByCaller(ColumnElement[bool]):
 
     inherit_cache = False
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: FromClause) -> None:
         self.comparison = table.c.user_id == bindparam(USER_ID)
 
 
@@ -59,6 +59,7 @@ class Statement:
     ) -> None:
         self.expression = expression
         reads = isinstance(expression, Select)
+        self.writes = not reads
         self.repeatable = reads if repeatable is None else repeatable
         self.part_of_write = not reads if part_of_write is None else part_of_write
         self._texts: dict[bool, CompiledText] = {}
@@ -74,14 +75,15 @@ class Statement:
 class CompiledText:
     """SQL as bytes, the order of its parameters, and the name it is prepared under."""
 
-    __slots__ = ("_formats", "columns", "constants", "name", "names", "sql")
+    __slots__ = ("_formats", "constants", "name", "names", "shape", "sql")
 
     def __init__(self, sql: str, names: Sequence[str], constants: Mapping[str, Any]) -> None:
         self.sql = sql.encode()
         self.names = tuple(names)
         self.constants = {name: value for name, value in constants.items() if value is not None}
         self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=8).hexdigest().encode()
-        self.columns: tuple[str, ...] | None = None
+        # The names of the columns, and of those that are instants; known after the first answer.
+        self.shape: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self._formats = [PyFormat.TEXT] * len(self.names)
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, StringConstraints
-from sqlalchemy import CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
@@ -75,6 +75,10 @@ class Task(TaskBase, table=True):
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
         # The list view: one user's tasks, newest first.
         Index("ix_tasks_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
+        # The same, of one status.
+        Index(
+            "ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")
+        ),
     )
 
     user_id: str = Field(sa_column=owner_column())
@@ -82,8 +86,21 @@ class Task(TaskBase, table=True):
     created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
     updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column("completed_at", DateTime(timezone=True)))
+    revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
     # What the task was created from, so that a repeated create can be told from another one.
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
+
+
+# Task: T-209
+class TaskCount(SQLModel, table=True):
+    """How many tasks of one status and priority a user has. The database keeps it; nobody else writes it."""
+
+    __tablename__ = "task_counts"
+
+    user_id: str = Field(sa_column=owner_column())
+    status: str = Field(sa_column=Column("status", Text, primary_key=True))
+    priority: str = Field(sa_column=Column("priority", Text, primary_key=True))
+    tasks: int = Field(sa_column=Column("tasks", BigInteger, nullable=False))
 
 
 # Task: T-011
@@ -140,6 +157,10 @@ class TaskPublic(SQLModel):
     completed_at: datetime | None = Field(
         description="When it was completed, in UTC; null unless completed.", schema_extra={"examples": [None]}
     )
+    revision: int = Field(
+        description="The number of its last change, and its `ETag`: one user's changes count 1, 2, 3.",
+        schema_extra={"examples": [17]},
+    )
 
 
 # Task: T-011
@@ -158,9 +179,9 @@ class TaskQuery(SQLModel):
 
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
     limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
-    status: list[Status] = Field(default=[], description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(default=[], description="Another name of `status`; what both say adds up.")
-    priority: list[Priority] = Field(default=[], description="Only tasks of this priority; repeat for several.")
+    status: list[Status] = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
+    status_filter: list[Status] = Field(default_factory=list, description="Another name of `status`; what both say adds up.")
+    priority: list[Priority] = Field(default_factory=list, description="Only tasks of this priority; repeat for several.")
 
     @property
     def statuses(self) -> list[Status]:

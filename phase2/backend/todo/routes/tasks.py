@@ -8,82 +8,102 @@ from starlette.responses import Response
 
 from todo.dependencies import SessionDep
 from todo.kit.clock import utc_now
+from todo.models.changes import History, HistoryQuery
 from todo.models.tasks import TaskCreate, TaskPage, TaskPublic, TaskQuery, TaskReplace, TaskUpdate
-from todo.services import tasks
-from todo.services.tasks import TaskRow
-from todo.web.route import Route, json_response
+from todo.services import changes, tasks
+from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
 
 TaskId = Annotated[UUID, Path(description="The task's id.", examples=["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"])]
 
 # Somebody else changes the same task at the same moment, again and again.
-_CONTENDED: dict[int | str, dict[str, Any]] = {409: {}}
+_CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is still as you have it."}}
 _CREATED: dict[int | str, dict[str, Any]] = {
     200: {"model": TaskPublic, "description": "The task, which was created before from the same body."},
     409: {},
+    412: {},
 }
 
 
 # Task: T-031
 @router.post("", status_code=201, response_model=TaskPublic, response_description="The new task.", responses=_CREATED)
-async def create_task(body: TaskCreate, session: SessionDep) -> Response:
+async def create_task(body: TaskCreate, session: SessionDep, if_none_match: OnlyIfNew = None) -> Response:
     """Create a task.
 
     With an ``id`` of your choice it is safe to retry: the same body again answers 200 with the task as it is by now,
-    and another body 409 with the code ``id_taken``.
+    and another body 409 with the code ``id_taken``. With ``If-None-Match: *`` a task that is there already is a 412.
     """
-    task, is_new = await tasks.create(session, body, now=utc_now())
-    return json_response(task, 201 if is_new else 200, {"Location": f"/api/v1/tasks/{task['id']}"})
+    task, is_new = await tasks.create(session, body, now=utc_now(), unless=if_none_match)
+    location = {"Location": f"/api/v1/tasks/{task['id']}"}
+    return tagged(task, task["revision"], status_code=201 if is_new else 200, headers=location)
 
 
 # Task: T-033
-@router.get("", response_model=TaskPage, response_description="A page of tasks.")
-async def list_tasks(query: Annotated[TaskQuery, Query()], session: SessionDep) -> dict[str, Any]:
+@router.get("", response_model=TaskPage, response_description="A page of tasks.", responses=_UNCHANGED)
+async def list_tasks(
+    query: Annotated[TaskQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """List your tasks, newest first. Filters narrow the list: repeated, one of the values is enough."""
-    rows, total = await tasks.page(
-        session, skip=query.skip, limit=query.limit, statuses=query.statuses, priorities=query.priority
+    page = await tasks.page(
+        session,
+        skip=query.skip,
+        limit=query.limit,
+        statuses=query.statuses,
+        priorities=query.priority,
+        unless=if_none_match,
     )
-    return {"tasks": rows, "total": total, "page": query.skip // query.limit + 1, "page_size": len(rows)}
+    content = {
+        "tasks": page.tasks,
+        "total": page.total,
+        "page": query.skip // query.limit + 1,
+        "page_size": len(page.tasks),
+    }
+    return tagged(content, page.revision, unless=if_none_match)
 
 
 # Task: T-032
-@router.get("/{task_id}", response_model=TaskPublic, response_description="The task.")
-async def read_task(task_id: TaskId, session: SessionDep) -> TaskRow:
+@router.get("/{task_id}", response_model=TaskPublic, response_description="The task.", responses=_UNCHANGED)
+async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
     """Read one task. Somebody else's task is answered as one that does not exist."""
-    return await tasks.read(session, task_id)
+    task = await tasks.read(session, task_id)
+    return tagged(task, task["revision"], unless=if_none_match)
 
 
 # Task: T-034
 @router.put(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
-async def replace_task(task_id: TaskId, body: TaskReplace, session: SessionDep) -> TaskRow:
+async def replace_task(task_id: TaskId, body: TaskReplace, session: SessionDep, if_match: IfMatch = None) -> Response:
     """Replace a task: a field that you leave out gets its default.
 
     A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
     """
-    return await tasks.replace(session, task_id, body, now=utc_now())
+    task = await tasks.replace(session, task_id, body, now=utc_now(), if_match=if_match)
+    return tagged(task, task["revision"])
 
 
 # Task: T-034
 @router.patch(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
-async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep) -> TaskRow:
+async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if_match: IfMatch = None) -> Response:
     """Change the fields that you send, and no others.
 
-    ``null`` clears what may be empty; ``{}`` changes nothing.
+    ``null`` clears what may be empty; ``{}`` changes nothing. What changes nothing keeps the ``revision``.
     A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
     """
-    return await tasks.change(session, task_id, body, now=utc_now())
+    task = await tasks.change(session, task_id, body, now=utc_now(), if_match=if_match)
+    return tagged(task, task["revision"])
 
 
 # Task: T-036
-@router.delete("/{task_id}", status_code=204, response_description="It is gone.")
-async def delete_task(task_id: TaskId, session: SessionDep) -> None:
+@router.delete("/{task_id}", status_code=204, response_description="It is gone.", responses=_CONTENDED)
+async def delete_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> None:
     """Delete a task for good. Deleted again, it is a 404."""
-    await tasks.remove(session, task_id)
+    await tasks.remove(session, task_id, if_match=if_match)
 
 
 # Task: T-035
@@ -96,17 +116,30 @@ async def delete_task(task_id: TaskId, session: SessionDep) -> None:
         200: {"x-example": {"status": "completed", "completed_at": "2026-03-01T07:30:00.123456Z"}},
     },
 )
-async def complete_task(task_id: TaskId, session: SessionDep) -> TaskRow:
+async def complete_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
     """Mark a task completed.
 
     Safe to retry: the first ``completed_at`` stays. A cancelled task has to be reopened first: 422 with the code
     ``invalid_status_transition``.
     """
-    return await tasks.complete(session, task_id, now=utc_now())
+    task = await tasks.complete(session, task_id, now=utc_now(), if_match=if_match)
+    return tagged(task, task["revision"])
 
 
 # Task: T-035
-@router.post("/{task_id}/reopen", response_model=TaskPublic, response_description="The task, open again.")
-async def reopen_task(task_id: TaskId, session: SessionDep) -> TaskRow:
+@router.post(
+    "/{task_id}/reopen", response_model=TaskPublic, response_description="The task, open again.", responses=_CONTENDED
+)
+async def reopen_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
     """Make a completed or cancelled task pending again. An open task stays as it is: safe to retry."""
-    return await tasks.reopen(session, task_id, now=utc_now())
+    task = await tasks.reopen(session, task_id, now=utc_now(), if_match=if_match)
+    return tagged(task, task["revision"])
+
+
+# Task: T-143
+@router.get("/{task_id}/history", response_model=History, response_description="What happened to the task.")
+async def read_task_history(
+    task_id: TaskId, query: Annotated[HistoryQuery, Query()], session: SessionDep
+) -> dict[str, Any]:
+    """Tell what happened to a task, the latest first. A deleted task has its history as long as the log keeps it."""
+    return await changes.history(session, task_id, before=query.before, limit=query.limit)

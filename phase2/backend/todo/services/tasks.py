@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -9,9 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     DateTime,
     Integer,
+    Table,
     Text,
     and_,
     any_,
@@ -26,25 +29,29 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from todo.database import OwnedByCaller, Row, Session, Statement
-from todo.errors import Conflict, Fault, Invalid
+from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
-from todo.models.tasks import Priority, Status, Task, TaskBase, TaskCreate, TaskReplace, TaskUpdate
+from todo.models.tasks import (
+    Priority,
+    Status,
+    Task,
+    TaskBase,
+    TaskCount,
+    TaskCreate,
+    TaskPublic,
+    TaskReplace,
+    TaskUpdate,
+)
+from todo.services.revisions import LATEST, not_seen, seen
 
 TaskRow = Row
 
 _tasks = table_of(Task)
-_PUBLIC = (
-    _tasks.c.id,
-    _tasks.c.title,
-    _tasks.c.description,
-    _tasks.c.status,
-    _tasks.c.priority,
-    _tasks.c.due_date,
-    _tasks.c.created_at,
-    _tasks.c.updated_at,
-    _tasks.c.completed_at,
-)
+_counts = table_of(TaskCount)
+PUBLIC_NAMES = tuple(TaskPublic.model_fields)
+_PUBLIC = tuple(_tasks.c[name] for name in PUBLIC_NAMES)
 _mine = OwnedByCaller(_tasks)
 _this_one = and_(_mine, _tasks.c.id == bindparam("task_id"))
 _now = bindparam("now", type_=DateTime(timezone=True))
@@ -73,14 +80,26 @@ _CREATE = Statement(
     # The id is chosen before it is sent: the second time it is found taken, by the same digest.
     repeatable=True,
 )
-_DELETE = Statement(delete(_tasks).where(_this_one).returning(_tasks.c.id))
+_still = _tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the list, how many tasks match in all, and the user's revision at which it was read."""
+
+    tasks: list[TaskRow]
+    total: int
+    revision: int
 
 
 # Task: T-031
-async def create(session: Session, body: TaskCreate, *, now: datetime) -> tuple[TaskRow, bool]:
+async def create(
+    session: Session, body: TaskCreate, *, now: datetime, unless: Condition | None = None
+) -> tuple[TaskRow, bool]:
     """Create a task at ``now`` (aware, UTC). Returns it, and whether it is new.
 
-    The same body under the same id again gives the task as it is today; another body is a Conflict.
+    The same body under the same id again gives the task as it is today; another body is a Conflict. With ``unless``
+    (``*``, or the revision that the client knows) a task that is there already is PreconditionFailed.
     """
     task_id = body.id or uuid7(now)
     digest = _digest_of(body)
@@ -97,10 +116,15 @@ async def create(session: Session, body: TaskCreate, *, now: datetime) -> tuple[
         if existing is None:
             # Deleted in between: the id is free again.
             continue
-        if existing.pop("creation_digest") != digest:
+        existing_digest = existing.pop("creation_digest")
+        if body.id is None:
+            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
+            return existing, True
+        if unless is not None and unless.names(existing["revision"]):
+            raise PreconditionFailed(current=existing, revision=existing["revision"])
+        if existing_digest != digest:
             raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
-        # An id that was made here can only be taken by this very request, sent again after its answer was lost.
-        return existing, body.id is None
+        return existing, False
     raise _contended()
 
 
@@ -112,64 +136,114 @@ async def read(session: Session, task_id: UUID) -> TaskRow:
 
 # Task: T-033
 async def page(
-    session: Session, *, skip: int, limit: int, statuses: Sequence[Status], priorities: Sequence[Priority]
-) -> tuple[list[TaskRow], int]:
-    """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all."""
-    listing, counting = _page_statements(by_status=bool(statuses), by_priority=bool(priorities))
-    filters = {"statuses": list(statuses), "priorities": list(priorities)}
-    rows, [count] = await session.together((listing, {"skip": skip, "limit": limit, **filters}), (counting, filters))
-    return rows, count["total"]
+    session: Session,
+    *,
+    skip: int,
+    limit: int,
+    statuses: Sequence[Status],
+    priorities: Sequence[Priority],
+    unless: Condition | None = None,
+) -> Page:
+    """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all.
+
+    Where ``unless`` names the user's revision the list is not run, and the page is empty.
+    """
+    filters = {name: values for name, values in (("status", statuses), ("priority", priorities)) if values}
+    counting, listing = _page_statements(
+        tuple((name, len(values) > 1) for name, values in filters.items()), unless=unless is not None
+    )
+    values: dict[str, Any] = {name: list(wanted) if len(wanted) > 1 else wanted[0] for name, wanted in filters.items()}
+    # The revision comes with the count, before the list: it can be older than what is listed, never newer.
+    [count], rows = await session.together(
+        (counting, values), (listing, {**values, "skip": skip, "limit": limit, "seen": seen(unless)})
+    )
+    return Page(rows, int(count["total"]), count["revision"])
 
 
 # Task: T-034
-async def replace(session: Session, task_id: UUID, body: TaskReplace, *, now: datetime) -> TaskRow:
+async def replace(
+    session: Session, task_id: UUID, body: TaskReplace, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
     """Set every field to what ``body`` says; absent ones have their defaults."""
-    return await _change(session, task_id, _values_of(body, _WRITABLE), now=now)
+    return await _change(session, task_id, _values_of(body, _WRITABLE), now=now, if_match=if_match)
 
 
 # Task: T-034
-async def change(session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime) -> TaskRow:
+async def change(
+    session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
     """Set the fields that were sent, and no others."""
     sent = [name for name in _WRITABLE if name in body.model_fields_set]
-    return await _change(session, task_id, _values_of(body, sent), now=now)
+    return await _change(session, task_id, _values_of(body, sent), now=now, if_match=if_match)
 
 
 # Task: T-035
-async def complete(session: Session, task_id: UUID, *, now: datetime) -> TaskRow:
+async def complete(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
     """Mark a task completed at ``now`` (aware, UTC) and return it.
 
     Completing twice changes nothing: clients retry, and the first time is the true one.
     Raises NotFound for an unknown id and for somebody else's alike, Invalid for a cancelled task.
     """
-    return await _change(session, task_id, {"status": Status.completed}, now=now)
+    return await _change(session, task_id, {"status": Status.completed}, now=now, if_match=if_match)
 
 
 # Task: T-035
-async def reopen(session: Session, task_id: UUID, *, now: datetime) -> TaskRow:
+async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
     """Make a completed or cancelled task pending again. An open task stays as it is."""
-    return await session.one(_REOPEN, task_id=task_id, now=now)
+    statement = _reopen_statement(conditional=_is_conditional(if_match))
+    return await _write(session, statement, {"task_id": task_id, "now": now}, if_match=if_match)
 
 
 # Task: T-036
-async def remove(session: Session, task_id: UUID) -> None:
+async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
     """Delete a task for good. Raises NotFound when there is none."""
-    await session.one(_DELETE, task_id=task_id)
+    await _write(
+        session, _delete_statement(conditional=_is_conditional(if_match)), {"task_id": task_id}, if_match=if_match
+    )
 
 
-async def _change(session: Session, task_id: UUID, values: Mapping[str, Any], *, now: datetime) -> TaskRow:
-    if not values:
-        return await session.one(_READ_FOR_CHANGE, task_id=task_id)
-    statement = _change_statement(tuple(values))
+async def _change(
+    session: Session, task_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
+) -> TaskRow:
+    statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
+    return await _write(session, statement, {"task_id": task_id, "now": now, **values}, if_match=if_match)
+
+
+async def _write(
+    session: Session, statement: Statement, values: Mapping[str, Any], *, if_match: Condition | None
+) -> TaskRow:
+    """Run a statement on one task and return its row.
+
+    Raises NotFound if there is no such task, PreconditionFailed if it is not as ``if_match`` says, and Invalid if its
+    status may not become what ``values`` say.
+    """
+    conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
     for _ in range(_MOST_ATTEMPTS):
-        row = await session.first(statement, task_id=task_id, now=now, **values)
+        row = await session.first(statement, **values, **conditions)
         if row is not None:
             return row
-        # The update passed over the row, or there is none. Look which; if the row changed in between, try again.
-        current = await session.one(_READ_FOR_CHANGE, task_id=task_id)
-        if "status" in values and not _may_become(Status(current["status"]), values["status"]):
-            sentence = f"A {current['status']} task cannot become {values['status']}. Reopen it first."
-            raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")
+        # The statement passed over the task, or there is none. Look which; if it changed in between, try again.
+        current = await session.one(_READ_FOR_CHANGE, task_id=values["task_id"])
+        _refuse_if_stale(current, if_match)
+        if "status" in values:
+            _refuse_transition(Status(current["status"]), values["status"])
     raise _contended()
+
+
+def _is_conditional(if_match: Condition | None) -> bool:
+    """Tell whether the statement itself has to look: ``*`` asks only that there is a task, as every write does."""
+    return if_match is not None and if_match.revisions is not None
+
+
+def _refuse_if_stale(current: TaskRow, if_match: Condition | None) -> None:
+    if if_match is not None and not if_match.names(current["revision"]):
+        raise PreconditionFailed(current=current, revision=current["revision"])
+
+
+def _refuse_transition(current: Status, new: Status) -> None:
+    if not _may_become(current, new):
+        sentence = f"A {current} task cannot become {new}. Reopen it first."
+        raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")
 
 
 def _may_become(current: Status, new: Status) -> bool:
@@ -181,53 +255,65 @@ def _contended() -> Conflict:
 
 
 @cache
-def _change_statement(names: tuple[str, ...]) -> Statement:
+def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
     new: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=Text) for name in names}
-    which = _this_one
+    which = [_this_one, *([_still] if conditional else [])]
     if "status" in new:
         status = new["status"]
-        which = and_(_this_one, or_(_is_open(_tasks.c.status), _is_open(status), _tasks.c.status == status))
+        which.append(or_(_is_open(_tasks.c.status), _is_open(status), _tasks.c.status == status))
     return _update_statement(which, new)
+
+
+@cache
+def _reopen_statement(*, conditional: bool) -> Statement:
+    pending_unless_open = case((_is_open(_tasks.c.status), _tasks.c.status), else_=Status.pending.value)
+    return _update_statement([_this_one, *([_still] if conditional else [])], {"status": pending_unless_open})
+
+
+@cache
+def _delete_statement(*, conditional: bool) -> Statement:
+    return Statement(delete(_tasks).where(_this_one, *([_still] if conditional else [])).returning(_tasks.c.id))
 
 
 def _is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
     return or_(*(status == open_status.value for open_status in _OPEN))
 
 
-def _update_statement(which: ColumnElement[bool], new: Mapping[str, ColumnElement[Any]]) -> Statement:
-    """Set ``new``, and ``completed_at`` with the status; ``updated_at`` moves if something differs, and never back."""
-    assignments = dict(new)
+def _update_statement(which: Sequence[ColumnElement[bool]], new: Mapping[str, ColumnElement[Any]]) -> Statement:
+    """Set ``new``, and ``completed_at`` with the status. The log's trigger takes back what makes no difference."""
+    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    assignments = {**new, "updated_at": func.greatest(_tasks.c.updated_at, _now)}
     if "status" in new:
         assignments["completed_at"] = case(
             (new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now))
         )
-    differs = or_(*(_tasks.c[name].is_distinct_from(value) for name, value in new.items()))
-    # Clocks differ between machines, and a change that waited for another's brings an earlier time.
-    assignments["updated_at"] = case((differs, func.greatest(_tasks.c.updated_at, _now)), else_=_tasks.c.updated_at)
-    return Statement(update(_tasks).where(which).values(assignments).returning(*_PUBLIC))
-
-
-_REOPEN = _update_statement(
-    _this_one, {"status": case((_is_open(_tasks.c.status), _tasks.c.status), else_=Status.pending.value)}
-)
+    return Statement(update(_tasks).where(*which).values(assignments).returning(*_PUBLIC))
 
 
 @cache
-def _page_statements(*, by_status: bool, by_priority: bool) -> tuple[Statement, Statement]:
-    which: list[ColumnElement[bool]] = [_mine]
-    if by_status:
-        which.append(_tasks.c.status == any_(bindparam("statuses", type_=ARRAY(Text))))
-    if by_priority:
-        which.append(_tasks.c.priority == any_(bindparam("priorities", type_=ARRAY(Text))))
+def _page_statements(filters: tuple[tuple[str, bool], ...], *, unless: bool) -> tuple[Statement, Statement]:
+    """Return the statement for the total (and the revision), and the one for the rows.
+
+    ``filters`` names columns, and whether several values are wanted of each. The total is kept by the database: a page
+    costs the same however many tasks there are.
+    """
+    counting = select(func.coalesce(func.sum(_counts.c.tasks), 0).label("total"), LATEST.label("revision")).where(
+        OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)
+    )
     listing = (
         select(*_PUBLIC)
-        .where(*which)
+        .where(_mine, *(_wanted(_tasks, *each) for each in filters), *([not_seen()] if unless else []))
         .order_by(_tasks.c.created_at.desc(), _tasks.c.id.desc())
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("skip", type_=Integer))
     )
-    counting = select(func.count().label("total")).select_from(_tasks).where(*which)
-    return Statement(listing), Statement(counting)
+    return Statement(counting), Statement(listing)
+
+
+def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001
+    column: ColumnElement[str] = table.c[name]
+    # One value by equality: only so is an index that goes on behind it in the order of the list.
+    return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
 
 
 def _values_of(body: TaskBase | TaskUpdate, names: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from todo.errors import Forbidden
 from todo.web.problems import problem_response
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_MAY_SEND = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID")
+_MAY_SEND = (
+    "Authorization",
+    "Content-Type",
+    "If-Match",
+    "If-None-Match",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Request-ID",
+)
 _MAY_SEE = ("Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed")
 # Chromium's most.
 _REMEMBER_SECONDS = 7200

@@ -3,16 +3,17 @@
 The framework's router tries one route after the other, twice, and names only the first one's methods in a 405.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from todo.errors import MethodNotAllowed
-from todo.web.problems import nothing_here
+from todo.errors import MethodNotAllowed, TodoError
+from todo.web.problems import nothing_here, problem_response
 from todo.web.route import Handler, Route
 
 
@@ -35,9 +36,12 @@ class Dispatch:
     def __init__(self, routes: Sequence[BaseRoute], otherwise: ASGIApp) -> None:
         self._otherwise = otherwise
         self._root = _Node()
+        self._sockets: dict[str, Callable[[WebSocket], Awaitable[None]]] = {}
         for found in iter_route_contexts(routes):
             if isinstance(found.original_route, Route):
                 self._add(found.path or "", found.methods or (), found.original_route.get_route_handler())
+            elif isinstance(found.original_route, APIWebSocketRoute):
+                self._sockets[found.path or ""] = found.original_route.endpoint
 
     def _add(self, template: str, methods: Iterable[str], handler: Handler) -> None:
         node = self._root
@@ -55,7 +59,10 @@ class Dispatch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._otherwise(scope, receive, send)
+            if scope["type"] == "websocket":
+                await self._converse(WebSocket(scope, receive, send))
+            else:
+                await self._otherwise(scope, receive, send)
             return
         raw_path = scope.get("raw_path") or b""
         if b"%" in raw_path and b"%2f" in raw_path.lower():
@@ -73,6 +80,17 @@ class Dispatch:
         scope["path_params"] = {name: segments[position] for position, name in parameters}
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
+
+    # Task: T-154
+    async def _converse(self, websocket: WebSocket) -> None:
+        """Let a route have the WebSocket. An error before it is accepted is the answer to the handshake."""
+        try:
+            endpoint = self._sockets.get(websocket.scope["path"])
+            if endpoint is None:
+                raise nothing_here()
+            await endpoint(websocket)
+        except TodoError as error:
+            await websocket.send_denial_response(problem_response(error, websocket.scope))
 
 
 def _find(node: _Node, segments: Sequence[str], position: int) -> _Node | None:

@@ -1,8 +1,9 @@
 """Logs: one JSON object per line on standard error, for every logger of the process.
 
 No personal data may reach the log by way of an exception: PostgreSQL, pydantic and Python itself quote values in their
-messages (``Key (email)=(alice@...) already exists``). So the text of an exception is never written: its type, the names
-that it carries (SQLSTATE, constraint, errno), and the frames it passed through are, and they are what finds a defect.
+messages (``Key (email)=(alice@...) already exists``). So the text of an exception is never written, nor where a logger
+is given one as an argument: its type, the names that it carries (SQLSTATE, constraint, errno), and the frames it passed
+through are, and they are what finds a defect.
 """
 
 import json
@@ -16,6 +17,9 @@ from typing import Any, TextIO
 import orjson
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# The message once more, by uvicorn, for a terminal.
+_LEFT_OUT = _STANDARD | {"color_message"}
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _MOST_CAUSES = 5
 _MOST_FRAMES = 30
 _NAMES_OF_ERRORS = ("sqlstate", "constraint", "errno")
@@ -75,12 +79,12 @@ def _line(record: logging.LogRecord) -> str:
         "time": datetime.fromtimestamp(record.created, UTC),
         "level": record.levelname,
         "logger": record.name,
-        "message": record.getMessage(),
+        "message": _message(record),
     }
     if record.exc_info:
         # asyncio goes on with the exception's text in the lines below.
-        content["message"] = record.getMessage().partition("\n")[0]
-    content |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        content["message"] = content["message"].partition("\n")[0]
+    content |= {name: value for name, value in vars(record).items() if name not in _LEFT_OUT}
     if record.exc_info and record.exc_info[1]:
         content["errors"] = [_described(error) for error in _chain(record.exc_info[1])]
     try:
@@ -90,6 +94,18 @@ def _line(record: logging.LogRecord) -> str:
         line = json.dumps({name: ascii(value) for name, value in content.items()})
     # Beyond ASCII there are more line ends and control characters than JSON escapes.
     return (line if line.isascii() else json.dumps(orjson.loads(line))) + "\n"
+
+
+def _message(record: logging.LogRecord) -> str:
+    if not record.args:
+        return str(_unquoted(record.msg))
+    if isinstance(record.args, Mapping):
+        return str(record.msg) % {name: _unquoted(value) for name, value in record.args.items()}
+    return str(record.msg) % tuple(map(_unquoted, record.args))
+
+
+def _unquoted(value: object) -> object:
+    return _type_name(value) if isinstance(value, BaseException) else value
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -1,6 +1,6 @@
 """Pure ASGI middleware, outermost first: ``Tracing``, (CORS), ``Problems``, ``Authentication``, then the routes.
 
-WebSockets pass: their routes authenticate by the first message. They only get an id.
+WebSockets are traced, and pass the rest: their routes authenticate by the first message.
 """
 
 import itertools
@@ -23,6 +23,8 @@ PROTECTED = "/api/"
 
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_LOGGED_PATH = 200
+# Where an answer begins; the second one refuses a WebSocket.
+_ANSWERS = frozenset({"http.response.start", "websocket.http.response.start"})
 _MASK = (1 << 128) - 1
 # Nobody else counts from there: unique without a system call per request.
 _request_numbers = itertools.count(secrets.randbits(128))
@@ -45,13 +47,13 @@ class Tracing:
             await self._app(scope, receive, send)
             return
         trace = begin_trace(scope, _request_id(scope))
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         started = time.perf_counter()
 
         async def send_traced(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            kind = message["type"]
+            if kind == "websocket.close":
+                trace.status = message.get("code", 1000)
+            elif kind in _ANSWERS:
                 trace.status = message["status"]
                 message["headers"] = [*message["headers"], *response_headers(trace.request_id)]
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
@@ -83,9 +85,9 @@ def _log(scope: Scope, trace: Trace, seconds: float) -> None:
         {
             "request_id": trace.request_id,
             "user_id": trace.identity.user_id if trace.identity else None,
-            "method": scope["method"],
+            "method": scope.get("method", "WEBSOCKET"),
             "path": raw_path[:_LONGEST_LOGGED_PATH].decode("ascii", "backslashreplace"),
-            # 0: nobody was left to answer to.
+            # 0: nobody was left to answer to. Of a WebSocket the code that we closed it with.
             "status": trace.status,
             "milliseconds": round(seconds * 1000, 2),
         }

@@ -16,11 +16,13 @@ import yaml
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.responses import Response
 
 from todo import errors
 from todo.errors import Fault, TodoError
 from todo.web.middleware import PROTECTED
 from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
+from todo.web.retries import METHODS_WITH_KEYS
 
 _Json = dict[str, Any]
 
@@ -70,6 +72,15 @@ _PROBLEM: _Json = {
             "description": "What exactly is not acceptable; only with status 422.",
             "items": {"$ref": "#/components/schemas/Fault"},
         },
+        "current": {
+            "type": "object",
+            "description": "The thing as it is now; only with status 412.",
+        },
+        "conflicts": {
+            "type": "array",
+            "description": "The later changes in the way of an undo; only with the code `changed_since`.",
+            "items": {"$ref": "#/components/schemas/ConflictingChange"},
+        },
     },
 }
 _FAULT: _Json = {
@@ -90,12 +101,51 @@ _FAULT: _Json = {
     },
 }
 
+_CONFLICTING_CHANGE: _Json = {
+    "type": "object",
+    "description": "A later change that touched the same fields.",
+    "required": ["revision", "operation", "fields"],
+    "properties": {
+        "revision": {"type": "integer", "description": "Its number.", "examples": [18]},
+        "operation": {"type": "string", "enum": ["create", "update", "delete"], "description": "What it did."},
+        "fields": {
+            "type": "array",
+            "description": "The fields that both touched; `*` for all.",
+            "items": {"type": "string", "examples": ["title"]},
+        },
+    },
+}
+_RETRY_KEY: _Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "What you call this request, 1 to 255 printable ASCII characters. Sent again with the same key within 24 hours,"
+        " the same request has no second effect and is answered the same, with `Idempotency-Replayed: true`; another"
+        " request is 422 with the code `idempotency_key_reused`. While the first one is still running, the second"
+        " waits for up to two seconds, and is then 409 with the code `idempotency_key_in_use`. After an error the key"
+        " may be used again."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["0197f0c2-a6b4-7e0b"]},
+}
+
 _HEADERS: _Json = {
+    "ETag": {
+        "required": True,
+        "description": "The revision: send it as `If-None-Match` to a read, or as `If-Match` to a write.",
+        "schema": {"type": "string", "examples": ['"17"']},
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` if this is the stored answer to an earlier request with the same `Idempotency-Key`.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "X-Request-ID": {
+        "required": True,
         "description": "The request's name in our log: the one that the client sent, or a new one.",
         "schema": {"type": "string", "examples": [_REQUEST_ID]},
     },
     "Location": {
+        "required": True,
         "description": "Where the new thing is.",
         "schema": {
             "type": "string",
@@ -104,16 +154,23 @@ _HEADERS: _Json = {
         },
     },
     "WWW-Authenticate": {
+        "required": True,
         "description": "How to authenticate (RFC 6750).",
         "schema": {"type": "string", "examples": ["Bearer"]},
     },
     "Retry-After": {
+        "required": True,
         "description": "After how many seconds to try again.",
         "schema": {"type": "integer", "minimum": 0, "examples": [1]},
     },
 }
 
-# One of each kind that an operation can answer with; every other error belongs to no operation, such as 405.
+_REUSED = "This Idempotency-Key was used for another request. Choose a new key for a new request."
+_CONFLICT = {"revision": 18, "operation": "update", "fields": ["title"]}
+_CURRENT = {"id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "title": "Buy milk", "revision": 17}
+
+# What an operation can answer with, the usual one of each kind first; every other error belongs to no operation, such
+# as 405.
 _ERRORS: tuple[TodoError, ...] = (
     errors.Malformed(),
     errors.Unauthenticated(),
@@ -121,10 +178,28 @@ _ERRORS: tuple[TodoError, ...] = (
     errors.NotFound(),
     errors.Timeout(),
     errors.Conflict(),
-    errors.PreconditionFailed(),
+    errors.Conflict("You already have another task with this id. Choose a new id.", code="id_taken"),
+    errors.Conflict(
+        "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
+        code="idempotency_key_in_use",
+    ),
+    errors.Conflict(
+        "Later changes touched the same fields; see conflicts. Undo those first.",
+        code="changed_since",
+        conflicts=[_CONFLICT],
+    ),
+    errors.Gone(
+        "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
+    ),
+    errors.PreconditionFailed(current=_CURRENT, revision=17),
     errors.TooLarge(),
     errors.NotJson(),
     errors.Invalid(Fault("/body/title", "This field is required.")),
+    errors.Invalid(
+        Fault("/header/idempotency-key", _REUSED),
+        detail=_REUSED,
+        code="idempotency_key_reused",
+    ),
     errors.TooMany(),
     errors.Unavailable(),
 )
@@ -151,11 +226,12 @@ def document(app: FastAPI) -> _Json:
     """Describe every route of ``app`` that is not hidden. Raises ValueError for what cannot be described."""
     made = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: _Json = made.get("components", {}).get("schemas", {})
-    for unused in ("HTTPValidationError", "ValidationError"):
+    # Conditions are text, and are documented as such.
+    for unused in ("HTTPValidationError", "ValidationError", "Condition"):
         schemas.pop(unused, None)
     for schema in schemas.values():
         _without_titles(schema)
-    schemas |= {"Problem": _PROBLEM, "Fault": _FAULT}
+    schemas |= {"Problem": _PROBLEM, "Fault": _FAULT, "ConflictingChange": _CONFLICTING_CHANGE}
     endpoints = _endpoints_of(app)
     for path, operations in made["paths"].items():
         for method, operation in operations.items():
@@ -235,14 +311,21 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
         _without_titles(parameter["schema"])
         # It stands beside the schema already.
         parameter["schema"].pop("description", None)
+    takes_key = path.startswith(PROTECTED) and method.upper() in METHODS_WITH_KEYS
+    if takes_key:
+        operation.setdefault("parameters", []).append(_RETRY_KEY)
     if "requestBody" in operation:
         _add_example(operation["requestBody"], schemas)
     responses = operation["responses"]
     successes = {status: responses[status] for status in sorted(responses) if status < _FAILURE}
-    for response in successes.values():
-        response["headers"] = {"X-Request-ID": _header("X-Request-ID")}
-        if "201" in successes:
-            response["headers"]["Location"] = _header("Location")
+    for status, response in successes.items():
+        headers = {
+            "X-Request-ID": True,
+            "Location": "201" in successes,
+            "ETag": status != "204" and _is_conditional(operation),
+            "Idempotency-Replayed": takes_key,
+        }
+        response["headers"] = {name: _header(name) for name, is_sent in headers.items() if is_sent}
         _add_example(response, schemas)
     failures = {status for status in responses if status >= _FAILURE} | _failures_of(operation, path, method)
     return {
@@ -270,7 +353,14 @@ def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
         # The account of a token that still verifies may be gone.
         if method != "get":
             found.add("403")
+        if method.upper() in METHODS_WITH_KEYS:
+            found.add("409")
     return found
+
+
+def _is_conditional(operation: _Json) -> bool:
+    names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    return not names.isdisjoint({"If-Match", "If-None-Match"})
 
 
 def _sentences_of(endpoint: Callable[..., Any]) -> tuple[str, str]:
@@ -288,18 +378,25 @@ def _header(name: str) -> _Json:
 
 def _responses() -> Iterator[tuple[str, str, _Json]]:
     """Yield the status, the name and the description of every answer that operations share."""
-    described = [(_NAMES[str(error.status)], problem_response(error, {})) for error in _ERRORS]
-    described.append((_INTERNAL, internal_response({})))
-    for name, response in sorted(described, key=lambda pair: pair[1].status_code):
-        example = {**orjson.loads(response.body), "request_id": _REQUEST_ID}
-        headers = [header for header in _HEADERS if header in response.headers or header == "X-Request-ID"]
+    described: dict[str, list[Response]] = {}
+    for error in _ERRORS:
+        described.setdefault(_NAMES[str(error.status)], []).append(problem_response(error, {}))
+    described[_INTERNAL] = [internal_response({})]
+    for name, responses in sorted(described.items(), key=lambda pair: pair[1][0].status_code):
+        examples = [{**orjson.loads(response.body), "request_id": _REQUEST_ID} for response in responses]
+        headers = [header for header in _HEADERS if header in responses[0].headers or header == "X-Request-ID"]
+        content: _Json = {"schema": {"$ref": "#/components/schemas/Problem"}}
+        if len(examples) == 1:
+            content["example"] = examples[0]
+        else:
+            content["examples"] = {example["code"]: {"value": example} for example in examples}
         yield (
-            str(response.status_code),
+            str(responses[0].status_code),
             name,
             {
-                "description": example["detail"],
+                "description": examples[0]["detail"],
                 "headers": {header: _header(header) for header in headers},
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}},
+                "content": {MEDIA_TYPE: content},
             },
         )
 
@@ -322,11 +419,18 @@ def _example_of(schema: _Json, schemas: _Json, name: str) -> Any:
     for keyword in ("const", "default"):
         if keyword in schema:
             return schema[keyword]
+    if "enum" in schema:
+        return schema["enum"][0]
+    return _example_of_parts(schema, schemas, name)
+
+
+def _example_of_parts(schema: _Json, schemas: _Json, name: str) -> Any:
     if "$ref" in schema:
         target = schema["$ref"].rpartition("/")[2]
         return _example_of(schemas[target], schemas, target)
-    if "enum" in schema:
-        return schema["enum"][0]
+    if "anyOf" in schema:
+        # Something or null: something.
+        return _example_of(schema["anyOf"][0], schemas, name)
     if "items" in schema:
         return [_example_of(schema["items"], schemas, name)]
     if "properties" in schema:

@@ -5,14 +5,22 @@ parser (llhttp) refuses what makes requests ambiguous: conflicting lengths, fold
 
 A connection whose request was refused, or answered before its body had come, is not used again. It is closed only
 after what the client still sends was thrown away for a while: a reset would take the answer from the client.
+
+A large answer is written piece by piece, as the client takes it, since a transport holds the whole of what it was given
+until the last byte is gone. So it can be counted while it is there, and what follows it is not begun.
 """
 
+import socket
 import time
-from asyncio import TimerHandle
-from typing import Any, cast
+from asyncio import TimerHandle, Transport
+from collections.abc import Coroutine, Mapping
+from types import FunctionType
+from typing import Any, ClassVar, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
+from uvicorn.protocols.http import httptools_impl
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -20,9 +28,61 @@ from todo.errors import HeadersTooLarge, Malformed, Timeout, TodoError, Unavaila
 from todo.web.logs import log_request
 from todo.web.middleware import new_request_id, response_headers
 from todo.web.problems import MEDIA_TYPE, problem_body
+from todo.web.unsent import PATIENCE_SECONDS, Patience, Unsent
+
+# How long what was written waits for a client that does not read it, once the server stops.
+FAREWELL_SECONDS = 1.0
+# Of a large answer the transport gets so much at once: as much as it holds before it asks us to wait.
+_PIECE_BYTES = 65_536
+# Where the lifespan's state says what to call when the server begins to stop.
+STOPPING = "stopping"
 
 
-class _LastCycle(RequestResponseCycle):
+# Task: T-155
+def tell_application(state: Mapping[str, Any]) -> None:
+    """Tell the application that the server stops, so that it ends what would not end by itself. Safe to call again.
+
+    uvicorn tells each connection, and the application only when the last of them is gone.
+    """
+    stop = state.get(STOPPING)
+    if stop is not None:
+        stop()
+
+
+class _Flow(FlowControl):
+    """Whether the connection may be written to, and where it is counted what waits there."""
+
+    def __init__(self, transport: Transport, unsent: Unsent) -> None:
+        super().__init__(transport)
+        self.unsent = unsent
+
+
+class _Cycle(RequestResponseCycle):
+    """A request and its answer."""
+
+    flow: "_Flow"
+
+    def send(self, message: Any) -> Coroutine[Any, Any, None]:
+        # Not a coroutine itself: most answers are small, and are written at once.
+        if self.flow.write_paused or len(message.get("body", b"")) > _PIECE_BYTES:
+            return self._send_in_pieces(message)
+        return RequestResponseCycle.send(self, message)
+
+    async def _send_in_pieces(self, message: Any) -> None:
+        body = message.get("body", b"")
+        for start in range(0, len(body) or 1, _PIECE_BYTES):
+            end = start + _PIECE_BYTES
+            piece = message
+            if len(body) > _PIECE_BYTES:
+                # A copy: a view would hold the whole.
+                is_last = end >= len(body)
+                piece = {**message, "body": body[start:end], "more_body": not is_last or message.get("more_body")}
+            if self.flow.write_paused and not self.disconnected:
+                self.flow.unsent.add(self.transport, len(body))
+            await RequestResponseCycle.send(self, piece)
+
+
+class _LastCycle(_Cycle):
     """A request whose body is on its way. If it has not come when the answer begins, the connection ends with it.
 
     ``is_broken``: no more will come, because what came could not be read.
@@ -46,6 +106,13 @@ class _LastCycle(RequestResponseCycle):
             self.keep_alive = self.lingers = True
 
 
+# uvicorn's own method, which names the class of its cycles in the middle. To change the class of a cycle that is there
+# already takes longer than all that is done here for a request.
+_begin_request = FunctionType(
+    HttpToolsProtocol.on_headers_complete.__code__, {**vars(httptools_impl), "RequestResponseCycle": _Cycle}
+)
+
+
 # Task: T-018
 class Protocol(HttpToolsProtocol):
     """One connection. The limits are for a subclass to change, as tests do.
@@ -63,29 +130,41 @@ class Protocol(HttpToolsProtocol):
     most_waiting = 16
     linger_seconds = 2.0
     most_discarded_bytes = 16_777_216
-    # How long answers wait for a client that does not read them.
-    flush_seconds = 60.0
+    flush_seconds = PATIENCE_SECONDS
+    # One for the process.
+    unsent: ClassVar[Unsent] = Unsent()
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
         super().__init__(config, server_state, app_state, **others)
         # uvicorn would answer in plain text.
         self._most_at_once, self.limit_concurrency = self.limit_concurrency, None
         # The last request whose headers are complete; uvicorn's ``cycle``, which it does not type as what it is.
-        self._current: RequestResponseCycle | None = None
+        self._current: _Cycle | None = None
+        # The one that is being answered: requests that were sent ahead stand behind it.
+        self._answering: RequestResponseCycle | None = None
         self._timer: TimerHandle | None = None
-        self._flush_timer: TimerHandle | None = None
         self._header_bytes = 0
         self._framing_bytes = 0
         self._discarded_bytes: int | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = _Flow(transport, self.unsent)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            # The kernel would take megabytes for a client that reads nothing, and would not say that a slow one reads.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _PIECE_BYTES)
+        self._patience = Patience(self.loop, transport, self.flush_seconds)
         self._limit_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
+        self._patience.end()
+        self.unsent.forget(self.transport)
+        if self._answering is not None:
+            # uvicorn tells only the latest of those that were sent ahead.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -147,9 +226,11 @@ class Protocol(HttpToolsProtocol):
             raise Malformed
         if self._most_at_once is not None and len(self.connections) > self._most_at_once:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
-        super().on_headers_complete()
+        _begin_request(self)
         if self.cycle is not self._current:
-            self._current = self.cycle
+            self._current = cast("_Cycle", self.cycle)
+            if not self.pipeline:
+                self._answering = self._current
             # What the parser calls headers from here on are trailers: they must not pass for headers.
             self.headers = []
 
@@ -165,22 +246,35 @@ class Protocol(HttpToolsProtocol):
         return not codings or (codings == [b"chunked"] and self.parser.get_http_version() == "1.1")
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._answering = self.pipeline[-1][0]
         super().on_response_complete()
         cycle = self._current
         if type(cycle) is _LastCycle and cycle.lingers and cycle.response_complete:
             self._linger()
         elif self.transport.is_closing():
-            self._limit_flush()
+            self._patience.begin()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._limit_flush()
+        self._patience.begin()
+        self.unsent.add(self.transport, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._flush_timer is not None and not self.transport.is_closing():
-            self._flush_timer.cancel()
-            self._flush_timer = None
+        self.unsent.forget(self.transport)
+        if not self.transport.is_closing():
+            self._patience.end()
+
+    # Task: T-155
+    def shutdown(self) -> None:
+        tell_application(self.app_state)
+        if self.flow.write_paused:
+            # Nobody reads that the server stops. It does not wait for those.
+            self._patience.end()
+            self._patience.seconds = FAREWELL_SECONDS
+            self._patience.begin()
+        super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
         self._hang_up()
@@ -261,11 +355,7 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         if not self.transport.is_closing():
             self.transport.close()
-            self._limit_flush()
-
-    def _limit_flush(self) -> None:
-        if self._flush_timer is None:
-            self._flush_timer = self.loop.call_later(self.flush_seconds, self.transport.abort)
+            self._patience.begin()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -274,6 +364,6 @@ class Protocol(HttpToolsProtocol):
 
 
 def _make_last(cycle: RequestResponseCycle) -> _LastCycle:
-    # uvicorn names the class of its cycles in the middle of a method; most requests never need another one.
+    # Most requests never need this class.
     cycle.__class__ = _LastCycle
     return cast("_LastCycle", cycle)

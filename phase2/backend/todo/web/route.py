@@ -6,19 +6,24 @@ too large 413, malformed JSON 400, invalid content 422, and only then the route.
 """
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, cast, get_origin
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from typing import Annotated, Any, cast, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
+from todo.database import Session
 from todo.errors import Fault, Invalid, Malformed
 from todo.web.bodies import parse_json, read_body
 from todo.web.faults import faults_of, placed, pointer
+from todo.web.retries import METHODS_WITH_KEYS, RETRY_HEADER, retry_key_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -39,16 +44,17 @@ class Route(APIRoute):
         providers = [(str(d.name), _provider(d), inspect.iscoroutinefunction(d.call)) for d in dependant.dependencies]
         if dependant.cookie_params or len(dependant.body_params) > 1 or dependant.response_param_name:
             raise TypeError(f"{self.path}: a route takes no cookies, one body, and returns its response")
-        path = _Parameters("path", dependant.path_params)
-        query = _Parameters("query", dependant.query_params)
-        headers = _Parameters("header", dependant.header_params)
+        head = _Head(dependant)
         body: Any = dependant.body_params[0] if dependant.body_params else None
         validate = TypeAdapter(body.field_info.annotation).validator.validate_json if body else None
         body_required = body is not None and body.field_info.is_required()
         body_default = body.field_info.default if body and not body_required else None
         fields = getattr(body.field_info.annotation, "model_fields", ()) if body else ()
-        places = [("body", fields), ("query", query.names), ("path", path.names), ("header", headers.names)]
+        places = [("body", fields), *head.places]
         request_name: str | None = dependant.request_param_name
+        # The session of an operation that may come again under a key.
+        sessions = [str(d.name) for d in dependant.dependencies if _returns_session(d.call)]
+        retried = sessions[0] if sessions and not METHODS_WITH_KEYS.isdisjoint(self.methods or ()) else None
         status_code = self.status_code or 200
 
         async def handle(request: Request) -> Response:
@@ -56,29 +62,31 @@ class Route(APIRoute):
             scope = request.scope
             for name, provide, is_async in providers:
                 arguments[name] = await provide(request) if is_async else provide(request)
-            content = await read_body(request, required=body_required) if body and validate else None
+            content = await read_body(request, required=body_required) if body and validate else b""
             faults: list[Fault] = []
-            if path:
-                path.read(scope["path_params"].items(), arguments, faults)
-            if query:
-                query.read(_query_of(scope["query_string"]), arguments, faults)
-            elif scope["query_string"]:
-                faults.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
-            if headers:
-                headers.read(_headers_of(scope["headers"], headers.names), arguments, faults)
+            head.read(scope, arguments, faults)
             if body and validate:
                 arguments[body.name] = parse_json(content, validate, faults) if content else body_default
             if faults:
                 raise Invalid(*faults)
             if request_name:
                 arguments[request_name] = request
+            if retried is not None:
+                arguments[retried].retry = retry_key_of(scope, content)
             try:
                 result = await endpoint(**arguments)
             except Invalid as error:
                 raise Invalid(*placed(error.faults, places), detail=error.detail, code=error.code) from None
-            return result if isinstance(result, Response) else json_response(result, status_code)
+            response = result if isinstance(result, Response) else json_response(result, status_code)
+            if retried is not None and arguments[retried].replayed:
+                response.headers["Idempotency-Replayed"] = "true"
+            return response
 
         return handle
+
+
+def _returns_session(dependency: Any) -> bool:
+    return inspect.signature(dependency).return_annotation is Session
 
 
 def json_response(content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -99,6 +107,32 @@ def _provider(dependency: Any) -> Callable[[Request], Any]:
     return cast("Callable[[Request], Any]", dependency.call)
 
 
+class _Head:
+    """What a request of one route says in front of its body."""
+
+    def __init__(self, dependant: Dependant) -> None:
+        self._path = _Parameters("path", dependant.path_params)
+        self._query = _Parameters("query", dependant.query_params)
+        self._headers = _Parameters("header", dependant.header_params)
+        self._header_names = frozenset(name.encode() for name in self._headers.names)
+        self.places: Sequence[tuple[str, Collection[str]]] = [
+            ("query", self._query.names),
+            ("path", self._path.names),
+            ("header", (*self._headers.names, RETRY_HEADER)),
+        ]
+
+    def read(self, scope: Scope, arguments: dict[str, Any], faults: list[Fault]) -> None:
+        """Put the arguments where they belong, or say what is wrong with them."""
+        if self._path:
+            self._path.read(scope["path_params"].items(), arguments, faults)
+        if self._query:
+            self._query.read(_query_of(scope["query_string"]), arguments, faults)
+        elif scope["query_string"]:
+            faults.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
+        if self._headers:
+            self._headers.read(_headers_of(scope["headers"], self._header_names), arguments, faults)
+
+
 class _Parameters:
     """The path or query parameters, or the headers, of one route: strings in, validated arguments out."""
 
@@ -107,7 +141,8 @@ class _Parameters:
         # A single pydantic model stands for all of its fields.
         annotation = fields[0].field_info.annotation if len(fields) == 1 else None
         self._model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-        self._fields = {field.alias: field for field in fields}
+        # The names of headers are documented as one knows them, and come in small letters.
+        self._fields = {field.alias.lower() if place == "header" else field.alias: field for field in fields}
         if self._model is not None:
             self._name = fields[0].name
             self._adapter = TypeAdapter(self._model)
@@ -115,7 +150,7 @@ class _Parameters:
             self._lists = {name for name, info in described.items() if _is_list(info.annotation)}
             self.names = frozenset(described)
         else:
-            self._adapters = {alias: TypeAdapter(f.field_info.annotation) for alias, f in self._fields.items()}
+            self._adapters = {alias: _adapter_of(field.field_info) for alias, field in self._fields.items()}
             self._lists = set()
             self.names = frozenset(self._fields)
 
@@ -154,6 +189,11 @@ class _Parameters:
             faults.extend(faults_of(error, self.place, *at))
 
 
+def _adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
+    annotation: Any = info.annotation
+    return TypeAdapter(Annotated[annotation, *info.metadata] if info.metadata else annotation)
+
+
 def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list
 
@@ -174,6 +214,11 @@ def _query_of(query_string: bytes) -> list[tuple[str, str]]:
         ) from None
 
 
-def _headers_of(headers: Iterable[tuple[bytes, bytes]], names: frozenset[str]) -> list[tuple[str, str]]:
-    named = ((name.decode("latin-1"), value) for name, value in headers)
-    return [(name, value.decode("latin-1")) for name, value in named if name in names]
+def _headers_of(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Iterable[tuple[str, str]]:
+    """Return the headers of these names; what comes in several lines is one list (RFC 9110, section 5.3)."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in names:
+            before = found.get(key := name.decode())
+            found[key] = value.decode("latin-1") if before is None else f"{before}, {value.decode('latin-1')}"
+    return found.items()

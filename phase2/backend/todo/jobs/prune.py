@@ -1,0 +1,47 @@
+"""Forgetting: the log reaches back for some time, and an idempotency key is good for a day. What is older goes."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from todo.database import Database, DatabaseFault, prune
+from todo.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneOptions:
+    """How long the log reaches back, and how gently it is cut off. A database that sleeps is woken once a round."""
+
+    kept_days: int = 90
+    first_after_seconds: float = 60.0
+    every_seconds: float = 3600.0
+    pause_seconds: float = 0.1
+
+
+# Task: T-113
+async def keep_pruning(database: Database, options: PruneOptions) -> None:
+    """Go round all users again and again, until cancelled. A round that fails is no matter: the next one goes on."""
+    await asyncio.sleep(options.first_after_seconds)
+    while True:
+        try:
+            removed = await prune_all(database, options)
+        except (Unavailable, DatabaseFault) as error:
+            log.warning("what is old could not be deleted: %s", type(error).__name__)
+        else:
+            log.info("deleted %d rows that were too old", removed)
+        await asyncio.sleep(options.every_seconds)
+
+
+# Task: T-113
+async def prune_all(database: Database, options: PruneOptions) -> int:
+    """Go round all users once, in small bites with pauses between; return how many rows went. Raises Unavailable."""
+    removed = 0
+    next_user: int | None = 0
+    while next_user is not None:
+        bite = await prune(database, kept_days=options.kept_days, from_user=next_user)
+        removed += bite.removed
+        next_user = bite.next_user
+        await asyncio.sleep(options.pause_seconds)
+    return removed

@@ -1,0 +1,29 @@
+"""User-owned tables, made one way: the key starts with the user, and the policy is forced."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.sql.schema import SchemaItem
+
+_OWNER = "user_id = (SELECT app.uid())"
+
+
+# Task: T-024
+def create_owned_table(name: str, *items: SchemaItem, key: Sequence[str], references_user: bool = True) -> None:
+    """Create a table whose rows belong to users and go with them. ``key`` is the rest of its primary key.
+
+    Without the reference to the user something else has to see to it that the rows go.
+    """
+    owner = sa.ForeignKeyConstraint(["user_id"], ["user.id"], name=f"fk_{name}_user_id_user", ondelete="CASCADE")
+    op.create_table(
+        name,
+        sa.Column("user_id", sa.Text(), nullable=False),
+        *items,
+        *([owner] if references_user else []),
+        sa.PrimaryKeyConstraint("user_id", *key, name=f"pk_{name}"),
+    )
+    op.execute(f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY")
+    op.execute(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
+    op.execute(f"CREATE POLICY owner ON {name} USING ({_OWNER}) WITH CHECK ({_OWNER})")
+    op.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO todo_app")

@@ -1,0 +1,298 @@
+"""Follow what changes while it happens: as server-sent events, or over a WebSocket.
+
+Both tell the same events:
+
+* `ready`, first: where you follow from, `{"revision": 17}`.
+* `change`: a change, as in `GET /api/v1/changes`.
+* `reconnect`, last: the server stops. Connect again and go on from `{"since": 18}`.
+* `resume`, last: you read too slowly. Connect again and go on from `{"since": 18}`.
+* `expired`, last: the token has expired. Connect again with a fresh one and go on from `{"since": 18}`.
+
+Who goes on from the last revision that it has seen misses nothing, and gets nothing twice.
+
+**WebSocket**: `/api/v1/ws?since=17`, with the subprotocol `todo.v1`. A browser cannot set headers on one, and in the
+address a token would end up in logs. So it comes as a second subprotocol, `bearer.<token>`, or in the first message,
+within ten seconds:
+
+    {"type": "authenticate", "token": "eyJhbGciOi...", "since": 17}
+
+The same message with a fresh token keeps the connection open when the first one expires. What comes is
+
+    {"event": "change", "revision": 18, "data": {"revision": 18, "type": "task", "operation": "delete", ...}}
+
+and `{"event": "heartbeat", "revision": 18, "data": null}` when there was nothing else for a while. The code of the
+close says why:
+
+* 1012: the server stops. Connect again.
+* 1013: you read too slowly, or the database cannot be reached. Connect again in a moment.
+* 4400: that was no message of the kind above.
+* 4401: there was no valid token, or it was somebody else's.
+* 4408: the token has expired. Connect again with a fresh one.
+* 4410: the log does not hold `since`. Start again from the snapshot, as after `resync_required`.
+* 4429: you have too many connections.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Request
+from pydantic import PlainValidator, WithJsonSchema
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from todo.database import cancelled
+from todo.dependencies import CurrentUser
+from todo.errors import Fault, Gone, Invalid, Malformed, TodoError, TooMany, Unauthenticated
+from todo.models.changes import EventsQuery
+from todo.models.users import Identity
+from todo.services.live import Event, Live
+from todo.web.context import set_identity
+from todo.web.route import Route
+from todo.web.streams import HEARTBEAT, EventStream, sse
+
+router = APIRouter(prefix="/api/v1", tags=["live"], route_class=Route)
+
+_PROTOCOL = "todo.v1"
+_TOKEN_PREFIX = "bearer."  # noqa: S105  the prefix of a subprotocol, not a token
+_MOST_DIGITS = 18
+
+# Registered (RFC 6455, section 7.4.1, and IANA).
+_SERVICE_RESTART = 1012
+_TRY_AGAIN_LATER = 1013
+# Our own, named after the HTTP status that says the same.
+_MALFORMED = 4400
+_UNAUTHENTICATED = 4401
+_EXPIRED = 4408
+_RESYNC_REQUIRED = 4410
+_TOO_MANY = 4429
+
+_CODE_OF_FAREWELL = {"reconnect": _SERVICE_RESTART, "resume": _TRY_AGAIN_LATER, "expired": _EXPIRED}
+_CODES: dict[type[TodoError], int] = {
+    Unauthenticated: _UNAUTHENTICATED,
+    Gone: _RESYNC_REQUIRED,
+    TooMany: _TOO_MANY,
+}
+
+_EXAMPLE = """\
+retry: 1500
+id: 17
+event: ready
+data: {"revision":17}
+
+id: 18
+event: change
+data: {"revision":18,"type":"task","id":"0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2","operation":"delete",\
+"at":"2026-03-10T09:00:00Z","fields":[],"state":null}
+
+: heartbeat
+
+id: 18
+event: reconnect
+data: {"since":18}
+
+"""
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string", "examples": [_EXAMPLE]}}}},
+    410: {},
+    429: {},
+}
+
+
+def live_of(request: Request) -> Live:
+    """Return the live channels of this process."""
+    live: Live = request.app.state.live
+    return live
+
+
+LiveDep = Annotated[Live, Depends(live_of)]
+
+
+def _revision(text: str) -> int:
+    """Read a revision out of a header, or out of the address of a WebSocket. Raises ValueError."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+        raise ValueError("Expected the id of an event: a revision.")
+    return int(text)
+
+
+LastEventId = Annotated[
+    int | None,
+    PlainValidator(_revision),
+    WithJsonSchema({"type": "string", "examples": ["17"]}),
+    Header(alias="Last-Event-ID", description="The id of the last event that you have seen. It goes before `since`."),
+]
+
+
+# Task: T-153
+@router.get(
+    "/events",
+    status_code=200,
+    response_class=EventStream,
+    response_description="The events, as they happen.",
+    responses=_STREAM,
+)
+async def follow_events(
+    query: Annotated[EventsQuery, Query()], user: CurrentUser, live: LiveDep, last_event_id: LastEventId = None
+) -> Response:
+    """Follow what changes, as server-sent events. The id of an event is its revision.
+
+    With ``Last-Event-ID`` or ``since`` nothing is missed after a lost connection; without, you follow from now on. A
+    revision that the log does not hold is 410 with the code ``resync_required``. A comment is a heartbeat.
+    """
+    since = query.since if last_event_id is None else last_event_id
+    batches = live.follow(user.user_id, since, expires_at=lambda: user.expires_at)
+    # The first step now: what is wrong with the request is still an ordinary answer.
+    first = await anext(batches)
+    return EventStream(_written(first, batches))
+
+
+async def _written(first: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(batches):
+        # Not everybody at once, after a restart.
+        yield b"retry: %d\n" % (500 + secrets.randbelow(2_000)) + _chunk(first)
+        async for batch in batches:
+            yield _chunk(batch)
+
+
+def _chunk(batch: list[Event]) -> bytes:
+    return b"".join(sse(event.name, event.revision, event.data) for event in batch) or HEARTBEAT
+
+
+class _Closing(Exception):
+    """The end of a WebSocket: a code, and the reason in words (at most 123 bytes)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(slots=True)
+class _Caller:
+    """Who is at the other end of a WebSocket, as the latest token says, and from where on to tell."""
+
+    identity: Identity
+    since: int | None
+
+
+# Task: T-154
+@router.websocket("/ws")
+async def follow_over_websocket(websocket: WebSocket) -> None:
+    """Follow what changes, over a WebSocket. What is raised before it is accepted answers the handshake."""
+    since = _since_in_query(websocket)
+    live: Live = websocket.app.state.live
+    offered: list[str] = websocket.scope["subprotocols"]
+    try:
+        with live.stranger():
+            await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
+            caller = await _introduced(websocket, offered, since)
+        set_identity(websocket.scope, caller.identity)
+        await _converse(websocket, caller, live)
+    except _Closing as closing:
+        with contextlib.suppress(WebSocketDisconnect):
+            await websocket.close(closing.code, closing.reason)
+    except WebSocketDisconnect:
+        pass
+
+
+def _since_in_query(websocket: WebSocket) -> int | None:
+    """Return the only parameter there may be; a token in the address is refused like any other."""
+    try:
+        given = parse_qsl(websocket.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise Malformed("The query string could not be read: it has to be percent-encoded UTF-8.") from None
+    if not given:
+        return None
+    if len(given) > 1 or given[0][0] != "since":
+        raise Invalid(Fault("/query", "There is one parameter here, since. A token is not sent in the address."))
+    try:
+        return _revision(given[0][1])
+    except ValueError as error:
+        raise Invalid(Fault("/query/since", str(error))) from None
+
+
+async def _introduced(websocket: WebSocket, offered: list[str], since: int | None) -> _Caller:
+    for protocol in offered:
+        if protocol.startswith(_TOKEN_PREFIX):
+            return _Caller(await _verified(websocket, protocol.removeprefix(_TOKEN_PREFIX)), since)
+    try:
+        async with asyncio.timeout(websocket.app.state.live.options.introduction_seconds):
+            token, asked = await _heard(websocket)
+    except TimeoutError:
+        raise _Closing(_UNAUTHENTICATED, "Send a token first.") from None
+    return _Caller(await _verified(websocket, token), since if asked is None else asked)
+
+
+async def _heard(websocket: WebSocket) -> tuple[str, int | None]:
+    """Return the token and ``since`` of the next message."""
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"], message.get("reason"))
+    try:
+        content = orjson.loads(message.get("text") or b"")
+    except orjson.JSONDecodeError:
+        content = None
+    match content:
+        case {"type": "authenticate", "token": str(token), **others} if others.keys() <= {"since"}:
+            since = others.get("since")
+            if since is None or (type(since) is int and 0 <= since < 10**_MOST_DIGITS):
+                return token, since
+    raise _Closing(_MALFORMED, 'Expected {"type": "authenticate", "token": "...", "since": 17}.')
+
+
+async def _verified(websocket: WebSocket, token: str) -> Identity:
+    try:
+        identity: Identity = await websocket.app.state.verifier.verify(token.encode())
+    except TodoError as error:
+        raise _closing_of(error) from None
+    return identity
+
+
+def _closing_of(error: TodoError) -> _Closing:
+    return _Closing(_CODES.get(type(error), _TRY_AGAIN_LATER), error.detail)
+
+
+async def _converse(websocket: WebSocket, caller: _Caller, live: Live) -> None:
+    """Tell events and take fresh tokens, until one side has enough. Raises _Closing, and WebSocketDisconnect."""
+    telling = asyncio.create_task(_tell(websocket, caller, live))
+    hearing = asyncio.create_task(_hear(websocket, caller))
+    try:
+        done, _ = await asyncio.wait((telling, hearing), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await cancelled(telling, hearing)
+
+
+async def _tell(websocket: WebSocket, caller: _Caller, live: Live) -> None:
+    batches = live.follow(caller.identity.user_id, caller.since, expires_at=lambda: caller.identity.expires_at)
+    last = caller.since or 0
+    try:
+        async with contextlib.aclosing(batches):
+            async for batch in batches:
+                for event in batch or [Event("heartbeat", last, b"null")]:
+                    await websocket.send_text(_message(event))
+                    last = event.revision
+                    if event.name in _CODE_OF_FAREWELL:
+                        raise _Closing(_CODE_OF_FAREWELL[event.name], event.name)
+    except TodoError as error:
+        raise _closing_of(error) from None
+
+
+def _message(event: Event) -> str:
+    return f'{{"event":"{event.name}","revision":{event.revision},"data":{event.data.decode()}}}'
+
+
+async def _hear(websocket: WebSocket, caller: _Caller) -> None:
+    """Take fresh tokens of the same user."""
+    while True:
+        token, _ = await _heard(websocket)
+        identity = await _verified(websocket, token)
+        if identity.user_id != caller.identity.user_id:
+            raise _Closing(_UNAUTHENTICATED, "That is somebody else's token. Open another connection for it.")
+        caller.identity = identity

@@ -1,0 +1,374 @@
+"""The log of changes: read as a feed, a snapshot and a history, and turned back by undo. The database writes it."""
+
+import base64
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    FromClause,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from todo.database import OwnedByCaller, Row, Session, Statement
+from todo.errors import Conflict, Fault, Gone, Invalid, NotFound
+from todo.kit.etags import Condition
+from todo.kit.rows import instants_in_utc
+from todo.models.base import table_of
+from todo.models.changes import Change, Operation
+from todo.models.tasks import Task
+from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of, not_seen, seen
+from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
+
+_changes = table_of(Change)
+_tasks = table_of(Task)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entity:
+    """A kind of thing that the log knows."""
+
+    table: Table
+    public: tuple[str, ...]
+
+
+# A new table joins here, by the name that its migration gave it.
+_ENTITIES = {"task": _Entity(_tasks, TASK_NAMES)}
+_CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+# Every change has these anew.
+_STAMPS = frozenset({"revision", "updated_at"})
+
+_COLUMNS = (
+    _changes.c.revision,
+    _changes.c.entity,
+    _changes.c.entity_id,
+    _changes.c.operation,
+    _changes.c.changed_at,
+    _changes.c.state,
+    _changes.c.before,
+)
+_mine = OwnedByCaller(_changes)
+_revision = bindparam("revision", type_=BigInteger)
+_limit = bindparam("limit", type_=Integer)
+_now = bindparam("now", type_=DateTime(timezone=True))
+
+_HISTORY = Statement(
+    select(*_COLUMNS)
+    .where(
+        _mine,
+        _changes.c.entity == "task",
+        _changes.c.entity_id == bindparam("entity_id", type_=Text),
+        _changes.c.revision < _revision,
+    )
+    .order_by(_changes.c.revision.desc())
+    .limit(_limit)
+)
+_KNOWN = Statement(
+    select(literal(1)).where(
+        or_(
+            exists().where(OwnedByCaller(_tasks), _tasks.c.id == bindparam("task_id", type_=Uuid)),
+            exists().where(
+                _mine,
+                _changes.c.entity == "task",
+                _changes.c.entity_id == bindparam("entity_id", type_=Text),
+            ),
+        )
+    )
+)
+_PAGE_BY_ID = Statement(
+    select(*(_tasks.c[name] for name in TASK_NAMES))
+    .where(OwnedByCaller(_tasks), _tasks.c.id > bindparam("after", type_=Uuid))
+    .order_by(_tasks.c.id)
+    .limit(_limit)
+)
+_first = _changes.alias("first")
+# A change, and whatever happened to the same thing later: in one look, so that nothing is forgotten in between.
+_CHANGE_AND_LATER = Statement(
+    select(*_COLUMNS)
+    .join(
+        _first,
+        and_(
+            _first.c.user_id == _changes.c.user_id,
+            _first.c.entity == _changes.c.entity,
+            _first.c.entity_id == _changes.c.entity_id,
+            _first.c.revision <= _changes.c.revision,
+        ),
+    )
+    .where(_mine, OwnedByCaller(_first), _first.c.revision == _revision)
+    .order_by(_changes.c.revision)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Changes in order; whether there are more; the latest revision when they were read."""
+
+    changes: list[Row]
+    has_more: bool
+    latest: int
+
+
+# Task: T-141
+async def since(session: Session, revision: int, *, limit: int, unless: Condition | None = None) -> Feed:
+    """Return the changes after ``revision``, at most ``limit``.
+
+    Where ``unless`` names the user's revision the log is not read, and the feed is empty. Raises Gone if the log no
+    longer reaches back to ``revision``, or has not come that far.
+    """
+    # The head first: it can be older than what is read, never newer.
+    heads, rows = await session.together(
+        (HEAD, {}),
+        (_since(unless=unless is not None), {"revision": revision, "limit": limit + 1, "seen": seen(unless)}),
+    )
+    head = head_of(heads)
+    if unless is not None and unless.names(head):
+        return Feed([], has_more=False, latest=head)
+    # Revisions have no gaps: if the next one is not there, the log has forgotten it.
+    if revision > head or (revision < head and (not rows or rows[0]["revision"] != revision + 1)):
+        raise Gone(
+            "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
+            code="resync_required",
+        )
+    return Feed([public(row) for row in rows[:limit]], has_more=len(rows) > limit, latest=head)
+
+
+@cache
+def _since(*, unless: bool) -> Statement:
+    which = [_mine, _changes.c.revision > _revision, *([not_seen()] if unless else [])]
+    return Statement(select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit))
+
+
+async def latest(session: Session) -> int:
+    """Return the number of the user's last change; 0 for somebody who never wrote."""
+    return head_of(await session.all(HEAD))
+
+
+def public(row: Row) -> dict[str, Any]:
+    """Return a row of the log as the API tells it."""
+    names = _ENTITIES[row["entity"]].public
+    before, state = _before(row), _state(row)
+    is_update = row["operation"] == Operation.update
+    return {
+        "revision": row["revision"],
+        "type": row["entity"],
+        "id": row["entity_id"],
+        "operation": row["operation"],
+        "at": row["changed_at"],
+        "fields": [name for name in names if name in before] if is_update else [],
+        "state": instants_in_utc(state, names) if state else None,
+    }
+
+
+def _before(row: Row) -> dict[str, Any]:
+    return orjson.loads(row["before"]) if row["before"] else {}
+
+
+def _state(row: Row) -> dict[str, Any]:
+    """Return the state after the change, whose revision is the change's own; empty if the thing is gone."""
+    return {**orjson.loads(row["state"]), "revision": row["revision"]} if row["state"] else {}
+
+
+# Task: T-142
+async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[str, Any]:
+    """Return a page of everything there is, by id, and the revision at which the first page was read.
+
+    Whatever is written meanwhile has a later revision, and is in the feed from there on: made after its place was
+    passed, changed after it was read, or gone. Raises Invalid for a cursor that is none of ours.
+    """
+    started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
+    heads, rows = await session.together((HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}))
+    revision = head_of(heads) if started is None else started
+    page = rows[:limit]
+    more = len(rows) > limit
+    return {
+        "tasks": page,
+        "revision": revision,
+        "next_cursor": _cursor(revision, page[-1]["id"]) if more else None,
+    }
+
+
+def _cursor(revision: int, last_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{revision}.{last_id}".encode()).decode().rstrip("=")
+
+
+def _parsed(cursor: str) -> tuple[int, UUID]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except ValueError:
+        text = ""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise Invalid(Fault("/query/cursor", "This is not a cursor that an answer gave. Start without one."))
+    return int(match[1]), UUID(match[2])
+
+
+# Task: T-143
+async def history(session: Session, task_id: UUID, *, before: int, limit: int) -> dict[str, Any]:
+    """Return what happened to a task before revision ``before``, the latest first. It may be gone by now.
+
+    Raises NotFound if neither the task nor the log knows it.
+    """
+    rows, found = await session.together(
+        (_HISTORY, {"entity_id": str(task_id), "revision": before, "limit": limit + 1}),
+        (_KNOWN, {"task_id": task_id, "entity_id": str(task_id)}),
+    )
+    if not found:
+        raise NotFound
+    page = rows[:limit]
+    return {
+        "history": [_entry(row) for row in page],
+        "next_before": page[-1]["revision"] if len(rows) > limit else None,
+    }
+
+
+def _entry(row: Row) -> dict[str, Any]:
+    names = _ENTITIES[row["entity"]].public
+    before, after = _before(row), _state(row)
+    changed = [name for name in names if name in (before or after) and name not in _STAMPS]
+    old, new = instants_in_utc(before, changed), instants_in_utc(after, changed)
+    return {
+        "revision": row["revision"],
+        "operation": row["operation"],
+        "at": row["changed_at"],
+        "changed": {name: {"before": old[name], "after": new[name]} for name in changed},
+    }
+
+
+# Task: T-144
+async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, Any]:
+    """Put back what one change did: what it made is removed, what it changed or removed is as it was before.
+
+    That is a change of its own. Raises NotFound for a revision that the log does not hold, and Conflict, which lists
+    them, if later changes touched the same fields.
+    """
+    looking = (_CHANGE_AND_LATER, {"revision": revision})
+    # Nothing can be written between looking and undoing.
+    async with session.transaction((TURN, {}), (HEAD_HELD, {}), looking) as (kept, [_, _, found]):
+        if kept is not None:
+            return kept[0]
+        if not found:
+            await session.ensure_caller_exists()
+        change, later = _only(found[:1]), found[1:]
+        _refuse_if_touched(change, later)
+        rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
+        thing = _only(rows)
+        undone = {
+            "undone": revision,
+            "revision": head["revision"],
+            "type": change["entity"],
+            "id": change["entity_id"],
+            "state": None if change["operation"] == Operation.create else thing,
+        }
+        session.keep([undone])
+    return undone
+
+
+def _only(rows: Sequence[Row]) -> Row:
+    if not rows:
+        raise NotFound
+    return rows[0]
+
+
+def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
+    conflicts = [
+        {"revision": row["revision"], "operation": row["operation"], "fields": sorted(both)}
+        for row in later
+        if (both := _touched_by_both(change, row)) is not None
+    ]
+    if conflicts:
+        raise Conflict(
+            "Later changes touched the same fields; see conflicts.",
+            code="changed_since",
+            conflicts=conflicts,
+        )
+
+
+def _touched_by_both(change: Row, later: Row) -> set[str] | None:
+    """Return the fields that both touched; ``None`` if they do not meet. What is new or gone is touched as a whole."""
+    if later["operation"] != Operation.update:
+        return set()
+    fields = _before(later).keys()
+    if change["operation"] != Operation.update:
+        return set(fields)
+    return set(fields & _before(change).keys()) or None
+
+
+def _reversal(change: Row, *, now: datetime) -> tuple[Statement, dict[str, Any]]:
+    """Return the statement that takes a change back, and its values."""
+    entity = _ENTITIES[change["entity"]]
+    entity_id = UUID(change["entity_id"])
+    if change["operation"] == Operation.create:
+        return _removal(entity), {"entity_id": entity_id}
+    values = {"before": change["before"], "now": now}
+    if change["operation"] == Operation.delete:
+        return _return(entity), values
+    return _restoration(entity, tuple(sorted(_before(change)))), {"entity_id": entity_id, **values}
+
+
+@cache
+def _removal(entity: _Entity) -> Statement:
+    table = entity.table
+    return Statement(delete(table).where(*_this(table)).returning(table.c.id))
+
+
+@cache
+def _restoration(entity: _Entity, names: tuple[str, ...]) -> Statement:
+    """Set the named columns to what the log says they were before."""
+    table, logged = entity.table, _logged(entity.table)
+    values = {name: logged.c[name] for name in names} | {"updated_at": func.greatest(table.c.updated_at, _now)}
+    return Statement(update(table).where(*_this(table)).values(values).returning(*_public_columns(entity)))
+
+
+@cache
+def _return(entity: _Entity) -> Statement:
+    """Insert the row that the log says there was. Its revision is the log's matter."""
+    table, logged = entity.table, _logged(entity.table)
+    own: dict[str, ColumnElement[Any]] = {
+        "user_id": bindparam("user_id", type_=Text),
+        "updated_at": func.greatest(logged.c.updated_at, _now),
+        "revision": literal(0),
+    }
+    names = [c.name for c in table.c]
+    return Statement(
+        insert(table)
+        .from_select(names, select(*(own.get(name, logged.c[name]) for name in names)))
+        .returning(*_public_columns(entity))
+    )
+
+
+def _this(table: Table) -> tuple[ColumnElement[bool], ...]:
+    return OwnedByCaller(table), table.c.id == bindparam("entity_id", type_=Uuid)
+
+
+def _logged(table: Table) -> FromClause:
+    """Return the logged JSON as a row of ``table``; PostgreSQL turns its values into the columns' types."""
+    row = func.jsonb_populate_record(literal_column(f"NULL::{table.name}"), bindparam("before", type_=JSONB))
+    return row.table_valued(*(column(c.name, c.type) for c in table.c), name="logged")
+
+
+def _public_columns(entity: _Entity) -> list[ColumnElement[Any]]:
+    return [entity.table.c[name] for name in entity.public]

@@ -1,0 +1,43 @@
+"""Revisions: the number of a user's last change, which everything else is measured by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, all_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from todo.database import OwnedByCaller, Row, Statement
+from todo.kit.etags import Condition
+from todo.models.base import table_of
+from todo.models.changes import Revision
+
+_revisions = table_of(Revision)
+_own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
+
+HEAD = Statement(_own)
+"""The user's counter, ``revision``: the number of the last change."""
+
+# The two wait for the user's other writers, and keep them waiting until the transaction ends: in the writers' order.
+TURN = Statement(select(func.app.take_turn()), repeatable=False)
+HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
+
+# Somebody who never wrote has no row, and is at revision 0.
+LATEST: ColumnElement[Any] = (
+    select(func.coalesce(func.max(_revisions.c.revision), 0)).where(OwnedByCaller(_revisions)).scalar_subquery()
+)
+
+
+def head_of(rows: Sequence[Row]) -> int:
+    """Return the counter out of the rows of ``HEAD``."""
+    return rows[0]["revision"] if rows else 0
+
+
+# Task: T-122
+def not_seen() -> ColumnElement[bool]:
+    """Hold only if the latest revision is none of the ``seen``. PostgreSQL looks once, before it runs the rest."""
+    return LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))  # noqa: SIM300  LATEST is a column.
+
+
+def seen(condition: Condition | None) -> list[int]:
+    """Return the revisions for ``not_seen``."""
+    return sorted(condition.revisions or ()) if condition is not None else []

@@ -1,0 +1,112 @@
+"""The limit in Python: an ASGI function, psycopg, SQL by hand. No framework, no validation, no policies, no limits.
+
+PostgreSQL makes the JSON of a task. A token is verified once and then looked up. Nothing here is fit for use.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+import jwt
+import orjson
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+SECRET = os.environ.get("JWT_SECRET", "")
+
+_TASK = (
+    "json_build_object('id', id, 'title', title, 'description', description, 'status', status, 'priority', priority,"
+    " 'due_date', due_date, 'created_at', created_at, 'updated_at', updated_at, 'completed_at', completed_at,"
+    " 'revision', revision)::text"
+)
+_READ = f"SELECT {_TASK} FROM tasks WHERE user_id = %s AND id = %s"
+_LIST = (
+    "SELECT json_build_object('tasks', coalesce(json_agg(page.task), '[]'),"
+    " 'total', (SELECT count(*) FROM tasks WHERE user_id = %(user)s {which}), 'page', 1, 'page_size', count(*))::text"
+    f" FROM (SELECT {_TASK.removesuffix('::text')} AS task FROM tasks WHERE user_id = %(user)s {{which}}"
+    " ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(skip)s) AS page"
+)
+_LIST_ALL, _LIST_STATUS = _LIST.format(which=""), _LIST.format(which="AND status = %(status)s")
+_CREATE = (
+    "INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, created_at, updated_at,"
+    " revision, creation_digest) VALUES (%s, %s, %s, %s, %s, %s, %s, now(), now(), 0, '')"
+    f" RETURNING {_TASK}"
+)
+_COMPLETE = (
+    "UPDATE tasks SET status = 'completed', completed_at = coalesce(completed_at, now()), updated_at = now()"
+    f" WHERE user_id = %s AND id = %s RETURNING {_TASK}"
+)
+_DELETE = "DELETE FROM tasks WHERE user_id = %s AND id = %s RETURNING ''"
+_CHANGE = "UPDATE tasks SET {assignments}, updated_at = now() WHERE user_id = %s AND id = %s" + f" RETURNING {_TASK}"
+_COLUMNS = ("title", "description", "priority", "due_date")
+
+_ROOT = "/api/v1/tasks"
+_pools: list[AsyncConnectionPool[AsyncConnection[Any]]] = []
+_users: dict[bytes, str] = {}
+
+
+# Task: T-203
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Answer one request."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    user = _user(next(value for name, value in scope["headers"] if name == b"authorization"))
+    sql, values, status = _statement(scope, user, await _body(receive) if scope["method"] in ("POST", "PATCH") else b"")
+    async with _pools[0].connection() as connection:
+        row = await (await connection.execute(sql, values, prepare=True)).fetchone()
+    content = (row[0] if row else '{"detail": "Not Found"}').encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status if row else 404, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _statement(scope: Any, user: str, body: bytes) -> tuple[str, Sequence[Any] | Mapping[str, Any], int]:
+    method, path = scope["method"], scope["path"]
+    if path == _ROOT:
+        if method == "GET":
+            query = dict(parse_qsl(scope["query_string"].decode()))
+            values = {"user": user, "limit": 50, "skip": 0, **query}
+            return (_LIST_STATUS if "status" in query else _LIST_ALL), values, 200
+        new = {"status": "pending", "priority": "medium", **orjson.loads(body)}
+        names = ("title", "description", "status", "priority", "due_date")
+        return _CREATE, (user, uuid4(), *map(new.get, names)), 201
+    task_id = path[len(_ROOT) + 1 :].removesuffix("/complete")
+    if method == "GET":
+        return _READ, (user, task_id), 200
+    if method == "DELETE":
+        return _DELETE, (user, task_id), 204
+    if method == "POST":
+        return _COMPLETE, (user, task_id), 200
+    changed = {name: value for name, value in orjson.loads(body).items() if name in _COLUMNS}
+    assignments = ", ".join(f"{name} = %s" for name in changed)
+    return _CHANGE.format(assignments=assignments), (*changed.values(), user, task_id), 200
+
+
+def _user(authorization: bytes) -> str:
+    user = _users.get(authorization)
+    if user is None:
+        claims = jwt.decode(authorization.removeprefix(b"Bearer "), SECRET, algorithms=["HS256"])
+        user = _users[authorization] = claims["sub"]
+    return user
+
+
+async def _body(receive: Any) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
+
+
+async def _live(receive: Any, send: Any) -> None:
+    async with AsyncConnectionPool(
+        os.environ["DATABASE_URL"], min_size=2, max_size=10, kwargs={"autocommit": True}, open=False
+    ) as pool:
+        _pools.append(pool)
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,149 @@
+"""The parts of the benchmark, one function each."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+from benchmarks import data
+from benchmarks.load import Request, answer, drive_once
+from benchmarks.measure import OPERATIONS, ROOT, Bench, Figures, Operation, median
+from benchmarks.network import Network
+from benchmarks.servers import PEERS, Server, serving
+from todo.migrations import runner
+
+DELAY_SECONDS = 0.005
+_DELAYED_REQUESTS = 30
+_DELAYED_CONNECTIONS = 2
+
+Note = Callable[[str], None]
+Results = dict[str, dict[str, Figures]]
+"""By operation, or size; then by peer, or operation."""
+
+
+# Task: T-201
+async def operations(bench: Bench, servers: list[Server], note: Note) -> Results:
+    """Let the servers take turns at each operation. Whoever began last time is last the next time."""
+    results: Results = {}
+    for operation in OPERATIONS:
+        able = [server for server in servers if server.name in operation.peers]
+        note(f"{operation.name}: {bench.size.rounds} rounds of {', '.join(server.name for server in able)}")
+        figures = await in_turns(bench, [(server.name, server, operation) for server in able], bench.size.rounds)
+        results[operation.name] = figures
+    return results
+
+
+async def in_turns(bench: Bench, what: list[tuple[str, Server, Operation]], rounds: int) -> dict[str, Figures]:
+    """Return the medians, by the given names, of rounds in which each has a turn."""
+    for _, server, operation in what:
+        await bench.warm(server, operation)
+    turns: dict[str, list[Figures]] = {name: [] for name, _, _ in what}
+    for number in range(rounds):
+        for name, server, operation in what if number % 2 == 0 else reversed(what):
+            turns[name].append(await bench.turn(server, operation))
+    return {name: median(figures) for name, figures in turns.items()}
+
+
+# Task: T-204
+async def network(bench: Bench, url: str, note: Note) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the round trips of each operation, and its p50 where each of them takes its time."""
+    results: dict[str, dict[str, dict[str, float]]] = {operation.name: {} for operation in OPERATIONS}
+    for peer in PEERS:
+        note(f"{peer}, with {DELAY_SECONDS * 1e3:g} ms on the way to the database")
+        async with (
+            Network(url, DELAY_SECONDS) as between,
+            serving(peer, {"DATABASE_URL": between.url}) as server,
+        ):
+            for operation in OPERATIONS:
+                if peer not in operation.peers:
+                    continue
+                # Twice over: the first time statements are prepared, on each connection of the pool.
+                for _ in range(2):
+                    requests = bench.requests(operation, _DELAYED_REQUESTS)
+                    before = between.trips
+                    done = await drive_once(server.port, requests, connections=_DELAYED_CONNECTIONS)
+                    trips = (between.trips - before) / done.requests
+                results[operation.name][peer] = {"trips": trips, "p50_ms": done.p50 * 1e3}
+    return results
+
+
+# Task: T-205
+async def growth_of_a_user(bench: Bench, server: Server, note: Note) -> Results:
+    """Return what reading costs somebody who has few tasks, and somebody who has many."""
+    results: Results = {}
+    sizes = {"100 tasks": data.SMALL, f"{bench.size.big:,} tasks": data.BIG}
+    for operation in OPERATIONS[:3]:
+        note(f"{operation.name}, of {' and '.join(sizes)}")
+        turns = [(name, server, _of(user, bench, operation)) for name, user in sizes.items()]
+        figures = await in_turns(bench, turns, bench.size.side_rounds)
+        for name, found in figures.items():
+            results.setdefault(name, {})[operation.name] = found
+    return results
+
+
+# Task: T-205
+async def growth_of_the_table(bench: Bench, url: str, note: Note) -> Results:
+    """Return what reading costs beside few other users, and beside many."""
+    results: Results = {}
+    for count in (10, bench.size.many_users):
+        name = f"{count:,} users"
+        note(f"reading among {name}")
+        bench.execute(f"CREATE DATABASE among_{count}")
+        other = url.replace("/todo?", f"/among_{count}?")
+        await asyncio.to_thread(runner.upgrade, other)
+        await asyncio.to_thread(data.fill, other, {3: [data.user(n) for n in range(count - 1)], 100: [data.SMALL]})
+        with psycopg.connect(other, autocommit=True) as connection:
+            there = Bench(connection, bench.postmaster, bench.size, [data.SMALL, data.SMALL])
+            async with serving("ours", {"DATABASE_URL": other}) as server:
+                results[name] = {}
+                for operation in OPERATIONS[:3]:
+                    turns = [(name, server, _of(data.SMALL, there, operation))]
+                    results[name][operation.name] = (await in_turns(there, turns, bench.size.side_rounds))[name]
+    return results
+
+
+def _of(user: str, bench: Bench, operation: Operation) -> Operation:
+    """Return the operation as ``user`` would do it, whoever it is made for."""
+    token, tasks = data.token_of(user), bench.some_tasks(user)
+
+    def make(_token: str, _target: tuple[str, str], turn: int) -> Request:
+        return operation.make(token, tasks[turn % len(tasks)], turn)
+
+    return Operation(operation.name, make)
+
+
+async def without_the_log(bench: Bench, server: Server, note: Note) -> Results:
+    """Return what creating and patching cost with the log's triggers, and without them."""
+    results: Results = {}
+    for operation in (operation for operation in OPERATIONS if operation.name in ("create", "patch")):
+        note(f"{operation.name}, with and without the log's triggers")
+        turns: dict[str, list[Figures]] = {"with": [], "without": []}
+        try:
+            for _ in range(bench.size.side_rounds):
+                for how, figures in turns.items():
+                    # The trigger also gives a new row its revision.
+                    bench.execute("ALTER TABLE tasks ALTER revision SET DEFAULT 0")
+                    bench.execute(f"ALTER TABLE tasks {'ENABLE' if how == 'with' else 'DISABLE'} TRIGGER USER")
+                    await bench.warm(server, operation)
+                    figures.append(await bench.turn(server, operation))
+        finally:
+            bench.execute("ALTER TABLE tasks ENABLE TRIGGER USER")
+            bench.execute("ALTER TABLE tasks ALTER revision DROP DEFAULT")
+        results[operation.name] = {how: median(figures) for how, figures in turns.items()}
+    return results
+
+
+# Task: T-201
+async def start(directory: Path, note: Note) -> float:
+    """Return the seconds from the command to the first answer, the embedded database and its data being there."""
+    note("starting with existing data")
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        async with serving("ours", {"TODO_DATA_DIR": str(directory)}) as server:
+            await answer(server.port, Request("GET", ROOT, data.token_of(data.SMALL)))
+            times.append(time.perf_counter() - started)
+    return statistics.median(times)

