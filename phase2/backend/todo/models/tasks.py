@@ -76,9 +76,7 @@ class Task(TaskBase, table=True):
         # The list view: one user's tasks, newest first.
         Index("ix_tasks_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
         # The same, of one status.
-        Index(
-            "ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")
-        ),
+        Index("ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")),
     )
 
     user_id: str = Field(sa_column=owner_column())
@@ -180,8 +178,12 @@ class TaskQuery(SQLModel):
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
     limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
     status: list[Status] = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(default_factory=list, description="Another name of `status`; what both say adds up.")
-    priority: list[Priority] = Field(default_factory=list, description="Only tasks of this priority; repeat for several.")
+    status_filter: list[Status] = Field(
+        default_factory=list, description="Another name of `status`; what both say adds up."
+    )
+    priority: list[Priority] = Field(
+        default_factory=list, description="Only tasks of this priority; repeat for several."
+    )
 
     @property
     def statuses(self) -> list[Status]:

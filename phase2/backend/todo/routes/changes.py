@@ -1,11 +1,11 @@
 """Changes: everything that happened to your things, in order, so that a device can catch up, look back, and undo.
 
-**To keep a copy in step.** Page through `GET /api/v1/changes/snapshot` until `next_cursor` is null, and keep each thing by
-its `id`. Then ask `GET /api/v1/changes?since=` the snapshot's `revision`, and go on from each answer's `revision`, at once
-while `has_more`, else when you like, or when `GET /api/v1/events` says that there is something new. For each
-change: `state` replaces what you have under that `id`, unless yours has a higher `revision`; a `state` of null removes it.
-Others may write all the while: nothing is left out and nothing comes twice. On 410 `resync_required` start again with the
-snapshot.
+**To keep a copy in step.** Page through `GET /api/v1/changes/snapshot` until `next_cursor` is null, and keep each
+thing by its `id`. Then ask `GET /api/v1/changes?since=` the snapshot's `revision`, and go on from each answer's
+`revision`, at once while `has_more`, else when you like, or when `GET /api/v1/events` says that there is something
+new. For each change: `state` replaces what you have under that `id`, unless yours has a higher `revision`; a `state`
+of null removes it. Others may write all the while: nothing is left out and nothing comes twice. On 410
+`resync_required` start again with the snapshot.
 """
 
 from typing import Annotated, Any
@@ -34,8 +34,8 @@ async def list_changes(
 ) -> Response:
     """Tell what changed since a revision, in order.
 
-    What is gone comes as a tombstone, with a ``state`` of null. A ``since`` that the log does not hold, because it is too
-    old or from the future, is 410 with the code ``resync_required``.
+    What is gone comes as a tombstone, with a ``state`` of null. A ``since`` that the log does not hold, because it is
+    too old or from the future, is 410 with the code ``resync_required``.
     """
     feed = await changes.since(session, query.since, limit=query.limit, unless=if_none_match)
     revision = feed.changes[-1]["revision"] if feed.changes else query.since
@@ -60,7 +60,7 @@ async def read_snapshot(query: Annotated[SnapshotQuery, Query()], session: Sessi
 async def undo_change(revision: RevisionId, session: SessionDep) -> dict[str, Any]:
     """Undo one change: what it made is removed, what it changed or removed is as it was before.
 
-    If later changes touched the same fields it is 409 with the code ``changed_since``, and ``conflicts`` lists them. An undo
-    is a change of its own, and can be undone. Send an ``Idempotency-Key`` to retry it safely.
+    If later changes touched the same fields it is 409 with the code ``changed_since``, and ``conflicts`` lists them.
+    An undo is a change of its own, and can be undone. Send an ``Idempotency-Key`` to retry it safely.
     """
     return await changes.undo(session, revision, now=utc_now())
