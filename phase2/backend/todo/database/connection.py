@@ -234,6 +234,7 @@ class Connection(AsyncConnection[TupleRow]):
         """Return the values as PostgreSQL reads them, in the order of the statement's placeholders."""
         return text.encode(values, self._transformer)
 
+    # Task: T-211
     def rows(self, result: PGresult, text: CompiledText) -> list[Row]:
         """Return the result's rows as dictionaries, by column name, in the server's order.
 

@@ -89,7 +89,7 @@ class Task(TaskBase, table=True):
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
 
 
-# Task: T-209
+# Task: T-210
 class TaskCount(SQLModel, table=True):
     """How many tasks of one status and priority a user has. The database keeps it; nobody else writes it."""
 

@@ -41,6 +41,7 @@ CREATE TRIGGER count_moved AFTER UPDATE ON tasks FOR EACH ROW
 """
 
 
+# Task: T-210
 def upgrade() -> None:
     create_owned_table(
         "task_counts",

@@ -1,0 +1,81 @@
+"""The total of a list is kept, not counted. It is right whoever writes, and however."""
+
+import itertools
+from collections import Counter
+
+import psycopg
+from httpx import AsyncClient
+from support.tasks import add_task
+
+STATUSES = ("pending", "in_progress", "completed", "cancelled")
+PRIORITIES = ("low", "medium", "high")
+
+
+async def totals_are_right(client: AsyncClient) -> bool:
+    """Compare the total under every filter with the tasks that are there."""
+    tasks = (await client.get("/tasks", params={"limit": 100})).json()["tasks"]
+    found = Counter((task["status"], task["priority"]) for task in tasks)
+    for statuses, priorities in itertools.product(
+        [(), STATUSES[:1], STATUSES[1:3], STATUSES], [(), PRIORITIES[:1], PRIORITIES[1:]]
+    ):
+        page = await client.get("/tasks", params={"status": statuses, "priority": priorities, "limit": 1})
+        wanted = sum(
+            count
+            for (status, priority), count in found.items()
+            if (not statuses or status in statuses) and (not priorities or priority in priorities)
+        )
+        if page.json()["total"] != wanted:
+            return False
+    return True
+
+
+# Task: T-210
+class TestTotals:
+    async def test_follow_every_write(self, alice: AsyncClient) -> None:
+        tasks = [await add_task(alice, priority=priority) for priority in PRIORITIES for _ in range(3)]
+        await alice.post(f"/tasks/{tasks[0]['id']}/complete")
+        await alice.patch(f"/tasks/{tasks[1]['id']}", json={"status": "in_progress", "priority": "high"})
+        await alice.patch(f"/tasks/{tasks[2]['id']}", json={"title": "Buy bread"})
+        await alice.delete(f"/tasks/{tasks[3]['id']}")
+        revision = (await alice.get("/changes")).json()["revision"]
+        await alice.post(f"/changes/{revision}/undo")
+        await alice.post("/tasks", json={"id": tasks[4]["id"], "title": "Taken"})
+
+        assert (await alice.get("/tasks")).json()["total"] == 9
+        assert await totals_are_right(alice)
+
+    async def test_follow_plain_sql(self, alice: AsyncClient, database_url: str) -> None:
+        for _ in range(6):
+            await add_task(alice)
+        user_id = (await alice.get("/me")).json()["id"]
+
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE tasks SET status = 'cancelled' WHERE ctid IN"
+                " (SELECT ctid FROM tasks WHERE user_id = %s LIMIT 2)",
+                (user_id,),
+            )
+            connection.execute(
+                "DELETE FROM tasks WHERE ctid IN (SELECT ctid FROM tasks WHERE user_id = %s LIMIT 1)", (user_id,)
+            )
+
+        assert (await alice.get("/tasks")).json()["total"] == 5
+        assert await totals_are_right(alice)
+
+    async def test_are_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        await add_task(alice)
+
+        assert (await bob.get("/tasks")).json()["total"] == 0
+
+
+# Task: T-211
+class TestInstants:
+    async def test_are_in_utc_wherever_they_are_and_null_where_there_is_none(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        done = (await alice.post(f"/tasks/{task['id']}/complete")).json()
+
+        [listed] = (await alice.get("/tasks")).json()["tasks"]
+
+        assert listed == done
+        assert task["completed_at"] is None
+        assert all(done[name][10] == "T" and done[name][-1] == "Z" for name in ("created_at", "completed_at"))
