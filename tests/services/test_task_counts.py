@@ -5,6 +5,7 @@ from collections import Counter
 
 import psycopg
 from httpx import AsyncClient
+
 from support.tasks import add_task
 
 STATUSES = ("pending", "in_progress", "completed", "cancelled")
