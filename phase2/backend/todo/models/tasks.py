@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Lar
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
-from todo.models.base import STORABLE, Body, WholeNumber, absent, owner_column
+from todo.models.base import STORABLE, Body, Id, WholeNumber, absent, owner_column
 
 
 class Status(StrEnum):
@@ -76,9 +76,7 @@ class Task(TaskBase, table=True):
         # The list view: one user's tasks, newest first.
         Index("ix_tasks_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
         # The same, of one status.
-        Index(
-            "ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")
-        ),
+        Index("ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")),
     )
 
     user_id: str = Field(sa_column=owner_column())
@@ -117,7 +115,7 @@ class TaskCreate(Body, TaskBase):
         json_schema_extra={"examples": [{"title": "Buy milk", "priority": "high", "due_date": "2026-03-10"}]}
     )
 
-    id: UUID | None = Field(
+    id: Id | None = Field(
         default=None,
         description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the task.",
         schema_extra=_ID_EXTRA,
@@ -180,8 +178,12 @@ class TaskQuery(SQLModel):
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
     limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
     status: list[Status] = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(default_factory=list, description="Another name of `status`; what both say adds up.")
-    priority: list[Priority] = Field(default_factory=list, description="Only tasks of this priority; repeat for several.")
+    status_filter: list[Status] = Field(
+        default_factory=list, description="Another name of `status`; what both say adds up."
+    )
+    priority: list[Priority] = Field(
+        default_factory=list, description="Only tasks of this priority; repeat for several."
+    )
 
     @property
     def statuses(self) -> list[Status]:
