@@ -153,7 +153,7 @@ def _name_of(table: Any) -> str:
 
 def _binds_owner(part: Insert) -> bool:
     if part.select is not None:
-        names = [name if isinstance(name, str) else name.key for name in part._select_names or ()]
+        names = part._select_names or []
         value = part.select.selected_columns[names.index(USER_ID)] if USER_ID in names else None
     else:
         given: Any = part._values or {}
