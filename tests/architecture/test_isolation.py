@@ -7,8 +7,8 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -70,9 +70,19 @@ _TASK_CHANGES: tuple[Request, ...] = (
 
 
 @dataclass(frozen=True)
+class Resource:
+    """Things that users have. ``add`` makes some and returns their ids, which paths call ``key``."""
+
+    table: str
+    key: str
+    add: Callable[[AsyncClient], Awaitable[list[str]]]
+
+
+@dataclass(frozen=True)
 class ById:
     """An operation on one row, which belongs to somebody else: there is no such row, whatever is sent."""
 
+    of: Resource
     bodies: tuple[Request, ...] = ()
     reads: bool = False
 
@@ -93,15 +103,18 @@ class ById:
 class Listing:
     """An operation that gives many rows: the caller's only, whatever the filters. ``ids`` finds whose they are."""
 
+    of: Resource
     queries: tuple[Mapping[str, Any], ...]
     ids: Callable[[Any], list[str]]
 
 
 @dataclass(frozen=True)
 class Creating:
-    """An operation that makes a row, under an id that somebody else may have."""
+    """An operation that makes a row, under an id that somebody else may have. ``other`` makes it another row."""
 
-    body: Mapping[str, Any] = field(default_factory=dict)
+    of: Resource
+    body: Mapping[str, Any]
+    other: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,17 @@ class OfNobody:
     status: int = 200
 
 
+async def _add_tasks(client: AsyncClient) -> list[str]:
+    """Tasks in every status, since some answers depend on it."""
+    return [
+        (await add_task(client, title=f"Secret {status}", status=status))["id"]
+        for status in ("pending", "in_progress", "completed", "cancelled")
+    ]
+
+
+TASKS = Resource("tasks", "task_id", _add_tasks)
+
+
 def _tasks_in(page: Any) -> list[str]:
     return [task["id"] for task in page["tasks"]]
 
@@ -134,6 +158,7 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | Following | OfNobody] 
     "GET /readyz": OfNobody(),
     "GET /api/v1/me": OfNobody(),
     "GET /api/v1/tasks": Listing(
+        TASKS,
         (
             {},
             {"limit": 100},
@@ -144,18 +169,18 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | Following | OfNobody] 
         ),
         _tasks_in,
     ),
-    "GET /api/v1/changes": Listing(({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
-    "GET /api/v1/changes/snapshot": Listing(({}, {"limit": 500}, {"limit": 1}), _tasks_in),
+    "GET /api/v1/changes": Listing(TASKS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
+    "GET /api/v1/changes/snapshot": Listing(TASKS, ({}, {"limit": 500}, {"limit": 1}), _tasks_in),
     "POST /api/v1/changes/{revision}/undo": OfOwnLog(),
     "GET /api/v1/events": Following(),
-    "POST /api/v1/tasks": Creating({"title": "Mine"}),
-    "GET /api/v1/tasks/{task_id}": ById(reads=True),
-    "PUT /api/v1/tasks/{task_id}": ById(_TASK_CHANGES),
-    "PATCH /api/v1/tasks/{task_id}": ById((*_TASK_CHANGES, {"json": {}}, {"json": {"description": None}})),
-    "DELETE /api/v1/tasks/{task_id}": ById(),
-    "POST /api/v1/tasks/{task_id}/complete": ById(),
-    "POST /api/v1/tasks/{task_id}/reopen": ById(),
-    "GET /api/v1/tasks/{task_id}/history": ById(reads=True),
+    "POST /api/v1/tasks": Creating(TASKS, {"title": "Mine"}, other={"title": "Another"}),
+    "GET /api/v1/tasks/{task_id}": ById(TASKS, reads=True),
+    "PUT /api/v1/tasks/{task_id}": ById(TASKS, _TASK_CHANGES),
+    "PATCH /api/v1/tasks/{task_id}": ById(TASKS, (*_TASK_CHANGES, {"json": {}}, {"json": {"description": None}})),
+    "DELETE /api/v1/tasks/{task_id}": ById(TASKS),
+    "POST /api/v1/tasks/{task_id}/complete": ById(TASKS),
+    "POST /api/v1/tasks/{task_id}/reopen": ById(TASKS),
+    "GET /api/v1/tasks/{task_id}/history": ById(TASKS, reads=True),
 }
 
 
@@ -219,18 +244,15 @@ async def _user_of(client: AsyncClient) -> str:
     return user_id
 
 
-async def _add_one_of_each(client: AsyncClient) -> list[str]:
-    """Tasks in every status, since some answers depend on it."""
-    return [
-        (await add_task(client, title=f"Secret {status}", status=status))["id"]
-        for status in ("pending", "in_progress", "completed", "cancelled")
-    ]
-
-
 # Task: T-060
 class TestMatrix:
     async def test_has_a_row_for_every_operation(self, app: FastAPI) -> None:
         assert operations_of(app.openapi()) == set(ROWS)
+
+    def test_knows_of_each_path_what_its_id_is_of(self) -> None:
+        found = {operation: row.of.key for operation, row in ROWS.items() if isinstance(row, ById)}
+
+        assert [operation for operation, key in found.items() if f"{{{key}}}" not in operation] == []
 
     @pytest.mark.parametrize("operation", _rows(ById))
     async def test_answers_about_a_strangers_row_as_about_none(
@@ -238,7 +260,7 @@ class TestMatrix:
     ) -> None:
         row = ROWS[operation]
         assert isinstance(row, ById)
-        foreign_ids = await _add_one_of_each(alice)
+        foreign_ids = await row.of.add(alice)
         before = walled.rows_of(await _user_of(alice))
         good = len(row.bodies) or 1
 
@@ -252,8 +274,11 @@ class TestMatrix:
             assert 400 <= unknown.status_code < 500, request
             assert number >= good or unknown.status_code == 404, request
 
-        assert before["tasks"]
+        assert len(before[row.of.table]) == len(foreign_ids)
         assert walled.rows_of(await _user_of(alice)) == before
+        # They are ids that this operation finds, if it is asked by whom they belong to.
+        own = [await _send(alice, operation, foreign_id, next(row.requests)) for foreign_id in foreign_ids]
+        assert [answer.status_code for answer in own if answer.status_code == 404] == []
 
     @pytest.mark.parametrize("operation", _rows(Listing))
     async def test_lists_only_the_callers_rows(
@@ -261,8 +286,8 @@ class TestMatrix:
     ) -> None:
         row = ROWS[operation]
         assert isinstance(row, Listing)
-        foreign_ids = await _add_one_of_each(alice)
-        own = await _add_one_of_each(bob)
+        foreign_ids = await row.of.add(alice)
+        own = await row.of.add(bob)
         before = walled.rows_of(await _user_of(alice))
 
         answers = [await _send(bob, operation, "", {"params": query}) for query in row.queries]
@@ -270,7 +295,8 @@ class TestMatrix:
         assert [answer.status_code for answer in answers] == [200] * len(row.queries)
         assert not [answer.text for answer in answers if any(foreign_id in answer.text for foreign_id in foreign_ids)]
         first = answers[0].json()
-        assert (first.get("total", 4), sorted(row.ids(first))) == (4, sorted(own))
+        assert (first.get("total", len(own)), sorted(row.ids(first))) == (len(own), sorted(own))
+        assert len(before[row.of.table]) == len(foreign_ids)
         assert walled.rows_of(await _user_of(alice)) == before
 
     @pytest.mark.parametrize("operation", _rows(Listing))
@@ -281,7 +307,7 @@ class TestMatrix:
         assert isinstance(row, Listing)
         nobodys = [without_request_id(await _send(bob, operation, "", {"params": query})) for query in row.queries]
 
-        await _add_one_of_each(alice)
+        await row.of.add(alice)
 
         with_alices = [without_request_id(await _send(bob, operation, "", {"params": query})) for query in row.queries]
         assert with_alices == nobodys
@@ -290,7 +316,7 @@ class TestMatrix:
     async def test_says_of_a_strangers_revision_what_it_says_of_none(
         self, alice: AsyncClient, bob: AsyncClient, operation: str
     ) -> None:
-        await _add_one_of_each(alice)
+        await _add_tasks(alice)
         conditions: list[Request] = [{"headers": {"If-None-Match": tag}} for tag in ('"4"', '"4711"')]
 
         answers = [without_request_id(await _send(bob, operation, "", condition)) for condition in conditions]
@@ -301,9 +327,9 @@ class TestMatrix:
     async def test_pages_by_a_strangers_cursor_through_the_callers_own(
         self, alice: AsyncClient, bob: AsyncClient
     ) -> None:
-        await _add_one_of_each(alice)
+        await _add_tasks(alice)
         cursor = (await alice.get("/changes/snapshot", params={"limit": 1})).json()["next_cursor"]
-        own = await _add_one_of_each(bob)
+        own = await _add_tasks(bob)
 
         page = (await bob.get("/changes/snapshot", params={"cursor": cursor})).json()
 
@@ -314,7 +340,7 @@ class TestMatrix:
     async def test_takes_a_strangers_revision_for_the_callers_own(
         self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
     ) -> None:
-        foreign_ids = await _add_one_of_each(alice)
+        foreign_ids = await _add_tasks(alice)
         before = walled.rows_of(await _user_of(alice))
 
         for request in [{}, *_CONDITIONS, {"headers": {"Idempotency-Key": "one"}}]:
@@ -333,8 +359,8 @@ class TestMatrix:
     async def test_tells_only_the_callers_changes(
         self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
     ) -> None:
-        foreign_ids = await _add_one_of_each(alice)
-        own = await _add_one_of_each(bob)
+        foreign_ids = await _add_tasks(alice)
+        own = await _add_tasks(bob)
         user_id = await _user_of(bob)
 
         async with walled.client(user_id, events=5) as client:
@@ -360,7 +386,7 @@ class TestMatrix:
 
         nobodys = await answers()
 
-        await _add_one_of_each(alice)
+        await _add_tasks(alice)
 
         assert await answers() == nobodys
         assert [status for status, _, _ in nobodys] == [200, 410, 410]
@@ -371,7 +397,7 @@ class TestMatrix:
     ) -> None:
         row = ROWS[operation]
         assert isinstance(row, Creating)
-        foreign_ids = await _add_one_of_each(alice)
+        foreign_ids = await row.of.add(alice)
         before = walled.rows_of(await _user_of(alice))
 
         for foreign_id in foreign_ids:
@@ -380,11 +406,12 @@ class TestMatrix:
             assert (created.status_code, created.json()["id"]) == (201, foreign_id)
             again = await _send(bob, operation, "", {"json": body})
             assert (again.status_code, again.json()) == (200, created.json())
-            other = await _send(bob, operation, "", {"json": {**body, "title": "Another"}})
+            other = await _send(bob, operation, "", {"json": {**body, **row.other}})
             assert other.status_code == 409
 
         assert walled.rows_of(await _user_of(alice)) == before
-        assert len(walled.rows_of(await _user_of(bob))["tasks"]) == len(foreign_ids)
+        assert len(before[row.of.table]) == len(foreign_ids)
+        assert len(walled.rows_of(await _user_of(bob))[row.of.table]) == len(foreign_ids)
 
     @pytest.mark.parametrize("operation", _rows(Creating))
     async def test_creates_nothing_for_another(
@@ -397,7 +424,7 @@ class TestMatrix:
         answer = await _send(bob, operation, "", {"json": {**row.body, "user_id": alices}})
 
         assert answer.status_code == 422
-        assert walled.rows_of(alices)["tasks"] == []
+        assert walled.rows_of(alices)[row.of.table] == []
 
     @pytest.mark.parametrize("operation", _rows(OfNobody))
     async def test_says_nothing_of_a_stranger(self, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
@@ -405,7 +432,7 @@ class TestMatrix:
         assert isinstance(row, OfNobody)
         before = without_request_id(await _send(bob, operation, "", {}))
 
-        await _add_one_of_each(alice)
+        await _add_tasks(alice)
 
         after = await _send(bob, operation, "", {})
         assert after.status_code == row.status
@@ -424,8 +451,8 @@ class TestIdempotencyKeys:
     @pytest.mark.parametrize("operation", _keyed())
     async def test_never_meet(self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
         row = ROWS[operation]
-        task = await add_task(alice)
-        row_id = "1" if isinstance(row, OfOwnLog) else str(task["id"])
+        [first_id, *_] = await (row.of if isinstance(row, ById | Creating) else TASKS).add(alice)
+        row_id = "1" if isinstance(row, OfOwnLog) else first_id
         unknown_id = "4711" if isinstance(row, OfOwnLog) else str(uuid4())
         request: Request = {"headers": {"Idempotency-Key": "one"}}
         if isinstance(row, Creating):
@@ -444,7 +471,7 @@ class TestIdempotencyKeys:
         if isinstance(row, Creating):
             assert his.status_code == 201
             assert his.json()["id"] != hers.json()["id"]
-            assert walled.rows_of(await _user_of(bob))["tasks"] != []
+            assert walled.rows_of(await _user_of(bob))[row.of.table] != []
             assert unknown.json() == his.json()
         else:
             assert his.status_code == 404
@@ -494,7 +521,7 @@ class TestDeletedAccount:
     ) -> None:
         row = ROWS[operation]
         assert isinstance(row, ById)
-        foreign_ids = await _add_one_of_each(alice)
+        foreign_ids = await row.of.add(alice)
         before = walled.rows_of(await _user_of(alice))
         expected = (404, "not_found") if row.reads else (403, "account_gone")
         good = len(row.bodies) or 1
@@ -513,7 +540,7 @@ class TestDeletedAccount:
     async def test_undoes_nothing(
         self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
     ) -> None:
-        await _add_one_of_each(alice)
+        await _add_tasks(alice)
         before = walled.rows_of(await _user_of(alice))
 
         answers = [await _send(charlie, operation, number, {}) for number in ("1", "4711")]
@@ -527,7 +554,7 @@ class TestDeletedAccount:
     ) -> None:
         row = ROWS[operation]
         assert isinstance(row, Creating)
-        [foreign_id, *_] = await _add_one_of_each(alice)
+        [foreign_id, *_] = await row.of.add(alice)
 
         answers = [
             await _send(charlie, operation, "", {"json": body, **options})
@@ -540,12 +567,12 @@ class TestDeletedAccount:
 
     @pytest.mark.parametrize("operation", _rows(Listing))
     async def test_lists_nothing(self, alice: AsyncClient, charlie: AsyncClient, operation: str) -> None:
-        await _add_one_of_each(alice)
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
+        await row.of.add(alice)
 
         answer = await _send(charlie, operation, "", {})
 
-        row = ROWS[operation]
-        assert isinstance(row, Listing)
         assert answer.status_code == 200
         assert (answer.json().get("total", 0), row.ids(answer.json())) == (0, [])
 
@@ -571,6 +598,19 @@ class TestWithoutWalls:
         assert len(history.json()["history"]) == 1
         assert len(snapshot.json()["tasks"]) > 1
         assert deleted.status_code == 204
+
+    @pytest.mark.parametrize("operation", _rows(ById))
+    async def test_lets_a_stranger_meet_a_row(self, database_url: str, operation: str) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, ById)
+        async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:
+            alice, bob = (walled.client(walled.sign_up(name)) for name in ("alice", "bob"))
+            async with alice, bob:
+                [foreign_id, *_] = await row.of.add(alice)
+
+                met = await _send(bob, operation, foreign_id, next(row.requests))
+
+        assert met.is_success
 
     async def test_lets_a_stranger_end_a_key(self, database_url: str) -> None:
         async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:

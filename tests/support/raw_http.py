@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -49,12 +49,18 @@ class Connection:
 
     async def answer(self) -> Answer:
         """Read one response."""
+        head = await self.head()
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            body = await self._reader.readexactly(int(head.headers.get("content-length", 0)))
+        return replace(head, body=body)
+
+    async def head(self) -> Answer:
+        """Read one response to HEAD, or one up to its body."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status_line, *lines = head.strip().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in lines)
-            body = await self._reader.readexactly(int(headers.get("content-length", 0)))
-        return Answer(int(status_line.split()[1]), headers, body)
+        status_line, *lines = head.strip().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        return Answer(int(status_line.split()[1]), headers, b"")
 
     async def read(self, size: int) -> bytes:
         """Read so many bytes."""

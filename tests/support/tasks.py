@@ -54,12 +54,13 @@ def invalid(*errors: tuple[str, str], code: str = "invalid_input", detail: str |
 
 
 BLANK = "\t \n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
-TOO_SHORT = "String should have at least 1 character"
-TOO_LONG = "String should have at most 200 characters"
-NOT_TEXT = "Input should be a valid string"
+TOO_SHORT = "Expected 1 character or more."
+TOO_LONG = "Expected 200 characters or fewer."
+NOT_TEXT = "Expected text."
 NO_SUCH_FIELD = "There is no such field here."
-STATUS_EXPECTED = "Input should be 'pending', 'in_progress', 'completed' or 'cancelled'"
-PRIORITY_EXPECTED = "Input should be 'low', 'medium' or 'high'"
+STATUS_EXPECTED = "Expected 'pending', 'in_progress', 'completed' or 'cancelled'."
+PRIORITY_EXPECTED = "Expected 'low', 'medium' or 'high'."
+UUID_EXPECTED = "Expected a UUID, such as 0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2."
 
 NOT_FOUND: dict[str, Any] = {
     "type": "about:blank",
@@ -86,7 +87,7 @@ WRONG_FIELDS: list[tuple[str, Any, str]] = [
     ("title", "𝄞" * 201, TOO_LONG),
     ("title", "Buy\x00milk", "The character NUL (U+0000) cannot be stored."),
     ("description", 1, NOT_TEXT),
-    ("description", "a" * 10_001, "String should have at most 10000 characters"),
+    ("description", "a" * 10_001, "Expected 10,000 characters or fewer."),
     ("description", "\x00", "The character NUL (U+0000) cannot be stored."),
     ("status", "done", STATUS_EXPECTED),
     ("status", None, STATUS_EXPECTED),

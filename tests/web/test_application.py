@@ -93,15 +93,34 @@ class TestDispatch:
         assert (response.status_code, response.json()) == (200, answer)
 
     @pytest.mark.parametrize(
-        "path", ["/v1", "/v1/things", "/v1/things/", "/things/7", "/v1/things//parts/8", "/v1/things/7%2Fparts%2F8"]
+        "path",
+        ["/v1", "/v1/", "/v1/things", "/v1/things/", "/things/7", "/v1/things//parts/8", "/v1/things/7%2Fparts%2F8"],
     )
     async def test_finds_nothing_where_nothing_is(self, client: AsyncClient, path: str) -> None:
         response = await client.get(path)
 
         assert (response.status_code, response.json()["detail"]) == (404, "There is nothing at this path.")
 
+    @pytest.mark.parametrize("path", ["/v1/things/7/", "/v1/things/bulk/"])
+    async def test_says_when_there_is_only_a_slash_too_many(self, client: AsyncClient, path: str) -> None:
+        response = await client.get(path)
+
+        assert (response.status_code, response.json()["detail"]) == (
+            404,
+            "There is nothing at this path. Leave out the slash at its end.",
+        )
+
+    async def test_answers_head_as_get_without_the_body(self, client: AsyncClient) -> None:
+        full = await client.get("/v1/things/7", headers={"X-Request-ID": "same"})
+
+        response = await client.head("/v1/things/7", headers={"X-Request-ID": "same"})
+
+        assert (response.status_code, response.headers) == (full.status_code, full.headers)
+        assert (full.content, response.content) == (b'["read","7"]', b"")
+
     @pytest.mark.parametrize(
-        ("path", "allowed"), [("/v1/things/7", "DELETE, GET"), ("/v1/things/bulk", "POST"), ("/page", "GET, HEAD")]
+        ("path", "allowed"),
+        [("/v1/things/7", "DELETE, GET, HEAD"), ("/v1/things/bulk", "POST"), ("/page", "GET, HEAD")],
     )
     async def test_names_every_method_of_a_path(self, client: AsyncClient, path: str, allowed: str) -> None:
         response = await client.put(path)

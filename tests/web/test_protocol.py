@@ -200,6 +200,23 @@ class TestFraming:
             assert answers[-1].headers["connection"] == "close"
             assert await connection.is_closed()
 
+    async def test_answers_head_without_a_body(self, server: Server, authorization: str) -> None:
+        async with server.connect() as connection:
+            await connection.send(
+                request("HEAD", "/healthz")
+                + request("HEAD", "/api/v1/events", authorization)
+                + request("HEAD", "/a")
+                + GET
+            )
+            heads = [await connection.head() for _ in range(3)]
+
+            answer = await connection.answer()
+
+        assert [(head.status, head.headers.get("content-length")) for head in heads[:2]] == [(200, "15"), (200, None)]
+        assert heads[1].headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert heads[2].status == 404
+        assert (answer.status, answer.body) == (200, b'{"status":"ok"}')
+
 
 # Task: T-018
 class TestHeaders:

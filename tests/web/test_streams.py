@@ -109,6 +109,13 @@ class TestEventStream:
         assert chunks.closed
         assert asyncio.all_tasks() == before
 
+    async def test_closes_its_chunks_when_none_was_wanted(self) -> None:
+        chunks = Chunks(b"one", then="wait")
+
+        await EventStream(chunks()).close()
+
+        assert chunks.closed
+
     async def test_does_not_hide_a_defect(self) -> None:
         chunks, client = Chunks(b"one", then="fail"), Client()
 

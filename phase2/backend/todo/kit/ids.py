@@ -1,11 +1,15 @@
 """Identifiers: UUID version 7 (RFC 9562, section 5.7), which sort by the time they were made."""
 
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from todo.kit.clock import utc_now
 
+UUID_EXPECTED = "Expected a UUID, such as 0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2."
+
+_PLAIN = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _RANDOM_BITS = 62
@@ -23,3 +27,15 @@ def uuid7(at: datetime | None = None) -> UUID:
     milliseconds, microseconds = divmod(((at or utc_now()) - _EPOCH) // _MICROSECOND, 1_000)
     fraction = (microseconds << 12) // 1_000
     return UUID(int=milliseconds << 80 | _VERSION | fraction << 64 | _VARIANT | secrets.randbits(_RANDOM_BITS))
+
+
+# Task: T-010
+def plain_uuid(text: str) -> str:
+    """Return ``text`` if it is a UUID as JSON Schema's format has it: 36 characters (RFC 9562, section 4).
+
+    Python and pydantic know other forms, too (``urn:uuid:...``, ``{...}``). Raises ValueError, with a message for
+    the user.
+    """
+    if not _PLAIN.fullmatch(text):
+        raise ValueError(UUID_EXPECTED)
+    return text

@@ -1,10 +1,13 @@
 """What all tables and shapes share: names of constraints, the owner's column, and strict request bodies."""
 
 from typing import Annotated, Any, cast
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Column, ForeignKey, MetaData, Table, Text
 from sqlmodel import SQLModel
+
+from todo.kit.ids import plain_uuid
 
 # Before the first table class exists: SQLModel's tables take their names from here.
 SQLModel.metadata.naming_convention = {
@@ -42,6 +45,13 @@ def _whole(text: str) -> str:
         raise ValueError("Expected a whole number.")
     return text
 
+
+def _plain(value: Any) -> Any:
+    return plain_uuid(value) if isinstance(value, str) else value
+
+
+Id = Annotated[UUID, BeforeValidator(_plain)]
+"""An id as a client sends it: in one form only."""
 
 WholeNumber = Annotated[int, BeforeValidator(_whole)]
 """A query parameter: digits only, where pydantic would take ``1.0`` and ``1_000`` as well."""

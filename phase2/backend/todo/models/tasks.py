@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Lar
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
-from todo.models.base import STORABLE, Body, WholeNumber, absent, owner_column
+from todo.models.base import STORABLE, Body, Id, WholeNumber, absent, owner_column
 
 
 class Status(StrEnum):
@@ -115,7 +115,7 @@ class TaskCreate(Body, TaskBase):
         json_schema_extra={"examples": [{"title": "Buy milk", "priority": "high", "due_date": "2026-03-10"}]}
     )
 
-    id: UUID | None = Field(
+    id: Id | None = Field(
         default=None,
         description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the task.",
         schema_extra=_ID_EXTRA,

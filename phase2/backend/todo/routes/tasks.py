@@ -1,13 +1,13 @@
 """Tasks: what is to be done, by when, and how it stands. Everybody has their own, and nobody sees another's."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from todo.dependencies import SessionDep
 from todo.kit.clock import utc_now
+from todo.models.base import Id
 from todo.models.changes import History, HistoryQuery
 from todo.models.tasks import TaskCreate, TaskPage, TaskPublic, TaskQuery, TaskReplace, TaskUpdate
 from todo.services import changes, tasks
@@ -16,7 +16,7 @@ from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
 
-TaskId = Annotated[UUID, Path(description="The task's id.", examples=["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"])]
+TaskId = Annotated[Id, Path(description="The task's id.", examples=["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"])]
 
 # Somebody else changes the same task at the same moment, again and again.
 _CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}

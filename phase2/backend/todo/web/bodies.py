@@ -6,6 +6,7 @@ counts, as in every browser; nothing else reads the same bytes, so nobody can un
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -102,8 +103,14 @@ def parse_json(body: bytes, validate: Callable[[bytes], Any], faults: list[Fault
         elif "hex escape" in first["msg"] and _is_json_for_others(body):
             faults.append(Fault("/body", "Text holds half of a surrogate pair, which is no character."))
         else:
-            raise Malformed("The body is not valid JSON.", code="malformed_json") from None
+            raise Malformed(f"The body is not valid JSON.{_where(first['msg'])}", code="malformed_json") from None
     return None
+
+
+def _where(message: str) -> str:
+    """Say where the parser stopped. The rest of its message may hold a piece of the body."""
+    found = re.search(r" at line ([0-9]+) column ([0-9]+)$", message)
+    return f" Look at line {found[1]}, column {found[2]}." if found else ""
 
 
 def _is_json_for_others(body: bytes) -> bool:

@@ -1,6 +1,9 @@
 """Finding the route of a request in one walk along its path, however many routes there are.
 
 The framework's router tries one route after the other, twice, and names only the first one's methods in a 405.
+
+Where GET is answered, HEAD is (RFC 9110, section 9.3.2): by the same function, so that all headers are GET's. That
+goes without saying: the OpenAPI document does not list it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -8,13 +11,15 @@ from dataclasses import dataclass, field
 
 from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from todo.errors import MethodNotAllowed, TodoError
+from todo.errors import MethodNotAllowed, NotFound, TodoError
 from todo.web.problems import nothing_here, problem_response
 from todo.web.route import Handler, Route
+from todo.web.streams import EventStream
 
 
 @dataclass(slots=True)
@@ -56,6 +61,8 @@ class Dispatch:
             node.parameter = node = node.parameter or _Node()
         for method in methods:
             node.methods.setdefault(method, (handler, tuple(parameters)))
+            if method == "GET":
+                node.methods.setdefault("HEAD", (_without_body(handler), tuple(parameters)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,6 +78,8 @@ class Dispatch:
         segments = scope["path"].split("/")
         node = _find(self._root, segments, 0)
         if node is None:
+            if not segments[-1] and _find(self._root, segments[:-1], 0):
+                raise NotFound("There is nothing at this path. Leave out the slash at its end.")
             await self._otherwise(scope, receive, send)
             return
         try:
@@ -91,6 +100,18 @@ class Dispatch:
             await endpoint(websocket)
         except TodoError as error:
             await websocket.send_denial_response(problem_response(error, websocket.scope))
+
+
+def _without_body(handler: Handler) -> Handler:
+    async def handle(request: Request) -> Response:
+        full = await handler(request)
+        if isinstance(full, EventStream):
+            await full.close()
+        response = Response(None, full.status_code)
+        response.raw_headers = full.raw_headers
+        return response
+
+    return handle
 
 
 def _find(node: _Node, segments: Sequence[str], position: int) -> _Node | None:

@@ -1,25 +1,53 @@
 """What pydantic finds wrong, said to the user without repeating what the user sent."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from todo.errors import Fault
+from todo.kit.ids import UUID_EXPECTED
 
 _MOST_FAULTS = 50
 _LONGEST_NAME = 100
 
-# Where pydantic's own words repeat the input, or name its inner workings.
+# What to do, where pydantic says what should have been, repeats the input, or names its inner workings.
 _SENTENCES = {
+    "bool_parsing": "Expected true or false.",
+    "bool_type": "Expected true or false.",
+    "date_from_datetime_parsing": "Expected a date, such as 2026-03-10.",
+    "date_parsing": "Expected a date, such as 2026-03-10.",
+    "date_type": "Expected a date, such as 2026-03-10.",
+    "dict_type": "Expected an object.",
+    "enum": "Expected {expected}.",
     "extra_forbidden": "There is no such field here.",
+    "float_parsing": "Expected a number.",
+    "float_type": "Expected a number.",
+    "greater_than": "Expected more than {gt}.",
+    "greater_than_equal": "Expected {ge} or more.",
+    "int_from_float": "Expected a whole number.",
+    "int_parsing": "Expected a whole number.",
+    "int_parsing_size": "Expected a whole number of fewer digits.",
+    "int_type": "Expected a whole number.",
+    "less_than": "Expected less than {lt}.",
+    "less_than_equal": "Expected {le} or less.",
+    "list_type": "Expected a list.",
+    "literal_error": "Expected {expected}.",
     "missing": "This field is required.",
-    "model_type": "Expected an object.",
     "model_attributes_type": "Expected an object.",
-    "uuid_parsing": "Expected a UUID.",
-    "uuid_type": "Expected a UUID.",
+    "model_type": "Expected an object.",
+    "none_required": "Expected null.",
+    "string_pattern_mismatch": "Expected text of the form {pattern}.",
+    "string_too_long": "Expected {max_length} characters or fewer.",
+    "string_too_short": "Expected {min_length} characters or more.",
+    "string_type": "Expected text.",
+    "too_long": "Expected {max_length} entries or fewer.",
+    "too_short": "Expected {min_length} entries or more.",
     "union_tag_invalid": "This kind is not known.",
+    "uuid_parsing": UUID_EXPECTED,
+    "uuid_type": UUID_EXPECTED,
 }
+_ONE = {" 1 characters ": " 1 character ", " 1 entries ": " 1 entry "}
 
 
 # Task: T-042
@@ -32,7 +60,7 @@ def faults_of(error: ValidationError, place: str, *at: str) -> list[Fault]:
 
 def described(found: Iterable[Any], *at: str) -> list[Fault]:
     """Turn pydantic's descriptions of errors into faults below ``at``."""
-    return [Fault(pointer(*at, *one["loc"]), _sentence(one["type"], one["msg"])) for one in found]
+    return [Fault(pointer(*at, *one["loc"]), _sentence(one["type"], one["msg"], one.get("ctx", {}))) for one in found]
 
 
 def placed(faults: Iterable[Fault], places: Sequence[tuple[str, Collection[str]]]) -> list[Fault]:
@@ -50,5 +78,15 @@ def pointer(*parts: str | int) -> str:
     return "".join("/" + str(part)[:_LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in parts)
 
 
-def _sentence(kind: str, message: str) -> str:
-    return _SENTENCES.get(kind) or message.removeprefix("Value error, ")
+def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    template = _SENTENCES.get(kind)
+    if template is None:
+        return message.removeprefix("Value error, ")
+    sentence = template.format_map({name: _readable(value) for name, value in context.items()})
+    for one, readable in _ONE.items():
+        sentence = sentence.replace(one, readable)
+    return sentence
+
+
+def _readable(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -43,6 +43,12 @@ class EventStream(Response):
             await cancelled(sending, leaving)
             await self._chunks.aclose()
 
+    async def close(self) -> None:
+        """End what was never sent."""
+        # A generator that has not begun does not end what it was given.
+        await anext(self._chunks, None)
+        await self._chunks.aclose()
+
     async def _send(self, send: Send) -> None:
         async for chunk in self._chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})

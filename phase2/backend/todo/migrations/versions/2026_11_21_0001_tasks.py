@@ -11,17 +11,31 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# A role is the cluster's, not the database's: another database of the same cluster may have made it.
-# Since PostgreSQL 16 making a role does not give the right to switch to it.
+# A role is the cluster's, not the database's: another database of the same cluster may have made it, or be about to. It
+# is used then as it is. Since PostgreSQL 16 being a member does not mean that one may switch to it.
 _ROLE = """
 DO $$
 BEGIN
-    CREATE ROLE todo_app NOLOGIN NOINHERIT NOBYPASSRLS NOCREATEDB NOCREATEROLE;
-EXCEPTION WHEN duplicate_object THEN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'todo_app') THEN
+        CREATE ROLE todo_app NOLOGIN NOINHERIT NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+    END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END
 $$;
-GRANT todo_app TO CURRENT_USER;
+DO $$
+DECLARE
+    may_switch CONSTANT text := CASE WHEN current_setting('server_version_num')::int < 160000
+                                THEN 'MEMBER' ELSE 'SET' END;
+BEGIN
+    IF NOT pg_has_role(current_user, 'todo_app', may_switch) THEN
+        GRANT todo_app TO CURRENT_USER;
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION 'the role todo_app is another''s: who made it has to run GRANT todo_app TO %',
+        quote_ident(current_user) USING ERRCODE = 'insufficient_privilege';
+END
+$$;
 GRANT USAGE ON SCHEMA public TO todo_app;
 """
 

@@ -1,0 +1,485 @@
+"""Several devices of one user, random operations, lost answers and retries: nothing is lost, doubled or overwritten.
+
+Hypothesis makes up what happens; a model says what it has to come to. What the server did is read from the feed, step
+by step: one change for each effect, and none without. The stories are always the same ones; ``TODO_SYNC_EXAMPLES`` asks
+for so many others.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+import pytest
+from httpx import AsyncClient, Response
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from support.people import SECRET, client_of, sign_up
+from support.sync import Change, Copy, Task, everything
+from todo.database import Database
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+T = TypeVar("T")
+
+DEEPER = os.environ.get("TODO_SYNC_EXAMPLES")
+STEPS = 40
+DEVICES = 3
+OPEN = ("pending", "in_progress")
+STAMPS = ("revision", "updated_at")
+
+# Few values, so that many a change changes nothing.
+FIELDS = {
+    "title": st.sampled_from(["Buy milk", "Buy bread"]),
+    "description": st.sampled_from([None, "Two"]),
+    "priority": st.sampled_from(["low", "high"]),
+    "status": st.sampled_from(["pending", "in_progress", "completed", "cancelled"]),
+    "due_date": st.sampled_from([None, "2026-03-10"]),
+}
+DEFAULTS = {"description": None, "priority": "medium", "status": "pending", "due_date": None}
+some_fields = st.fixed_dictionaries({}, optional=FIELDS)
+all_fields = st.fixed_dictionaries(
+    {"title": FIELDS["title"]}, optional={name: values for name, values in FIELDS.items() if name != "title"}
+)
+which = st.integers(0, 5)
+devices = st.integers(0, DEVICES - 1)
+keys = st.none() | st.sampled_from("abcdefgh")
+matches = st.sampled_from([None, "current", "stale", "*"])
+
+OUTCOMES = (
+    *("POST 201", "POST 200", "POST 409", "POST 422"),
+    *("PATCH 200", "PATCH 404", "PATCH 412", "PATCH 422"),
+    *("PUT 200", "PUT 404", "PUT 412", "PUT 422"),
+    *("complete 200", "complete 404", "complete 412", "complete 422"),
+    *("reopen 200", "reopen 404", "reopen 412", "reopen 422"),
+    *("DELETE 204", "DELETE 404", "DELETE 412"),
+    *("undo 200", "undo 404", "undo 409", "undo 422"),
+    "replayed",
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A request, whole: sent again it is the same to the byte."""
+
+    method: str
+    path: str
+    body: Any = None
+    key: str | None = None
+    if_match: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"Idempotency-Key": self.key, "If-Match": self.if_match}
+        return {name: value for name, value in headers.items() if value is not None}
+
+    @property
+    def kind(self) -> str:
+        """What it is called in the count of outcomes."""
+        verb = self.path.rpartition("/")[2]
+        return verb if verb in ("complete", "reopen", "undo") else self.method
+
+    @property
+    def digested(self) -> tuple[str, str, Any]:
+        """What a key stands for."""
+        return self.method, self.path, self.body
+
+
+@dataclass
+class Expected:
+    """What a write has to come to: a status, and the task afterwards if it is to change (``None``: gone)."""
+
+    status: int
+    task_id: str | None = None
+    changes: bool = False
+    task: Task | None = None
+    code: str | None = None
+
+
+@dataclass
+class Entry:
+    """A change as the model remembers it."""
+
+    task_id: str
+    operation: str
+    fields: frozenset[str]
+    before: Task | None
+
+
+@dataclass
+class World:
+    """What the stories of one run share: an application on a loop of its own."""
+
+    url: str
+    loop: asyncio.AbstractEventLoop
+    app: Any
+    # How often which kind of write was answered how.
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+
+@dataclass
+class Model:
+    """What is to be true."""
+
+    tasks: dict[str, Task] = field(default_factory=dict)
+    log: list[Entry] = field(default_factory=list)
+    forgotten: int = 0
+    # For each key, the request that it stands for, and its answer.
+    kept: dict[str, tuple[tuple[str, str, Any], Any]] = field(default_factory=dict)
+    bodies: dict[str, Any] = field(default_factory=dict)
+
+    def create(self, body: dict[str, Any]) -> Expected:
+        task = {**DEFAULTS, **{name: body[name] for name in FIELDS if name in body}}
+        task_id = body.get("id")
+        if task_id not in self.tasks:
+            return Expected(201, task_id, changes=True, task=task)
+        # The bodies are compared without the defaults: to name one is to say nothing.
+        if self.bodies.get(task_id) == _without_defaults(body):
+            return Expected(200, task_id)
+        return Expected(409, task_id, code="id_taken")
+
+    def change(self, task_id: str, fields: dict[str, Any], if_match: str | None) -> Expected:
+        task = self.tasks.get(task_id)
+        if task is None:
+            return Expected(404)
+        if self.is_stale(task, if_match):
+            return Expected(412, task_id, code="precondition_failed")
+        new = {**task, **fields}
+        if task["status"] not in OPEN and new["status"] not in OPEN and new["status"] != task["status"]:
+            return Expected(422, code="invalid_status_transition")
+        return Expected(200, task_id, changes=new != task, task=new)
+
+    def reopen(self, task_id: str, if_match: str | None) -> Expected:
+        task = self.tasks.get(task_id)
+        status = {} if task is None or task["status"] in OPEN else {"status": "pending"}
+        return self.change(task_id, status, if_match)
+
+    def remove(self, task_id: str, if_match: str | None) -> Expected:
+        task = self.tasks.get(task_id)
+        if task is None:
+            return Expected(404)
+        if self.is_stale(task, if_match):
+            return Expected(412, task_id, code="precondition_failed")
+        return Expected(204, task_id, changes=True)
+
+    def undo(self, revision: int) -> Expected:
+        if not self.forgotten < revision <= len(self.log):
+            return Expected(404)
+        entry = self.log[revision - 1]
+        for later in self.log[revision:]:
+            if later.task_id != entry.task_id:
+                continue
+            if "update" not in (entry.operation, later.operation) or later.operation != "update":
+                return Expected(409, code="changed_since")
+            if entry.operation != "update" or entry.fields & later.fields:
+                return Expected(409, code="changed_since")
+        if entry.operation == "create":
+            return Expected(200, entry.task_id, changes=True)
+        if entry.operation == "delete":
+            return Expected(200, entry.task_id, changes=True, task=entry.before)
+        before = entry.before or {}
+        task = {**self.tasks[entry.task_id], **{name: before[name] for name in entry.fields}}
+        return Expected(200, entry.task_id, changes=True, task=task)
+
+    @staticmethod
+    def is_stale(task: Task, if_match: str | None) -> bool:
+        return if_match not in (None, "*", f'"{task["revision"]}"')
+
+    def absorb(self, change: Change) -> None:
+        """Take over a change that has been checked."""
+        task_id = change["id"]
+        before = self.tasks.pop(task_id, None)
+        if change["state"] is not None:
+            self.tasks[task_id] = change["state"]
+        self.log.append(Entry(task_id, change["operation"], frozenset(change["fields"]), before))
+
+
+def _without_defaults(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "id" and DEFAULTS.get(name, ...) != value}
+
+
+class Devices(RuleBasedStateMachine):
+    """One story of one user."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user_id = sign_up(self.world.url, "alice")
+        self.clients = [client_of(self.world.app, self.user_id) for _ in range(DEVICES)]
+        self.copies = [Copy(client) for client in self.clients]
+        self.model = Model()
+        # Reads the feed step by step, and is never far behind.
+        self.witness = Copy(self.clients[0])
+        self.witness.revision = 0
+        self.ids = [str(UUID(int=0x0197F0C2A6B47E0B8D3C << 48 | n)) for n in range(4)]
+        self.lost: list[Write] = []
+        self.has_written = False
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            self.world.run(client.aclose())
+
+    @initialize()
+    def begin_with_something(self) -> None:
+        for title in ("Buy milk", "Buy bread"):
+            self._write(0, Write("POST", "/tasks", {"title": title}), lose=False)
+
+    # What a user does.
+
+    @rule(device=devices, fields=all_fields, chosen=st.none() | which, key=keys, lose=st.booleans())
+    def create(self, *, device: int, fields: dict[str, Any], chosen: int | None, key: str | None, lose: bool) -> None:
+        body = dict(fields) if chosen is None else {"id": self.ids[chosen % 4], **fields}
+        self._write(device, Write("POST", "/tasks", body, key), lose=lose)
+
+    @rule(device=devices, task=which, fields=some_fields, key=keys, match=matches, lose=st.booleans())
+    def patch(
+        self, *, device: int, task: int, fields: dict[str, Any], key: str | None, match: str | None, lose: bool
+    ) -> None:
+        self._write(device, Write("PATCH", self._path(task), fields, key, self._named(task, match)), lose=lose)
+
+    @rule(device=devices, task=which, fields=all_fields, match=matches, lose=st.booleans())
+    def put(self, *, device: int, task: int, fields: dict[str, Any], match: str | None, lose: bool) -> None:
+        self._write(device, Write("PUT", self._path(task), fields, None, self._named(task, match)), lose=lose)
+
+    @rule(
+        device=devices,
+        task=which,
+        verb=st.sampled_from(["complete", "reopen"]),
+        key=keys,
+        match=matches,
+        lose=st.booleans(),
+    )
+    def act(self, *, device: int, task: int, verb: str, key: str | None, match: str | None, lose: bool) -> None:
+        path = f"{self._path(task)}/{verb}"
+        self._write(device, Write("POST", path, None, key, self._named(task, match)), lose=lose)
+
+    @rule(device=devices, task=which, match=matches, lose=st.booleans())
+    def delete(self, *, device: int, task: int, match: str | None, lose: bool) -> None:
+        self._write(device, Write("DELETE", self._path(task), None, None, self._named(task, match)), lose=lose)
+
+    @rule(device=devices, back=st.integers(0, 8), key=keys, lose=st.booleans())
+    def undo(self, *, device: int, back: int, key: str | None, lose: bool) -> None:
+        revision = max(1, len(self.model.log) - back)
+        self._write(device, Write("POST", f"/changes/{revision}/undo", None, key), lose=lose)
+
+    @precondition(lambda self: self.lost)
+    @rule(device=devices, number=which)
+    def retry(self, device: int, number: int) -> None:
+        """Send what got no answer again, after whatever happened in between."""
+        self._write(device, self.lost.pop(number % len(self.lost)), lose=False)
+
+    # What others do.
+
+    @rule(priority=FIELDS["priority"])
+    def write_by_sql(self, priority: str) -> None:
+        self.has_written = True
+        with psycopg.connect(self.world.url, autocommit=True) as connection:
+            connection.execute("SET timezone = 'Asia/Kathmandu'")
+            connection.execute("UPDATE tasks SET priority = %s WHERE user_id = %s", (priority, self.user_id))
+        touched = {task_id for task_id, task in self.model.tasks.items() if task["priority"] != priority}
+        changes = self._news(len(touched))
+        assert {change["id"] for change in changes} == touched
+        for change in changes:
+            old = self.model.tasks[change["id"]]
+            assert change["state"] == {**old, "priority": priority, "revision": change["revision"]}
+            self.model.absorb(change)
+
+    @precondition(lambda self: len(self.model.log) > self.model.forgotten + 9)
+    @rule(keep=st.integers(0, 8))
+    def forget(self, keep: int) -> None:
+        last = len(self.model.log) - keep
+        with psycopg.connect(self.world.url, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE changes SET changed_at = now() - interval '91 days' WHERE user_id = %s AND revision <= %s",
+                (self.user_id, last),
+            )
+            place = connection.execute('SELECT count(*) FROM "user" WHERE id < %s', (self.user_id,)).fetchone()
+            connection.execute("SELECT app.prune(90, %s)", place)
+        self.model.forgotten = last
+
+    # What devices read.
+
+    @rule(device=devices, limit=st.integers(1, 3))
+    def start_again(self, device: int, limit: int) -> None:
+        self.world.run(self.copies[device].start(limit=limit))
+
+    @rule(device=devices, limit=st.integers(1, 3))
+    def read_on(self, device: int, limit: int) -> None:
+        copy = self.copies[device]
+        if copy.revision is not None:
+            self.world.run(copy.follow(limit=limit))
+        elif copy.is_halfway:
+            self.world.run(copy.read_on(limit=limit))
+        if copy.revision == len(self.model.log) and not copy.is_behind:
+            assert copy.things == self.model.tasks
+
+    @rule(device=devices)
+    def catch_up(self, device: int) -> None:
+        self.world.run(self.copies[device].catch_up(limit=2))
+        assert self.copies[device].things == self.model.tasks
+
+    @invariant()
+    def is_the_same_fetched_anew(self) -> None:
+        if not self.has_written:
+            return
+        self.has_written = False
+        assert self.world.run(everything(self.clients[0])) == self.model.tasks
+        assert self._news(0) == []
+
+    # How it is judged.
+
+    def _path(self, task: int) -> str:
+        """The path of a task: of one that is there, for most numbers, else of one that was, or never will be."""
+        there = list(self.model.tasks)
+        gone = [self.ids[0], *(entry.task_id for entry in self.model.log if entry.task_id not in self.model.tasks)]
+        known = there if there and task < 5 else gone
+        return f"/tasks/{known[-1 - task % len(known)]}"
+
+    def _named(self, task: int, match: str | None) -> str | None:
+        if match in (None, "*"):
+            return match
+        current = self.model.tasks.get(self._path(task).rpartition("/")[2], {"revision": 1})["revision"]
+        return f'"{current if match == "current" else current - 1}"'
+
+    def _write(self, device: int, write: Write, *, lose: bool) -> None:
+        """Send a write and judge it. If its answer is lost, the device will send it again; we have seen it."""
+        response = self.world.run(self._send(self.clients[device], write))
+        if lose:
+            self.lost.append(write)
+        self.has_written = True
+        self.world.outcomes[f"{write.kind} {response.status_code}"] += 1
+        if "idempotency-replayed" in response.headers:
+            self.world.outcomes["replayed"] += 1
+            assert (write.digested, _answer(response)) == self.model.kept[write.key or ""]
+            return
+        digested, _ = self.model.kept.get(write.key or "", (write.digested, None))
+        if digested != write.digested:
+            assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
+            return
+        expected = self._expected(write)
+        assert response.status_code == expected.status, (write, response.text)
+        assert expected.code is None or response.json()["code"] == expected.code
+        # An effect under a key is kept: without that mark there may be no other.
+        assert not (expected.changes and write.key in self.model.kept)
+        if expected.changes:
+            self._absorb(write, expected, response)
+        elif expected.status == 200:
+            assert response.json() == self.model.tasks[expected.task_id or ""]
+        elif expected.status == 412:
+            assert response.json()["current"] == self.model.tasks[expected.task_id or ""]
+        # What finds its task there already has made nothing whose answer could be kept.
+        if write.key and response.is_success and (expected.changes or write.path != "/tasks"):
+            self.model.kept[write.key] = (write.digested, _answer(response))
+
+    def _absorb(self, write: Write, expected: Expected, response: Response) -> None:
+        """Check the one change that a write made, and take it over."""
+        [change] = self._news(1)
+        task_id = expected.task_id or response.json()["id"]
+        operation = "create" if task_id not in self.model.tasks else "update" if expected.task else "delete"
+        assert (change["id"], change["operation"]) == (task_id, operation)
+        state = change["state"]
+        if write.path.endswith("/undo"):
+            told = response.json()
+            assert (told["revision"], told["state"]) == (change["revision"], state)
+        elif state is not None:
+            assert response.json() == state
+        if expected.task is not None:
+            self._check_state(state, expected.task, change["revision"])
+        if write.path == "/tasks":
+            self.model.bodies[task_id] = _without_defaults(write.body)
+        self.model.absorb(change)
+
+    def _check_state(self, state: Task, wanted: Task, revision: int) -> None:
+        """Compare field by field; of the times only what can be known."""
+        assert state["revision"] == revision
+        free = {*STAMPS, "completed_at"}
+        assert {name: value for name, value in state.items() if name in wanted and name not in free} == {
+            name: value for name, value in wanted.items() if name not in free
+        }
+        assert (state["completed_at"] is None) == (state["status"] != "completed")
+        if wanted.get("status") == "completed" and wanted.get("completed_at") is not None:
+            assert state["completed_at"] == wanted["completed_at"]
+        assert datetime.fromisoformat(state["updated_at"]) <= datetime.now(UTC)
+        assert state["updated_at"] >= wanted.get("updated_at", "")
+
+    def _expected(self, write: Write) -> Expected:
+        _, door, *rest = write.path.split("/")
+        if door == "changes":
+            return self.model.undo(int(rest[0]))
+        if not rest:
+            return self.model.create(write.body)
+        if write.kind == "DELETE":
+            return self.model.remove(rest[0], write.if_match)
+        if write.kind == "reopen":
+            return self.model.reopen(rest[0], write.if_match)
+        fields = {"PUT": {**DEFAULTS, **(write.body or {})}, "PATCH": write.body, "complete": {"status": "completed"}}
+        return self.model.change(rest[0], fields[write.kind], write.if_match)
+
+    def _news(self, count: int) -> list[Change]:
+        """The changes since the last look, of which there have to be so many."""
+        changes = self.world.run(self.witness.follow())
+        assert len(changes) == count, changes
+        assert self.witness.revision == len(self.model.log) + count
+        return changes
+
+    @staticmethod
+    async def _send(client: AsyncClient, write: Write) -> Response:
+        body = {} if write.body is None else {"json": write.body}
+        return await client.request(write.method, write.path, headers=write.headers, **body)
+
+
+def _answer(response: Response) -> Any:
+    return response.status_code, response.json()
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """The application, on a loop that runs only while a step is made."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        database = Database(database_url)
+        app = create_app(Settings(), database, SecretVerifier(SECRET))
+        runner.run(database.open())
+        yield World(database_url, runner.get_loop(), app)
+        runner.run(database.close())
+
+
+# Task: T-171
+class TestDevices:
+    def test_have_what_the_server_has(self, world: World) -> None:
+        class Story(Devices):
+            pass
+
+        Story.world = world
+        run_state_machine_as_test(
+            Story,
+            settings=settings(
+                max_examples=int(DEEPER or 100),
+                stateful_step_count=STEPS,
+                derandomize=DEEPER is None,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+        # A story in which nothing happens shows nothing.
+        assert {outcome for outcome in OUTCOMES if not world.outcomes[outcome]} == set()

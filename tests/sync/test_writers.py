@@ -1,0 +1,102 @@
+"""Twenty writers on one user and a reader of the feed: it never skips or repeats a revision."""
+
+import asyncio
+import random
+from collections import Counter
+
+import psycopg
+from httpx import AsyncClient
+
+from support.sync import Change, Copy, everything, whole_log
+from support.tasks import add_task
+
+WRITERS = 20
+WRITES = 25
+SQL_WRITERS = 3
+
+
+async def write(client: AsyncClient, seed: int, shared: str) -> int:
+    """Write again and again, to tasks of one's own and to one that all share; return how often it had an effect."""
+    chance = random.Random(seed)
+    effects = 0
+    own: list[str] = []
+    for n in range(WRITES):
+        match chance.choice(["create", "change", "share", "remove"]) if own else "create":
+            case "create":
+                response = await client.post("/tasks", json={"title": f"{seed}.{n}"})
+                own.append(response.json()["id"])
+            case "change":
+                response = await client.patch(f"/tasks/{chance.choice(own)}", json={"title": f"{seed}.{n}"})
+            case "share":
+                response = await client.patch(f"/tasks/{shared}", json={"title": f"{seed}.{n}"})
+            case "remove":
+                response = await client.delete(f"/tasks/{own.pop()}")
+        assert response.status_code < 300, response.text
+        effects += 1
+    return effects
+
+
+def write_by_sql(url: str, user_id: str, seed: int) -> int:
+    """Write in bulk, and take half of it back; return how many rows were written for good."""
+    chance = random.Random(seed)
+    effects = 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        for n in range(WRITES):
+            keep = chance.random() < 0.5
+            with connection.transaction(force_rollback=not keep):
+                count = connection.execute(
+                    "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
+                    " SELECT %s, gen_random_uuid(), %s, 'pending', 'low', now(), now(), '' FROM generate_series(1, %s)",
+                    (user_id, f"sql {seed}.{n}", chance.randint(1, 3)),
+                ).rowcount
+            effects += count if keep else 0
+    return effects
+
+
+async def read(client: AsyncClient, writing: asyncio.Event) -> tuple[list[Change], Copy]:
+    """Follow from the first change until nobody writes any more and nothing is left."""
+    copy = Copy(client)
+    copy.revision = 0
+    seen: list[Change] = []
+    while writing.is_set() or copy.is_behind:
+        copy.is_behind = True
+        # It asserts that each page goes on where the last one ended.
+        seen += await copy.follow(limit=7)
+    seen += await copy.follow()
+    return seen, copy
+
+
+# Task: T-172
+class TestTwentyWriters:
+    async def test_are_read_without_a_gap_and_without_a_double(self, alice: AsyncClient, database_url: str) -> None:
+        user_id = (await alice.get("/me")).json()["id"]
+        shared = await add_task(alice)
+        writing = asyncio.Event()
+        writing.set()
+        reading = [asyncio.create_task(read(alice, writing)) for _ in range(2)]
+
+        effects = await asyncio.gather(
+            *(write(alice, seed, shared["id"]) for seed in range(WRITERS)),
+            *(asyncio.to_thread(write_by_sql, database_url, user_id, seed) for seed in range(SQL_WRITERS)),
+        )
+        writing.clear()
+
+        last = 1 + sum(effects)
+        for seen, copy in await asyncio.gather(*reading):
+            assert [change["revision"] for change in seen] == list(range(1, last + 1))
+            assert seen == await whole_log(alice)
+            assert copy.things == await everything(alice)
+        assert Counter(change["operation"] for change in seen).keys() == {"create", "update", "delete"}
+
+    async def test_are_followed_by_a_device_that_starts_in_the_middle(self, alice: AsyncClient) -> None:
+        tasks = [await add_task(alice, title=str(n)) for n in range(40)]
+        copies = [Copy(alice) for _ in range(5)]
+
+        await asyncio.gather(
+            *(write(alice, seed, tasks[0]["id"]) for seed in range(8)), *(copy.catch_up(limit=5) for copy in copies)
+        )
+
+        now = await everything(alice)
+        for copy in copies:
+            await copy.catch_up()
+            assert copy.things == now
