@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from support.people import SECRET
-from support.processes import SETTINGS, run
+from support.processes import SETTINGS, opened, run
 from todo.cli import main
 from todo.migrations import runner
 
@@ -195,6 +195,8 @@ class TestToken:
 # Task: T-017
 class TestMigrate:
     def test_can_be_run_twice_and_by_two_at_once_from_nothing(self, tmp_path: Path) -> None:
+        opened(tmp_path / ".data")
+
         with ThreadPoolExecutor(2) as threads:
             outcomes = list(threads.map(lambda _: run(tmp_path, "migrate"), range(2)))
         outcomes.append(run(tmp_path, "migrate"))

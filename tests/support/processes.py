@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -23,6 +24,15 @@ SETTINGS = (
 def environment(**settings: str) -> dict[str, str]:
     """Return our environment with these settings and no others."""
     return {**{name: value for name, value in os.environ.items() if name not in SETTINGS}, **settings}
+
+
+def opened(directory: Path) -> Path:
+    """Let the account through that runs PostgreSQL for root, as far as it would be let through anyway, and said."""
+    directory.mkdir(exist_ok=True)
+    if os.geteuid() == 0:
+        for path in (directory, *directory.parents):
+            path.chmod(path.stat().st_mode | stat.S_IXOTH)
+    return directory
 
 
 def run(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
