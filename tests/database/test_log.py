@@ -429,7 +429,7 @@ class TestGoneUser:
         assert self.left_of(own_admin, other) == [1, 1, 1]
 
     def test_leaves_nothing_behind_when_somebody_else_may_delete(self, own_url: str, own_admin: Connection) -> None:
-        """Better Auth may connect as a role of its own, which has no rights on our tables."""
+        """Better Auth may connect as a role of its own, which has no right to our tables."""
         user_id = sign_up(own_url, "alice")
         add(own_admin, user_id)
         own_admin.execute('CREATE ROLE auth LOGIN; GRANT SELECT, DELETE ON "user" TO auth')
@@ -438,6 +438,18 @@ class TestGoneUser:
             auth.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
         assert self.left_of(own_admin, user_id) == [0, 0, 0]
+        own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
+
+    def test_leaves_no_log_behind_when_the_counter_goes(self, own_url: str, own_admin: Connection) -> None:
+        """Before PostgreSQL 18 a reference's triggers run as whoever deletes, who has no right to the log."""
+        user_id = sign_up(own_url, "alice")
+        add(own_admin, user_id)
+        own_admin.execute("CREATE ROLE auth LOGIN BYPASSRLS; GRANT SELECT, DELETE ON revisions TO auth")
+
+        with psycopg.connect(make_conninfo(own_url, user="auth"), autocommit=True) as auth:
+            auth.execute("DELETE FROM revisions WHERE user_id = %s", (user_id,))
+
+        assert log_of(own_admin, user_id) == []
         own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
 
     def test_takes_the_identity_back(self, connection: Connection, user_id: str) -> None:

@@ -88,9 +88,8 @@ class TestPruneAll:
 
     async def test_goes_on_where_a_bite_ended(self, database: Database, database_url: str, admin: Connection) -> None:
         """More rows than a bite, of one user among more users than a bite."""
-        for _ in range(60):
-            sign_up(database_url, "bob")
-        user_ids = [sign_up(database_url, "alice"), *(sign_up(database_url, "bob") for _ in range(60))]
+        names = ["alice", *["bob"] * 110, "zoe"]
+        user_ids = [sign_up(database_url, name) for name in names]
         log_days_ago(admin, user_ids[0], *[91] * 1_200, 1)
         log_days_ago(admin, user_ids[-1], 91, 1)
         for n in range(600):
