@@ -2,6 +2,7 @@
 
 from todo.models.base import Body, metadata
 from todo.models.changes import Change, IdempotencyKey, Revision
+from todo.models.profiles import Profile
 from todo.models.tasks import Task, TaskCreate, TaskPage, TaskPublic, TaskReplace, TaskUpdate
 from todo.models.users import User
 
@@ -9,6 +10,7 @@ __all__ = [
     "Body",
     "Change",
     "IdempotencyKey",
+    "Profile",
     "Revision",
     "Task",
     "TaskCreate",

@@ -1,0 +1,89 @@
+"""Profiles: what we keep about a user, as the table has it and as the API shows it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, StringConstraints
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Text
+from sqlmodel import Field, SQLModel
+
+from todo.kit.zones import canonical_zone
+from todo.models.base import Body, absent, owner_column
+
+PROFILE_ID = "me"
+"""The id of everybody's profile: there is one."""
+
+
+class Weekday(StrEnum):
+    """A day of the week."""
+
+    monday = "monday"
+    tuesday = "tuesday"
+    wednesday = "wednesday"
+    thursday = "thursday"
+    friday = "friday"
+    saturday = "saturday"
+    sunday = "sunday"
+
+
+_MOST_OF_A_NAME = 100
+_DAY_START_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=_MOST_OF_A_NAME), AfterValidator(canonical_zone)]
+DayStart = Annotated[str, StringConstraints(pattern=_DAY_START_PATTERN)]
+
+_TIME_ZONE = "The IANA name of the time zone that you live in. All-day tasks, times without a zone, and today go by it."
+_TIME_ZONE_EXTRA: dict[str, Any] = {"examples": ["Europe/Berlin"]}
+_DAY_START = (
+    "When your day begins, as `HH:MM` from `00:00` to `23:59`: with `03:00` what you do at two in the morning "
+    "still belongs to the day before."
+)
+_DAY_START_EXTRA: dict[str, Any] = {"examples": ["03:00"]}
+_WEEK_START = "The day that your week begins with."
+_WEEK_START_EXTRA: dict[str, Any] = {"examples": [Weekday.monday]}
+_REVISION = "The number of the profile's last change, and its `ETag`; 0 as long as the defaults hold."
+
+
+# Task: T-301
+class ProfileBase(SQLModel):
+    """What a user may set; the defaults hold for somebody without a row."""
+
+    time_zone: str = Field(default="UTC", description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA, sa_type=Text)
+    day_start: str = Field(default="00:00", description=_DAY_START, schema_extra=_DAY_START_EXTRA, sa_type=Text)
+    week_start: Weekday = Field(
+        default=Weekday.monday, description=_WEEK_START, schema_extra=_WEEK_START_EXTRA, sa_type=Text
+    )
+
+
+# Task: T-301
+class Profile(ProfileBase, table=True):
+    """One row, or none, per user. A user who never set anything has none."""
+
+    __tablename__ = "profiles"
+    __table_args__ = (
+        CheckConstraint(f"id = '{PROFILE_ID}'", name="id"),
+        # Not so much a check as a look-up, which raises 22023 for a zone that PostgreSQL does not know.
+        CheckConstraint("'epoch'::timestamptz AT TIME ZONE (':' || time_zone) IS NOT NULL", name="time_zone"),
+        CheckConstraint(f"day_start ~ '{_DAY_START_PATTERN}'", name="day_start"),
+        CheckConstraint(
+            "week_start IN ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')",
+            name="week_start",
+        ),
+    )
+
+    user_id: str = Field(sa_column=owner_column())
+    id: str = Field(sa_column=Column("id", Text, primary_key=True))
+    updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
+    revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
+
+
+# Task: T-301
+class ProfileUpdate(Body):
+    """Body of ``PATCH /me``: an absent field keeps its value; ``null`` is a 422."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"time_zone": "Europe/Berlin", "day_start": "03:00"}]})
+
+    time_zone: ZoneName = absent(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
+    day_start: DayStart = absent(description=_DAY_START, schema_extra=_DAY_START_EXTRA)
+    week_start: Weekday = absent(description=_WEEK_START)
