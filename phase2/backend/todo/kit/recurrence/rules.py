@@ -1,0 +1,84 @@
+"""Recurrence rules (RFC 5545, section 3.3.10): what a rule says, and the one text for it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+# In the order of ``date.weekday()``: Monday is 0.
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+
+
+class Frequency(StrEnum):
+    """How long a rule's period is, before INTERVAL."""
+
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+    MONTHLY = "MONTHLY"
+    YEARLY = "YEARLY"
+
+
+class Weekday(NamedTuple):
+    """An item of BYDAY: ``ordinal`` counts from the end where it is negative, and is 0 for every such weekday."""
+
+    ordinal: int
+    weekday: int
+
+    def __str__(self) -> str:
+        return f"{self.ordinal or ''}{WEEKDAYS[self.weekday]}"
+
+
+# Task: T-321
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule that was checked: build it with ``parse_rule``. ``str`` gives its canonical text.
+
+    Lists are sorted and hold nothing twice; an empty one was not given. ``until`` is as it was written: a date (to
+    the end of it), a naive time (local to the task), or an aware one in UTC. ``week_start`` is 0, Monday, where it
+    changes nothing.
+    """
+
+    frequency: Frequency
+    interval: int = 1
+    months: tuple[int, ...] = ()
+    month_days: tuple[int, ...] = ()
+    weekdays: tuple[Weekday, ...] = ()
+    positions: tuple[int, ...] = ()
+    count: int | None = None
+    until: date | datetime | None = None
+    week_start: int = 0
+
+    @property
+    def minds_the_week(self) -> bool:
+        """Tell whether the day that a week starts on makes a difference."""
+        return (
+            self.frequency is Frequency.WEEKLY and bool(self.weekdays) and (self.interval > 1 or bool(self.positions))
+        )
+
+    def __str__(self) -> str:
+        parts = {
+            "FREQ": self.frequency.value,
+            "INTERVAL": str(self.interval) if self.interval > 1 else "",
+            "BYMONTH": _listed(self.months),
+            "BYMONTHDAY": _listed(self.month_days),
+            "BYDAY": _listed(self.weekdays),
+            "BYSETPOS": _listed(self.positions),
+            "COUNT": str(self.count or ""),
+            "UNTIL": _until(self.until),
+            # Always named where it matters: what it is by default is the user's to change.
+            "WKST": WEEKDAYS[self.week_start] if self.minds_the_week else "",
+        }
+        return ";".join(f"{name}={value}" for name, value in parts.items() if value)
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ",".join(map(str, items))
+
+
+def _until(until: date | datetime | None) -> str:
+    if until is None:
+        return ""
+    # Not strftime: what it makes of years before 1000 depends on the platform.
+    basic = until.isoformat().replace("-", "").replace(":", "")
+    return f"{basic.removesuffix('+0000')}Z" if isinstance(until, datetime) and until.tzinfo else basic
