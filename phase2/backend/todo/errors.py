@@ -112,14 +112,21 @@ class Conflict(TodoError):
     detail = "The current state does not allow this."
 
     def __init__(
-        self, detail: str | None = None, *, code: str | None = None, conflicts: Sequence[Mapping[str, object]] = ()
+        self,
+        detail: str | None = None,
+        *,
+        code: str | None = None,
+        conflicts: Sequence[Mapping[str, object]] = (),
+        conflicting_id: str | None = None,
     ) -> None:
         self._conflicts = conflicts
+        self._conflicting_id = conflicting_id
         super().__init__(detail, code=code)
 
     @property
     def members(self) -> Mapping[str, object]:
-        return {"conflicts": self._conflicts} if self._conflicts else {}
+        members = {"conflicts": self._conflicts, "conflicting_id": self._conflicting_id}
+        return {name: value for name, value in members.items() if value}
 
 
 class Gone(TodoError):

@@ -1,5 +1,6 @@
 """What all tables and shapes share: names of constraints, the owner's column, and strict request bodies."""
 
+import hashlib
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -57,6 +58,16 @@ WholeNumber = Annotated[int, BeforeValidator(_whole)]
 """A query parameter: digits only, where pydantic would take ``1.0`` and ``1_000`` as well."""
 
 
+def _true_or_false(text: str) -> str:
+    if text not in {"true", "false"}:
+        raise ValueError("Expected true or false.")
+    return text
+
+
+TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
+"""A query parameter: these two words only, where pydantic would take ``1`` and ``yes`` as well."""
+
+
 # Task: T-011
 class Body(SQLModel):
     """A request body: unknown fields are refused, and nothing is coerced (``"1"`` is not ``1``)."""
@@ -65,6 +76,15 @@ class Body(SQLModel):
 
     # SQLModel's own constructor takes JSON through Python objects, where strict rules refuse a date's text.
     __init__ = BaseModel.__init__
+
+
+def digest_of(body: Body) -> bytes:
+    """Return a digest of what a thing is created from, whatever its ``id``, to know the same body again by.
+
+    Without the defaults, so that a field that a later version adds leaves the digests of older things as they are.
+    """
+    canonical = body.model_dump_json(exclude={"id"}, exclude_defaults=True)
+    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
 
 
 def absent(*, description: str | None = None, schema_extra: dict[str, Any] | None = None) -> Any:

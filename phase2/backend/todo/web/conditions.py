@@ -19,7 +19,7 @@ IfMatch = Annotated[
     _SCHEMA,
     Header(
         alias="If-Match",
-        description="Do it only if the task is still as this `ETag` says; otherwise 412 with the task as it is.",
+        description="Do it only if it is still as this `ETag` says; otherwise 412 with what it is now.",
     ),
 ]
 IfNoneMatch = Annotated[
@@ -33,7 +33,8 @@ OnlyIfNew = Annotated[
     PlainValidator(weak_condition),
     WithJsonSchema({"type": "string", "examples": ["*"]}),
     Header(
-        alias="If-None-Match", description="`*`: only if there is none with this `id`; otherwise 412 with the task."
+        alias="If-None-Match",
+        description="`*`: only if there is none with this `id`; otherwise 412 with the one there is.",
     ),
 ]
 

@@ -81,6 +81,11 @@ _PROBLEM: _Json = {
             "description": "The later changes in the way of an undo; only with the code `changed_since`.",
             "items": {"$ref": "#/components/schemas/ConflictingChange"},
         },
+        "conflicting_id": {
+            "type": "string",
+            "description": "The thing that has the name already; only with the code `name_taken`.",
+            "examples": ["0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17"],
+        },
     },
 }
 _FAULT: _Json = {
@@ -187,6 +192,11 @@ _ERRORS: tuple[TodoError, ...] = (
         "Later changes touched the same fields; see conflicts. Undo those first.",
         code="changed_since",
         conflicts=[_CONFLICT],
+    ),
+    errors.Conflict(
+        "Another category of yours has this name; see conflicting_id. Choose another name.",
+        code="name_taken",
+        conflicting_id="0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17",
     ),
     errors.Gone(
         "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"

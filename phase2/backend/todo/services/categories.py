@@ -1,0 +1,347 @@
+"""Categories: create, read, list, change, move, delete. One trip each; every answer counts the tasks that are in them.
+
+A count moves without its category: whoever holds an answer can tell by the user's latest revision that it still holds,
+and with it, or with the category's own, that the category has not changed since.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    DateTime,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.kit.etags import Condition
+from todo.kit.text import folded
+from todo.kit.ids import uuid7
+from todo.models.base import digest_of, table_of
+from todo.models.categories import (
+    MOST_CATEGORIES,
+    Category,
+    CategoryBase,
+    CategoryCreate,
+    CategoryLogged,
+    CategoryMove,
+    CategoryReplace,
+    CategoryUpdate,
+    Leftover,
+)
+from todo.models.tasks import Status
+from todo.services.revisions import HEAD, LATEST, TURN, head_of, not_seen, seen
+
+LOGGED_NAMES = tuple(CategoryLogged.model_fields)
+
+_categories = table_of(Category)
+_mine = OwnedByCaller(_categories)
+_this_one = and_(_mine, _categories.c.id == bindparam("category_id", type_=Uuid))
+_now = bindparam("now", type_=DateTime(timezone=True))
+
+_OPEN = (Status.pending, Status.in_progress)
+_COMPLETED = (Status.completed,)
+_MOST_ATTEMPTS = 3
+_WRITABLE = tuple(CategoryBase.model_fields)
+_NAME_IS_UNIQUE = "uq_categories_user_id_name_key"
+
+
+def _tasks_of(statuses: Sequence[Status]) -> ColumnElement[int]:  # noqa: ARG001
+    """Count the tasks of a category."""
+    return literal_column("0::bigint")
+
+
+_logged = tuple(_categories.c[name] for name in LOGGED_NAMES)
+# A change has its number by now, of which the statement's own view of the counter knows nothing.
+_latest = func.greatest(LATEST, _categories.c.revision).label("latest")
+_COUNTED = (*_logged, _tasks_of(_OPEN).label("tasks_open"), _tasks_of(_COMPLETED).label("tasks_completed"))
+_ANSWERED = (*_COUNTED, _latest)
+_none = literal_column("0::bigint")
+
+_READ = Statement(select(*_ANSWERED).where(_this_one))
+# The same, where a miss belongs to a write: a deleted account is told apart from a missing category.
+_READ_FOR_CHANGE = Statement(select(*_ANSWERED).where(_this_one), part_of_write=True)
+_READ_WITH_DIGEST = Statement(select(*_ANSWERED, _categories.c.creation_digest).where(_this_one))
+_NAMESAKE = Statement(
+    select(_categories.c.id).where(_mine, _categories.c.name_key == bindparam("name_key", type_=Text))
+)
+_CREATE = Statement(
+    insert(_categories)
+    .values(
+        user_id=bindparam("user_id"),
+        id=bindparam("category_id"),
+        **{name: bindparam(name) for name in (*_WRITABLE, "name_key")},
+        created_at=_now,
+        updated_at=_now,
+        creation_digest=bindparam("creation_digest"),
+    )
+    .on_conflict_do_nothing(index_elements=[_categories.c.user_id, _categories.c.id])
+    .returning(*_logged, _none.label("tasks_open"), _none.label("tasks_completed"), _latest),
+    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
+    repeatable=True,
+)
+_known = func.unnest(bindparam("revisions", type_=ARRAY(BigInteger))).column_valued("known")
+# What an answer of that revision said of this category still holds. A revision that is still to come is none of ours.
+_still = _categories.c.revision <= select(func.max(_known)).where(_known <= LATEST).scalar_subquery()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A category or several, and the user's revision that this is true of."""
+
+    content: Any
+    revision: int
+
+
+# Task: T-332
+async def create(
+    session: Session, body: CategoryCreate, *, now: datetime, unless: Condition | None = None
+) -> tuple[Answer, bool]:
+    """Create a category at ``now`` (aware, UTC), behind all others. Returns it, and whether it is new.
+
+    The same body under the same id again gives the category as it is today; another body is a Conflict, and so are a
+    name that is taken and one category too many. With ``unless`` (``*``, or the revision that the client knows) a
+    category that is there already is PreconditionFailed.
+    """
+    category_id = body.id or uuid7(now)
+    digest = digest_of(body)
+    new = {**_values_of(body, _WRITABLE), "category_id": category_id, "creation_digest": digest, "now": now}
+    for _ in range(_MOST_ATTEMPTS):
+        row = await _run(session, _CREATE, new)
+        if row is not None:
+            return _answer(row), True
+        existing = await session.first(_READ_WITH_DIGEST, category_id=category_id)
+        if existing is None:
+            # Deleted in between, it or its namesake: what was taken is free again.
+            continue
+        existing_digest = existing.pop("creation_digest")
+        if body.id is None:
+            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
+            return _answer(existing), True
+        if unless is not None and unless.names(existing["revision"]):
+            raise _stale(existing)
+        if existing_digest != digest:
+            raise Conflict("You already have another category with this id. Choose a new id.", code="id_taken")
+        return _answer(existing), False
+    raise _contended()
+
+
+# Task: T-332
+async def read(session: Session, category_id: UUID) -> Answer:
+    """Return one category. Raises NotFound for an unknown id and for somebody else's alike."""
+    return _answer(await session.one(_READ, category_id=category_id))
+
+
+# Task: T-332
+async def everything(session: Session, *, archived: bool | None, unless: Condition | None = None) -> Answer:
+    """Return the user's categories in their order: all, or those that are ``archived`` or not.
+
+    Where ``unless`` names the user's revision the list is not run, and it is empty.
+    """
+    statement = _list_statement(filtered=archived is not None, unless=unless is not None)
+    # The head first: it can be older than what is listed, never newer.
+    heads, rows = await session.together((HEAD, {}), (statement, {"archived": archived, "seen": seen(unless)}))
+    return Answer(rows, head_of(heads))
+
+
+# Task: T-332
+async def replace(
+    session: Session, category_id: UUID, body: CategoryReplace, *, now: datetime, if_match: Condition | None = None
+) -> Answer:
+    """Set every field to what ``body`` says; absent ones have their defaults. A name that is taken is a Conflict."""
+    return await _change(session, category_id, _values_of(body, _WRITABLE), now=now, if_match=if_match)
+
+
+# Task: T-332
+async def change(
+    session: Session, category_id: UUID, body: CategoryUpdate, *, now: datetime, if_match: Condition | None = None
+) -> Answer:
+    """Set the fields that were sent, and no others. A name that is taken is a Conflict."""
+    sent = [name for name in _WRITABLE if name in body.model_fields_set]
+    return await _change(session, category_id, _values_of(body, sent), now=now, if_match=if_match)
+
+
+# Task: T-333
+async def move(
+    session: Session, category_id: UUID, body: CategoryMove, *, now: datetime, if_match: Condition | None = None
+) -> Answer:
+    """Put a category beside another one, or first, or last. What stands there already does not change.
+
+    Raises Invalid if the other one is not there, or is the same.
+    """
+    values = {"category_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
+    statement = _move_statement(conditional=_is_conditional(if_match))
+    try:
+        return _answer(await _write(session, statement, values, if_match=if_match))
+    except DatabaseFault as fault:
+        if fault.sqlstate != SqlState.no_such_place:
+            raise
+        name = "after_id" if body.is_behind else "before_id"
+        raise Invalid(Fault(f"/{name}", "Expected the id of another category of yours.")) from None
+
+
+# Task: T-334
+async def remove(
+    session: Session, category_id: UUID, *, leftover: Leftover, now: datetime, if_match: Condition | None = None
+) -> None:
+    """Delete a category; its tasks are left without one, or go to the trash. Raises NotFound when there is none."""
+    await _write(
+        session,
+        _delete_statement(conditional=_is_conditional(if_match)),
+        {"category_id": category_id},
+        if_match=if_match,
+    )
+
+
+async def _change(
+    session: Session, category_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
+) -> Answer:
+    statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
+    values = {"category_id": category_id, "now": now, **values}
+    return _answer(await _write(session, statement, values, if_match=if_match))
+
+
+async def _write(
+    session: Session, statement: Statement, values: Mapping[str, Any], *, if_match: Condition | None
+) -> Row:
+    """Run a statement on one category and return its row.
+
+    Raises NotFound if there is no such category, PreconditionFailed if it is not as ``if_match`` says.
+    """
+    conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
+    for _ in range(_MOST_ATTEMPTS):
+        row = await _run(session, statement, {**values, **conditions})
+        if row is not None:
+            return row
+        # The statement passed over the category, or there is none. Look which; if it changed in between, try again.
+        current = await session.one(_READ_FOR_CHANGE, category_id=values["category_id"])
+        if if_match is not None and not _still_holds(if_match, current):
+            raise _stale(current)
+    raise _contended()
+
+
+async def _run(session: Session, statement: Statement, values: Mapping[str, Any]) -> Row | None:
+    """Run a statement when the user's other writers are done, so that it counts what they left.
+
+    Gives ``None`` also if there was a namesake that is gone by now. Raises Conflict if there is one, or one category
+    too many.
+    """
+    try:
+        *_, rows = await session.together((TURN, {}), (statement, values))
+    except DatabaseFault as fault:
+        if fault.constraint != _NAME_IS_UNIQUE:
+            raise as_conflict(fault) or fault from None
+        namesake = await session.first(_NAMESAKE, name_key=values["name_key"])
+        if namesake is None:
+            return None
+        raise Conflict(
+            "Another category of yours has this name; see conflicting_id. Choose another name.",
+            code="name_taken",
+            conflicting_id=namesake["id"],
+        ) from None
+    return rows[0] if rows else None
+
+
+def as_conflict(fault: DatabaseFault) -> Conflict | None:
+    """Return what to tell the user if a category cannot be as a write would have it, else ``None``."""
+    if fault.constraint == _NAME_IS_UNIQUE:
+        return Conflict("Another category of yours has this name by now. Rename that one first.", code="name_taken")
+    if fault.sqlstate == SqlState.one_too_many:
+        sentence = f"You have {MOST_CATEGORIES:,} categories, and more are not possible. Delete one first."
+        return Conflict(sentence, code="too_many_categories")
+    if fault.sqlstate == SqlState.no_room:
+        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="no_room")
+    return None
+
+
+def _answer(row: Row) -> Answer:
+    latest = row.pop("latest")
+    return Answer(row, latest)
+
+
+def _is_conditional(if_match: Condition | None) -> bool:
+    """Tell whether the statement itself has to look: ``*`` asks only that there is one, as every write does."""
+    return if_match is not None and if_match.revisions is not None
+
+
+def _still_holds(if_match: Condition, current: Row) -> bool:
+    """Say in Python what ``_still`` says."""
+    if if_match.revisions is None:
+        return True
+    return any(current["revision"] <= known <= current["latest"] for known in if_match.revisions)
+
+
+def _stale(current: Row) -> PreconditionFailed:
+    latest = current.pop("latest")
+    return PreconditionFailed(current=current, revision=latest)
+
+
+def _contended() -> Conflict:
+    return Conflict("Others are changing this category at the same moment. Try again.")
+
+
+@cache
+def _list_statement(*, filtered: bool, unless: bool) -> Statement:
+    which = [_mine]
+    if filtered:
+        which.append(_categories.c.archived == bindparam("archived", type_=Boolean))
+    if unless:
+        which.append(not_seen())
+    return Statement(select(*_COUNTED).where(*which).order_by(_categories.c.position, _categories.c.id))
+
+
+@cache
+def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
+    new = {name: bindparam(name, type_=_categories.c[name].type) for name in names}
+    return _update_statement(new, conditional=conditional)
+
+
+@cache
+def _move_statement(*, conditional: bool) -> Statement:
+    place = func.app.position_in_categories(
+        bindparam("user_id", type_=Text),
+        _categories.c.id,
+        bindparam("neighbour", type_=Uuid),
+        bindparam("is_behind", type_=Boolean),
+    )
+    return _update_statement({"position": place}, conditional=conditional)
+
+
+def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: bool) -> Statement:
+    """Set ``new``. The log's trigger takes back what makes no difference."""
+    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    assignments = {**new, "updated_at": func.greatest(_categories.c.updated_at, _now)}
+    return Statement(
+        update(_categories).where(*_which(conditional=conditional)).values(assignments).returning(*_ANSWERED)
+    )
+
+
+@cache
+def _delete_statement(*, conditional: bool) -> Statement:
+    return Statement(delete(_categories).where(*_which(conditional=conditional)).returning(_categories.c.id))
+
+
+def _which(*, conditional: bool) -> list[ColumnElement[bool]]:
+    return [_this_one, *([_still] if conditional else [])]
+
+
+def _values_of(body: CategoryBase | CategoryUpdate, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(body, name) for name in names}
+    return {**values, "name_key": folded(body.name)} if "name" in values else values
