@@ -17,6 +17,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from support.clocks import Clock
 from support.issuer import Issuer
 from support.people import SECRET, sign_up, token_of
+from support.profiles import DEFAULTS
 from todo.clients.jwks import JwksClient
 from todo.database import Database
 from todo.main import create_app, verifier_of
@@ -24,7 +25,7 @@ from todo.services.tokens import KeySetVerifier
 from todo.settings import Settings, SettingsError
 
 SUBJECT = "k3JxQ7vT9mBzR2wYcN5hLd8sFgPaUeXo"
-ME = {"id": SUBJECT, "name": "Alice", "email": "alice@example.com"}
+ME = {"id": SUBJECT, "name": "Alice", "email": "alice@example.com", **DEFAULTS}
 
 
 @pytest.fixture
@@ -450,7 +451,7 @@ class TestVerifierOf:
             good = await ask(door, token_of(SUBJECT))
             other = await ask(door, issuer.token())
 
-        assert good.json() == {"id": SUBJECT, "name": None, "email": None}
+        assert good.json() == {**ME, "name": None, "email": None}
         assert_refused(other)
 
     @pytest.mark.parametrize("secret", [None, "short"])

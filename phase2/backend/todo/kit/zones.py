@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 _NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 _ONE_DAY = timedelta(days=1)
 
-_EXPECTED = "Expected the IANA name of a time zone, such as Europe/Berlin or UTC."
+ZONE_EXPECTED = "Expected the IANA name of a time zone, such as Europe/Berlin or UTC."
 
 
 # Task: T-303
@@ -21,7 +21,7 @@ def canonical_zone(text: str) -> str:
     try:
         return _names()[text.casefold()]
     except KeyError:
-        raise ValueError(_EXPECTED) from None
+        raise ValueError(ZONE_EXPECTED) from None
 
 
 def is_zone(text: str) -> bool:

@@ -1,10 +1,11 @@
 """Profiles: what we keep about a user, as the table has it and as the API shows it."""
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, ConfigDict, WithJsonSchema
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Text
 from sqlmodel import Field, SQLModel
 
@@ -27,11 +28,19 @@ class Weekday(StrEnum):
     sunday = "sunday"
 
 
-_MOST_OF_A_NAME = 100
-_DAY_START_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+_TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
 
-ZoneName = Annotated[str, StringConstraints(min_length=1, max_length=_MOST_OF_A_NAME), AfterValidator(canonical_zone)]
-DayStart = Annotated[str, StringConstraints(pattern=_DAY_START_PATTERN)]
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(_TIME_OF_DAY, text):
+        raise ValueError("Expected a time of day from 00:00 to 23:59, such as 03:00.")
+    return text
+
+
+ZoneName = Annotated[str, AfterValidator(canonical_zone)]
+DayStart = Annotated[
+    str, AfterValidator(_time_of_day), WithJsonSchema({"type": "string", "pattern": f"^{_TIME_OF_DAY}$"})
+]
 
 _TIME_ZONE = "The IANA name of the time zone that you live in. All-day tasks, times without a zone, and today go by it."
 _TIME_ZONE_EXTRA: dict[str, Any] = {"examples": ["Europe/Berlin"]}
@@ -42,7 +51,8 @@ _DAY_START = (
 _DAY_START_EXTRA: dict[str, Any] = {"examples": ["03:00"]}
 _WEEK_START = "The day that your week begins with."
 _WEEK_START_EXTRA: dict[str, Any] = {"examples": [Weekday.monday]}
-_REVISION = "The number of the profile's last change, and its `ETag`; 0 as long as the defaults hold."
+_REVISION = "The number of the profile's last change, and its `ETag`; 0 while there is none."
+_REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
 
 
 # Task: T-301
@@ -65,7 +75,7 @@ class Profile(ProfileBase, table=True):
         CheckConstraint(f"id = '{PROFILE_ID}'", name="id"),
         # Not so much a check as a look-up, which raises 22023 for a zone that PostgreSQL does not know.
         CheckConstraint("'epoch'::timestamptz AT TIME ZONE (':' || time_zone) IS NOT NULL", name="time_zone"),
-        CheckConstraint(f"day_start ~ '{_DAY_START_PATTERN}'", name="day_start"),
+        CheckConstraint(f"day_start ~ '^{_TIME_OF_DAY}$'", name="day_start"),
         CheckConstraint(
             "week_start IN ('monday', 'tuesday', 'wednesday', 'thursday', 'friday', 'saturday', 'sunday')",
             name="week_start",
@@ -87,3 +97,34 @@ class ProfileUpdate(Body):
     time_zone: ZoneName = absent(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
     day_start: DayStart = absent(description=_DAY_START, schema_extra=_DAY_START_EXTRA)
     week_start: Weekday = absent(description=_WEEK_START)
+
+
+# Task: T-301
+class ProfilePublic(SQLModel):
+    """A profile as the log tells it."""
+
+    id: str = Field(description=f"Always `{PROFILE_ID}`.", schema_extra={"examples": [PROFILE_ID]})
+    time_zone: str = Field(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
+    day_start: str = Field(description=_DAY_START, schema_extra=_DAY_START_EXTRA)
+    week_start: Weekday = Field(description=_WEEK_START, schema_extra=_WEEK_START_EXTRA)
+    updated_at: datetime = Field(
+        description="When it last changed, in UTC.", schema_extra={"examples": ["2026-03-01T07:30:00.123456Z"]}
+    )
+    revision: int = Field(description=_REVISION, schema_extra=_REVISION_EXTRA)
+
+
+# Task: T-302
+class Me(SQLModel):
+    """The caller, as the token describes them, and their profile."""
+
+    id: str = Field(
+        description="The user's id: opaque text.", schema_extra={"examples": ["pX3kqLz8vRt1NwYb5cJd0sHf7gMe2aUo"]}
+    )
+    name: str | None = Field(description="The name in the token, if any.", schema_extra={"examples": ["Alice Liddell"]})
+    email: str | None = Field(
+        description="The e-mail address in the token, if any.", schema_extra={"examples": ["alice@example.com"]}
+    )
+    time_zone: str = Field(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
+    day_start: str = Field(description=_DAY_START, schema_extra=_DAY_START_EXTRA)
+    week_start: Weekday = Field(description=_WEEK_START, schema_extra=_WEEK_START_EXTRA)
+    revision: int = Field(description=_REVISION, schema_extra=_REVISION_EXTRA)

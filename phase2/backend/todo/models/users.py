@@ -39,15 +39,3 @@ class Identity:
     expires_at: float
     name: str | None = None
     email: str | None = None
-
-
-class Me(SQLModel):
-    """The caller, as the token describes them."""
-
-    id: str = Field(
-        description="The user's id: opaque text.", schema_extra={"examples": ["pX3kqLz8vRt1NwYb5cJd0sHf7gMe2aUo"]}
-    )
-    name: str | None = Field(description="The name in the token, if any.", schema_extra={"examples": ["Alice Liddell"]})
-    email: str | None = Field(
-        description="The e-mail address in the token, if any.", schema_extra={"examples": ["alice@example.com"]}
-    )

@@ -1,16 +1,46 @@
-"""The caller, as the token describes them."""
+"""You: who the token speaks for, and what you have set, which all that has to do with days goes by."""
+
+from typing import Any
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
-from todo.dependencies import CurrentUser
-from todo.models.users import Me
+from todo.database import Row
+from todo.dependencies import CurrentUser, SessionDep
+from todo.kit.clock import utc_now
+from todo.models.profiles import Me, ProfileUpdate
+from todo.models.users import Identity
+from todo.services import profiles
+from todo.web.conditions import IfMatch, IfNoneMatch, tagged
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1", tags=["me"], route_class=Route)
 
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What you have set is still as you have it."}}
+
 
 # Task: T-037
-@router.get("/me", response_model=Me, response_description="The caller.")
-async def read_me(user: CurrentUser) -> dict[str, str | None]:
-    """Say who the token speaks for. Name and e-mail address are those in the token, which may be out of date."""
-    return {"id": user.user_id, "name": user.name, "email": user.email}
+# Task: T-302
+@router.get("/me", response_model=Me, response_description="The caller.", responses=_UNCHANGED)
+async def read_me(user: CurrentUser, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
+    """Say who the token speaks for, and what they have set.
+
+    Name and e-mail address are those in the token, which may be out of date; the ``ETag`` is about the rest.
+    """
+    profile = await profiles.read(session)
+    return tagged(_told(user, profile), profile["revision"], unless=if_none_match)
+
+
+# Task: T-302
+@router.patch("/me", response_model=Me, response_description="The caller.", responses={409: {}, 412: {}})
+async def update_me(body: ProfileUpdate, user: CurrentUser, session: SessionDep, if_match: IfMatch = None) -> Response:
+    """Change the settings that you send, and no others.
+
+    ``{}`` changes nothing. What changes nothing keeps the ``revision``.
+    """
+    profile = await profiles.change(session, body, now=utc_now(), if_match=if_match)
+    return tagged(_told(user, profile), profile["revision"])
+
+
+def _told(user: Identity, profile: Row) -> Row:
+    return {"id": user.user_id, "name": user.name, "email": user.email, **profile}

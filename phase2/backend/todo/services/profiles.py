@@ -1,0 +1,108 @@
+"""Profiles: read and change what we keep about the caller. Somebody without a row has the defaults."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.kit.etags import Condition
+from todo.kit.zones import ZONE_EXPECTED
+from todo.models.base import table_of
+from todo.models.profiles import PROFILE_ID, Profile, ProfileBase, ProfilePublic, ProfileUpdate
+
+_profiles = table_of(Profile)
+PUBLIC_NAMES = tuple(ProfilePublic.model_fields)
+_SETTINGS: dict[str, Any] = ProfileBase().model_dump(mode="json")
+_DEFAULTS: Row = {**_SETTINGS, "revision": 0}
+_SHOWN = tuple(_profiles.c[name] for name in _DEFAULTS)
+_MOST_ATTEMPTS = 3
+
+_own = select(*_SHOWN).where(OwnedByCaller(_profiles))
+_now = bindparam("now", type_=DateTime(timezone=True))
+_wanted = any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+
+_READ = Statement(_own)
+
+
+# Task: T-302
+async def read(session: Session) -> Row:
+    """Return the caller's settings and their revision: the defaults and 0 for somebody who never changed them."""
+    return await session.first(_READ) or _DEFAULTS
+
+
+# Task: T-302
+async def change(session: Session, body: ProfileUpdate, *, now: datetime, if_match: Condition | None = None) -> Row:
+    """Set the fields that were sent, and no others, at ``now`` (aware, UTC).
+
+    Who has no row gets one with the first setting that is not the default. Raises PreconditionFailed if the profile is
+    not as ``if_match`` says, and Invalid for a zone that only Python knows.
+    """
+    sent = {name: getattr(body, name) for name in _SETTINGS if name in body.model_fields_set}
+    conditional = if_match is not None and if_match.revisions is not None
+    statement = _change_statement(tuple(sent), conditional=conditional)
+    conditions = {"revisions": sorted(if_match.revisions or ())} if if_match is not None else {}
+    for _ in range(_MOST_ATTEMPTS):
+        row = await _write(session, statement, {**sent, **conditions, "now": now})
+        if row is not None:
+            return row
+        # The row is not as it should be, or there is none and need not be. Look which; if it was made in between, try
+        # again.
+        current = await read(session)
+        if if_match is not None and not if_match.names(current["revision"]):
+            raise PreconditionFailed(current=current, revision=current["revision"])
+        if current is _DEFAULTS:
+            await session.ensure_caller_exists()
+            return current
+    raise Conflict("Others are changing your profile at the same moment. Try again.")
+
+
+async def _write(session: Session, statement: Statement, values: dict[str, Any]) -> Row | None:
+    try:
+        return await session.first(statement, **values)
+    except DatabaseFault as fault:
+        if fault.sqlstate == SqlState.invalid_parameter_value:
+            raise Invalid(Fault("/time_zone", ZONE_EXPECTED)) from None
+        raise
+
+
+@cache
+def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
+    """Insert the row with the ``names`` that were sent, or set them in the one that is there."""
+    sent: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=Text) for name in names}
+    new = {
+        "user_id": bindparam("user_id", type_=Text),
+        "id": literal(PROFILE_ID, Text),
+        **{name: sent.get(name, literal(default, Text)) for name, default in _SETTINGS.items()},
+        "updated_at": _now,
+        "revision": literal(0),
+    }
+    # Without a row the defaults hold, at revision 0: to set them, or nothing, is no change.
+    differs = or_(false(), *(value != _SETTINGS[name] for name, value in sent.items()))
+    may_begin = and_(differs, literal(0) == _wanted) if conditional else differs
+    statement = insert(_profiles).from_select(list(new), select(*new.values()).where(or_(_own.exists(), may_begin)))
+    return Statement(
+        statement.on_conflict_do_update(
+            index_elements=[_profiles.c.user_id, _profiles.c.id],
+            # Clocks differ between machines: never back. What changes nothing is taken back by the log's trigger.
+            set_={**sent, "updated_at": func.greatest(_profiles.c.updated_at, _now)},
+            where=_profiles.c.revision == _wanted if conditional else None,
+        ).returning(*_SHOWN)
+    )

@@ -1,0 +1,5 @@
+"""What somebody has who never set anything."""
+
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {"time_zone": "UTC", "day_start": "00:00", "week_start": "monday", "revision": 0}
