@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from psycopg import AsyncConnection, OperationalError, postgres
 from psycopg import Error as PsycopgError
 from psycopg.adapt import Transformer
@@ -33,6 +34,7 @@ _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecSt
 _LAST_WORDS = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
 _TIMESTAMPTZ = postgres.types["timestamptz"].oid
+_JSONB = postgres.types["jsonb"].oid
 
 _CANCEL_SECONDS = 1.0
 _FORGET_PLANS = raw("DEALLOCATE ALL")
@@ -238,13 +240,13 @@ class Connection(AsyncConnection[TupleRow]):
     def rows(self, result: PGresult, text: CompiledText) -> list[Row]:
         """Return the result's rows as dictionaries, by column name, in the server's order.
 
-        Instants are RFC 3339 in UTC, as text: nothing is made of them but the answer.
+        Instants are RFC 3339 in UTC, as text: nothing is made of them but the answer. JSON is what it says.
         """
         if not result.ntuples:
             return []
         if text.shape is None:
             text.shape = _shape_of(result)
-        columns, instants = text.shape
+        columns, instants, documents = text.shape
         transformer = self._transformer
         transformer.set_pgresult(result)
         rows = [dict(zip(columns, values, strict=False)) for values in transformer.load_rows(0, result.ntuples, tuple)]
@@ -253,13 +255,21 @@ class Connection(AsyncConnection[TupleRow]):
                 # The server says ``2026-03-10 09:00:00.5+00``: the identity's statement has set form and zone.
                 if instant := row[name]:
                     row[name] = f"{instant[:10]}T{instant[11:-3]}Z"
+        for name in documents:
+            for row in rows:
+                if document := row[name]:
+                    row[name] = [] if document == "[]" else orjson.loads(document)
         return rows
 
 
-def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the columns, and of those that are instants."""
+def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the columns, and of those that are instants, and that are JSON."""
     columns = tuple((result.fname(index) or b"").decode() for index in range(result.nfields))
-    return columns, tuple(name for index, name in enumerate(columns) if result.ftype(index) == _TIMESTAMPTZ)
+
+    def of_type(oid: int) -> tuple[str, ...]:
+        return tuple(name for index, name in enumerate(columns) if result.ftype(index) == oid)
+
+    return columns, of_type(_TIMESTAMPTZ), of_type(_JSONB)
 
 
 def _own(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:

@@ -21,6 +21,15 @@ class SqlState(StrEnum):
     deadlock_detected = "40P01"
     query_canceled = "57014"
     in_failed_sql_transaction = "25P02"
+    # An unknown time zone, where no other parameter can be wrong.
+    invalid_parameter_value = "22023"
+    # Raised by our own triggers and functions.
+    circle = "TD001"
+    too_deep = "TD002"
+    under_trash = "TD003"
+    no_such_place = "TD004"
+    no_room = "TD005"
+    one_too_many = "TD006"
 
 
 # Task: T-020

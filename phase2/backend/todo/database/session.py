@@ -44,7 +44,17 @@ class Session:
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
     """
 
-    __slots__ = ("_closing", "_connection", "_database", "_deadline", "_has_written", "replayed", "retry", "user_id")
+    __slots__ = (
+        "_closing",
+        "_connection",
+        "_database",
+        "_deadline",
+        "_has_written",
+        "_is_finished",
+        "replayed",
+        "retry",
+        "user_id",
+    )
 
     def __init__(self, database: Database, user_id: str) -> None:
         # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
@@ -58,6 +68,7 @@ class Session:
         self._closing: list[_Text] = []
         self._deadline: float | None = None
         self._has_written = False
+        self._is_finished = False
         self.user_id = user_id
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
@@ -79,10 +90,13 @@ class Session:
         return row
 
     async def together(self, *requests: Request) -> list[list[Row]]:
-        """Run several statements in one trip and one transaction; return the rows of each."""
+        """Run several statements in one trip and one transaction; return the rows of each.
+
+        Of several under a ``retry`` key the last is the one that writes, and the only one whose rows are returned.
+        """
         if self.retry is not None and self._connection is None and any(statement.writes for statement, _ in requests):
-            [(statement, values)] = requests
-            return [await self._once(self.retry, statement, values)]
+            *before, (statement, values) = requests
+            return [*([] for _ in before), await self._once(self.retry, before, statement, values)]
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
         rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
         if any(statement.writes for statement, _ in requests):
@@ -116,8 +130,10 @@ class Session:
         try:
             kept = self._replayed(kept_answer(self.retry, results[len(in_front) - 1])) if self.retry else None
             own = zip(results[len(in_front) :], texts, strict=True)
+            self._is_finished = False
             yield kept, [connection.rows(result, text) for result, (text, _) in own]
-            await self._commit(connection, deadline)
+            if not self._is_finished:
+                await self._commit(connection, deadline)
             self._connection = None
             if self._has_written:
                 self._note_write()
@@ -156,6 +172,31 @@ class Session:
         if result.command_status != b"COMMIT":
             raise DatabaseFault(SqlState.in_failed_sql_transaction)
 
+    async def finish(self, *requests: Request) -> list[Row]:
+        """Send the transaction's last statements and its commit in one trip; return the rows of the last of them.
+
+        Those rows are what is kept as the answer.
+        """
+        connection = self._connection
+        if connection is None:
+            raise RuntimeError("no transaction to finish")
+        *others, (answer, values) = requests
+        if self.retry is not None:
+            others.append((keeping(answer), {**values, **self.retry.values}))
+        else:
+            others.append((answer, values))
+        texts = [(statement.text(self._database.dialect), each) for statement, each in others]
+        calls = [(text, connection.encode(text, self._own(each))) for text, each in texts]
+        try:
+            results = await connection.exchange([*calls, (_COMMIT, ())], deadline=self._until())
+        except _FAILURES as error:
+            raise _seen_by_callers(error) from None
+        if results[-1].command_status != b"COMMIT":
+            raise DatabaseFault(SqlState.in_failed_sql_transaction)
+        self._is_finished = True
+        self._has_written = self._has_written or any(statement.writes for statement, _ in requests)
+        return connection.rows(results[-2], texts[-1][0])
+
     def keep(self, answer: list[Row]) -> None:
         """Keep what this transaction answers, in case the request comes again: it travels with the commit."""
         if self.retry is not None:
@@ -169,10 +210,13 @@ class Session:
         # BEGIN and the identity are answered.
         return in_use(error, answered=2)
 
-    async def _once(self, retry: RetryKey, statement: Statement, values: Mapping[str, Any]) -> list[Row]:
+    async def _once(
+        self, retry: RetryKey, before: Sequence[Request], statement: Statement, values: Mapping[str, Any]
+    ) -> list[Row]:
         """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
         effect = keeping(statement).text(self._database.dialect)
-        texts = [*self._in_front(retry), (effect, {**values, **retry.values})]
+        own = [(one.text(self._database.dialect), its) for one, its in before]
+        texts = [*self._in_front(retry), *own, (effect, {**values, **retry.values})]
         try:
             # Repeatable, whatever the statement is: the key sees to that.
             *_, rows = await self._database.run(

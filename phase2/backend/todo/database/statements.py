@@ -82,8 +82,8 @@ class CompiledText:
         self.names = tuple(names)
         self.constants = {name: value for name, value in constants.items() if value is not None}
         self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=8).hexdigest().encode()
-        # The names of the columns, and of those that are instants; known after the first answer.
-        self.shape: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+        # The names of the columns, of those that are instants, and of JSON; known after the first answer.
+        self.shape: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
         self._formats = [PyFormat.TEXT] * len(self.names)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Due dates as text: a date stays a date, an instant is given in UTC (RFC 3339)."""
+"""Due and start dates as text: a date stays a date, a wall-clock time one; an instant is given in UTC (RFC 3339)."""
 
 import re
 from datetime import UTC, date, datetime, time
@@ -16,8 +16,9 @@ _SHAPE = re.compile(
 )
 _MOST_DIGITS = 6
 
-_EXPECTED = "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."
-_NO_OFFSET = "A time needs an offset, as in 2026-03-10T09:00:00Z or 2026-03-10T09:00:00+01:00."
+_EXPECTED = (
+    "Expected a date (2026-03-10), a date and time (2026-03-10T09:00:00), or one with an offset (2026-03-10T09:00:00Z)."
+)
 _NO_SUCH_DATE = "There is no such date. Check the day and the month; years go from 0001 to 9999."
 _NO_SUCH_TIME = "There is no such time. Hours go from 00 to 23, minutes and seconds from 00 to 59."
 _TOO_FINE = "A fraction of a second has at most six digits."
@@ -25,25 +26,31 @@ _OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
 
 
 # Task: T-011
+# Task: T-311
 def canonical_due(text: str) -> str:
-    """Return ``text`` in the one form that is stored: ``2026-03-10`` or ``2026-03-10T09:00:00Z``.
+    """Return ``text`` in the one form that is stored: ``2026-03-10``, ``2026-03-10T09:00:00`` or ``2026-03-10T09:00:00Z``.
 
     A fraction of a second loses its zeros at the end. Raises ValueError, with a message for the user, for
     anything that ``parse_due`` refuses.
     """
-    due = parse_due(text)
+    return form_of(parse_due(text))
+
+
+def form_of(due: date | datetime) -> str:
+    """Return the stored form of a date, of a wall-clock time (naive), or of an instant (aware, in UTC)."""
     if not isinstance(due, datetime):
         return due.isoformat()
-    in_utc = due.replace(tzinfo=None).isoformat()
-    return f"{in_utc.rstrip('0') if due.microsecond else in_utc}Z"
+    text = due.replace(tzinfo=None).isoformat()
+    return f"{text.rstrip('0') if due.microsecond else text}{'' if due.tzinfo is None else 'Z'}"
 
 
 # Task: T-011
+# Task: T-311
 def parse_due(text: str) -> date | datetime:
-    """Return the date, or the instant (aware, in UTC), that ``text`` names.
+    """Return the date, the wall-clock time (naive), or the instant (aware, in UTC), that ``text`` names.
 
     Raises ValueError, with a message for the user, for another form, a date or time that does not exist (leap
-    seconds and 24:00 among them), a time without an offset, and an instant whose year in UTC is not 1 to 9999.
+    seconds and 24:00 among them), and an instant whose year in UTC is not 1 to 9999.
     """
     parts = _SHAPE.fullmatch(text)
     if parts is None:
@@ -53,7 +60,7 @@ def parse_due(text: str) -> date | datetime:
         return day
     time_of_day = _time(parts)
     if parts["offset"] is None:
-        raise ValueError(_NO_OFFSET)
+        return datetime.combine(day, time_of_day)
     offset = time.fromisoformat(f"00:00{parts['offset'].upper()}").tzinfo
     try:
         return datetime.combine(day, time_of_day, offset).astimezone(UTC)

@@ -4,6 +4,8 @@ A write takes the next number of its user's counter and appends a row to ``chang
 The counter's row stays locked until the commit, so one user's numbers have no gaps and become visible in order.
 """
 
+from collections.abc import Sequence
+
 from alembic import op
 
 # Writers of one user queue here, before any row is touched: if each locked its rows first and the counter after, two of
@@ -131,21 +133,23 @@ GRANT EXECUTE ON FUNCTION app.prune(integer, bigint) TO todo_app;
 # else leaves the row as it was and the log silent. An INSERT that is about to meet its own key gives its number back:
 # it will fail, or do nothing, or become an UPDATE. It looks once it has the counter, since another writer may have come
 # first. A row that gets another key is gone, and another is there.
-_LOG_TABLE = """
-CREATE FUNCTION app.log_{table}() RETURNS trigger LANGUAGE plpgsql
+_LOG_FUNCTION = """
+CREATE OR REPLACE FUNCTION app.log_{table}() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
-    unlogged CONSTANT text[] := '{{user_id,revision}}';
-    touched timestamptz;
+    unlogged CONSTANT text[] := '{{user_id,revision{silent}}}';
+    derived CONSTANT public.{table} := NEW;
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        touched := NEW.updated_at;
         NEW.updated_at := OLD.updated_at;
         NEW.revision := OLD.revision;
+        {hide}
         IF NEW IS NOT DISTINCT FROM OLD THEN
+            {show}
             RETURN NEW;
         END IF;
-        NEW.updated_at := touched;
+        {show}
+        NEW.updated_at := derived.updated_at;
         IF NEW.user_id = OLD.user_id AND NEW.id = OLD.id THEN
             NEW.revision := app.next_revision(NEW.user_id);
             PERFORM app.append_change(NEW.user_id, NEW.revision, '{entity}', NEW.id::text, 'update',
@@ -166,6 +170,7 @@ BEGIN
     END IF;
     IF TG_OP <> 'DELETE' THEN
         NEW.revision := app.next_revision(NEW.user_id);
+        {stamp}
         IF EXISTS (SELECT FROM public.{table} WHERE user_id = NEW.user_id AND id = NEW.id) THEN
             UPDATE public.revisions SET revision = revision - 1 WHERE user_id = NEW.user_id;
             NEW.revision := 0;
@@ -178,6 +183,9 @@ BEGIN
     RETURN NULL;
 END
 $$;
+"""
+
+_LOG_TRIGGERS = """
 CREATE TRIGGER take_turn BEFORE INSERT OR UPDATE OR DELETE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION app.take_turn_to_write();
 CREATE TRIGGER log_write BEFORE INSERT OR UPDATE ON {table}
@@ -198,10 +206,29 @@ def make_log() -> None:
 def join_log(table: str, entity: str) -> None:
     """Have every write to ``table`` logged as ``entity``.
 
-    The table has user_id, id, updated_at and revision. Its primary key is its only unique index: an INSERT that met
-    another one, and had ON CONFLICT DO NOTHING, would be in the log without having happened.
+    The table has user_id, id, updated_at and revision. An INSERT that has ON CONFLICT DO NOTHING names the primary key:
+    if it met another unique index, it would be in the log without having happened. What raises takes its log back.
     """
-    op.execute(_LOG_TABLE.format(table=table, entity=entity))
+    define_log(table, entity)
+    op.execute(_LOG_TRIGGERS.format(table=table))
+
+
+def define_log(table: str, entity: str, *, silent: Sequence[str] = (), stamp: str = "") -> None:
+    """Say anew how writes to ``table`` are logged.
+
+    ``silent`` columns follow from the others and from elsewhere: they are not in the log, and a write to them alone is
+    no change. ``stamp`` is done to a new row when it has its revision.
+    """
+    op.execute(
+        _LOG_FUNCTION.format(
+            table=table,
+            entity=entity,
+            silent="".join(f",{name}" for name in silent),
+            hide=" ".join(f"NEW.{name} := OLD.{name};" for name in silent),
+            show=" ".join(f"NEW.{name} := derived.{name};" for name in silent),
+            stamp=stamp,
+        )
+    )
 
 
 def leave_log(table: str) -> None:

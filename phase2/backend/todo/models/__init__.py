@@ -1,23 +1,29 @@
 """The tables, and the shapes built from them. Importing this module registers every table."""
 
 from todo.models.base import Body, metadata
+from todo.models.categories import Category
 from todo.models.changes import Change, IdempotencyKey, Revision
 from todo.models.profiles import Profile
-from todo.models.tasks import Task, TaskCreate, TaskPage, TaskPublic, TaskReplace, TaskUpdate
+from todo.models.tasks import Task, TaskCount, TaskCreate, TaskPage, TaskPublic, TaskReplace, TaskTag, TaskUpdate
 from todo.models.users import User
+from todo.models.words import TaskWord
 
 __all__ = [
     "Body",
+    "Category",
     "Change",
     "IdempotencyKey",
     "Profile",
     "Revision",
     "Task",
+    "TaskCount",
     "TaskCreate",
     "TaskPage",
     "TaskPublic",
     "TaskReplace",
+    "TaskTag",
     "TaskUpdate",
+    "TaskWord",
     "User",
     "metadata",
 ]

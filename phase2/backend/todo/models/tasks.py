@@ -6,11 +6,27 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, StringConstraints
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text, Uuid, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from todo.kit.dates import canonical_due
+from todo.kit.dates import canonical_due, form_of, parse_due
 from todo.models.base import STORABLE, Body, Id, WholeNumber, absent, owner_column
+from todo.models.recurrence import Recurrence
+from todo.models.tags import Tags
+from todo.models.profiles import ZoneName
 
 
 class Status(StrEnum):
@@ -34,6 +50,15 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
 
+def _instant(text: str) -> str:
+    due = parse_due(text)
+    if not isinstance(due, datetime) or due.tzinfo is None:
+        raise ValueError("Expected a date and time with an offset, such as 2026-03-10T09:00:00Z.")
+    return form_of(due)
+
+
+Instant = Annotated[str, AfterValidator(_instant)]
+
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 _TITLE = "What is to be done. 1 to 200 characters after trimming."
 _TITLE_EXTRA: dict[str, Any] = {"examples": ["Buy milk"]}
@@ -42,10 +67,25 @@ _DESCRIPTION_EXTRA: dict[str, Any] = {"examples": ["Two litres, *organic*."]}
 _STATUS = "Where the task stands. A completed or cancelled task has to be reopened before it can become the other."
 _PRIORITY = "How much the task matters."
 _DUE_DATE = (
-    "A date (`2026-03-10`), which stays a date, or a date and time with offset "
-    "(`2026-03-10T09:00:00+01:00`), which is given back in UTC. Seconds may be left out."
+    "A date (`2026-03-10`): all day, in no zone. A wall-clock time (`2026-03-10T09:00:00`): nine o'clock wherever you "
+    "are, or in `due_time_zone`. Or an instant, with offset (`2026-03-10T09:00:00+01:00`), which is given back in UTC. "
+    "Seconds may be left out."
 )
-_DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T08:00:00Z"]}
+_DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
+_START_DATE = "When it can be begun, in the forms of `due_date`."
+_ZONE = (
+    "An IANA time zone that pins a wall-clock time: nine o'clock there. What repeats keeps its wall-clock time in this "
+    "zone. Without it, that is your own."
+)
+_ZONE_EXTRA: dict[str, Any] = {"examples": ["America/New_York"]}
+_RECURRENCE = "How it repeats; null if it does not. It needs a `due_date`, which the rule has to produce."
+_RECURRENCE_EXTRA: dict[str, Any] = {
+    "examples": [{"rule": "FREQ=MONTHLY", "from": "due", "month_end": "clamp", "missed": "skip"}]
+}
+_CATEGORY = "The category it is in."
+_PARENT = "The task that it is a part of, at most five levels deep."
+_TAGS = "Up to 20 words of 1 to 50 characters. `Work` and `work` are one tag; it is kept as typed."
+_TAGS_EXTRA: dict[str, Any] = {"examples": [["errand", "Corner shop"]]}
 _INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 
@@ -60,9 +100,33 @@ class TaskBase(SQLModel):
     status: Status = Field(default=Status.pending, description=_STATUS, sa_type=Text)
     priority: Priority = Field(default=Priority.medium, description=_PRIORITY, sa_type=Text)
     due_date: DueDate | None = Field(default=None, description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA, sa_type=Text)
+    due_time_zone: ZoneName | None = Field(
+        default=None, description=_ZONE, schema_extra=_ZONE_EXTRA, sa_type=Text
+    )
+    start_date: DueDate | None = Field(
+        default=None, description=_START_DATE, schema_extra=_DUE_DATE_EXTRA, sa_type=Text
+    )
+    recurrence: Recurrence | None = Field(
+        default=None, description=_RECURRENCE, schema_extra=_RECURRENCE_EXTRA, sa_type=JSONB
+    )
+    category_id: Id | None = Field(default=None, description=_CATEGORY, schema_extra=_ID_EXTRA, sa_type=Uuid)
+    parent_id: Id | None = Field(default=None, description=_PARENT, schema_extra=_ID_EXTRA, sa_type=Uuid)
+    tags: Tags = Field(default_factory=list, description=_TAGS, schema_extra=_TAGS_EXTRA, sa_type=JSONB)
+
+
+def _newest_first(*columns: str, where: str | None = None) -> Index:
+    name = "_".join(("ix_tasks_user_id", *columns, "created_at"))
+    kept = text(where) if where else None
+    return Index(name, "user_id", *columns, text("created_at DESC"), text("id DESC"), postgresql_where=kept)
+
+
+def _by(column: str, *, where: str | None = None, name: str | None = None) -> Index:
+    kept = text(where) if where else None
+    return Index(f"ix_tasks_user_id_{name or column}", "user_id", column, "id", postgresql_where=kept)
 
 
 # Task: T-011
+# Task: T-312
 class Task(TaskBase, table=True):
     """One row. Build it with ``Task.model_validate``: a table's constructor checks nothing."""
 
@@ -73,10 +137,29 @@ class Task(TaskBase, table=True):
         CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", name="status"),
         CheckConstraint("priority IN ('low', 'medium', 'high')", name="priority"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_at"),
-        # The list view: one user's tasks, newest first.
-        Index("ix_tasks_user_id_created_at", "user_id", text("created_at DESC"), text("id DESC")),
-        # The same, of one status.
-        Index("ix_tasks_user_id_status_created_at", "user_id", "status", text("created_at DESC"), text("id DESC")),
+        CheckConstraint(
+            "num_nulls(recurrence, recurrence_anchor, recurrence_number, recurrence_due) IN (0, 4)"
+            " AND (recurrence IS NULL OR (due_date IS NOT NULL AND series_id IS NOT NULL))",
+            name="recurrence",
+        ),
+        CheckConstraint("(trashed_at IS NULL) = (trash_id IS NULL)", name="trash"),
+        ForeignKeyConstraint(
+            ["user_id", "category_id"], ["categories.user_id", "categories.id"], ondelete="SET NULL (category_id)"
+        ),
+        ForeignKeyConstraint(["user_id", "parent_id"], ["tasks.user_id", "tasks.id"], ondelete="CASCADE"),
+        # The list, newest first; and the same of one status, priority, category, parent.
+        _newest_first(where="trashed_at IS NULL"),
+        _newest_first("status", where="trashed_at IS NULL"),
+        _newest_first("priority", where="trashed_at IS NULL"),
+        # Whole: the foreign keys look for what is in the trash, too.
+        _newest_first("category_id"),
+        _newest_first("parent_id"),
+        _by("due_at", where="due_at IS NOT NULL"),
+        _by("due_at", where="due_at IS NOT NULL AND status IN ('pending', 'in_progress')", name="open_due_at"),
+        _by("position"),
+        _by("updated_at"),
+        _by("completed_at", where="completed_at IS NOT NULL"),
+        _by("trashed_at", where="trashed_at IS NOT NULL"),
     )
 
     user_id: str = Field(sa_column=owner_column())
@@ -85,20 +168,72 @@ class Task(TaskBase, table=True):
     updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column("completed_at", DateTime(timezone=True)))
     revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
+    # Due and start as instants; the database resolves them. The last moment of an all-day task's day.
+    due_at: datetime | None = Field(default=None, sa_column=Column("due_at", DateTime(timezone=True)))
+    start_at: datetime | None = Field(default=None, sa_column=Column("start_at", DateTime(timezone=True)))
+    # The due date that the rule counts from, which of its occurrences is open, from 1, and when the rule has that one:
+    # the due date may have been moved away from it.
+    recurrence_anchor: str | None = Field(default=None, sa_column=Column("recurrence_anchor", Text))
+    recurrence_number: int | None = Field(default=None, sa_column=Column("recurrence_number", Integer))
+    recurrence_due: str | None = Field(default=None, sa_column=Column("recurrence_due", Text))
+    series_id: UUID | None = Field(default=None, sa_column=Column("series_id", Uuid))
+    last_completed_at: datetime | None = Field(
+        default=None, sa_column=Column("last_completed_at", DateTime(timezone=True))
+    )
+    # The due date of the occurrence that was completed last: naming it again is a repetition.
+    last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
+    tags: Tags = Field(
+        default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]")
+    )
+    # The same folded, in the same order.
+    tag_keys: list[str] = Field(sa_column=Column("tag_keys", JSONB, nullable=False, server_default="[]"))
+    subtasks_total: int = Field(sa_column=Column("subtasks_total", Integer, nullable=False, server_default="0"))
+    subtasks_completed: int = Field(sa_column=Column("subtasks_completed", Integer, nullable=False, server_default="0"))
+    # Digits behind a decimal point, compared as text; the database gives a new task the last place.
+    position: str = Field(sa_column=Column("position", Text(collation="C"), nullable=False))
+    trashed_at: datetime | None = Field(default=None, sa_column=Column("trashed_at", DateTime(timezone=True)))
+    # The task that was trashed, and this one with it.
+    trash_id: UUID | None = Field(default=None, sa_column=Column("trash_id", Uuid))
     # What the task was created from, so that a repeated create can be told from another one.
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
 
 
 # Task: T-210
 class TaskCount(SQLModel, table=True):
-    """How many tasks of one status and priority a user has. The database keeps it; nobody else writes it."""
+    """How many tasks of one category, status and priority a user has, without the trash. The database keeps it.
+
+    The zero UUID stands for no category.
+    """
 
     __tablename__ = "task_counts"
 
     user_id: str = Field(sa_column=owner_column())
+    category_id: UUID = Field(sa_column=Column("category_id", Uuid, primary_key=True))
     status: str = Field(sa_column=Column("status", Text, primary_key=True))
     priority: str = Field(sa_column=Column("priority", Text, primary_key=True))
     tasks: int = Field(sa_column=Column("tasks", BigInteger, nullable=False))
+
+
+# Task: T-341
+class TaskTag(SQLModel, table=True):
+    """A tag of a task that is not in the trash. The database keeps it, from the task's row."""
+
+    __tablename__ = "task_tags"
+    __table_args__ = (
+        Index(
+            "ix_task_tags_user_id_tag_key_created_at",
+            "user_id",
+            "tag_key",
+            text("created_at DESC"),
+            text("task_id DESC"),
+        ),
+    )
+
+    user_id: str = Field(sa_column=owner_column())
+    tag_key: str = Field(sa_column=Column("tag_key", Text(collation="C"), primary_key=True))
+    task_id: UUID = Field(sa_column=Column("task_id", Uuid, primary_key=True))
+    tag: str = Field(sa_column=Column("tag", Text, nullable=False))
+    created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
 
 
 # Task: T-011
@@ -122,6 +257,13 @@ class TaskCreate(Body, TaskBase):
     )
 
 
+class Scope(StrEnum):
+    """How far a change of a due date goes."""
+
+    series = "series"
+    occurrence = "occurrence"
+
+
 # Task: T-011
 class TaskUpdate(Body):
     """Body of ``PATCH /tasks/{id}``: an absent field keeps its value, ``null`` clears it.
@@ -138,6 +280,79 @@ class TaskUpdate(Body):
     status: Status = absent(description=_STATUS)
     priority: Priority = absent(description=_PRIORITY)
     due_date: DueDate | None = absent(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
+    due_time_zone: ZoneName | None = absent(description=_ZONE, schema_extra=_ZONE_EXTRA)
+    start_date: DueDate | None = absent(description=_START_DATE, schema_extra=_DUE_DATE_EXTRA)
+    recurrence: Recurrence | None = absent(description=_RECURRENCE, schema_extra=_RECURRENCE_EXTRA)
+    category_id: Id | None = absent(description=_CATEGORY, schema_extra=_ID_EXTRA)
+    parent_id: Id | None = absent(description=_PARENT, schema_extra=_ID_EXTRA)
+    tags: Tags = absent(description=_TAGS, schema_extra=_TAGS_EXTRA)
+    scope: Scope = Field(
+        default=Scope.series,
+        description="Whether a new `due_date` moves what repeats from here on, or this `occurrence` alone.",
+        schema_extra={"examples": ["series"]},
+    )
+
+
+# Task: T-326
+class Completion(Body):
+    """Body of ``POST /tasks/{id}/complete``, which may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
+
+    completed_at: Instant | None = Field(
+        default=None,
+        description="When it was done, if not just now: an instant with offset, not in the future.",
+        schema_extra={"examples": ["2026-03-01T07:30:00Z"]},
+    )
+    occurrence: DueDate | None = Field(
+        default=None,
+        description="The due date that is meant. Sent again, it completes once; one that is past is a 409.",
+        schema_extra=_DUE_DATE_EXTRA,
+    )
+
+    @property
+    def instant(self) -> datetime | None:
+        """When it was done: aware, in UTC."""
+        return None if self.completed_at is None else datetime.fromisoformat(self.completed_at)
+
+
+# Task: T-326
+class Skip(Body):
+    """Body of ``POST /tasks/{id}/skip``, which may be left out."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
+
+    occurrence: DueDate | None = Field(
+        default=None,
+        description="The due date that is meant. Sent again, it is passed over once; one that is past is a 409.",
+        schema_extra=_DUE_DATE_EXTRA,
+    )
+
+
+# Task: T-326
+class Occurrence(SQLModel):
+    """One of the dates of a series."""
+
+    due_date: str = Field(description="When it is due, in the form that was sent.", schema_extra=_DUE_DATE_EXTRA)
+    start_date: str | None = Field(description="When it can be begun, in the same way.", schema_extra={"examples": [None]})
+    due_at: datetime = Field(
+        description="The same as an instant, in UTC; for an all-day task, when its local day has ended.",
+        schema_extra=_INSTANT_EXTRA,
+    )
+
+
+# Task: T-326
+class OccurrencesQuery(SQLModel):
+    """Query of ``GET /tasks/{id}/occurrences``."""
+
+    limit: WholeNumber = Field(default=10, ge=1, le=100, description="How many dates to return at most.")
+
+
+# Task: T-326
+class Occurrences(SQLModel):
+    """What comes next."""
+
+    occurrences: list[Occurrence]
 
 
 # Task: T-011
@@ -150,6 +365,28 @@ class TaskPublic(SQLModel):
     status: Status = Field(description=_STATUS, schema_extra={"examples": [Status.pending]})
     priority: Priority = Field(description=_PRIORITY, schema_extra={"examples": [Priority.high]})
     due_date: str | None = Field(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
+    due_time_zone: str | None = Field(description=_ZONE, schema_extra=_ZONE_EXTRA)
+    start_date: str | None = Field(description=_START_DATE, schema_extra=_DUE_DATE_EXTRA)
+    recurrence: Recurrence | None = Field(description=_RECURRENCE, schema_extra=_RECURRENCE_EXTRA)
+    series_id: UUID | None = Field(
+        description="What all occurrences of a repeating task have in common: the id of its open task.",
+        schema_extra=_ID_EXTRA,
+    )
+    last_completed_at: datetime | None = Field(
+        description="When an occurrence of it was last completed, in UTC.", schema_extra=_INSTANT_EXTRA
+    )
+    category_id: UUID | None = Field(description=_CATEGORY, schema_extra=_ID_EXTRA)
+    tags: list[str] = Field(description=_TAGS, schema_extra=_TAGS_EXTRA)
+    parent_id: UUID | None = Field(description=_PARENT, schema_extra=_ID_EXTRA)
+    subtasks_total: int = Field(description="How many tasks lie directly under it.", schema_extra={"examples": [3]})
+    subtasks_completed: int = Field(description="How many of them are completed.", schema_extra={"examples": [1]})
+    position: str = Field(
+        description="Its place in your own order, to be compared as text. Move a task to change it.",
+        schema_extra={"examples": ["500000000000017"]},
+    )
+    trashed_at: datetime | None = Field(
+        description="When it was moved to the trash, in UTC; null unless it is there.", schema_extra={"examples": [None]}
+    )
     created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
     updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
     completed_at: datetime | None = Field(

@@ -9,8 +9,19 @@ from todo.dependencies import SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.changes import History, HistoryQuery
-from todo.models.tasks import TaskCreate, TaskPage, TaskPublic, TaskQuery, TaskReplace, TaskUpdate
-from todo.services import changes, tasks
+from todo.models.tasks import (
+    Completion,
+    Occurrences,
+    OccurrencesQuery,
+    Skip,
+    TaskCreate,
+    TaskPage,
+    TaskPublic,
+    TaskQuery,
+    TaskReplace,
+    TaskUpdate,
+)
+from todo.services import changes, series, tasks
 from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
@@ -116,14 +127,51 @@ async def delete_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = 
         200: {"x-example": {"status": "completed", "completed_at": "2026-03-01T07:30:00.123456Z"}},
     },
 )
-async def complete_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
+async def complete_task(
+    task_id: TaskId, session: SessionDep, body: Completion | None = None, if_match: IfMatch = None
+) -> Response:
     """Mark a task completed.
 
     Safe to retry: the first ``completed_at`` stays. A cancelled task has to be reopened first: 422 with the code
-    ``invalid_status_transition``.
+    ``invalid_status_transition``. What lies under the task is completed with it.
+
+    What repeats goes on to its next date, under the same id, and is answered: ``completed_at`` is null and
+    ``last_completed_at`` says when. The occurrence stays as a completed task with the same ``series_id``. Its subtasks
+    begin anew, but for those that repeat by themselves. Name the ``occurrence`` that you mean, and a second attempt
+    does nothing more; without it, complete again means the next one.
     """
-    task = await tasks.complete(session, task_id, now=utc_now(), if_match=if_match)
+    said = body or Completion()
+    task = await tasks.complete(
+        session, task_id, now=utc_now(), at=said.instant, occurrence=said.occurrence, if_match=if_match
+    )
     return tagged(task, task["revision"])
+
+
+# Task: T-326
+@router.post(
+    "/{task_id}/skip", response_model=TaskPublic, response_description="The task at its next date.", responses=_CONTENDED
+)
+async def skip_task(
+    task_id: TaskId, session: SessionDep, body: Skip | None = None, if_match: IfMatch = None
+) -> Response:
+    """Pass over one occurrence of what repeats, without completing it. After the last one the task is cancelled.
+
+    Name the ``occurrence`` that you mean, and a second attempt does nothing more. A task that does not repeat is a 409
+    with the code ``not_recurring``.
+    """
+    task = await tasks.skip(
+        session, task_id, now=utc_now(), occurrence=body.occurrence if body else None, if_match=if_match
+    )
+    return tagged(task, task["revision"])
+
+
+# Task: T-326
+@router.get("/{task_id}/occurrences", response_model=Occurrences, response_description="What comes next.")
+async def list_occurrences(
+    task_id: TaskId, query: Annotated[OccurrencesQuery, Query()], session: SessionDep
+) -> dict[str, Any]:
+    """Tell when a task is due next, the open date first, if each is completed on its day."""
+    return {"occurrences": await series.occurrences(session, task_id, limit=query.limit)}
 
 
 # Task: T-035

@@ -34,17 +34,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from todo.database import OwnedByCaller, Row, Session, Statement
+from todo.database import DatabaseFault, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Gone, Invalid, NotFound
 from todo.kit.etags import Condition
 from todo.kit.rows import instants_in_utc
 from todo.models.base import table_of
+from todo.models.categories import Category
 from todo.models.changes import Change, Operation
+from todo.models.profiles import Profile
 from todo.models.tasks import Task
+from todo.services.categories import LOGGED_NAMES as CATEGORY_NAMES
+from todo.services.categories import as_conflict
+from todo.services.profiles import PUBLIC_NAMES as PROFILE_NAMES
 from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of, not_seen, seen
 from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
 
 _changes = table_of(Change)
+_categories = table_of(Category)
+_profiles = table_of(Profile)
 _tasks = table_of(Task)
 
 
@@ -57,10 +64,16 @@ class _Entity:
 
 
 # A new table joins here, by the name that its migration gave it.
-_ENTITIES = {"task": _Entity(_tasks, TASK_NAMES)}
+_ENTITIES = {
+    "task": _Entity(_tasks, TASK_NAMES),
+    "category": _Entity(_categories, CATEGORY_NAMES),
+    "profile": _Entity(_profiles, PROFILE_NAMES),
+}
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # Every change has these anew.
 _STAMPS = frozenset({"revision", "updated_at"})
+# The database keeps these: whatever they were, they are what follows from the rest.
+_KEPT = frozenset({"subtasks_total", "subtasks_completed"})
 
 _COLUMNS = (
     _changes.c.revision,
@@ -105,6 +118,12 @@ _PAGE_BY_ID = Statement(
     .order_by(_tasks.c.id)
     .limit(_limit)
 )
+_ALL_CATEGORIES = Statement(
+    select(*(_categories.c[name] for name in CATEGORY_NAMES))
+    .where(OwnedByCaller(_categories))
+    .order_by(_categories.c.position)
+)
+_PROFILE = Statement(select(*(_profiles.c[name] for name in PROFILE_NAMES)).where(OwnedByCaller(_profiles)))
 _first = _changes.alias("first")
 # A change, and whatever happened to the same thing later: in one look, so that nothing is forgotten in between.
 _CHANGE_AND_LATER = Statement(
@@ -184,28 +203,34 @@ def public(row: Row) -> dict[str, Any]:
 
 
 def _before(row: Row) -> dict[str, Any]:
-    return orjson.loads(row["before"]) if row["before"] else {}
+    return row["before"] or {}
 
 
 def _state(row: Row) -> dict[str, Any]:
     """Return the state after the change, whose revision is the change's own; empty if the thing is gone."""
-    return {**orjson.loads(row["state"]), "revision": row["revision"]} if row["state"] else {}
+    return {**row["state"], "revision": row["revision"]} if row["state"] else {}
 
 
 # Task: T-142
 async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[str, Any]:
-    """Return a page of everything there is, by id, and the revision at which the first page was read.
+    """Return a page of everything there is, tasks by id, and the revision at which the first page was read.
 
     Whatever is written meanwhile has a later revision, and is in the feed from there on: made after its place was
     passed, changed after it was read, or gone. Raises Invalid for a cursor that is none of ours.
     """
     started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
-    heads, rows = await session.together((HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}))
+    others = [(_ALL_CATEGORIES, {}), (_PROFILE, {})] if started is None else []
+    heads, rows, *lists = await session.together(
+        (HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}), *others
+    )
     revision = head_of(heads) if started is None else started
+    categories, profiles = lists or ([], [])
     page = rows[:limit]
     more = len(rows) > limit
     return {
         "tasks": page,
+        "categories": categories,
+        "profile": profiles[0] if profiles else None,
         "revision": revision,
         "next_cursor": _cursor(revision, page[-1]["id"]) if more else None,
     }
@@ -274,7 +299,10 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             await session.ensure_caller_exists()
         change, later = _only(found[:1]), found[1:]
         _refuse_if_touched(change, later)
-        rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
+        try:
+            rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
+        except DatabaseFault as fault:
+            raise as_conflict(fault) or fault from None
         thing = _only(rows)
         undone = {
             "undone": revision,
@@ -311,7 +339,7 @@ def _touched_by_both(change: Row, later: Row) -> set[str] | None:
     """Return the fields that both touched; ``None`` if they do not meet. What is new or gone is touched as a whole."""
     if later["operation"] != Operation.update:
         return set()
-    fields = _before(later).keys()
+    fields = _before(later).keys() - _KEPT
     if change["operation"] != Operation.update:
         return set(fields)
     return set(fields & _before(change).keys()) or None
@@ -320,13 +348,16 @@ def _touched_by_both(change: Row, later: Row) -> set[str] | None:
 def _reversal(change: Row, *, now: datetime) -> tuple[Statement, dict[str, Any]]:
     """Return the statement that takes a change back, and its values."""
     entity = _ENTITIES[change["entity"]]
-    entity_id = UUID(change["entity_id"])
+    entity_id = change["entity_id"]
     if change["operation"] == Operation.create:
         return _removal(entity), {"entity_id": entity_id}
-    values = {"before": change["before"], "now": now}
+    values = {"before": orjson.dumps(change["before"]).decode(), "now": now}
     if change["operation"] == Operation.delete:
         return _return(entity), values
-    return _restoration(entity, tuple(sorted(_before(change)))), {"entity_id": entity_id, **values}
+    names = tuple(sorted(_before(change).keys() - _KEPT))
+    if not names:
+        raise Conflict("This change followed from another one. Undo that one.", code="derived_change")
+    return _restoration(entity, names), {"entity_id": entity_id, **values}
 
 
 @cache
@@ -352,6 +383,8 @@ def _return(entity: _Entity) -> Statement:
         "updated_at": func.greatest(logged.c.updated_at, _now),
         "revision": literal(0),
     }
+    # What was logged before a column was there has none of it.
+    own |= {c.name: func.coalesce(logged.c[c.name], c.server_default.arg) for c in table.c if c.server_default}
     names = [c.name for c in table.c]
     return Statement(
         insert(table)
@@ -361,7 +394,7 @@ def _return(entity: _Entity) -> Statement:
 
 
 def _this(table: Table) -> tuple[ColumnElement[bool], ...]:
-    return OwnedByCaller(table), table.c.id == bindparam("entity_id", type_=Uuid)
+    return OwnedByCaller(table), table.c.id == bindparam("entity_id", type_=table.c.id.type)
 
 
 def _logged(table: Table) -> FromClause:

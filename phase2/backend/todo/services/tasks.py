@@ -1,4 +1,8 @@
-"""Tasks: create, read, list, change, complete, delete. One statement, one trip each."""
+"""Tasks: create, read, list, change, complete, trash.
+
+What concerns one task alone is one statement and one trip. What concerns a series, or what lies under a task, is
+planned: see ``todo.services.plans``.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,9 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     ColumnElement,
-    DateTime,
     Integer,
     Table,
     Text,
@@ -24,63 +26,44 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    update,
 )
-from sqlalchemy.dialects.postgresql import insert
 
-from todo.database import OwnedByCaller, Row, Session, Statement
-from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.database import DatabaseFault, OwnedByCaller, Session, Statement
+from todo.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
-from todo.models.tasks import (
-    Priority,
-    Status,
-    Task,
-    TaskBase,
-    TaskCount,
-    TaskCreate,
-    TaskPublic,
-    TaskReplace,
-    TaskUpdate,
-)
+from todo.models.tasks import Priority, Status, TaskCount, TaskCreate, TaskReplace, TaskUpdate
+from todo.services import plans, series
+from todo.services.faults import seen_by_users
 from todo.services.revisions import LATEST, not_seen, seen
-
-TaskRow = Row
-
-_tasks = table_of(Task)
-_counts = table_of(TaskCount)
-PUBLIC_NAMES = tuple(TaskPublic.model_fields)
-_PUBLIC = tuple(_tasks.c[name] for name in PUBLIC_NAMES)
-_mine = OwnedByCaller(_tasks)
-_this_one = and_(_mine, _tasks.c.id == bindparam("task_id"))
-_now = bindparam("now", type_=DateTime(timezone=True))
-
-_OPEN = (Status.pending, Status.in_progress)
-_MOST_ATTEMPTS = 3
-_WRITABLE = tuple(TaskBase.model_fields)
-
-_READ = Statement(select(*_PUBLIC).where(_this_one))
-# The same, where a miss belongs to a write: a deleted account is told apart from a missing task.
-_READ_FOR_CHANGE = Statement(select(*_PUBLIC).where(_this_one), part_of_write=True)
-_READ_WITH_DIGEST = Statement(select(*_PUBLIC, _tasks.c.creation_digest).where(_this_one))
-_CREATE = Statement(
-    insert(_tasks)
-    .values(
-        user_id=bindparam("user_id"),
-        id=bindparam("task_id"),
-        **{name: bindparam(name) for name in _WRITABLE},
-        created_at=_now,
-        updated_at=_now,
-        completed_at=bindparam("completed_at"),
-        creation_digest=bindparam("creation_digest"),
-    )
-    .on_conflict_do_nothing(index_elements=[_tasks.c.user_id, _tasks.c.id])
-    .returning(*_PUBLIC),
-    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
-    repeatable=True,
+from todo.services.task_rows import (
+    CREATE,
+    PUBLIC,
+    PUBLIC_NAMES,
+    READ,
+    READ_WITH_DIGEST,
+    WRITABLE,
+    TaskRow,
+    alive,
+    is_open,
+    mine,
+    parameters,
+    still,
+    stored,
+    tasks,
+    this_one,
+    updating,
 )
-_still = _tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+
+__all__ = ["PUBLIC_NAMES", "Page", "TaskRow", "change", "complete", "create", "page", "read", "remove", "reopen", "replace", "skip"]
+
+_counts = table_of(TaskCount)
+_MOST_ATTEMPTS = 3
+
+# What moves a series, which is planned.
+_TIMES = frozenset({"due_date", "due_time_zone", "start_date"})
+_stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +82,25 @@ async def create(
     """Create a task at ``now`` (aware, UTC). Returns it, and whether it is new.
 
     The same body under the same id again gives the task as it is today; another body is a Conflict. With ``unless``
-    (``*``, or the revision that the client knows) a task that is there already is PreconditionFailed.
+    (``*``, or the revision that the client knows) a task that is there already is PreconditionFailed. Raises Invalid
+    for a category, parent or zone that there is not, and for a due date that its rule does not produce.
     """
     task_id = body.id or uuid7(now)
-    digest = _digest_of(body)
+    digest = digest_of(body)
     new = {
-        **_values_of(body, _WRITABLE),
+        **stored(body, WRITABLE),
+        **await series.opening(session, body, task_id),
         "completed_at": now if body.status is Status.completed else None,
         "creation_digest": digest,
     }
     for _ in range(_MOST_ATTEMPTS):
-        row = await session.first(_CREATE, task_id=task_id, now=now, **new)
+        try:
+            row = await session.first(CREATE, task_id=task_id, now=now, **new)
+        except DatabaseFault as fault:
+            raise seen_by_users(fault) or fault from None
         if row is not None:
             return row, True
-        existing = await session.first(_READ_WITH_DIGEST, task_id=task_id)
+        existing = await session.first(READ_WITH_DIGEST, task_id=task_id)
         if existing is None:
             # Deleted in between: the id is free again.
             continue
@@ -123,15 +111,20 @@ async def create(
         if unless is not None and unless.names(existing["revision"]):
             raise PreconditionFailed(current=existing, revision=existing["revision"])
         if existing_digest != digest:
-            raise Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
+            raise id_taken()
         return existing, False
-    raise _contended()
+    raise Conflict("Others are changing this task at the same moment. Try again.")
+
+
+def id_taken() -> Conflict:
+    """Return the refusal of an id that stands for another task."""
+    return Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
 
 
 # Task: T-032
 async def read(session: Session, task_id: UUID) -> TaskRow:
-    """Return one task. Raises NotFound for an unknown id and for somebody else's alike."""
-    return await session.one(_READ, task_id=task_id)
+    """Return one task, also from the trash. Raises NotFound for an unknown id and for somebody else's alike."""
+    return await session.one(READ, task_id=task_id)
 
 
 # Task: T-033
@@ -165,7 +158,8 @@ async def replace(
     session: Session, task_id: UUID, body: TaskReplace, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
     """Set every field to what ``body`` says; absent ones have their defaults."""
-    return await _change(session, task_id, _values_of(body, _WRITABLE), now=now, if_match=if_match)
+    edit = plans.Edit(body, WRITABLE)
+    return await plans.run(session, task_id, edit, now=now, if_match=if_match)
 
 
 # Task: T-034
@@ -173,121 +167,125 @@ async def change(
     session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
     """Set the fields that were sent, and no others."""
-    sent = [name for name in _WRITABLE if name in body.model_fields_set]
-    return await _change(session, task_id, _values_of(body, sent), now=now, if_match=if_match)
+    sent = tuple(name for name in WRITABLE if name in body.model_fields_set)
+    if "recurrence" not in sent:
+        values = stored(body, sent)
+        row = await _write(session, _change_statement(tuple(values), **_how(if_match)), task_id, values, now, if_match)
+        if row is not None:
+            return row
+    return await plans.run(session, task_id, plans.Edit(body, sent, body.scope), now=now, if_match=if_match)
 
 
 # Task: T-035
-async def complete(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
-    """Mark a task completed at ``now`` (aware, UTC) and return it.
+async def complete(
+    session: Session,
+    task_id: UUID,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    occurrence: str | None = None,
+    if_match: Condition | None = None,
+) -> TaskRow:
+    """Mark a task completed and return it; of a series, the open occurrence, and return the series' open task.
 
-    Completing twice changes nothing: clients retry, and the first time is the true one.
-    Raises NotFound for an unknown id and for somebody else's alike, Invalid for a cancelled task.
+    ``at`` (aware, not after ``now``) is when it was done; without it, that is ``now``. Completing twice changes
+    nothing, where a series names the ``occurrence``: clients retry, and the first time is the true one. What lies
+    under it is completed with it. Raises NotFound for an unknown id and for somebody else's alike, Invalid for a
+    cancelled task, Conflict for an occurrence that is past.
     """
-    return await _change(session, task_id, {"status": Status.completed}, now=now, if_match=if_match)
+    if at is not None and at > now:
+        raise Invalid(Fault("/completed_at", "This is in the future. Send the time at which it was done."))
+    completion = plans.Completion(at=at, occurrence=occurrence)
+    if occurrence is None:
+        values = {"status": Status.completed, "completed_at": at or now}
+        row = await _write(session, _complete_statement(**_how(if_match)), task_id, values, now, if_match)
+        if row is not None:
+            return row
+    return await plans.run(session, task_id, completion, now=now, if_match=if_match)
+
+
+# Task: T-326
+async def skip(
+    session: Session, task_id: UUID, *, now: datetime, occurrence: str | None = None, if_match: Condition | None = None
+) -> TaskRow:
+    """Pass over the open occurrence of a series, which goes on to the next one. The last one is cancelled.
+
+    Raises NotFound, and Conflict for a task that does not repeat or an ``occurrence`` that is past.
+    """
+    return await plans.run(session, task_id, plans.Skipping(occurrence), now=now, if_match=if_match)
 
 
 # Task: T-035
 async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
-    """Make a completed or cancelled task pending again. An open task stays as it is."""
-    statement = _reopen_statement(conditional=_is_conditional(if_match))
-    return await _write(session, statement, {"task_id": task_id, "now": now}, if_match=if_match)
+    """Make a completed or cancelled task pending again. An open task stays as it is, and so does what lies under it."""
+    row = await _write(session, _reopen_statement(**_how(if_match)), task_id, {}, now, if_match)
+    return row if row is not None else await plans.run(session, task_id, plans.Reopening(), now=now, if_match=if_match)
 
 
 # Task: T-036
 async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
-    """Delete a task for good. Raises NotFound when there is none."""
-    await _write(
-        session, _delete_statement(conditional=_is_conditional(if_match)), {"task_id": task_id}, if_match=if_match
-    )
-
-
-async def _change(
-    session: Session, task_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
-) -> TaskRow:
-    statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
-    return await _write(session, statement, {"task_id": task_id, "now": now, **values}, if_match=if_match)
-
-
-async def _write(
-    session: Session, statement: Statement, values: Mapping[str, Any], *, if_match: Condition | None
-) -> TaskRow:
-    """Run a statement on one task and return its row.
-
-    Raises NotFound if there is no such task, PreconditionFailed if it is not as ``if_match`` says, and Invalid if its
-    status may not become what ``values`` say.
-    """
+    """Delete a task and what lies under it for good, in the trash or not. Raises NotFound when there is none."""
     conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
-    for _ in range(_MOST_ATTEMPTS):
-        row = await session.first(statement, **values, **conditions)
-        if row is not None:
-            return row
-        # The statement passed over the task, or there is none. Look which; if it changed in between, try again.
-        current = await session.one(_READ_FOR_CHANGE, task_id=values["task_id"])
-        _refuse_if_stale(current, if_match)
-        if "status" in values:
-            _refuse_transition(Status(current["status"]), values["status"])
-    raise _contended()
-
-
-def _is_conditional(if_match: Condition | None) -> bool:
-    """Tell whether the statement itself has to look: ``*`` asks only that there is a task, as every write does."""
-    return if_match is not None and if_match.revisions is not None
-
-
-def _refuse_if_stale(current: TaskRow, if_match: Condition | None) -> None:
-    if if_match is not None and not if_match.names(current["revision"]):
+    row = await session.first(_delete_statement(**_how(if_match)), task_id=task_id, **conditions)
+    if row is None:
+        current = await session.first(READ, task_id=task_id)
+        if current is None:
+            await session.ensure_caller_exists()
+            raise NotFound
         raise PreconditionFailed(current=current, revision=current["revision"])
 
 
-def _refuse_transition(current: Status, new: Status) -> None:
-    if not _may_become(current, new):
-        sentence = f"A {current} task cannot become {new}. Reopen it first."
-        raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")
+async def _write(
+    session: Session,
+    statement: Statement,
+    task_id: UUID,
+    values: Mapping[str, Any],
+    now: datetime,
+    if_match: Condition | None,
+) -> TaskRow | None:
+    """Run a statement on one task; return its row, or ``None`` if it passed the task over."""
+    conditions = {"revisions": sorted(if_match.revisions or ())} if if_match is not None else {}
+    try:
+        return await session.first(statement, task_id=task_id, now=now, **values, **conditions)
+    except DatabaseFault as fault:
+        raise seen_by_users(fault) or fault from None
 
 
-def _may_become(current: Status, new: Status) -> bool:
-    return current in _OPEN or new in _OPEN or current is new
-
-
-def _contended() -> Conflict:
-    return Conflict("Others are changing this task at the same moment. Try again.")
+def _how(if_match: Condition | None) -> dict[str, bool]:
+    """Tell whether the statement itself has to look: ``*`` asks only that there is a task, as every write does."""
+    return {"conditional": if_match is not None and if_match.revisions is not None}
 
 
 @cache
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
-    new: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=Text) for name in names}
-    which = [_this_one, *([_still] if conditional else [])]
+    new = parameters(names)
+    which = [this_one, alive, *([still] if conditional else [])]
     if "status" in new:
         status = new["status"]
-        which.append(or_(_is_open(_tasks.c.status), _is_open(status), _tasks.c.status == status))
-    return _update_statement(which, new)
+        which.append(or_(is_open(tasks.c.status), is_open(status), tasks.c.status == status))
+        which.append(or_(status != Status.completed.value, tasks.c.status == status, _stands_alone))
+    if _TIMES & new.keys():
+        which.append(tasks.c.recurrence.is_(None))
+    return updating(which, new)
+
+
+@cache
+def _complete_statement(*, conditional: bool) -> Statement:
+    new = parameters(("status", "completed_at"))
+    is_done = tasks.c.status == Status.completed.value
+    which = [this_one, alive, or_(is_done, and_(is_open(tasks.c.status), _stands_alone)), *([still] if conditional else [])]
+    return updating(which, {**new, "completed_at": func.coalesce(tasks.c.completed_at, new["completed_at"])})
 
 
 @cache
 def _reopen_statement(*, conditional: bool) -> Statement:
-    pending_unless_open = case((_is_open(_tasks.c.status), _tasks.c.status), else_=Status.pending.value)
-    return _update_statement([_this_one, *([_still] if conditional else [])], {"status": pending_unless_open})
+    pending_unless_open = case((is_open(tasks.c.status), tasks.c.status), else_=Status.pending.value)
+    return updating([this_one, alive, *([still] if conditional else [])], {"status": pending_unless_open})
 
 
 @cache
 def _delete_statement(*, conditional: bool) -> Statement:
-    return Statement(delete(_tasks).where(_this_one, *([_still] if conditional else [])).returning(_tasks.c.id))
-
-
-def _is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
-    return or_(*(status == open_status.value for open_status in _OPEN))
-
-
-def _update_statement(which: Sequence[ColumnElement[bool]], new: Mapping[str, ColumnElement[Any]]) -> Statement:
-    """Set ``new``, and ``completed_at`` with the status. The log's trigger takes back what makes no difference."""
-    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
-    assignments = {**new, "updated_at": func.greatest(_tasks.c.updated_at, _now)}
-    if "status" in new:
-        assignments["completed_at"] = case(
-            (new["status"] == Status.completed.value, func.coalesce(_tasks.c.completed_at, _now))
-        )
-    return Statement(update(_tasks).where(*which).values(assignments).returning(*_PUBLIC))
+    return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))
 
 
 @cache
@@ -301,9 +299,9 @@ def _page_statements(filters: tuple[tuple[str, bool], ...], *, unless: bool) -> 
         OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)
     )
     listing = (
-        select(*_PUBLIC)
-        .where(_mine, *(_wanted(_tasks, *each) for each in filters), *([not_seen()] if unless else []))
-        .order_by(_tasks.c.created_at.desc(), _tasks.c.id.desc())
+        select(*PUBLIC)
+        .where(mine, alive, *(_wanted(tasks, *each) for each in filters), *([not_seen()] if unless else []))
+        .order_by(tasks.c.created_at.desc(), tasks.c.id.desc())
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("skip", type_=Integer))
     )
@@ -316,11 +314,8 @@ def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # n
     return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
 
 
-def _values_of(body: TaskBase | TaskUpdate, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(body, name) for name in names}
-
-
-def _digest_of(body: TaskCreate) -> bytes:
+def digest_of(body: TaskCreate) -> bytes:
+    """Return what tells a repeated create from another one."""
     # Without the defaults, so that a field that a later version adds leaves the digests of older tasks as they are.
     canonical = body.model_dump_json(exclude={"id"}, exclude_defaults=True)
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()

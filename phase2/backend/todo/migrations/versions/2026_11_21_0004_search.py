@@ -25,13 +25,15 @@ def upgrade() -> None:
         sa.Column("weight", sa.SmallInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         key=("task_id", "word"),
+        # It would be checked at every word; app.forget_words() sees to it.
+        references_user=False,
     )
     make_searchable()
     # The policies are forced on the owner, who would see no row. Nobody else gets in before the commit.
-    for table in ("tasks", "task_words"):
+    for table in ("tasks", "task_words", "revisions"):
         op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
     fill_words()
-    for table in ("tasks", "task_words"):
+    for table in ("tasks", "task_words", "revisions"):
         op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
     keep_words(with_tags=False)
     op.create_index(

@@ -1,0 +1,72 @@
+"""How a task repeats: the shape that the API accepts and returns."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict
+from sqlmodel import Field
+
+from todo.kit.recurrence import parse_rule
+from todo.models.base import Body
+
+
+def _canonical(text: str) -> str:
+    return str(parse_rule(text))
+
+
+Rule = Annotated[str, AfterValidator(_canonical)]
+
+_RULE = (
+    "A rule of RFC 5545: FREQ of DAILY, WEEKLY, MONTHLY or YEARLY with INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, BYSETPOS, "
+    "COUNT or UNTIL, and WKST."
+)
+
+
+class CountsFrom(StrEnum):
+    """What the next date is counted from."""
+
+    due = "due"
+    completion = "completion"
+
+
+class MonthEnd(StrEnum):
+    """What becomes of a day that a month does not have."""
+
+    clamp = "clamp"
+    skip = "skip"
+
+
+class Missed(StrEnum):
+    """What becomes of dates that have passed."""
+
+    skip = "skip"
+    keep = "keep"
+
+
+# Task: T-312
+class Recurrence(Body):
+    """How a task repeats."""
+
+    model_config = ConfigDict(populate_by_name=True)  # type: ignore[assignment]
+
+    rule: Rule = Field(description=_RULE, schema_extra={"examples": ["FREQ=MONTHLY"]})
+    counts_from: CountsFrom = Field(
+        default=CountsFrom.due,
+        alias="from",
+        description="`due`: from date to date. `completion`: the rule begins on the day it was completed.",
+        schema_extra={"examples": ["due"]},
+    )
+    month_end: MonthEnd = Field(
+        default=MonthEnd.clamp,
+        description="Where a month lacks the day: `clamp` takes its last day, `skip` passes the month over.",
+        schema_extra={"examples": ["clamp"]},
+    )
+    missed: Missed = Field(
+        default=Missed.skip,
+        description="On completion, `skip` goes on to the next date in the future, `keep` to the next in sequence.",
+        schema_extra={"examples": ["skip"]},
+    )
+
+    def stored(self) -> dict[str, Any]:
+        """Return it as it is stored and given back."""
+        return self.model_dump(mode="json", by_alias=True)

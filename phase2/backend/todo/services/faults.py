@@ -1,0 +1,27 @@
+"""What the database refuses about tasks, as the errors that users see."""
+
+from todo.database import DatabaseFault, SqlState
+from todo.errors import Conflict, Fault, Invalid, TodoError
+
+_UNKNOWN = {
+    "fk_tasks_user_id_category_id_categories": Fault("/category_id", "You have no such category."),
+    "fk_tasks_user_id_parent_id_tasks": Fault("/parent_id", "You have no such task."),
+}
+MOST_LEVELS = 5
+
+NO_SUCH_ZONE = Fault("/due_time_zone", "The database does not know this time zone. Choose its current IANA name.")
+TOO_DEEP = Fault("/parent_id", f"Tasks lie at most {MOST_LEVELS} levels deep. Choose a task further up.")
+CIRCLE = "A task cannot lie under itself or under what lies under it. Choose another parent."
+UNDER_TRASH = "What it belongs to is in the trash. Restore that first."
+
+
+def seen_by_users(fault: DatabaseFault) -> TodoError | None:
+    """Return the error that a violation stands for; ``None`` if it is a defect of ours."""
+    if fault.sqlstate == SqlState.foreign_key_violation and fault.constraint in _UNKNOWN:
+        return Invalid(_UNKNOWN[fault.constraint])
+    return {
+        SqlState.circle.value: Conflict(CIRCLE, code="circle"),
+        SqlState.too_deep.value: Invalid(TOO_DEEP),
+        SqlState.under_trash.value: Conflict(UNDER_TRASH, code="under_trash"),
+        SqlState.invalid_parameter_value.value: Invalid(NO_SUCH_ZONE),
+    }.get(fault.sqlstate)

@@ -1,0 +1,284 @@
+"""Plans: what concerns more than one task's own row is looked at, thought through, and written: two trips.
+
+The first trip takes the user's turn, so nothing changes in between, and brings the tasks, what they lie under and what
+lies under them. What is wrong is found before anything is sent. The second trip writes, reads what has become of it,
+and commits.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from todo.database import DatabaseFault, Row, Session, Statement
+from todo.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
+from todo.kit.dates import form_of
+from todo.kit.etags import Condition
+from todo.kit.ids import uuid7
+from todo.models.tasks import Scope, Status, TaskBase, TaskUpdate
+from todo.services import series
+from todo.services.faults import seen_by_users
+from todo.services.revisions import TURN
+from todo.services.task_rows import (
+    CLOSE,
+    COMPLETE_BELOW,
+    FAMILIES,
+    OPEN,
+    PUBLIC_NAMES,
+    READ,
+    REOPEN_BELOW,
+    TaskRow,
+    setting,
+    stored,
+)
+
+_TIMES = ("due_date", "due_time_zone", "start_date", "recurrence")
+IN_TRASH = "The task is in the trash. Restore it first."
+
+
+@dataclass(slots=True)
+class Plan:
+    """The tasks as they are, as they become step by step, and the statements that make them so."""
+
+    rows: dict[str, Row]
+    clock: series.Clock
+    now: datetime
+    requests: list[tuple[Statement, Mapping[str, Any]]] = field(default_factory=list)
+
+    def task(self, task_id: UUID) -> Row:
+        """Return one task's row. Raises NotFound."""
+        row = self.rows.get(str(task_id))
+        if row is None:
+            raise NotFound
+        return row
+
+    def alive(self, task_id: UUID) -> Row:
+        """Return the row of a task that may be changed. Raises NotFound, and Conflict if it is in the trash."""
+        row = self.task(task_id)
+        if row["trashed_at"] is not None:
+            raise Conflict(IN_TRASH, code="in_trash")
+        return row
+
+    def set(self, row: Row, values: Mapping[str, Any], *, shown: Mapping[str, Any] | None = None) -> None:
+        """Write columns of one task; ``shown`` says what of them reads otherwise than it is written."""
+        if values:
+            self.add(setting(tuple(sorted(values))), row, **values)
+            row |= {**values, **(shown or {})}
+
+    def add(self, statement: Statement, row: Row, **values: Any) -> None:
+        """Run a statement about one task."""
+        self.requests.append((statement, {"task_id": UUID(row["id"]), "now": self.now, **values}))
+
+    def below(self, row: Row) -> list[Row]:
+        """Return what lies under a task and is not in the trash."""
+        found: list[Row] = []
+        level = {row["id"]}
+        while level:
+            children = [
+                each for each in self.rows.values() if each["parent_id"] in level and each["trashed_at"] is None
+            ]
+            found += children
+            level = {each["id"] for each in children}
+        return found
+
+
+class Step(Protocol):
+    """One thing that is done to one task."""
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        """Check that it can be done, and add what does it. What raises has added nothing."""
+
+
+@asynccontextmanager
+async def load(
+    session: Session, ids: Sequence[UUID]
+) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], series.Clock]]:
+    """Begin a transaction in the user's turn; give what was answered already, the tasks by id, and the user's clock."""
+    looking = ((TURN, {}), (FAMILIES, {"ids": list(ids)}), (series.PROFILE, {}))
+    async with session.transaction(*looking) as (kept, [_, rows, profiles]):
+        yield kept, {row["id"]: row for row in rows}, series.Clock.of(profiles)
+
+
+# Task: T-325
+async def run(
+    session: Session, task_id: UUID, step: Step, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
+    """Do one step to one task, in one transaction and two trips; return the task as it is then."""
+    try:
+        async with load(session, [task_id]) as (kept, rows, clock):
+            if kept is not None:
+                return kept[0]
+            plan = Plan(rows, clock, now)
+            if str(task_id) not in plan.rows:
+                await session.ensure_caller_exists()
+            refuse_if_stale(plan.task(task_id), if_match)
+            step.plan(plan, task_id)
+            [row] = await session.finish(*plan.requests, (READ, {"task_id": task_id}))
+            return row
+    except DatabaseFault as fault:
+        raise seen_by_users(fault) or fault from None
+
+
+def refuse_if_stale(row: Row, if_match: Condition | None) -> None:
+    """Raise PreconditionFailed if a task is not as the condition says."""
+    if if_match is not None and not if_match.names(row["revision"]):
+        raise PreconditionFailed(current={name: row[name] for name in PUBLIC_NAMES}, revision=row["revision"])
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Set the named fields to what ``body`` says."""
+
+    body: TaskBase | TaskUpdate
+    names: Collection[str]
+    scope: Scope = Scope.series
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        row = plan.alive(task_id)
+        values = stored(self.body, self.names)
+        shown = {name: getattr(self.body, name) for name in ("tags",) if name in values}
+        if "status" in values:
+            refuse_transition(row, values["status"])
+            if values["status"] == Status.completed:
+                # As any other completion, when the rest is done.
+                values.pop("status")
+        times = {name: values.pop(name) for name in _TIMES if name in values}
+        if "recurrence" in times:
+            times["recurrence"] = self.body.recurrence
+        moved = self._moved(row, times, plan.clock)
+        shown |= {name: times[name].stored() for name in ("recurrence",) if times.get(name) is not None}
+        plan.set(row, {**values, **moved}, shown=shown)
+        if "status" in self.names and self.body.status is Status.completed:
+            Completion().plan(plan, task_id)
+
+    def _moved(self, row: Row, times: dict[str, Any], clock: series.Clock) -> dict[str, Any]:
+        """Return the columns of when and how often, for what was sent of them and differs."""
+        recurrence = times.pop("recurrence", None) if "recurrence" in times else _SAME
+        values = {name: value for name, value in times.items() if value != row[name]}
+        here = clock.of_task(times.get("due_time_zone", row["due_time_zone"]))
+        due_date = times.get("due_date", row["due_date"])
+        times["recurrence"] = None if recurrence is _SAME else recurrence
+        if recurrence is None:
+            return values if row["recurrence"] is None else {**values, **series.NO_SERIES, "recurrence": None}
+        if recurrence is _SAME or recurrence.stored() == row["recurrence"]:
+            times["recurrence"] = None
+            if row["recurrence"] is None or "due_date" not in values:
+                return values
+            return {**values, **series.moved(row, due_date, here, only_this=self.scope is Scope.occurrence)}
+        begun = series.begin(recurrence, due_date, here, may_move="due_date" not in values)
+        return {
+            **values,
+            **begun,
+            "recurrence": series.column(recurrence),
+            "series_id": UUID(row["series_id"] or row["id"]),
+        }
+
+
+_SAME: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """Complete a task, or the open occurrence of a series, with what lies under it.
+
+    ``at`` is when it was done, ``None`` for now; ``occurrence`` the due date that is meant.
+    """
+
+    at: datetime | None = None
+    occurrence: str | None = None
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        row = plan.alive(task_id)
+        at = self.at or plan.now
+        refuse_transition(row, Status.completed)
+        if is_done_already(row, self.occurrence) or row["status"] == Status.completed:
+            return
+        if row["recurrence"] is not None and series.was_counted(row, plan.clock, at):
+            return
+        following = series.advanced(row, plan.clock, at) if row["recurrence"] is not None else None
+        if following is None:
+            self._for_good(plan, row, at)
+        else:
+            self._once(plan, row, at, following)
+
+    def _for_good(self, plan: Plan, row: Row, at: datetime) -> None:
+        if row["subtasks_total"]:
+            plan.add(COMPLETE_BELOW, row, completed_at=at)
+            for each in plan.below(row):
+                if each["status"] in OPEN:
+                    each |= {"status": Status.completed.value, "completed_at": form_of(at)}
+        done = {"status": Status.completed.value, "completed_at": at}
+        if row["recurrence"] is not None:
+            done |= {"last_completed_at": at, "last_occurrence": row["due_date"]}
+        plan.set(row, done, shown={name: form_of(at) for name in done if name.endswith("_at")})
+
+    def _once(self, plan: Plan, row: Row, at: datetime, following: Mapping[str, Any]) -> None:
+        plan.add(CLOSE, row, new_id=uuid7(plan.now), completed_at=at)
+        if row["subtasks_total"]:
+            plan.add(REOPEN_BELOW, row)
+            for each in plan.below(row):
+                if each["status"] == Status.completed and each["recurrence"] is None:
+                    each |= {"status": Status.pending.value, "completed_at": None}
+        plan.set(
+            row,
+            {
+                **following,
+                "status": Status.pending.value,
+                "last_completed_at": at,
+                "last_occurrence": row["due_date"],
+            },
+            shown={"last_completed_at": form_of(at)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Skipping:
+    """Pass over the open occurrence of a series; the last one is cancelled."""
+
+    occurrence: str | None = None
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        row = plan.alive(task_id)
+        series.require_series(row)
+        if is_done_already(row, self.occurrence):
+            return
+        if row["status"] not in OPEN:
+            raise Conflict("The series has ended. Reopen the task first.", code="series_ended")
+        following = series.skipped(row, plan.clock)
+        last = {"last_occurrence": row["due_date"]}
+        plan.set(row, {**last, **(following or {"status": Status.cancelled.value})})
+
+
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """Make a completed or cancelled task pending again."""
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        row = plan.alive(task_id)
+        if row["status"] not in OPEN:
+            plan.set(row, {"status": Status.pending.value, "completed_at": None})
+
+
+def is_done_already(row: Row, occurrence: str | None) -> bool:
+    """Tell whether the named occurrence is the one that was done last: then this is a repetition.
+
+    Raises Conflict for one that is neither this nor the open one.
+    """
+    if occurrence is None or occurrence in (row["due_date"], row["recurrence_due"]):
+        return False
+    if occurrence == row["last_occurrence"]:
+        return True
+    raise Conflict(
+        "This is not the open occurrence. Read the task for the one that is.",
+        code="occurrence_passed",
+    )
+
+
+def refuse_transition(row: Row, new: Status) -> None:
+    """Raise Invalid if a task's status may not become ``new``."""
+    current = Status(row["status"])
+    if not (current in OPEN or new in OPEN or current is new):
+        sentence = f"A {current} task cannot become {new}. Reopen it first."
+        raise Invalid(Fault("/status", sentence), detail=sentence, code="invalid_status_transition")

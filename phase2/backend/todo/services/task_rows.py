@@ -1,0 +1,223 @@
+"""The statements on tasks' rows, which every way to write them shares."""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from todo.database import OwnedByCaller, Row, Statement
+from todo.kit.text import folded
+from todo.models.base import table_of
+from todo.models.recurrence import Recurrence
+from todo.models.tasks import Status, Task, TaskBase, TaskPublic, TaskUpdate
+
+TaskRow = Row
+
+tasks = table_of(Task)
+PUBLIC_NAMES = tuple(TaskPublic.model_fields)
+PUBLIC = tuple(tasks.c[name] for name in PUBLIC_NAMES)
+WRITABLE = tuple(TaskBase.model_fields)
+SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "series_id")
+OPEN = (Status.pending, Status.in_progress)
+
+mine = OwnedByCaller(tasks)
+this_one = and_(mine, tasks.c.id == bindparam("task_id"))
+alive = tasks.c.trashed_at.is_(None)
+now = bindparam("now", type_=DateTime(timezone=True))
+still = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+
+READ = Statement(select(*PUBLIC).where(this_one))
+READ_WITH_DIGEST = Statement(select(*PUBLIC, tasks.c.creation_digest).where(this_one))
+READ_SOME = Statement(select(*PUBLIC).where(mine, tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
+
+_creation = insert(tasks).values(
+    user_id=bindparam("user_id"),
+    id=bindparam("task_id"),
+    **{name: bindparam(name, type_=tasks.c[name].type) for name in (*WRITABLE, "tag_keys", *SERIES)},
+    created_at=now,
+    updated_at=now,
+    completed_at=bindparam("completed_at", type_=DateTime(timezone=True)),
+    creation_digest=bindparam("creation_digest"),
+)
+CREATE = Statement(
+    _creation.on_conflict_do_nothing(index_elements=[tasks.c.user_id, tasks.c.id]).returning(*PUBLIC),
+    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
+    repeatable=True,
+)
+
+
+def stored(body: TaskBase | TaskUpdate, names: Collection[str]) -> dict[str, Any]:
+    """Return the columns of what a client sent, as statements take them."""
+    values: dict[str, Any] = {name: getattr(body, name) for name in names}
+    if "tags" in values:
+        values["tag_keys"] = _json([folded(tag) for tag in values["tags"]])
+        values["tags"] = _json(values["tags"])
+    if "recurrence" in values:
+        values["recurrence"] = stored_recurrence(values["recurrence"])
+    return values
+
+
+def stored_recurrence(recurrence: Recurrence | None) -> str | None:
+    """Return a recurrence as its column takes it."""
+    return None if recurrence is None else _json(recurrence.stored())
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Hold for a status in which there is still something to do."""
+    return or_(*(status == open_status.value for open_status in OPEN))
+
+
+def updating(which: Sequence[ColumnElement[bool]], new: Mapping[str, Any]) -> Statement:
+    """Set ``new``, and ``completed_at`` with the status. The log's trigger takes back what makes no difference."""
+    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    assignments = {**new, "updated_at": func.greatest(tasks.c.updated_at, now)}
+    if "status" in new and "completed_at" not in new:
+        assignments["completed_at"] = case(
+            (new["status"] == Status.completed.value, func.coalesce(tasks.c.completed_at, now))
+        )
+    return Statement(update(tasks).where(*which).values(assignments).returning(*PUBLIC))
+
+
+def parameters(names: Collection[str]) -> dict[str, ColumnElement[Any]]:
+    """Return a parameter for each of the named columns."""
+    return {name: bindparam(name, type_=tasks.c[name].type) for name in names}
+
+
+@cache
+def setting(names: tuple[str, ...]) -> Statement:
+    """Set the named columns of one task, whatever it is now: for those who have looked."""
+    return updating([this_one], parameters(names))
+
+
+def _below(start: ColumnElement[bool], *, only_alive: bool) -> Select[Any]:
+    """Return the ids of the tasks for which ``start`` holds, and of everything under them."""
+    below = select(tasks.c.id).where(mine, start).cte("below", recursive=True)
+    child = tasks.alias("child")
+    found = select(child.c.id).where(
+        OwnedByCaller(child), child.c.parent_id == below.c.id, *([child.c.trashed_at.is_(None)] if only_alive else [])
+    )
+    return select(below.union(found).c.id)
+
+
+_some = tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+
+
+def _above() -> Select[Any]:
+    above = select(tasks.c.id, tasks.c.parent_id).where(mine, _some).cte("above", recursive=True)
+    parent = tasks.alias("parent")
+    found = select(parent.c.id, parent.c.parent_id).where(OwnedByCaller(parent), parent.c.id == above.c.parent_id)
+    return select(above.union(found).c.id)
+
+
+_everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest"))
+FAMILIES = Statement(
+    select(*_everything, func.encode(tasks.c.creation_digest, "hex").label("digest")).where(
+        mine, or_(tasks.c.id.in_(_above()), tasks.c.id.in_(_below(_some, only_alive=False)))
+    )
+)
+"""The tasks with these ``ids``, what they lie under, and what lies under them; whole rows."""
+
+_this_alive = and_(tasks.c.id == bindparam("task_id", type_=Uuid), alive)
+TRASH = Statement(
+    update(tasks)
+    .where(mine, tasks.c.id.in_(_below(_this_alive, only_alive=True)))
+    .values(
+        trashed_at=now,
+        trash_id=bindparam("task_id", type_=Uuid),
+        updated_at=func.greatest(tasks.c.updated_at, now),
+    )
+    .returning(tasks.c.id)
+)
+"""Move a task to the trash, and what lies under it and is not there yet."""
+
+RESTORE = Statement(
+    update(tasks)
+    .where(mine, tasks.c.trash_id == bindparam("task_id", type_=Uuid), tasks.c.trashed_at.is_not(None))
+    .values(trashed_at=None, trash_id=None, updated_at=func.greatest(tasks.c.updated_at, now))
+    .returning(tasks.c.id)
+)
+"""Bring back a task from the trash, and what went there with it."""
+
+_this = tasks.c.id == bindparam("task_id", type_=Uuid)
+_under_this = tasks.c.id.in_(_below(_this, only_alive=True))
+COMPLETE_BELOW = Statement(
+    update(tasks)
+    .where(mine, alive, _under_this, tasks.c.id != bindparam("task_id", type_=Uuid), is_open(tasks.c.status))
+    .values(
+        status=Status.completed.value,
+        completed_at=bindparam("completed_at", type_=DateTime(timezone=True)),
+        last_completed_at=case(
+            (tasks.c.recurrence.is_not(None), bindparam("completed_at", type_=DateTime(timezone=True))),
+            else_=tasks.c.last_completed_at,
+        ),
+        updated_at=func.greatest(tasks.c.updated_at, now),
+    )
+    .returning(tasks.c.id)
+)
+"""Complete what is open under a task, for good."""
+
+REOPEN_BELOW = Statement(
+    update(tasks)
+    .where(
+        mine,
+        alive,
+        _under_this,
+        tasks.c.id != bindparam("task_id", type_=Uuid),
+        tasks.c.recurrence.is_(None),
+        tasks.c.status == Status.completed.value,
+    )
+    .values(status=Status.pending.value, completed_at=None, updated_at=func.greatest(tasks.c.updated_at, now))
+    .returning(tasks.c.id)
+)
+"""Make pending again what was completed under a task and does not repeat by itself."""
+
+_copied = (
+    "title", "description", "priority", "due_date", "due_time_zone", "start_date", "category_id", "tags", "tag_keys",
+)
+CLOSE = Statement(
+    insert(tasks)
+    .from_select(
+        [
+            "user_id", "id", *_copied, "status", "series_id", "completed_at", "created_at", "updated_at",
+            "creation_digest", "revision",
+        ],
+        select(
+            bindparam("user_id", type_=Text),
+            bindparam("new_id", type_=Uuid),
+            *(tasks.c[name] for name in _copied),
+            literal(Status.completed.value),
+            tasks.c.series_id,
+            bindparam("completed_at", type_=DateTime(timezone=True)),
+            tasks.c.created_at,
+            now,
+            tasks.c.creation_digest,
+            literal(0),
+        ).where(this_one),
+    )
+    .returning(tasks.c.id)
+)
+"""Keep the open occurrence of a series as a completed task, before the series goes on."""
