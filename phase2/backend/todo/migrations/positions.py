@@ -9,12 +9,6 @@ gap takes a third of a digit or so.
 
 from alembic import op
 
-NO_SUCH_PLACE = "TD004"
-"""What is to be beside it is not there, or is the thing itself."""
-
-NO_ROOM = "TD005"
-"""Thousands of moves went into one gap."""
-
 _DIGITS = 15
 _MOST_DIGITS = 1000
 
@@ -41,30 +35,32 @@ BEGIN
             RETURN substr(middle::text, 3);
         END IF;
     END LOOP;
-    RAISE EXCEPTION 'no room between two places' USING ERRCODE = '{NO_ROOM}';
+    RAISE EXCEPTION 'no room between two places' USING ERRCODE = 'TD005';
 END
 $$;
 """
 
 # Volatile, so that it sees what is there when the writer has its turn, however old the statement's own view is. What
 # stands there already stays.
-_BESIDE = f"""
-CREATE FUNCTION app.position_in_{{table}}(owner text, moved uuid, neighbour uuid, is_behind boolean) RETURNS text
+_BESIDE = """
+CREATE FUNCTION app.position_in_{table}(owner text, moved uuid, neighbour uuid, is_behind boolean) RETURNS text
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    here text COLLATE "C" := (SELECT position FROM public.{{table}} WHERE user_id = owner AND id = moved);
-    edge text COLLATE "C" := (SELECT position FROM public.{{table}} WHERE user_id = owner AND id = neighbour AND id <> moved);
+    here text COLLATE "C" := (SELECT position FROM public.{table} WHERE user_id = owner AND id = moved);
+    edge text COLLATE "C" := (
+        SELECT position FROM public.{table} WHERE user_id = owner AND id = neighbour AND id <> moved
+    );
     lower_one text COLLATE "C" := CASE WHEN is_behind THEN edge END;
     upper_one text COLLATE "C" := CASE WHEN NOT is_behind THEN edge END;
 BEGIN
     IF neighbour IS NOT NULL AND edge IS NULL THEN
-        RAISE EXCEPTION 'there is no such place' USING ERRCODE = '{NO_SUCH_PLACE}';
+        RAISE EXCEPTION 'there is no such place' USING ERRCODE = 'TD004';
     END IF;
     IF is_behind THEN
-        SELECT position INTO upper_one FROM public.{{table}}
+        SELECT position INTO upper_one FROM public.{table}
         WHERE user_id = owner AND position > coalesce(edge, '') AND id <> moved ORDER BY position LIMIT 1;
     ELSE
-        SELECT position INTO lower_one FROM public.{{table}}
+        SELECT position INTO lower_one FROM public.{table}
         WHERE user_id = owner AND position < coalesce(edge, 'x') AND id <> moved ORDER BY position DESC LIMIT 1;
     END IF;
     IF coalesce(lower_one < here, true) AND coalesce(here < upper_one, true) THEN

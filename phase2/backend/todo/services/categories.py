@@ -21,9 +21,13 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    cast,
     delete,
+    exists,
     func,
     literal_column,
+    null,
+    or_,
     select,
     update,
 )
@@ -32,8 +36,8 @@ from sqlalchemy.dialects.postgresql import insert
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
-from todo.kit.text import folded
 from todo.kit.ids import uuid7
+from todo.kit.text import folded
 from todo.models.base import digest_of, table_of
 from todo.models.categories import (
     MOST_CATEGORIES,
@@ -46,34 +50,45 @@ from todo.models.categories import (
     CategoryUpdate,
     Leftover,
 )
-from todo.models.tasks import Status
+from todo.models.tasks import Status, Task, TaskCount
 from todo.services.revisions import HEAD, LATEST, TURN, head_of, not_seen, seen
 
 LOGGED_NAMES = tuple(CategoryLogged.model_fields)
 
 _categories = table_of(Category)
+_tasks = table_of(Task)
+_counts = table_of(TaskCount)
 _mine = OwnedByCaller(_categories)
-_this_one = and_(_mine, _categories.c.id == bindparam("category_id", type_=Uuid))
+_this_one = and_(_mine, _categories.c.id == bindparam("this_id", type_=Uuid))
+_its_tasks = and_(OwnedByCaller(_tasks), _tasks.c.category_id == bindparam("this_id", type_=Uuid))
 _now = bindparam("now", type_=DateTime(timezone=True))
 
 _OPEN = (Status.pending, Status.in_progress)
-_COMPLETED = (Status.completed,)
 _MOST_ATTEMPTS = 3
 _WRITABLE = tuple(CategoryBase.model_fields)
 _NAME_IS_UNIQUE = "uq_categories_user_id_name_key"
 
 
-def _tasks_of(statuses: Sequence[Status]) -> ColumnElement[int]:  # noqa: ARG001
-    """Count the tasks of a category."""
-    return literal_column("0::bigint")
+def _tasks_of(*statuses: Status) -> ColumnElement[int]:
+    """Count a category's tasks in any of these, without the trash."""
+    return (
+        select(cast(func.coalesce(func.sum(_counts.c.tasks), 0), BigInteger))
+        .where(
+            OwnedByCaller(_counts),
+            _counts.c.category_id == _categories.c.id,
+            or_(*(_counts.c.status == status.value for status in statuses)),
+        )
+        .correlate(_categories)
+        .scalar_subquery()
+    )
 
 
 _logged = tuple(_categories.c[name] for name in LOGGED_NAMES)
 # A change has its number by now, of which the statement's own view of the counter knows nothing.
 _latest = func.greatest(LATEST, _categories.c.revision).label("latest")
-_COUNTED = (*_logged, _tasks_of(_OPEN).label("tasks_open"), _tasks_of(_COMPLETED).label("tasks_completed"))
+_COUNTED = (*_logged, _tasks_of(*_OPEN).label("tasks_open"), _tasks_of(Status.completed).label("tasks_completed"))
 _ANSWERED = (*_COUNTED, _latest)
-_none = literal_column("0::bigint")
+_none: ColumnElement[int] = literal_column("0::bigint")
 
 _READ = Statement(select(*_ANSWERED).where(_this_one))
 # The same, where a miss belongs to a write: a deleted account is told apart from a missing category.
@@ -86,7 +101,7 @@ _CREATE = Statement(
     insert(_categories)
     .values(
         user_id=bindparam("user_id"),
-        id=bindparam("category_id"),
+        id=bindparam("this_id"),
         **{name: bindparam(name) for name in (*_WRITABLE, "name_key")},
         created_at=_now,
         updated_at=_now,
@@ -122,12 +137,12 @@ async def create(
     """
     category_id = body.id or uuid7(now)
     digest = digest_of(body)
-    new = {**_values_of(body, _WRITABLE), "category_id": category_id, "creation_digest": digest, "now": now}
+    new = {**_values_of(body, _WRITABLE), "this_id": category_id, "creation_digest": digest, "now": now}
     for _ in range(_MOST_ATTEMPTS):
-        row = await _run(session, _CREATE, new)
+        row = await _run(session, [_CREATE], new)
         if row is not None:
             return _answer(row), True
-        existing = await session.first(_READ_WITH_DIGEST, category_id=category_id)
+        existing = await session.first(_READ_WITH_DIGEST, this_id=category_id)
         if existing is None:
             # Deleted in between, it or its namesake: what was taken is free again.
             continue
@@ -146,7 +161,7 @@ async def create(
 # Task: T-332
 async def read(session: Session, category_id: UUID) -> Answer:
     """Return one category. Raises NotFound for an unknown id and for somebody else's alike."""
-    return _answer(await session.one(_READ, category_id=category_id))
+    return _answer(await session.one(_READ, this_id=category_id))
 
 
 # Task: T-332
@@ -186,10 +201,10 @@ async def move(
 
     Raises Invalid if the other one is not there, or is the same.
     """
-    values = {"category_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
+    values = {"this_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
     statement = _move_statement(conditional=_is_conditional(if_match))
     try:
-        return _answer(await _write(session, statement, values, if_match=if_match))
+        return _answer(await _write(session, [statement], values, if_match=if_match))
     except DatabaseFault as fault:
         if fault.sqlstate != SqlState.no_such_place:
             raise
@@ -201,50 +216,49 @@ async def move(
 async def remove(
     session: Session, category_id: UUID, *, leftover: Leftover, now: datetime, if_match: Condition | None = None
 ) -> None:
-    """Delete a category; its tasks are left without one, or go to the trash. Raises NotFound when there is none."""
-    await _write(
-        session,
-        _delete_statement(conditional=_is_conditional(if_match)),
-        {"category_id": category_id},
-        if_match=if_match,
-    )
+    """Delete a category. Its tasks are left without one, or go to the trash with all that lies under them.
+
+    Each of them has a change of its own. Raises NotFound when there is no such category.
+    """
+    statements = _delete_statements(leftover, conditional=_is_conditional(if_match))
+    await _write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
 
 
 async def _change(
     session: Session, category_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
 ) -> Answer:
     statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
-    values = {"category_id": category_id, "now": now, **values}
-    return _answer(await _write(session, statement, values, if_match=if_match))
+    values = {"this_id": category_id, "now": now, **values}
+    return _answer(await _write(session, [statement], values, if_match=if_match))
 
 
 async def _write(
-    session: Session, statement: Statement, values: Mapping[str, Any], *, if_match: Condition | None
+    session: Session, statements: Sequence[Statement], values: Mapping[str, Any], *, if_match: Condition | None
 ) -> Row:
-    """Run a statement on one category and return its row.
+    """Run statements on one category and return the row of the last of them.
 
     Raises NotFound if there is no such category, PreconditionFailed if it is not as ``if_match`` says.
     """
     conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
     for _ in range(_MOST_ATTEMPTS):
-        row = await _run(session, statement, {**values, **conditions})
+        row = await _run(session, statements, {**values, **conditions})
         if row is not None:
             return row
-        # The statement passed over the category, or there is none. Look which; if it changed in between, try again.
-        current = await session.one(_READ_FOR_CHANGE, category_id=values["category_id"])
+        # They passed over the category, or there is none. Look which; if it changed in between, try again.
+        current = await session.one(_READ_FOR_CHANGE, this_id=values["this_id"])
         if if_match is not None and not _still_holds(if_match, current):
             raise _stale(current)
     raise _contended()
 
 
-async def _run(session: Session, statement: Statement, values: Mapping[str, Any]) -> Row | None:
-    """Run a statement when the user's other writers are done, so that it counts what they left.
+async def _run(session: Session, statements: Sequence[Statement], values: Mapping[str, Any]) -> Row | None:
+    """Run statements when the user's other writers are done, so that they see and count what those left.
 
-    Gives ``None`` also if there was a namesake that is gone by now. Raises Conflict if there is one, or one category
-    too many.
+    Returns the row of the last of them; ``None`` also if there was a namesake that is gone by now. Raises Conflict if
+    there is one, or one category too many.
     """
     try:
-        *_, rows = await session.together((TURN, {}), (statement, values))
+        *_, rows = await session.together((TURN, {}), *((statement, values) for statement in statements))
     except DatabaseFault as fault:
         if fault.constraint != _NAME_IS_UNIQUE:
             raise as_conflict(fault) or fault from None
@@ -299,7 +313,7 @@ def _contended() -> Conflict:
 
 @cache
 def _list_statement(*, filtered: bool, unless: bool) -> Statement:
-    which = [_mine]
+    which: list[ColumnElement[bool]] = [_mine]
     if filtered:
         which.append(_categories.c.archived == bindparam("archived", type_=Boolean))
     if unless:
@@ -334,8 +348,50 @@ def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: boo
 
 
 @cache
-def _delete_statement(*, conditional: bool) -> Statement:
-    return Statement(delete(_categories).where(*_which(conditional=conditional)).returning(_categories.c.id))
+def _delete_statements(leftover: Leftover, *, conditional: bool) -> Sequence[Statement]:
+    """Do to the tasks what has to be done to them, if the category is going to go; then delete it."""
+    which = _which(conditional=conditional)
+    goes = exists().where(*which).correlate(None)
+    leave = (
+        update(_tasks)
+        .where(_its_tasks, goes)
+        .values(category_id=null(), updated_at=func.greatest(_tasks.c.updated_at, _now))
+        .returning(_tasks.c.id)
+    )
+    going = Statement(delete(_categories).where(*which).returning(_categories.c.id))
+    # What is in the trash already only leaves.
+    return [*([_trash(goes)] if leftover is Leftover.trash else []), Statement(leave), going]
+
+
+def _trash(goes: ColumnElement[bool]) -> Statement:
+    """Move the category's tasks to the trash, and what lies under them: each with the topmost of them above it."""
+    falling = (
+        select(_tasks.c.id, _tasks.c.id.label("root"), literal_column("0").label("depth"))
+        .where(_its_tasks, _tasks.c.trashed_at.is_(None), goes)
+        .cte("falling", recursive=True)
+    )
+    child = _tasks.alias("child")
+    below = select(child.c.id, falling.c.root, falling.c.depth + 1).where(
+        OwnedByCaller(child), child.c.parent_id == falling.c.id, child.c.trashed_at.is_(None)
+    )
+    falling = falling.union_all(below)
+    topmost = (
+        select(falling.c.id, falling.c.root)
+        .distinct(falling.c.id)
+        .order_by(falling.c.id, falling.c.depth.desc())
+        .subquery("topmost")
+    )
+    return Statement(
+        update(_tasks)
+        .where(OwnedByCaller(_tasks), _tasks.c.id == topmost.c.id)
+        .values(
+            trashed_at=_now,
+            trash_id=topmost.c.root,
+            category_id=func.nullif(_tasks.c.category_id, bindparam("this_id", type_=Uuid)),
+            updated_at=func.greatest(_tasks.c.updated_at, _now),
+        )
+        .returning(_tasks.c.id)
+    )
 
 
 def _which(*, conditional: bool) -> list[ColumnElement[bool]]:
