@@ -13,7 +13,17 @@ from httpx import AsyncClient
 
 from support.categories import add_category, categories_of, names_of
 from support.people import SECRET, client_of, sign_up
-from support.tasks import ACCOUNT_GONE, NO_SUCH_FIELD, NOT_FOUND, NOT_TEXT, instant, invalid, problem_of
+from support.tasks import (
+    ACCOUNT_GONE,
+    NO_SUCH_FIELD,
+    NOT_FOUND,
+    NOT_TEXT,
+    add_task,
+    instant,
+    invalid,
+    problem_of,
+    tasks_of,
+)
 from support.trips import watched
 from todo.kit.ids import uuid7
 from todo.main import create_app
@@ -477,6 +487,7 @@ class TestTrips:
                 ("PATCH", path, {"json": {"name": "e"}, "headers": {"Idempotency-Key": "two"}}, 200),
                 ("POST", f"{path}/move", {"json": {"after_id": other}}, 200),
                 ("DELETE", path, {"headers": {"If-Match": '"6"'}}, 204),
+                ("DELETE", f"/categories/{other}?tasks=trash", {}, 204),
             ]
 
             for number, (method, address, options, status) in enumerate(requests):
@@ -645,6 +656,98 @@ class TestDelete:
         assert problem_of(again) == NOT_FOUND
         assert await categories_of(alice) == []
 
+    @pytest.mark.parametrize("params", [{}, {"tasks": "keep"}])
+    async def test_leaves_the_tasks_without_a_category(self, alice: AsyncClient, params: dict[str, str]) -> None:
+        category, other = await add_category(alice), await add_category(alice, name="Other")
+        task = await add_task(alice, category_id=category["id"])
+        elsewhere = await add_task(alice, category_id=other["id"])
+        trashed = await add_task(alice, category_id=category["id"])
+        await alice.delete(f"/tasks/{trashed['id']}")
+
+        response = await alice.delete(f"/categories/{category['id']}", params=params)
+
+        left = (await alice.get(f"/tasks/{task['id']}")).json()
+        assert response.status_code == 204
+        assert left == {
+            **task,
+            "category_id": None,
+            "updated_at": left["updated_at"],
+            "revision": left["revision"],
+        }
+        assert instant(left["updated_at"]) > instant(task["updated_at"])
+        assert (await alice.get(f"/tasks/{trashed['id']}")).json()["category_id"] is None
+        assert (await alice.get(f"/tasks/{elsewhere['id']}")).json() == elsewhere
+        # The two tasks first, each with a revision of its own, then the category.
+        changes = (await alice.get("/changes", params={"since": 6})).json()["changes"]
+        assert [(c["type"], c["operation"], c["fields"]) for c in changes] == [
+            ("task", "update", ["category_id"]),
+            ("task", "update", ["category_id"]),
+            ("category", "delete", []),
+        ]
+
+    async def test_moves_the_tasks_to_the_trash_with_what_lies_under_them(self, alice: AsyncClient) -> None:
+        """Each with the topmost of the category's tasks above it, so that restoring that one brings back its tree."""
+        category, other = await add_category(alice), await add_category(alice, name="Other")
+        outside = await add_task(alice, title="outside")
+        top = await add_task(alice, title="top", category_id=category["id"], parent_id=outside["id"])
+        middle = await add_task(alice, title="middle", category_id=other["id"], parent_id=top["id"])
+        await add_task(alice, title="bottom", category_id=category["id"], parent_id=middle["id"])
+        single = await add_task(alice, title="single", category_id=category["id"])
+        earlier = await add_task(alice, title="earlier", category_id=category["id"])
+        await alice.delete(f"/tasks/{earlier['id']}")
+        earlier = (await alice.get(f"/tasks/{earlier['id']}")).json()
+
+        response = await alice.delete(f"/categories/{category['id']}", params={"tasks": "trash"})
+
+        assert response.status_code == 204
+        assert [task["title"] for task in await tasks_of(alice)] == ["outside"]
+        assert (await alice.get(f"/tasks/{earlier['id']}")).json()["trashed_at"] == earlier["trashed_at"]
+        await alice.post(f"/tasks/{top['id']}/restore")
+        assert {task["title"]: task["category_id"] for task in await tasks_of(alice)} == {
+            "outside": None,
+            "top": None,
+            "middle": other["id"],
+            "bottom": None,
+        }
+        await alice.post(f"/tasks/{single['id']}/restore")
+        assert len(await tasks_of(alice)) == 5
+        assert await categories_of(alice) == [{**other, "tasks_open": 1}]
+
+    @pytest.mark.parametrize("leftover", ["keep", "trash"])
+    async def test_does_nothing_to_the_tasks_if_the_category_stays(
+        self, alice: AsyncClient, bob: AsyncClient, leftover: str
+    ) -> None:
+        category = await add_category(alice)
+        task = await add_task(alice, category_id=category["id"])
+        path, params = f"/categories/{category['id']}", {"tasks": leftover}
+
+        stale = await alice.delete(path, params=params, headers={"If-Match": '"4711"'})
+        foreign = await bob.delete(path, params=params)
+
+        assert (stale.status_code, foreign.status_code) == (412, 404)
+        assert await tasks_of(alice) == [task]
+
+    @pytest.mark.parametrize("leftover", ["keep", "trash"])
+    async def test_leaves_no_task_behind_that_came_at_the_same_moment(self, alice: AsyncClient, leftover: str) -> None:
+        category = await add_category(alice)
+        tasks = [await add_task(alice) for _ in range(10)]
+
+        async def put_in(task: dict[str, Any]) -> int:
+            response = await alice.patch(f"/tasks/{task['id']}", json={"category_id": category["id"]})
+            return response.status_code
+
+        statuses, deleted = await asyncio.gather(
+            asyncio.gather(*(put_in(task) for task in tasks)),
+            alice.delete(f"/categories/{category['id']}", params={"tasks": leftover}),
+        )
+
+        assert deleted.status_code == 204
+        assert set(statuses) <= {200, 422}
+        left = await tasks_of(alice)
+        assert {task["category_id"] for task in left} <= {None}
+        # Who came too late was refused; who came in time was taken along.
+        assert len(left) == (10 if leftover == "keep" else statuses.count(422))
+
     async def test_says_what_may_become_of_the_tasks(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
 
@@ -652,6 +755,69 @@ class TestDelete:
 
         assert problem_of(response) == invalid(("/query/tasks", "Expected 'keep' or 'trash'."))
         assert await categories_of(alice) == [category]
+
+
+# Task: T-332
+class TestCounts:
+    async def test_follow_the_tasks(self, alice: AsyncClient) -> None:
+        category, other = await add_category(alice), await add_category(alice, name="Other")
+        path = f"/categories/{category['id']}"
+        counts = []
+
+        async def count() -> None:
+            read = (await alice.get(path)).json()
+            assert read in await categories_of(alice)
+            assert (await alice.patch(path, json={})).json() == read
+            counts.append((read["tasks_open"], read["tasks_completed"]))
+
+        tasks = [
+            await add_task(alice, category_id=category["id"], status=status)
+            for status in ("pending", "in_progress", "completed", "cancelled", "pending")
+        ]
+        await count()
+        await alice.post(f"/tasks/{tasks[0]['id']}/complete")
+        await count()
+        await alice.patch(f"/tasks/{tasks[1]['id']}", json={"category_id": other["id"]})
+        await count()
+        await alice.delete(f"/tasks/{tasks[2]['id']}")
+        await count()
+        await alice.patch(f"/tasks/{tasks[0]['id']}", json={"category_id": None})
+        await count()
+
+        assert counts == [(3, 1), (2, 2), (1, 2), (1, 1), (1, 0)]
+        assert (await alice.get(f"/categories/{other['id']}")).json()["tasks_open"] == 1
+
+    async def test_change_what_is_answered_under_the_same_tag(self, alice: AsyncClient) -> None:
+        category = await add_category(alice)
+        path = f"/categories/{category['id']}"
+        changed = await alice.patch(path, json={"name": "Food"})
+        tag = {"If-None-Match": changed.headers["etag"]}
+
+        before = [await alice.get(where, headers=tag) for where in (path, "/categories")]
+        await add_task(alice, category_id=category["id"])
+        after = [await alice.get(where, headers=tag) for where in (path, "/categories")]
+
+        assert [response.status_code for response in before] == [304, 304]
+        assert [response.status_code for response in after] == [200, 200]
+        assert after[0].json() == {**changed.json(), "tasks_open": 1}
+
+    async def test_are_those_of_the_writers_turn(self, alice: AsyncClient) -> None:
+        """An answer's tag says that it holds; so it counts whoever wrote before it, however close."""
+        category = await add_category(alice)
+        path = f"/categories/{category['id']}"
+
+        async def rename(number: int) -> tuple[int, int]:
+            response = await alice.patch(path, json={"name": str(number)})
+            return int(response.headers["etag"].strip('"')), response.json()["tasks_open"]
+
+        *renamed, _ = await asyncio.gather(
+            *(rename(number) for number in range(10)),
+            asyncio.gather(*(add_task(alice, category_id=category["id"]) for _ in range(10))),
+        )
+
+        changes = (await alice.get("/changes")).json()["changes"]
+        added = [change["revision"] for change in changes if change["type"] == "task"]
+        assert sorted(renamed) == sorted((tag, len([n for n in added if n < tag])) for tag, _ in renamed)
 
 
 # Task: T-331

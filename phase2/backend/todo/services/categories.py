@@ -31,7 +31,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
@@ -377,7 +377,7 @@ def _trash(goes: ColumnElement[bool]) -> Statement:
     falling = falling.union_all(below)
     topmost = (
         select(falling.c.id, falling.c.root)
-        .distinct(falling.c.id)
+        .ext(distinct_on(falling.c.id))
         .order_by(falling.c.id, falling.c.depth.desc())
         .subquery("topmost")
     )
