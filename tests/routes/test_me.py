@@ -147,7 +147,7 @@ class TestUpdateMe:
                 ("day_start", value, TIME_EXPECTED)
                 for value in (
                     *("", "24:00", "23:60", "3:00", "03:0", "03:00:00", "0300", " 03:00", "03:00\n", "-1:00"),
-                    *("03:00Z", "٠٣:٠٠", "03:00\x00"),
+                    *("03:00Z", "\u0660\u0663:\u0660\u0660", "03:00\x00"),
                 )
             ),
             *(("day_start", value, NOT_TEXT) for value in (None, 180)),

@@ -1,0 +1,216 @@
+"""Zones in SQL: the cases that matter, and that PostgreSQL and Python agree about every zone."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, available_timezones
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from todo.kit.zones import day_bounds, is_zone, local, local_day, resolve
+
+ZONES = sorted(name for name in available_timezones() if is_zone(name))
+FIRST, LAST = datetime(1970, 1, 3, tzinfo=UTC), datetime(2039, 12, 29, tzinfo=UTC)
+SECOND, MICROSECOND = timedelta(seconds=1), timedelta(microseconds=1)
+
+thoroughly = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+instants = st.datetimes(
+    FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC), allow_imaginary=False
+)
+# A change matters to the times about it, and to the days that it lies in.
+about = st.timedeltas(timedelta(hours=-50), timedelta(hours=50))
+day_starts = st.sampled_from([time(0), time(1, 30), time(2), time(3), time(12), time(23, 59)])
+
+
+@pytest.fixture(scope="module")
+def connection(database_url: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        yield connection
+
+
+def changes_of(zone: str) -> list[datetime]:
+    """The instants, to the second, at which the clocks changed; but for two changes within a week."""
+    info, week = ZoneInfo(zone), timedelta(days=7)
+    changes = []
+    before, offset = FIRST, FIRST.astimezone(info).utcoffset()
+    while before < LAST:
+        after = before + week
+        if after.astimezone(info).utcoffset() != offset:
+            early, late = before, after
+            while late - early > timedelta(seconds=1):
+                middle = early + timedelta(seconds=(late - early) // timedelta(seconds=2))
+                early, late = (middle, late) if middle.astimezone(info).utcoffset() == offset else (early, middle)
+            changes.append(late)
+        before, offset = after, after.astimezone(info).utcoffset()
+    return changes
+
+
+@pytest.fixture(scope="module")
+def agreed(connection: psycopg.Connection) -> dict[str, list[datetime]]:
+    """The zones whose clocks show the same in both languages, with the instants at which they change."""
+    agreed = {}
+    for zone in ZONES:
+        changes = changes_of(zone)
+        moments = [FIRST, *(change - timedelta(seconds=1) for change in changes), *changes, LAST]
+        rows = connection.execute(
+            "SELECT moment, moment AT TIME ZONE (':' || %s) FROM unnest(%s::timestamptz[]) AS moment",
+            (zone, moments),
+        )
+        if all(local(moment, zone) == shown for moment, shown in rows):
+            agreed[zone] = changes
+    return agreed
+
+
+def ask(connection: psycopg.Connection, function: str, *values: object) -> object:
+    marks = ", ".join(["%s"] * len(values))
+    [[answer]] = connection.execute(f"SELECT app.{function}({marks})".encode(), values)
+    return answer
+
+
+# Task: T-304
+class TestResolveLocal:
+    @pytest.mark.parametrize(
+        ("zone", "shown", "instant"),
+        [
+            ("America/New_York", "2026-03-08T09:00:00", "2026-03-08T13:00:00Z"),
+            ("Europe/Berlin", "2026-03-29T02:30:00", "2026-03-29T01:30:00Z"),
+            ("Pacific/Apia", "2011-12-30T12:00:00", "2011-12-30T22:00:00Z"),
+            ("America/New_York", "2026-11-01T01:30:00", "2026-11-01T05:30:00Z"),
+            ("America/New_York", "2026-11-01T02:00:00", "2026-11-01T07:00:00Z"),
+            ("Australia/Lord_Howe", "2026-04-05T01:45:00", "2026-04-04T14:45:00Z"),
+            ("Antarctica/Troll", "2026-10-25T01:30:00", "2026-10-24T23:30:00Z"),
+            # An abbreviation, too, which PostgreSQL would take for an hour east of UTC all year.
+            ("CET", "2026-07-01T12:00:00", "2026-07-01T10:00:00Z"),
+        ],
+    )
+    def test_is_the_instant_that_is_meant(
+        self, connection: psycopg.Connection, zone: str, shown: str, instant: str
+    ) -> None:
+        resolved = ask(connection, "resolve_local", datetime.fromisoformat(shown), zone)
+
+        assert resolved == datetime.fromisoformat(instant)
+
+    @pytest.mark.parametrize("zone", ["", "Mars/Olympus", "CEST", "FOO5", "+01:00", "../UTC", "localtime", ":UTC"])
+    def test_refuses_what_is_no_zone(self, connection: psycopg.Connection, zone: str) -> None:
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            ask(connection, "resolve_local", datetime(2026, 3, 10), zone)  # noqa: DTZ001
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            "resolve_local('2026-03-10 09:00', 'Europe/Berlin')",
+            "day_end('2026-03-10', 'Europe/Berlin', '03:00')",
+            "local_day('2026-03-10 09:00Z', 'Europe/Berlin', '03:00')",
+        ],
+    )
+    def test_may_be_called_by_the_application_whatever_its_path(
+        self, connection: psycopg.Connection, call: str
+    ) -> None:
+        with connection.transaction(force_rollback=True):
+            connection.execute(
+                "CREATE SCHEMA other; CREATE FUNCTION other.timezone(text, timestamp)"
+                " RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'"
+            )
+            connection.execute("GRANT USAGE ON SCHEMA other TO todo_app")
+            connection.execute("SET LOCAL ROLE todo_app")
+            plain = connection.execute(f"SELECT app.{call}".encode()).fetchall()
+            connection.execute("SET LOCAL search_path = other, pg_catalog")
+
+            assert connection.execute(f"SELECT app.{call}".encode()).fetchall() == plain
+
+
+# Task: T-304
+class TestDays:
+    @pytest.mark.parametrize(
+        ("day", "zone", "day_start", "end"),
+        [
+            ("2026-03-10", "UTC", "00:00", "2026-03-10T23:59:59.999999Z"),
+            ("2026-03-10", "Asia/Tokyo", "03:00", "2026-03-10T17:59:59.999999Z"),
+            ("2026-10-25", "Europe/Berlin", "00:00", "2026-10-25T22:59:59.999999Z"),
+            ("2026-03-28", "Europe/Berlin", "02:30", "2026-03-29T01:29:59.999999Z"),
+            # There was no such day: it ended as the one before it.
+            ("2011-12-30", "Pacific/Apia", "00:00", "2011-12-30T09:59:59.999999Z"),
+        ],
+    )
+    def test_end_a_microsecond_before_the_next(
+        self, connection: psycopg.Connection, day: str, zone: str, day_start: str, end: str
+    ) -> None:
+        ended = ask(connection, "day_end", date.fromisoformat(day), zone, time.fromisoformat(day_start))
+
+        assert ended == datetime.fromisoformat(end)
+
+    @pytest.mark.parametrize(
+        ("instant", "zone", "day_start", "day"),
+        [
+            ("2026-03-10T01:59:59Z", "UTC", "02:00", "2026-03-09"),
+            ("2026-03-10T02:00:00Z", "UTC", "02:00", "2026-03-10"),
+            ("2026-03-29T01:15:00Z", "Europe/Berlin", "02:30", "2026-03-28"),
+            ("2026-10-25T01:15:00Z", "Europe/Berlin", "02:30", "2026-10-25"),
+            ("2011-12-30T13:00:00Z", "Pacific/Apia", "05:00", "2011-12-29"),
+        ],
+    )
+    def test_have_their_instants(
+        self, connection: psycopg.Connection, instant: str, zone: str, day_start: str, day: str
+    ) -> None:
+        found = ask(connection, "local_day", datetime.fromisoformat(instant), zone, time.fromisoformat(day_start))
+
+        assert found == date.fromisoformat(day)
+
+
+# Task: T-304
+class TestBothLanguages:
+    """They are held to each other in the zones about which their databases, which may be of different years, agree."""
+
+    def test_agree_about_most_zones(self, agreed: dict[str, list[datetime]]) -> None:
+        assert len(ZONES) > 400
+        assert len(agreed) > 0.9 * len(ZONES)
+        assert sum(map(len, agreed.values())) > 10_000
+
+    def test_resolve_every_time_about_every_change_alike(
+        self, connection: psycopg.Connection, agreed: dict[str, list[datetime]]
+    ) -> None:
+        steps = [
+            timedelta(minutes=minutes) for minutes in (-1441, -1440, -121, -60, -30, -1, 0, 1, 29, 30, 59, 60, 1440)
+        ]
+        different = []
+
+        for zone, changes in agreed.items():
+            shown = {
+                local(change + offset, zone) + step
+                for change in changes
+                for offset in (-SECOND, SECOND)
+                for step in steps
+            }
+            rows = connection.execute(
+                "SELECT shown, app.resolve_local(shown, %s) FROM unnest(%s::timestamp[]) AS shown", (zone, list(shown))
+            )
+            different += [(zone, each) for each, resolved in rows if resolve(each, zone) != resolved]
+
+        assert different == []
+
+    @thoroughly
+    @given(data=st.data(), day_start=day_starts)
+    def test_find_the_same_instants_and_days(
+        self,
+        connection: psycopg.Connection,
+        agreed: dict[str, list[datetime]],
+        data: st.DataObject,
+        day_start: time,
+    ) -> None:
+        zone = data.draw(st.sampled_from(list(agreed)))
+        changes = st.sampled_from(agreed[zone] or [FIRST])
+        instant = data.draw(instants | st.builds(datetime.__add__, changes, about))
+        shown, day = local(instant, zone), local_day(instant, zone, day_start)
+        start, end = day_bounds(day, zone, day_start)
+
+        [found] = connection.execute(
+            "SELECT app.resolve_local(%(shown)s, %(zone)s), app.local_day(%(instant)s, %(zone)s, %(day_start)s),"
+            " app.day_end(%(day)s - 1, %(zone)s, %(day_start)s), app.day_end(%(day)s, %(zone)s, %(day_start)s)",
+            {"shown": shown, "zone": zone, "instant": instant, "day_start": day_start, "day": day},
+        )
+
+        assert found == (resolve(shown, zone), day, start - MICROSECOND, end - MICROSECOND)
+        assert start <= instant < end
