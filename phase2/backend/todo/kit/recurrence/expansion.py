@@ -8,7 +8,7 @@ from bisect import bisect_left
 from calendar import isleap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import date
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from math import lcm
 
 from todo.kit.recurrence.rules import Frequency, Rule
@@ -20,7 +20,7 @@ _ALL_MONTHS = range(1, 13)
 _CYCLE_YEARS = 400
 _CYCLE_DAYS = 146_097
 # Nothing for so long is never. What comes more rarely (29 February, if a Monday, every 997 days) would take too long.
-_LONGEST_GAP_YEARS = 2_000
+_LONGEST_GAP_YEARS = 1_000
 
 _MOST_DAYS = 366
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -108,7 +108,8 @@ class Expansion:
             in_step = range((first - start) % rule.interval, _MOST_DAYS, rule.interval)
             return [start + day for day in in_step if _contains(days, day)]
 
-        return _walk(range(date.fromordinal(since).year, _LAST_YEAR + 1), in_year, _LONGEST_GAP_YEARS)
+        near = date.fromordinal(since).year
+        return _walk(range(near, _LAST_YEAR + 1), in_year, near, _LONGEST_GAP_YEARS)
 
     def _weekly(self, since: int) -> Iterator[int]:
         rule, first = self._rule, self._anchor.toordinal()
@@ -125,8 +126,8 @@ class Expansion:
                 return ()
             return self._positioned(week + day for day in offsets if _month(week + day) in rule.months)
 
-        weeks = range(start + (since - start) // step * step, _LAST_DAY + 1, step)
-        return _walk(weeks, in_week, _LONGEST_GAP_YEARS * _MOST_DAYS)
+        near = start + (since - start) // step * step
+        return _walk(range(near, _LAST_DAY + 1, step), in_week, near, _LONGEST_GAP_YEARS * _MOST_DAYS)
 
     def _monthly(self, since: int) -> Iterator[int]:
         def in_month(months: int) -> Iterable[int]:
@@ -138,8 +139,13 @@ class Expansion:
         start = self._anchor.year * 12 + self._anchor.month - 1
         day = date.fromordinal(since)
         near = start + (day.year * 12 + day.month - 1 - start) // step * step
+        # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at.
+        turn = lcm(step, 12)
+        named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._months]
+        end = (_LAST_YEAR + 1) * 12
+        periods = (months + behind for behind in range(0, end - near, turn) for months in named)
         gap = min(lcm(step, _CYCLE_YEARS * 12), _LONGEST_GAP_YEARS * 12)
-        return _walk(range(near, (_LAST_YEAR + 1) * 12, step), in_month, gap)
+        return _walk(takewhile(lambda months: months < end, periods), in_month, near, gap)
 
     def _yearly(self, since: int) -> Iterator[int]:
         def in_year(year: int) -> Iterable[int]:
@@ -149,7 +155,7 @@ class Expansion:
         step = self._rule.interval
         near = self._anchor.year + (date.fromordinal(since).year - self._anchor.year) // step * step
         gap = min(lcm(step, _CYCLE_YEARS), _LONGEST_GAP_YEARS)
-        return _walk(range(near, _LAST_YEAR + 1, step), in_year, gap)
+        return _walk(range(near, _LAST_YEAR + 1, step), in_year, near, gap)
 
     def _in_month(self, kind: int, month: int) -> Collection[int]:
         start, end = _STARTS[kind][month - 1 : month + 1]
@@ -178,15 +184,17 @@ class Expansion:
         return tuple(sorted({ordered[position - 1 if position > 0 else position] for position in within}))
 
 
-def _walk(periods: Sequence[int], days_in: Callable[[int], Iterable[int]], longest_gap: int) -> Iterator[int]:
-    """Yield the days of each period in turn; end where none had any for too long."""
-    give_up = periods[0] + longest_gap if periods else 0
+def _walk(
+    periods: Iterable[int], days_in: Callable[[int], Iterable[int]], near: int, longest_gap: int
+) -> Iterator[int]:
+    """Yield the days of each period in turn; end where none had any for too long, from ``near`` on."""
+    last = near
     for period in periods:
         days = days_in(period)
         if days:
             yield from days
-            give_up = period + longest_gap
-        elif period > give_up:
+            last = period
+        elif period - last > longest_gap:
             return
 
 

@@ -54,17 +54,7 @@ def occurrences(
     ``number`` is that of ``after``, or 0 to begin at the anchor. Looks near ``after`` at once, however long ago the
     anchor is. The time of day is the anchor's. The anchor itself is an occurrence only if the rule produces it.
     """
-    rule = recurrence.rule
-    first = _day(anchor) if after is None else max(_day(anchor), _day(after))
-    expansion = Expansion(rule, _day(anchor), clamp=recurrence.month_end == "clamp")
-    for ordinal in expansion.days(first.toordinal()):
-        due = _at(date.fromordinal(ordinal), anchor)
-        if after is not None and not _later(due, after):
-            continue
-        number += 1
-        if _ended(rule, number, due):
-            return
-        yield number, due
+    return _expand(recurrence, anchor, number, after=after, beyond=after)
 
 
 # Task: T-322
@@ -131,23 +121,42 @@ def shift(start: Due, due_before: Due, due_after: Due) -> Due:
 
 
 def _next(recurrence: Recurrence, anchor: Due, number: int, *, beyond: Due, after: Due | None = None) -> State | None:
-    """Return the series at its first occurrence strictly after ``beyond``; count what lies behind ``after`` before it.
+    """Return the series at its first occurrence strictly after ``beyond``; ``number`` is that of ``after``.
 
-    ``number`` is that of ``after``. Only COUNT asks how many were passed over: without it they are not walked through.
+    Only COUNT asks how many lie between the two: without it they are not walked through, and not counted.
     """
     start = beyond if after is None or recurrence.rule.count is None else after
-    for passed, due in occurrences(recurrence, anchor, after=start, number=number):
-        if _later(due, beyond):
-            return State(anchor, passed, due)
-    return None
+    return next(
+        (State(anchor, *following) for following in _expand(recurrence, anchor, number, after=start, beyond=beyond)),
+        None,
+    )
 
 
-def _ended(rule: Rule, number: int, due: Due) -> bool:
-    if rule.count is not None:
-        return number > rule.count
-    if isinstance(rule.until, datetime):
-        return _later(due, rule.until.replace(tzinfo=None))
-    return rule.until is not None and _later(due, rule.until)
+def _expand(
+    recurrence: Recurrence, anchor: Due, number: int, *, after: Due | None, beyond: Due | None
+) -> Iterator[tuple[int, Due]]:
+    """Yield what is strictly after ``beyond``, having counted what is strictly after ``after``."""
+    rule, anchor_day = recurrence.rule, _day(anchor)
+    after_day = 0 if after is None else _day(after).toordinal()
+    beyond_day = 0 if beyond is None else _day(beyond).toordinal()
+    for day in Expansion(rule, anchor_day, clamp=recurrence.month_end == "clamp").days(after_day):
+        if after is not None and day == after_day and not _later(_at(date.fromordinal(day), anchor), after):
+            continue
+        number += 1
+        if rule.count is not None and number > rule.count:
+            return
+        if day < beyond_day:
+            continue
+        due = _at(date.fromordinal(day), anchor)
+        if beyond is not None and not _later(due, beyond):
+            continue
+        if rule.until is not None and _later(due, _local(rule.until)):
+            return
+        yield number, due
+
+
+def _local(until: Due) -> Due:
+    return until.replace(tzinfo=None) if isinstance(until, datetime) else until
 
 
 def _nominal(state: State) -> Due:
