@@ -22,11 +22,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from todo.kit.dates import canonical_due, form_of, parse_due
+from todo.kit.dates import canonical_due
 from todo.models.base import STORABLE, Body, Id, WholeNumber, absent, owner_column
+from todo.models.profiles import ZoneName
 from todo.models.recurrence import Recurrence
 from todo.models.tags import Tags
-from todo.models.profiles import ZoneName
 
 
 class Status(StrEnum):
@@ -49,15 +49,6 @@ class Priority(StrEnum):
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
 Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
-
-def _instant(text: str) -> str:
-    due = parse_due(text)
-    if not isinstance(due, datetime) or due.tzinfo is None:
-        raise ValueError("Expected a date and time with an offset, such as 2026-03-10T09:00:00Z.")
-    return form_of(due)
-
-
-Instant = Annotated[str, AfterValidator(_instant)]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 _TITLE = "What is to be done. 1 to 200 characters after trimming."
@@ -100,9 +91,7 @@ class TaskBase(SQLModel):
     status: Status = Field(default=Status.pending, description=_STATUS, sa_type=Text)
     priority: Priority = Field(default=Priority.medium, description=_PRIORITY, sa_type=Text)
     due_date: DueDate | None = Field(default=None, description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA, sa_type=Text)
-    due_time_zone: ZoneName | None = Field(
-        default=None, description=_ZONE, schema_extra=_ZONE_EXTRA, sa_type=Text
-    )
+    due_time_zone: ZoneName | None = Field(default=None, description=_ZONE, schema_extra=_ZONE_EXTRA, sa_type=Text)
     start_date: DueDate | None = Field(
         default=None, description=_START_DATE, schema_extra=_DUE_DATE_EXTRA, sa_type=Text
     )
@@ -182,9 +171,7 @@ class Task(TaskBase, table=True):
     )
     # The due date of the occurrence that was completed last: naming it again is a repetition.
     last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
-    tags: Tags = Field(
-        default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]")
-    )
+    tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
     # The same folded, in the same order.
     tag_keys: list[str] = Field(sa_column=Column("tag_keys", JSONB, nullable=False, server_default="[]"))
     subtasks_total: int = Field(sa_column=Column("subtasks_total", Integer, nullable=False, server_default="0"))
@@ -293,68 +280,6 @@ class TaskUpdate(Body):
     )
 
 
-# Task: T-326
-class Completion(Body):
-    """Body of ``POST /tasks/{id}/complete``, which may be left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
-
-    completed_at: Instant | None = Field(
-        default=None,
-        description="When it was done, if not just now: an instant with offset, not in the future.",
-        schema_extra={"examples": ["2026-03-01T07:30:00Z"]},
-    )
-    occurrence: DueDate | None = Field(
-        default=None,
-        description="The due date that is meant. Sent again, it completes once; one that is past is a 409.",
-        schema_extra=_DUE_DATE_EXTRA,
-    )
-
-    @property
-    def instant(self) -> datetime | None:
-        """When it was done: aware, in UTC."""
-        return None if self.completed_at is None else datetime.fromisoformat(self.completed_at)
-
-
-# Task: T-326
-class Skip(Body):
-    """Body of ``POST /tasks/{id}/skip``, which may be left out."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
-
-    occurrence: DueDate | None = Field(
-        default=None,
-        description="The due date that is meant. Sent again, it is passed over once; one that is past is a 409.",
-        schema_extra=_DUE_DATE_EXTRA,
-    )
-
-
-# Task: T-326
-class Occurrence(SQLModel):
-    """One of the dates of a series."""
-
-    due_date: str = Field(description="When it is due, in the form that was sent.", schema_extra=_DUE_DATE_EXTRA)
-    start_date: str | None = Field(description="When it can be begun, in the same way.", schema_extra={"examples": [None]})
-    due_at: datetime = Field(
-        description="The same as an instant, in UTC; for an all-day task, when its local day has ended.",
-        schema_extra=_INSTANT_EXTRA,
-    )
-
-
-# Task: T-326
-class OccurrencesQuery(SQLModel):
-    """Query of ``GET /tasks/{id}/occurrences``."""
-
-    limit: WholeNumber = Field(default=10, ge=1, le=100, description="How many dates to return at most.")
-
-
-# Task: T-326
-class Occurrences(SQLModel):
-    """What comes next."""
-
-    occurrences: list[Occurrence]
-
-
 # Task: T-011
 class TaskPublic(SQLModel):
     """A task as the API returns it."""
@@ -385,7 +310,8 @@ class TaskPublic(SQLModel):
         schema_extra={"examples": ["500000000000017"]},
     )
     trashed_at: datetime | None = Field(
-        description="When it was moved to the trash, in UTC; null unless it is there.", schema_extra={"examples": [None]}
+        description="When it was moved to the trash, in UTC; null unless it is there.",
+        schema_extra={"examples": [None]},
     )
     created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
     updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)

@@ -9,11 +9,15 @@ from todo.dependencies import SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.changes import History, HistoryQuery
-from todo.models.tasks import (
+from todo.models.task_actions import (
     Completion,
     Occurrences,
     OccurrencesQuery,
     Skip,
+    TaskDeletion,
+    TaskMove,
+)
+from todo.models.tasks import (
     TaskCreate,
     TaskPage,
     TaskPublic,
@@ -21,7 +25,7 @@ from todo.models.tasks import (
     TaskReplace,
     TaskUpdate,
 )
-from todo.services import changes, series, tasks
+from todo.services import changes, series, tasks, trash
 from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
@@ -111,10 +115,52 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if
 
 
 # Task: T-036
-@router.delete("/{task_id}", status_code=204, response_description="It is gone.", responses=_CONTENDED)
-async def delete_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> None:
-    """Delete a task for good. Deleted again, it is a 404."""
-    await tasks.remove(session, task_id, if_match=if_match)
+# Task: T-351
+@router.delete("/{task_id}", status_code=204, response_description="It is in the trash, or gone.", responses=_CONTENDED)
+async def delete_task(
+    task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: SessionDep, if_match: IfMatch = None
+) -> None:
+    """Move a task to the trash with all that lies under it, or with ``permanent=true`` delete it for good.
+
+    What is in the trash stays as it is: safe to retry. After 30 days it is deleted for good. Deleted for good, a task
+    is a 404.
+    """
+    if query.permanent:
+        await trash.remove(session, task_id, if_match=if_match)
+    else:
+        await trash.put(session, task_id, now=utc_now(), if_match=if_match)
+
+
+# Task: T-351
+@router.post(
+    "/{task_id}/restore",
+    response_model=TaskPublic,
+    response_description="The task, out of the trash.",
+    responses=_CONTENDED,
+)
+async def restore_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
+    """Bring a task back from the trash, with all that went there with it: the same tree, as it was.
+
+    What is not in the trash stays as it is: safe to retry. Where what the task lies under is in the trash, that has to be
+    restored first: 409 with the code ``under_trash``.
+    """
+    task = await trash.restore(session, task_id, now=utc_now(), if_match=if_match)
+    return tagged(task, task["revision"])
+
+
+# Task: T-343
+@router.post(
+    "/{task_id}/move", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
+)
+async def move_task(task_id: TaskId, body: TaskMove, session: SessionDep, if_match: IfMatch = None) -> Response:
+    """Put a task right behind another one, or right before it; in another category, or under another task.
+
+    ``{"after_id": null}`` makes it the first, ``{"before_id": null}`` the last. No other task's ``position`` changes.
+    What lies under the task moves with it. A task that would come to lie under itself is a 409 with the code
+    ``circle``.
+    """
+    task = await tasks.move(session, task_id, body, now=utc_now(), if_match=if_match)
+    return tagged(task, task["revision"])
 
 
 # Task: T-035
@@ -149,7 +195,10 @@ async def complete_task(
 
 # Task: T-326
 @router.post(
-    "/{task_id}/skip", response_model=TaskPublic, response_description="The task at its next date.", responses=_CONTENDED
+    "/{task_id}/skip",
+    response_model=TaskPublic,
+    response_description="The task at its next date.",
+    responses=_CONTENDED,
 )
 async def skip_task(
     task_id: TaskId, session: SessionDep, body: Skip | None = None, if_match: IfMatch = None

@@ -2,6 +2,7 @@
 
 from todo.database import DatabaseFault, SqlState
 from todo.errors import Conflict, Fault, Invalid, TodoError
+from todo.models.task_actions import TaskMove
 
 _UNKNOWN = {
     "fk_tasks_user_id_category_id_categories": Fault("/category_id", "You have no such category."),
@@ -25,3 +26,13 @@ def seen_by_users(fault: DatabaseFault) -> TodoError | None:
         SqlState.under_trash.value: Conflict(UNDER_TRASH, code="under_trash"),
         SqlState.invalid_parameter_value.value: Invalid(NO_SUCH_ZONE),
     }.get(fault.sqlstate)
+
+
+def no_such_place(fault: DatabaseFault, body: TaskMove) -> TodoError | None:
+    """Return the error for a neighbour that there is not, and for a place where nothing fits any more."""
+    if fault.sqlstate == SqlState.no_such_place:
+        name = "after_id" if body.is_behind else "before_id"
+        return Invalid(Fault(f"/{name}", "Expected the id of another task of yours."))
+    if fault.sqlstate == SqlState.no_room:
+        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="no_room")
+    return None

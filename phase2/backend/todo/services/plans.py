@@ -19,7 +19,7 @@ from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.tasks import Scope, Status, TaskBase, TaskUpdate
 from todo.services import series
-from todo.services.faults import seen_by_users
+from todo.services.faults import UNDER_TRASH, seen_by_users
 from todo.services.revisions import TURN
 from todo.services.task_rows import (
     CLOSE,
@@ -29,9 +29,11 @@ from todo.services.task_rows import (
     PUBLIC_NAMES,
     READ,
     REOPEN_BELOW,
+    RESTORE,
     TaskRow,
     setting,
     stored,
+    stored_recurrence,
 )
 
 _TIMES = ("due_date", "due_time_zone", "start_date", "recurrence")
@@ -171,7 +173,7 @@ class Edit:
         return {
             **values,
             **begun,
-            "recurrence": series.column(recurrence),
+            "recurrence": stored_recurrence(recurrence),
             "series_id": UUID(row["series_id"] or row["id"]),
         }
 
@@ -259,6 +261,31 @@ class Reopening:
         row = plan.alive(task_id)
         if row["status"] not in OPEN:
             plan.set(row, {"status": Status.pending.value, "completed_at": None})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Leave it as it is."""
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        plan.alive(task_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Restoring:
+    """Bring a task back from the trash, with what went there with it."""
+
+    def plan(self, plan: Plan, task_id: UUID) -> None:
+        row = plan.task(task_id)
+        if row["trashed_at"] is None:
+            return
+        parent = plan.rows.get(row["parent_id"] or "")
+        if row["trash_id"] != row["id"] or (parent is not None and parent["trashed_at"] is not None):
+            raise Conflict(UNDER_TRASH, code="under_trash")
+        plan.add(RESTORE, row)
+        for each in plan.rows.values():
+            if each["trash_id"] == row["id"]:
+                each |= {"trashed_at": None, "trash_id": None}
 
 
 def is_done_already(row: Row, occurrence: str | None) -> bool:

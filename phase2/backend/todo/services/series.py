@@ -21,7 +21,6 @@ from todo.models.profiles import Profile
 from todo.models.recurrence import Recurrence
 from todo.models.tasks import Status, TaskCreate
 from todo.services.task_rows import SERIES, tasks, this_one
-from todo.services.task_rows import stored_recurrence as column
 
 _profiles = table_of(Profile)
 PROFILE = Statement(select(_profiles.c.time_zone, _profiles.c.day_start).where(OwnedByCaller(_profiles)))

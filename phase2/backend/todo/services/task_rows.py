@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     ColumnElement,
     DateTime,
     Select,
@@ -29,6 +30,7 @@ from todo.database import OwnedByCaller, Row, Statement
 from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
+from todo.models.task_actions import TaskMove
 from todo.models.tasks import Status, Task, TaskBase, TaskPublic, TaskUpdate
 
 TaskRow = Row
@@ -141,18 +143,24 @@ FAMILIES = Statement(
 )
 """The tasks with these ``ids``, what they lie under, and what lies under them; whole rows."""
 
-_this_alive = and_(tasks.c.id == bindparam("task_id", type_=Uuid), alive)
-TRASH = Statement(
-    update(tasks)
-    .where(mine, tasks.c.id.in_(_below(_this_alive, only_alive=True)))
-    .values(
-        trashed_at=now,
-        trash_id=bindparam("task_id", type_=Uuid),
-        updated_at=func.greatest(tasks.c.updated_at, now),
+_this = tasks.c.id == bindparam("task_id", type_=Uuid)
+
+
+@cache
+def trashing(*, conditional: bool) -> Statement:
+    """Move a task to the trash, and what lies under it and is not there yet."""
+    start = and_(_this, alive, *([still] if conditional else []))
+    return Statement(
+        update(tasks)
+        .where(mine, tasks.c.id.in_(_below(start, only_alive=True)))
+        .values(
+            trashed_at=now,
+            trash_id=bindparam("task_id", type_=Uuid),
+            updated_at=func.greatest(tasks.c.updated_at, now),
+        )
+        .returning(tasks.c.id)
     )
-    .returning(tasks.c.id)
-)
-"""Move a task to the trash, and what lies under it and is not there yet."""
+
 
 RESTORE = Statement(
     update(tasks)
@@ -162,7 +170,6 @@ RESTORE = Statement(
 )
 """Bring back a task from the trash, and what went there with it."""
 
-_this = tasks.c.id == bindparam("task_id", type_=Uuid)
 _under_this = tasks.c.id.in_(_below(_this, only_alive=True))
 COMPLETE_BELOW = Statement(
     update(tasks)
@@ -196,14 +203,30 @@ REOPEN_BELOW = Statement(
 """Make pending again what was completed under a task and does not repeat by itself."""
 
 _copied = (
-    "title", "description", "priority", "due_date", "due_time_zone", "start_date", "category_id", "tags", "tag_keys",
+    "title",
+    "description",
+    "priority",
+    "due_date",
+    "due_time_zone",
+    "start_date",
+    "category_id",
+    "tags",
+    "tag_keys",
 )
 CLOSE = Statement(
     insert(tasks)
     .from_select(
         [
-            "user_id", "id", *_copied, "status", "series_id", "completed_at", "created_at", "updated_at",
-            "creation_digest", "revision",
+            "user_id",
+            "id",
+            *_copied,
+            "status",
+            "series_id",
+            "completed_at",
+            "created_at",
+            "updated_at",
+            "creation_digest",
+            "revision",
         ],
         select(
             bindparam("user_id", type_=Text),
@@ -221,3 +244,22 @@ CLOSE = Statement(
     .returning(tasks.c.id)
 )
 """Keep the open occurrence of a series as a completed task, before the series goes on."""
+
+
+@cache
+def move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool) -> Statement:
+    """Put one task beside another, and set the named columns."""
+    new: dict[str, ColumnElement[Any]] = parameters(names)
+    if has_place:
+        new["position"] = func.app.position_in_tasks(
+            bindparam("user_id", type_=Text),
+            tasks.c.id,
+            bindparam("neighbour", type_=Uuid),
+            bindparam("is_behind", type_=Boolean),
+        )
+    return updating([this_one, alive, *([still] if conditional else [])], new)
+
+
+def place_of(body: TaskMove) -> dict[str, Any]:
+    """Return the parameters of the place that a move asks for."""
+    return {"neighbour": body.neighbour_id, "is_behind": body.is_behind} if body.has_place else {}

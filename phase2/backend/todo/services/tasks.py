@@ -4,7 +4,6 @@ What concerns one task alone is one statement and one trip. What concerns a seri
 planned: see ``todo.services.plans``.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,20 +21,20 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    delete,
     func,
     or_,
     select,
 )
 
 from todo.database import DatabaseFault, OwnedByCaller, Session, Statement
-from todo.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
+from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
-from todo.models.base import table_of
+from todo.models.base import digest_of, table_of
+from todo.models.task_actions import TaskMove
 from todo.models.tasks import Priority, Status, TaskCount, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import plans, series
-from todo.services.faults import seen_by_users
+from todo.services.faults import no_such_place, seen_by_users
 from todo.services.revisions import LATEST, not_seen, seen
 from todo.services.task_rows import (
     CREATE,
@@ -48,7 +47,9 @@ from todo.services.task_rows import (
     alive,
     is_open,
     mine,
+    move_statement,
     parameters,
+    place_of,
     still,
     stored,
     tasks,
@@ -56,7 +57,20 @@ from todo.services.task_rows import (
     updating,
 )
 
-__all__ = ["PUBLIC_NAMES", "Page", "TaskRow", "change", "complete", "create", "page", "read", "remove", "reopen", "replace", "skip"]
+__all__ = [
+    "PUBLIC_NAMES",
+    "Page",
+    "TaskRow",
+    "change",
+    "complete",
+    "create",
+    "move",
+    "page",
+    "read",
+    "reopen",
+    "replace",
+    "skip",
+]
 
 _counts = table_of(TaskCount)
 _MOST_ATTEMPTS = 3
@@ -204,6 +218,27 @@ async def complete(
     return await plans.run(session, task_id, completion, now=now, if_match=if_match)
 
 
+# Task: T-343
+async def move(
+    session: Session, task_id: UUID, body: TaskMove, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
+    """Put a task beside another one, in another category, or under another task; return it.
+
+    Raises NotFound, Invalid for a place, category or parent that there is not, and Conflict for a circle.
+    """
+    names = tuple(name for name in ("category_id", "parent_id") if name in body.model_fields_set)
+    statement = move_statement(names, has_place=body.has_place, **_how(if_match))
+    values: dict[str, Any] = {name: getattr(body, name) for name in names}
+    try:
+        row = await _write(session, statement, task_id, {**values, **place_of(body)}, now, if_match)
+    except DatabaseFault as fault:
+        raise no_such_place(fault, body) or fault from None
+    if row is None:
+        # Only to say why not: what is there and alive would have been moved.
+        return await plans.run(session, task_id, plans.Standing(), now=now, if_match=if_match)
+    return row
+
+
 # Task: T-326
 async def skip(
     session: Session, task_id: UUID, *, now: datetime, occurrence: str | None = None, if_match: Condition | None = None
@@ -220,19 +255,6 @@ async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Co
     """Make a completed or cancelled task pending again. An open task stays as it is, and so does what lies under it."""
     row = await _write(session, _reopen_statement(**_how(if_match)), task_id, {}, now, if_match)
     return row if row is not None else await plans.run(session, task_id, plans.Reopening(), now=now, if_match=if_match)
-
-
-# Task: T-036
-async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
-    """Delete a task and what lies under it for good, in the trash or not. Raises NotFound when there is none."""
-    conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
-    row = await session.first(_delete_statement(**_how(if_match)), task_id=task_id, **conditions)
-    if row is None:
-        current = await session.first(READ, task_id=task_id)
-        if current is None:
-            await session.ensure_caller_exists()
-            raise NotFound
-        raise PreconditionFailed(current=current, revision=current["revision"])
 
 
 async def _write(
@@ -273,7 +295,12 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
 def _complete_statement(*, conditional: bool) -> Statement:
     new = parameters(("status", "completed_at"))
     is_done = tasks.c.status == Status.completed.value
-    which = [this_one, alive, or_(is_done, and_(is_open(tasks.c.status), _stands_alone)), *([still] if conditional else [])]
+    which = [
+        this_one,
+        alive,
+        or_(is_done, and_(is_open(tasks.c.status), _stands_alone)),
+        *([still] if conditional else []),
+    ]
     return updating(which, {**new, "completed_at": func.coalesce(tasks.c.completed_at, new["completed_at"])})
 
 
@@ -281,11 +308,6 @@ def _complete_statement(*, conditional: bool) -> Statement:
 def _reopen_statement(*, conditional: bool) -> Statement:
     pending_unless_open = case((is_open(tasks.c.status), tasks.c.status), else_=Status.pending.value)
     return updating([this_one, alive, *([still] if conditional else [])], {"status": pending_unless_open})
-
-
-@cache
-def _delete_statement(*, conditional: bool) -> Statement:
-    return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))
 
 
 @cache
@@ -312,10 +334,3 @@ def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # n
     column: ColumnElement[str] = table.c[name]
     # One value by equality: only so is an index that goes on behind it in the order of the list.
     return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
-
-
-def digest_of(body: TaskCreate) -> bytes:
-    """Return what tells a repeated create from another one."""
-    # Without the defaults, so that a field that a later version adds leaves the digests of older tasks as they are.
-    canonical = body.model_dump_json(exclude={"id"}, exclude_defaults=True)
-    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()

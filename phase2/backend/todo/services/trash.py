@@ -1,0 +1,78 @@
+"""The trash: a task goes there with what lies under it, and comes back as the same tree, or is deleted for good."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete
+
+from todo.database import DatabaseFault, Row, Session, SqlState, Statement
+from todo.errors import Conflict, NotFound
+from todo.kit.etags import Condition
+from todo.services import plans
+from todo.services.task_rows import READ, TaskRow, still, tasks, this_one, trashing
+
+_MOST_ATTEMPTS = 3
+
+
+# Task: T-351
+async def put(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> None:
+    """Move a task to the trash at ``now``, and all that lies under it. What is there already stays. Raises NotFound."""
+    for _ in range(_MOST_ATTEMPTS):
+        try:
+            row = await session.first(
+                trashing(conditional=_looks(if_match)), task_id=task_id, now=now, **_conditions(if_match)
+            )
+        except DatabaseFault as fault:
+            if fault.sqlstate != SqlState.under_trash:
+                raise
+            # Something was put under it at the same moment: this time it is seen.
+            continue
+        if row is not None or (await _current(session, task_id, if_match))["trashed_at"] is not None:
+            return
+    raise Conflict("Others are changing this task at the same moment. Try again.")
+
+
+# Task: T-351
+async def restore(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
+    """Bring a task back, with all that went to the trash with it. What is not in the trash stays as it is.
+
+    Raises NotFound, and Conflict where what it lies under is in the trash.
+    """
+    return await plans.run(session, task_id, plans.Restoring(), now=now, if_match=if_match)
+
+
+# Task: T-036
+async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
+    """Delete a task for good, in the trash or not, and all that lies under it. Raises NotFound when there is none."""
+    for _ in range(_MOST_ATTEMPTS):
+        statement = _delete_statement(conditional=_looks(if_match))
+        if await session.first(statement, task_id=task_id, **_conditions(if_match)) is not None:
+            return
+        await _current(session, task_id, if_match)
+    raise Conflict("Others are changing this task at the same moment. Try again.")
+
+
+async def _current(session: Session, task_id: UUID, if_match: Condition | None) -> Row:
+    """Return the task that a write passed over. Raises NotFound, and PreconditionFailed if that is why."""
+    row = await session.first(READ, task_id=task_id)
+    if row is None:
+        await session.ensure_caller_exists()
+        raise NotFound
+    plans.refuse_if_stale(row, if_match)
+    return row
+
+
+def _looks(if_match: Condition | None) -> bool:
+    return if_match is not None and if_match.revisions is not None
+
+
+def _conditions(if_match: Condition | None) -> Mapping[str, Any]:
+    return {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
+
+
+@cache
+def _delete_statement(*, conditional: bool) -> Statement:
+    return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))
