@@ -330,7 +330,7 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
 @cache
 def _move_statement(*, conditional: bool) -> Statement:
     place = func.app.position_in_categories(
-        bindparam("user_id", type_=Text),
+        _categories.c.user_id,
         _categories.c.id,
         bindparam("neighbour", type_=Uuid),
         bindparam("is_behind", type_=Boolean),
