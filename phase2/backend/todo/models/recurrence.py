@@ -3,11 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict
-from sqlmodel import Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from todo.kit.recurrence import parse_rule
-from todo.models.base import Body
 
 
 def _canonical(text: str) -> str:
@@ -22,7 +20,7 @@ _RULE = (
 )
 
 
-class CountsFrom(StrEnum):
+class CountedFrom(StrEnum):
     """What the next date is counted from."""
 
     due = "due"
@@ -44,27 +42,27 @@ class Missed(StrEnum):
 
 
 # Task: T-312
-class Recurrence(Body):
+class Recurrence(BaseModel):
     """How a task repeats."""
 
-    model_config = ConfigDict(populate_by_name=True)  # type: ignore[assignment]
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    rule: Rule = Field(description=_RULE, schema_extra={"examples": ["FREQ=MONTHLY"]})
-    counts_from: CountsFrom = Field(
-        default=CountsFrom.due,
+    rule: Rule = Field(description=_RULE, examples=["FREQ=MONTHLY"])
+    counted_from: CountedFrom = Field(
+        default=CountedFrom.due,
         alias="from",
         description="`due`: from date to date. `completion`: the rule begins on the day it was completed.",
-        schema_extra={"examples": ["due"]},
+        examples=["due"],
     )
     month_end: MonthEnd = Field(
         default=MonthEnd.clamp,
         description="Where a month lacks the day: `clamp` takes its last day, `skip` passes the month over.",
-        schema_extra={"examples": ["clamp"]},
+        examples=["clamp"],
     )
     missed: Missed = Field(
         default=Missed.skip,
         description="On completion, `skip` goes on to the next date in the future, `keep` to the next in sequence.",
-        schema_extra={"examples": ["skip"]},
+        examples=["skip"],
     )
 
     def stored(self) -> dict[str, Any]:

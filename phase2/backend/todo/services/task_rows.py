@@ -20,6 +20,7 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    null,
     or_,
     select,
     update,
@@ -165,7 +166,7 @@ def trashing(*, conditional: bool) -> Statement:
 RESTORE = Statement(
     update(tasks)
     .where(mine, tasks.c.trash_id == bindparam("task_id", type_=Uuid), tasks.c.trashed_at.is_not(None))
-    .values(trashed_at=None, trash_id=None, updated_at=func.greatest(tasks.c.updated_at, now))
+    .values(trashed_at=null(), trash_id=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
 """Bring back a task from the trash, and what went there with it."""
@@ -197,7 +198,7 @@ REOPEN_BELOW = Statement(
         tasks.c.recurrence.is_(None),
         tasks.c.status == Status.completed.value,
     )
-    .values(status=Status.pending.value, completed_at=None, updated_at=func.greatest(tasks.c.updated_at, now))
+    .values(status=Status.pending.value, completed_at=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
 """Make pending again what was completed under a task and does not repeat by itself."""
