@@ -45,12 +45,20 @@ END
 $$;
 """
 
+# Of each of a JSON array's texts, with something between them that no phrase goes across.
+_SEARCHABLE_ARRAY = """
+CREATE FUNCTION app.searchable(originals jsonb) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp AS $$
+    SELECT string_agg(app.searchable(original), '|') FROM jsonb_array_elements_text(originals) AS original
+$$;
+"""
+
 # One letter for one: what Unicode does not take apart.
 FROM_LETTERS = "ςłøđħı"
-TO_LETTERS = "σlodhi"
+TO_LETTERS = "σlodhi"  # noqa: RUF001
 
-# Only what changed is touched. As for the log: a row that goes with its user has nobody left to look for it, and whoever
-# deletes users may have no right to look at the words. Of a long word the beginning is kept.
+# Only what changed is touched. As for the log: a row that goes with its user has nobody left to look for it, and
+# whoever deletes users may have no right to look at the words.
 _KEEP = """
 CREATE OR REPLACE FUNCTION app.keep_words() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
@@ -70,13 +78,13 @@ BEGIN
         RETURN NULL;
     END IF;
     WITH words AS MATERIALIZED ({words}), gone AS (
-        DELETE FROM public.task_words AS old WHERE user_id = OLD.user_id AND task_id = OLD.id
+        DELETE FROM public.task_words WHERE user_id = OLD.user_id AND task_id = OLD.id
         AND (NEW.user_id <> OLD.user_id OR NEW.id <> OLD.id OR word NOT IN (SELECT word FROM words))
     )
-    INSERT INTO public.task_words AS old (user_id, task_id, word, weight, created_at)
+    INSERT INTO public.task_words (user_id, task_id, word, weight, created_at)
     SELECT NEW.user_id, NEW.id, word, weight, NEW.created_at FROM words WHERE NOT EXISTS (
-        SELECT FROM public.task_words AS old WHERE user_id = NEW.user_id AND task_id = NEW.id
-        AND old.word = words.word AND old.weight = words.weight AND created_at = NEW.created_at
+        SELECT FROM public.task_words AS kept WHERE user_id = NEW.user_id AND task_id = NEW.id
+        AND kept.word = words.word AND kept.weight = words.weight AND created_at = NEW.created_at
     )
     ON CONFLICT (user_id, task_id, word) DO UPDATE SET weight = excluded.weight, created_at = excluded.created_at;
     RETURN NULL;
@@ -89,6 +97,27 @@ CREATE OR REPLACE TRIGGER words_changed AFTER UPDATE ON tasks FOR EACH ROW
     EXECUTE FUNCTION app.keep_words();
 """
 
+# ``task_words`` has no foreign key: it would be checked at every word. A user's counter, which every write to a task
+# makes sure of and which has one, stands for it. As the owner and as the user, as for the log.
+_FORGET = """
+INSERT INTO revisions (user_id, revision) SELECT DISTINCT user_id, 0 FROM tasks ON CONFLICT DO NOTHING;
+CREATE FUNCTION app.forget_words() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    caller CONSTANT text := current_setting('app.user', true);
+BEGIN
+    IF NOT EXISTS (SELECT FROM public."user" WHERE id = OLD.user_id) THEN
+        PERFORM set_config('app.user', extract(epoch FROM now()) || ' ' || OLD.user_id, true);
+        DELETE FROM public.task_words WHERE user_id = OLD.user_id;
+        PERFORM set_config('app.user', caller, true);
+    END IF;
+    RETURN NULL;
+END
+$$;
+REVOKE ALL ON FUNCTION app.forget_words() FROM PUBLIC;
+CREATE TRIGGER forget_words AFTER DELETE ON revisions FOR EACH ROW EXECUTE FUNCTION app.forget_words();
+"""
+
 # What is searched, by column: its text, of the row ``{0}``, and its weight. The least is the best.
 _TITLE = {"title": ("{0}.title", 1)}
 _TAGS = {"tags": ("(SELECT string_agg(tag, ',') FROM jsonb_array_elements_text({0}.tags) AS tag)", 2)}
@@ -97,7 +126,7 @@ _DESCRIPTION = {"description": ("{0}.description", 3)}
 
 # Task: T-361
 def make_searchable() -> None:
-    """Make the function that finds the words of a text."""
+    """Make the functions that find the words of a text, and of an array of texts."""
     version = op.get_bind().dialect.server_version_info
     lowering = ' COLLATE "pg_c_utf8"' if version is not None and version >= (17,) else ""
     op.execute(
@@ -109,6 +138,7 @@ def make_searchable() -> None:
             separators=SEPARATORS,
         )
     )
+    op.execute(_SEARCHABLE_ARRAY)
 
 
 # Task: T-361
@@ -126,19 +156,23 @@ def keep_words(*, with_tags: bool) -> None:
 
 # Task: T-361
 def fill_words() -> None:
-    """Find the words of the tasks that are there already, when there are no tags yet."""
+    """Find the words of the tasks that are there already, when there are no tags yet; and forget them with their user.
+
+    Where the policies are forced on the owner, it sees no task.
+    """
     words = _words("t", {**_TITLE, **_DESCRIPTION})
     op.execute(
-        "INSERT INTO task_words (user_id, task_id, word, weight, created_at)"
+        "INSERT INTO task_words (user_id, task_id, word, weight, created_at)"  # noqa: S608  Of constants.
         f" SELECT t.user_id, t.id, word, weight, t.created_at FROM tasks AS t, LATERAL ({words}) AS words"
     )
+    op.execute(_FORGET)
 
 
 def drop_words() -> None:
-    """Undo ``keep_words`` and ``make_searchable``."""
-    for trigger in ("words_new", "words_changed"):
-        op.execute(f"DROP TRIGGER {trigger} ON tasks")
-    for function in ("keep_words()", "searchable(text)"):
+    """Undo all of these."""
+    for trigger, table in (("words_new", "tasks"), ("words_changed", "tasks"), ("forget_words", "revisions")):
+        op.execute(f"DROP TRIGGER {trigger} ON {table}")
+    for function in ("keep_words()", "forget_words()", "searchable(jsonb)", "searchable(text)"):
         op.execute(f"DROP FUNCTION app.{function}")
 
 
@@ -149,6 +183,6 @@ def _words(row: str, searched: Mapping[str, tuple[str, int]]) -> str:
         for text, weight in searched.values()
     )
     return (
-        f"SELECT left(word, {LONGEST}) AS word, min(weight) AS weight"
+        f"SELECT left(word, {LONGEST}) AS word, min(weight) AS weight"  # noqa: S608  Of constants.
         f" FROM ({texts}) AS parts WHERE word <> '' GROUP BY 1"
     )

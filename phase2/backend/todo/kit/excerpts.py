@@ -1,0 +1,82 @@
+"""Excerpts: where in a text the words that were looked for stand, ready to be shown in a page."""
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from todo.kit.queries import SEPARATORS, SINGLES, Terms, searchable
+
+MOST_CHARACTERS = 160
+# So much comes before the first match.
+_BEFORE = 40
+
+_Span = tuple[int, int]
+
+# A word of text that is not folded.
+_WORD = re.compile(f"[{SINGLES}]|[^{SEPARATORS}{SINGLES}]+")
+
+
+# Task: T-363
+def excerpt(terms: Terms, texts: Sequence[str]) -> str:
+    """Return about ``MOST_CHARACTERS`` of that of ``texts`` that has the most of the terms, or the first such.
+
+    It is HTML: what was found stands between ``<mark>`` and ``</mark>``, all else is escaped. An ellipsis stands for
+    what was left out.
+    """
+    found = [(text, list(_spans(terms, text))) for text in texts]
+    text, spans = max(found, key=lambda each: len({each[0][start:end].lower() for start, end in each[1]}))
+    start, end = _window(text, spans[0][0] if spans else 0)
+    parts = ["…"] if start else []
+    for first, last in _merged(spans):
+        if first >= start and last <= end:
+            parts += [html.escape(text[start:first]), "<mark>", html.escape(text[first:last]), "</mark>"]
+            start = last
+    parts += [html.escape(text[start:end]), "…" if end < len(text) else ""]
+    return "".join(parts)
+
+
+def _spans(terms: Terms, text: str) -> Iterator[_Span]:
+    """Yield where the words stand that are looked for."""
+    if text.isascii():
+        yield from (match.span() for match in _pattern(terms).finditer(text))
+        return
+    for match in _WORD.finditer(text):
+        if any(word in terms.words or word.startswith(terms.prefixes) for word in searchable(match[0]).split()):
+            yield match.span()
+
+
+@lru_cache(maxsize=256)
+def _pattern(terms: Terms) -> re.Pattern[str]:
+    """Return what finds the terms in text without other letters than A to Z, much faster than word by word."""
+    words = [re.escape(word) for word in terms.words] + [f"{re.escape(each)}[0-9a-z]*" for each in terms.prefixes]
+    return re.compile(f"(?<![0-9a-z])(?:{'|'.join(words)})(?![0-9a-z])", re.IGNORECASE)
+
+
+def _window(text: str, first: int) -> _Span:
+    """Return which part of the text to show, cut between words where there are some."""
+    if len(text) <= MOST_CHARACTERS:
+        return 0, len(text)
+    start = max(0, min(first - _BEFORE, len(text) - MOST_CHARACTERS))
+    if start:
+        space = text.find(" ", start, first)
+        start = start if space < 0 else space + 1
+    end = min(len(text), start + MOST_CHARACTERS)
+    if end < len(text):
+        space = text.rfind(" ", first, end)
+        end = end if space <= first else space
+    return start, end
+
+
+def _merged(spans: list[_Span]) -> Iterator[_Span]:
+    """Yield the spans, those that touch as one."""
+    waiting: _Span | None = None
+    for start, end in spans:
+        if waiting is not None and waiting[1] == start:
+            waiting = waiting[0], end
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = start, end
+    if waiting is not None:
+        yield waiting

@@ -1,0 +1,146 @@
+r"""What somebody looks for, as typed: ``milk "oat drink" choc* -soy -"low fat"``.
+
+Text becomes words here as the database makes words of tasks, step by step: ``todo.migrations.words`` has the same.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+MOST_CHARACTERS = 500
+MOST_WORDS = 20
+# Of a longer word the database keeps the beginning.
+LONGEST = 64
+
+_MARKS = re.compile("[\u0300-\u036f]+")
+# What Unicode does not take apart. The last letter of a Greek word is another one of the same.
+_LETTERS = str.maketrans({"ς": "σ", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ı": "i", "ß": "ss"})  # noqa: RUF001
+# Punctuation, symbols, emoji, spaces, what cannot be seen or stored.
+SEPARATORS = (
+    r"\u0000-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00b4\u00b6-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05c6"
+    r"\u05f3\u05f4\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u0e4f\u0e5a\u0e5b\u104a-\u104f\u1361-\u1368"
+    r"\u17d4-\u17da\u2000-\u206f\u20a0-\u20cf\u2190-\u2bff\u2e00-\u2e7f\u3000-\u3004\u3008-\u3020\u3030\u303d\u30a0"
+    r"\u30fb\ufe00-\ufe1f\ufe30-\ufe6f\ufeff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uffe0-\uffff"
+    r"\U0001f000-\U0001faff\U000e0000-\U000e0fff\ud800-\udfff"
+)
+_SEPARATOR = re.compile(f"[{SEPARATORS}]+")
+# Scripts that put nothing between words: each character counts as one.
+SINGLES = (
+    r"\u0e00-\u0e4e\u0e50-\u0e59\u0e81-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff\u3005-\u3007"
+    r"\u3031-\u303c\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    r"\U00020000-\U0003ffff"
+)
+_SINGLE = re.compile(f"[{SINGLES}]")
+# A term: perhaps a minus, then what stands in quotes (the last may be left open), or up to the next space or quote.
+_TERM = re.compile(r'(?P<minus>-?)(?:"(?P<quoted>[^"]*)(?:"|$)|(?P<plain>[^\s"]+))')
+_AS_TYPED_ELSEWHERE = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "−": "-", "–": "-", "＊": "*"})  # noqa: RUF001
+
+_NOTHING = "Nothing to look for: give at least one word, as in milk or choc*."
+_ONLY_NOT = "Only what is not wanted: give at least one word that has to occur as well."
+_TOO_LONG = f"Too long: up to {MOST_CHARACTERS} characters can be looked for."
+_TOO_MANY = f"Too many: up to {MOST_WORDS} words can be looked for at once."
+
+
+# Task: T-362
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Words, beginnings of words, and phrases, each once and folded.
+
+    A phrase is a part of what ``searchable`` returns. One that does not end with a space ends with the beginning of a
+    word.
+    """
+
+    words: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+
+# Task: T-362
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search, parsed: all of ``wanted`` has to occur, and nothing of ``unwanted``.
+
+    ``wanted`` has a word or a prefix: those of its phrases are among them.
+    """
+
+    wanted: Terms
+    unwanted: Terms
+
+
+# Task: T-362
+def parse(typed: str) -> Query:
+    """Return what is looked for. Raises ValueError, whose text is for the user, for what finds nothing or costs much.
+
+    A word with something between its letters (``e-mail``, ``3.14``) is a phrase, and so is text in a script without
+    spaces. A star holds behind a word only; elsewhere, as any other punctuation, it stands between words.
+    """
+    if len(typed) > MOST_CHARACTERS:
+        raise ValueError(_TOO_LONG)
+    count = 0
+    wanted, unwanted = Terms(), Terms()
+    for term in _TERM.finditer(typed.translate(_AS_TYPED_ELSEWHERE)):
+        text = term["quoted"] if term["plain"] is None else term["plain"]
+        words = searchable(text).split()
+        if not words:
+            continue
+        count += len(words)
+        is_prefix = text.rstrip().endswith("*")
+        if term["minus"]:
+            unwanted = _joined(unwanted, _unwanted(words, is_prefix=is_prefix))
+        else:
+            wanted = _joined(wanted, _wanted(words, is_prefix=is_prefix))
+    if count > MOST_WORDS:
+        raise ValueError(_TOO_MANY)
+    if not (wanted.words or wanted.prefixes):
+        raise ValueError(_ONLY_NOT if count else _NOTHING)
+    return Query(wanted, unwanted)
+
+
+# Task: T-362
+def searchable(text: str) -> str:
+    """Return the folded words of ``text`` in their order, a space before and after each: ``" kase holen "``.
+
+    Capitals, letters with a mark, and other forms of the same character count as the plain ones.
+    """
+    if text.isascii():
+        folded = text.lower()
+    else:
+        folded = _MARKS.sub("", unicodedata.normalize("NFKD", text).lower()).translate(_LETTERS)
+        folded = _SINGLE.sub(r" \g<0> ", folded)
+    return f" {_SEPARATOR.sub(' ', folded)} "
+
+
+def _wanted(words: list[str], *, is_prefix: bool) -> Terms:
+    """Return one term: its words, by which it is found, and what they do not say."""
+    plain, beginnings = words, list[str]()
+    if is_prefix and len(words[-1]) <= LONGEST:
+        plain, beginnings = words[:-1], words[-1:]
+    return Terms(
+        tuple(word[:LONGEST] for word in plain),
+        tuple(beginnings),
+        (_phrase(words, is_prefix=is_prefix),) if _is_phrase(words) else (),
+    )
+
+
+def _unwanted(words: list[str], *, is_prefix: bool) -> Terms:
+    if _is_phrase(words):
+        return Terms(phrases=(_phrase(words, is_prefix=is_prefix),))
+    return Terms(prefixes=tuple(words)) if is_prefix else Terms(words=tuple(words))
+
+
+def _is_phrase(words: list[str]) -> bool:
+    return len(words) > 1 or len(words[0]) > LONGEST
+
+
+def _phrase(words: list[str], *, is_prefix: bool) -> str:
+    return f" {' '.join(words)}{'' if is_prefix else ' '}"
+
+
+def _joined(some: Terms, more: Terms) -> Terms:
+    return Terms(
+        _once(some.words + more.words), _once(some.prefixes + more.prefixes), _once(some.phrases + more.phrases)
+    )
+
+
+def _once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))

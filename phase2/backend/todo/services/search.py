@@ -1,0 +1,274 @@
+"""Full-text search: the part of a list's statement that finds tasks by their words, best first.
+
+Row-level security lets only leakproof operators use an index, and those of PostgreSQL's own full-text search are not.
+So a search is a walk along one word's rows of ``task_words`` in the order of the answer, or along the user's newest
+tasks, which looks up the rest of the query row by row and ends when the page is full.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Text,
+    all_,
+    and_,
+    any_,
+    bindparam,
+    func,
+    literal_column,
+    not_,
+    select,
+    union_all,
+)
+
+from todo.database import OwnedByCaller, Row, Statement
+from todo.kit.excerpts import excerpt
+from todo.kit.queries import Query
+from todo.models.base import table_of
+from todo.models.tasks import Task
+from todo.models.words import TaskWord
+
+_tasks = table_of(Task)
+_task_words = table_of(TaskWord)
+
+# How many rows are rather counted, or sorted, than passed by: the fewer there are, the more a walk passes by.
+_FEW = 2_000
+_BEHIND_EVERY_LETTER = "\U0010ffff"
+
+
+class Shape(NamedTuple):
+    """What a query has, whatever its words: statements are compiled once for each."""
+
+    words: bool
+    several_words: bool
+    chosen: bool
+    more_prefixes: bool
+    phrases: bool
+    unwanted_words: bool
+    unwanted_prefixes: bool
+    unwanted_phrases: bool
+
+
+# Task: T-363
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a statement on ``tasks`` needs in order to search.
+
+    FROM gets ``hits``, joined by ``on`` (each task at most once), WHERE gets ``conditions``, and ORDER BY gets
+    ``rank``, columns of ``hits`` which no two tasks share. By a word that is: the title before the tags before the
+    description, then the newest; of several words it is the rarest one's. Where there are only prefixes, the newest.
+
+    ``word`` is the word that was walked along, if any. Which one is the rarest may change: who goes on behind a row
+    later gives it back, as ``chosen``.
+    """
+
+    hits: FromClause
+    on: ColumnElement[bool]
+    conditions: tuple[ColumnElement[bool], ...]
+    rank: tuple[ColumnElement[Any], ...]
+    word: ColumnElement[str] | None
+
+
+# Task: T-363
+def shape_of(query: Query, *, chosen: str | None = None) -> Shape:
+    """Return what kinds of terms a query has."""
+    wanted, unwanted = query.wanted, query.unwanted
+    return Shape(
+        words=bool(wanted.words),
+        several_words=len(wanted.words) > 1,
+        chosen=chosen is not None,
+        # One of them may be what is walked along.
+        more_prefixes=len(wanted.prefixes) > (0 if wanted.words else 1),
+        phrases=bool(wanted.phrases),
+        unwanted_words=bool(unwanted.words),
+        unwanted_prefixes=bool(unwanted.prefixes),
+        unwanted_phrases=bool(unwanted.phrases),
+    )
+
+
+# Task: T-363
+def values_of(query: Query, *, chosen: str | None = None) -> Mapping[str, Any]:
+    """Return the values of the fragments of the query's shape; a statement takes those that it names.
+
+    Raises ValueError if ``chosen`` is not a word of the query.
+    """
+    wanted, unwanted = query.wanted, query.unwanted
+    if chosen is not None and chosen not in wanted.words:
+        raise ValueError("Another search began there.")
+    return {
+        "search_word": chosen or next(iter(wanted.words), ""),
+        "search_words": list(wanted.words),
+        "search_prefix": max(wanted.prefixes, key=len, default=""),
+        "search_prefixes": list(wanted.prefixes),
+        "search_phrases": [f"%{phrase}%" for phrase in wanted.phrases],
+        "search_unwanted_words": list(unwanted.words),
+        "search_unwanted_prefixes": list(unwanted.prefixes),
+        "search_unwanted_phrases": [f"%{phrase}%" for phrase in unwanted.phrases],
+    }
+
+
+# Task: T-363
+def excerpt_of(query: Query, row: Row) -> str:
+    """Return the part of a found task's title, tags or description that shows why, as HTML."""
+    return excerpt(query.wanted, [row["title"], ", ".join(row["tags"]), row["description"] or ""])
+
+
+# Task: T-363
+@cache
+def fragments(shape: Shape) -> Search:
+    """Return what finds the tasks of a query of this shape, best first."""
+    return _by_word(shape) if shape.words else _by_prefix(shape)
+
+
+# Task: T-363
+@cache
+def first_page(shape: Shape) -> Statement:
+    """Return the statement for the best ``limit`` tasks of a search without any other filter."""
+    search = fragments(shape)
+    return Statement(
+        select(_tasks.c.id, _tasks.c.title)
+        .select_from(search.hits.join(_tasks, search.on))
+        .where(OwnedByCaller(_tasks), *search.conditions)
+        .order_by(*search.rank)
+        .limit(bindparam("limit", type_=Integer))
+    )
+
+
+def _by_word(shape: Shape) -> Search:
+    """Walk along the rows of one word, of several the rarest."""
+    hits = _task_words.alias("hits")
+    finds_rarest = shape.several_words and not shape.chosen
+    word = _rarest() if finds_rarest else bindparam("search_word", type_=Text)
+    return Search(
+        hits,
+        hits.c.task_id == _tasks.c.id,
+        (OwnedByCaller(hits), hits.c.word == word, *_conditions(shape, hits.c.task_id)),
+        (hits.c.weight, hits.c.created_at.desc(), hits.c.task_id.desc()),
+        hits.c.word,
+    )
+
+
+def _by_prefix(shape: Shape) -> Search:
+    """Where there are few words with the longest prefix collect their tasks, else walk along all tasks."""
+    prefix = bindparam("search_prefix", type_=Text)
+    words, walked = _task_words.alias("words"), _tasks.alias("walked")
+    begins = and_(OwnedByCaller(words), _begins_with(words, prefix))
+    some = (
+        select(literal_column("1").label("one"))
+        .select_from(words)
+        .where(begins)
+        .limit(literal_column(str(_FEW + 1)))
+        .subquery("some")
+    )
+    counted = select(func.count().label("number")).select_from(some).cte("counted")
+    are_few = select(counted.c.number <= literal_column(str(_FEW))).scalar_subquery()
+    collected = (
+        select(words.c.task_id, words.c.created_at)
+        .where(begins, are_few)
+        .distinct()
+        .order_by(words.c.created_at.desc(), words.c.task_id.desc())
+    )
+    passed = (
+        select(walked.c.id, walked.c.created_at)
+        .where(OwnedByCaller(walked), not_(are_few), _has_prefix(walked.c.id, prefix))
+        .order_by(walked.c.created_at.desc(), walked.c.id.desc())
+    )
+    # Each in order: so PostgreSQL merges them, and stops when the page is full.
+    hits = union_all(collected, passed).subquery("hits")
+    return Search(
+        hits,
+        hits.c.task_id == _tasks.c.id,
+        _conditions(shape, hits.c.task_id),
+        (hits.c.created_at.desc(), hits.c.task_id.desc()),
+        None,
+    )
+
+
+def _rarest() -> ColumnElement[Any]:
+    """Return the word that the fewest tasks have; those that many have are alike."""
+    typed = func.unnest(_texts("search_words")).table_valued("word", name="typed").render_derived()
+    words = _task_words.alias("counted")
+    some = (
+        select(literal_column("1").label("one"))
+        .select_from(words)
+        .where(OwnedByCaller(words), words.c.word == typed.c.word)
+        .limit(literal_column(str(_FEW)))
+        .correlate(typed)
+        .subquery("some")
+    )
+    number = select(func.count()).select_from(some).correlate(typed).scalar_subquery()
+    return select(typed.c.word).order_by(number).limit(literal_column("1")).scalar_subquery()
+
+
+def _conditions(shape: Shape, task_id: ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
+    """Return what else has to hold of a hit.
+
+    Each counts, in a subquery that stands for a value: PostgreSQL would make a join of EXISTS, and might begin with it.
+    """
+    words, unwanted = _texts("search_words"), _texts("search_unwanted_words")
+    prefixes, unwanted_prefixes = _texts("search_prefixes"), _texts("search_unwanted_prefixes")
+    text = _searched_text()
+    conditions = (
+        (shape.several_words, _number_of(task_id, words) == func.cardinality(words)),
+        (shape.unwanted_words, _number_of(task_id, unwanted) == 0),
+        (shape.more_prefixes, _number_of_prefixes(task_id, prefixes) == func.cardinality(prefixes)),
+        (shape.unwanted_prefixes, _number_of_prefixes(task_id, unwanted_prefixes) == 0),
+        (shape.phrases, text.like(all_(_texts("search_phrases")))),
+        (shape.unwanted_phrases, text.not_like(all_(_texts("search_unwanted_phrases")))),
+    )
+    return tuple(condition for holds, condition in conditions if holds)
+
+
+def _number_of(task_id: ColumnElement[Any], names: ColumnElement[Any]) -> ColumnElement[Any]:
+    words = _task_words.alias("others")
+    return (
+        select(func.count())
+        .select_from(words)
+        .where(OwnedByCaller(words), words.c.task_id == task_id, words.c.word == any_(names))
+        .correlate_except(words)
+        .scalar_subquery()
+    )
+
+
+def _number_of_prefixes(task_id: ColumnElement[Any], names: ColumnElement[Any]) -> ColumnElement[Any]:
+    beginnings = func.unnest(names).table_valued("prefix", name="beginnings").render_derived()
+    return (
+        select(func.count())
+        .select_from(beginnings)
+        .where(_has_prefix(task_id, beginnings.c.prefix))
+        .correlate_except(beginnings)
+        .scalar_subquery()
+    )
+
+
+def _has_prefix(task_id: ColumnElement[Any], prefix: ColumnElement[str]) -> ColumnElement[bool]:
+    words = _task_words.alias("others")
+    one = (
+        select(literal_column("1"))
+        .select_from(words)
+        .where(OwnedByCaller(words), words.c.task_id == task_id, _begins_with(words, prefix))
+        .limit(literal_column("1"))
+        .correlate_except(words)
+        .scalar_subquery()
+    )
+    return one.is_not(None)
+
+
+def _begins_with(words: FromClause, prefix: ColumnElement[str]) -> ColumnElement[bool]:
+    # Words are compared byte by byte: no letter is behind the last one there is.
+    return and_(words.c.word >= prefix, words.c.word < func.concat(prefix, _BEHIND_EVERY_LETTER))
+
+
+def _searched_text() -> ColumnElement[str]:
+    fields = [func.app.searchable(_tasks.c[name]) for name in ("title", "tags", "description")]
+    return func.concat_ws(literal_column("'|'"), *fields)
+
+
+def _texts(name: str) -> ColumnElement[Any]:
+    return bindparam(name, type_=ARRAY(Text))

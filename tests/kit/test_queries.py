@@ -1,0 +1,106 @@
+"""What somebody looks for, as typed."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from todo.kit.queries import Query, Terms, parse, searchable
+
+
+# Task: T-362
+class TestParse:
+    @pytest.mark.parametrize(
+        ("typed", "wanted"),
+        [
+            ("milk", Terms(words=("milk",))),
+            ("  Milk,\tOAT  milk ", Terms(words=("milk", "oat"))),
+            ("mil*", Terms(prefixes=("mil",))),
+            ("Käse* Straße", Terms(words=("strasse",), prefixes=("kase",))),
+            ('"Oat drink"', Terms(words=("oat", "drink"), phrases=(" oat drink ",))),
+            ("“oat drink”", Terms(words=("oat", "drink"), phrases=(" oat drink ",))),
+            ('"oat dri*"', Terms(words=("oat",), prefixes=("dri",), phrases=(" oat dri",))),
+            ('"milk"', Terms(words=("milk",))),
+            ('"oat drink', Terms(words=("oat", "drink"), phrases=(" oat drink ",))),
+            ("e-mail 3.14", Terms(words=("e", "mail", "3", "14"), phrases=(" e mail ", " 3 14 "))),
+            ("買い", Terms(words=("買", "い"), phrases=(" 買 い ",))),
+            ("milk * - -- !", Terms(words=("milk",))),
+            ("*milk mi*lk", Terms(words=("milk", "mi", "lk"), phrases=(" mi lk ",))),
+            ("a" * 70, Terms(words=("a" * 64,), phrases=(f" {'a' * 70} ",))),
+            ("a" * 64 + "*", Terms(prefixes=("a" * 64,))),
+            ("a" * 65 + "*", Terms(words=("a" * 64,), phrases=(f" {'a' * 65}",))),
+        ],
+    )
+    def test_tells_what_has_to_occur(self, typed: str, wanted: Terms) -> None:
+        assert parse(typed) == Query(wanted, Terms())
+
+    @pytest.mark.parametrize(
+        ("typed", "unwanted"),
+        [
+            ("milk -soy", Terms(words=("soy",))),
+            ("-SOY milk", Terms(words=("soy",))),
+            ("milk −soy*", Terms(prefixes=("soy",))),
+            ('milk -"low fat"', Terms(phrases=(" low fat ",))),
+            ("milk -e-mail", Terms(phrases=(" e mail ",))),
+            ("milk -" + "a" * 65, Terms(phrases=(f" {'a' * 65} ",))),
+        ],
+    )
+    def test_tells_what_must_not(self, typed: str, unwanted: Terms) -> None:
+        assert parse(typed) == Query(Terms(words=("milk",)), unwanted)
+
+    @pytest.mark.parametrize("typed", ["", "   ", "*", '""', '"', "-", "?!", "🎉", "\x00", "\ud800"])
+    def test_refuses_what_has_no_word(self, typed: str) -> None:
+        with pytest.raises(ValueError, match=r"^Nothing to look for: give at least one word, as in milk or choc\*\.$"):
+            parse(typed)
+
+    @pytest.mark.parametrize("typed", ["-milk", '-"low fat" -soy*'])
+    def test_refuses_what_says_only_what_is_not_wanted(self, typed: str) -> None:
+        with pytest.raises(ValueError, match=r"^Only what is not wanted: "):
+            parse(typed)
+
+    def test_refuses_what_is_long(self) -> None:
+        assert parse("m" * 500)
+
+        with pytest.raises(ValueError, match=r"^Too long: up to 500 characters can be looked for\.$"):
+            parse("m" * 501)
+
+    @pytest.mark.parametrize("separator", [" ", " -", ".", "* "])
+    def test_refuses_many_words(self, separator: str) -> None:
+        assert parse(separator.join("abcdefghijklmnopqrst"))
+
+        with pytest.raises(ValueError, match=r"^Too many: up to 20 words can be looked for at once\.$"):
+            parse(separator.join("abcdefghijklmnopqrstu"))
+
+    @given(st.text(max_size=60) | st.text(alphabet='ab -"*\\%_\'’&|!():<>', max_size=60))
+    def test_gives_folded_words_whatever_is_typed(self, typed: str) -> None:
+        try:
+            query = parse(typed)
+        except ValueError as error:
+            assert str(error).endswith(".")
+            return
+
+        assert query.wanted.words or query.wanted.prefixes
+        for terms in (query.wanted, query.unwanted):
+            for word in (*terms.words, *terms.prefixes):
+                assert searchable(word).split() == [word]
+
+
+# Task: T-362
+class TestSearchable:
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("Buy milk!", "buy milk"),
+            ("Crème brûlée", "creme brulee"),
+            ("Cre\u0300me", "creme"),
+            ("ŁÓDŹ Øre İstanbul ılık", "lodz ore istanbul ilik"),
+            ("ΟΔΟΣ οδός", "οδοσ οδοσ"),
+            ("Ёлка", "елка"),
+            ("ＡＢＣ ﬁn x²", "abc fin x2"),
+            ("don’t…stop", "don t stop"),
+            ("party🎉time", "party time"),
+            ("今日は", "今 日 は"),
+            ("a_b%c\\d", "a b c d"),
+        ],
+    )
+    def test_folds(self, text: str, words: str) -> None:
+        assert searchable(text).split() == words.split()
