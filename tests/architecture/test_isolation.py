@@ -16,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from support.categories import add_category
 from support.people import token_of
 from support.pgbouncer import POOL_SIZE, pgbouncer
 from support.scratch import sql
@@ -123,6 +124,13 @@ class OfOwnLog:
 
 
 @dataclass(frozen=True)
+class OfOwnProfile:
+    """An operation on the caller's profile, of which everybody has one or none. ``body`` changes it."""
+
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Following:
     """A stream of the caller's own changes."""
 
@@ -142,21 +150,41 @@ async def _add_tasks(client: AsyncClient) -> list[str]:
     ]
 
 
+async def _add_category(client: AsyncClient) -> list[str]:
+    return [(await add_category(client, name="Secret"))["id"]]
+
+
+async def _add_things(client: AsyncClient) -> list[str]:
+    """One of each kind and more, each of which is one change."""
+    return [*await _add_tasks(client), *await _add_category(client)]
+
+
 TASKS = Resource("tasks", "task_id", _add_tasks)
+CATEGORIES = Resource("categories", "category_id", _add_category)
+THINGS = Resource("changes", "id", _add_things)
 
 
 def _tasks_in(page: Any) -> list[str]:
     return [task["id"] for task in page["tasks"]]
 
 
+def _categories_in(page: Any) -> list[str]:
+    return [category["id"] for category in page["categories"]]
+
+
+def _things_in(page: Any) -> list[str]:
+    return [*_tasks_in(page), *_categories_in(page)]
+
+
 def _changed_in(feed: Any) -> list[str]:
     return [change["id"] for change in feed["changes"]]
 
 
-ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | Following | OfNobody] = {
+ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
     "GET /healthz": OfNobody(),
     "GET /readyz": OfNobody(),
-    "GET /api/v1/me": OfNobody(),
+    "GET /api/v1/me": OfOwnProfile(),
+    "PATCH /api/v1/me": OfOwnProfile({"time_zone": "Europe/Berlin"}),
     "GET /api/v1/tasks": Listing(
         TASKS,
         (
@@ -169,8 +197,8 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | Following | OfNobody] 
         ),
         _tasks_in,
     ),
-    "GET /api/v1/changes": Listing(TASKS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
-    "GET /api/v1/changes/snapshot": Listing(TASKS, ({}, {"limit": 500}, {"limit": 1}), _tasks_in),
+    "GET /api/v1/changes": Listing(THINGS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
+    "GET /api/v1/changes/snapshot": Listing(THINGS, ({}, {"limit": 500}, {"limit": 1}), _things_in),
     "POST /api/v1/changes/{revision}/undo": OfOwnLog(),
     "GET /api/v1/events": Following(),
     "POST /api/v1/tasks": Creating(TASKS, {"title": "Mine"}, other={"title": "Another"}),
@@ -181,6 +209,17 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | Following | OfNobody] 
     "POST /api/v1/tasks/{task_id}/complete": ById(TASKS),
     "POST /api/v1/tasks/{task_id}/reopen": ById(TASKS),
     "GET /api/v1/tasks/{task_id}/history": ById(TASKS, reads=True),
+    "GET /api/v1/categories": Listing(CATEGORIES, ({}, {"archived": "false"}), _categories_in),
+    "POST /api/v1/categories": Creating(CATEGORIES, {"name": "Mine"}, other={"name": "Another"}),
+    "GET /api/v1/categories/{category_id}": ById(CATEGORIES, reads=True),
+    "PUT /api/v1/categories/{category_id}": ById(CATEGORIES, ({"json": {"name": "Mine now"}},)),
+    "PATCH /api/v1/categories/{category_id}": ById(
+        CATEGORIES, ({"json": {"name": "Mine now"}}, {"json": {}}, {"json": {"color": None, "archived": True}})
+    ),
+    "DELETE /api/v1/categories/{category_id}": ById(CATEGORIES, ({}, {"params": {"tasks": "trash"}})),
+    "POST /api/v1/categories/{category_id}/move": ById(
+        CATEGORIES, ({"json": {"before_id": None}}, {"json": {"after_id": str(uuid4())}})
+    ),
 }
 
 
@@ -426,6 +465,26 @@ class TestMatrix:
         assert answer.status_code == 422
         assert walled.rows_of(alices)[row.of.table] == []
 
+    @pytest.mark.parametrize("operation", _rows(OfOwnProfile))
+    async def test_is_about_the_callers_own_profile(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, OfOwnProfile)
+        request: Request = {"json": row.body} if row.body else {}
+        nobodys = (await _send(bob, "GET /api/v1/me", "", {})).json()
+        await alice.patch("/me", json={"time_zone": "Asia/Tokyo", "day_start": "03:00", "week_start": "sunday"})
+        before = walled.rows_of(await _user_of(alice))
+
+        for condition in [{}, *_CONDITIONS, {"headers": {"Idempotency-Key": "one"}}]:
+            answer = await _send(bob, operation, "", {**condition, **request})
+            assert "Asia/Tokyo" not in answer.text, condition
+
+        own = (await _send(bob, "GET /api/v1/me", "", {})).json()
+        assert own == {**nobodys, **(row.body or {}), "revision": 1 if row.body else 0}
+        assert len(before["profiles"]) == 1
+        assert walled.rows_of(await _user_of(alice)) == before
+
     @pytest.mark.parametrize("operation", _rows(OfNobody))
     async def test_says_nothing_of_a_stranger(self, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
         row = ROWS[operation]
@@ -455,7 +514,7 @@ class TestIdempotencyKeys:
         row_id = "1" if isinstance(row, OfOwnLog) else first_id
         unknown_id = "4711" if isinstance(row, OfOwnLog) else str(uuid4())
         request: Request = {"headers": {"Idempotency-Key": "one"}}
-        if isinstance(row, Creating):
+        if isinstance(row, Creating | OfOwnProfile):
             request = {**request, "json": row.body}
         elif isinstance(row, ById) and row.bodies:
             request = {**request, **row.bodies[0]}
@@ -472,6 +531,9 @@ class TestIdempotencyKeys:
             assert his.status_code == 201
             assert his.json()["id"] != hers.json()["id"]
             assert walled.rows_of(await _user_of(bob))[row.of.table] != []
+            assert unknown.json() == his.json()
+        elif isinstance(row, OfOwnProfile):
+            assert (his.status_code, his.json()["id"]) == (200, await _user_of(bob))
             assert unknown.json() == his.json()
         else:
             assert his.status_code == 404
@@ -548,6 +610,20 @@ class TestDeletedAccount:
         assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 2
         assert walled.rows_of(await _user_of(alice)) == before
 
+    @pytest.mark.parametrize("operation", _rows(OfOwnProfile))
+    async def test_has_and_sets_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, OfOwnProfile)
+        await alice.patch("/me", json={"time_zone": "Asia/Tokyo"})
+
+        answer = await _send(charlie, operation, "", {"json": row.body} if row.body else {})
+
+        assert answer.status_code == (403 if row.body else 200)
+        assert "Asia/Tokyo" not in answer.text
+        assert set(map(len, walled.rows_of(await _user_of(charlie)).values())) == {0}
+
     @pytest.mark.parametrize("operation", _rows(Creating))
     async def test_creates_nothing(
         self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
@@ -611,6 +687,16 @@ class TestWithoutWalls:
                 met = await _send(bob, operation, foreign_id, next(row.requests))
 
         assert met.is_success
+
+    async def test_lets_a_stranger_read_a_profile(self, database_url: str) -> None:
+        async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:
+            alice, bob = (walled.client(walled.sign_up(name)) for name in ("alice", "bob"))
+            async with alice, bob:
+                await alice.patch("/me", json={"time_zone": "Asia/Tokyo"})
+
+                met = (await bob.get("/me")).json()
+
+        assert met["revision"] > 0
 
     async def test_lets_a_stranger_end_a_key(self, database_url: str) -> None:
         async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:

@@ -115,11 +115,19 @@ class TestDocument:
             "complete_task",
             "reopen_task",
             "read_task_history",
+            "create_category",
+            "list_categories",
+            "read_category",
+            "replace_category",
+            "update_category",
+            "move_category",
+            "delete_category",
             "list_changes",
             "read_snapshot",
             "undo_change",
             "follow_events",
             "read_me",
+            "update_me",
             "read_health",
             "read_readiness",
         }
@@ -127,7 +135,18 @@ class TestDocument:
     def test_explains_its_tags(self, document: dict[str, Any]) -> None:
         used = {tag for operation in operations_of(document).values() for tag in operation["tags"]}
 
-        assert {tag["name"] for tag in document["tags"]} == used == {"tasks", "changes", "live", "me", "health"}
+        assert (
+            {tag["name"] for tag in document["tags"]}
+            == used
+            == {
+                "tasks",
+                "categories",
+                "changes",
+                "live",
+                "me",
+                "health",
+            }
+        )
         assert all(tag["description"].endswith(".") for tag in document["tags"])
 
     def test_tells_summary_and_description_apart(self, document: dict[str, Any]) -> None:
@@ -162,7 +181,18 @@ class TestDocument:
 
 # Task: T-050
 class TestShapes:
-    @pytest.mark.parametrize("name", ["TaskCreate", "TaskReplace", "TaskUpdate"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "TaskCreate",
+            "TaskReplace",
+            "TaskUpdate",
+            "CategoryCreate",
+            "CategoryReplace",
+            "CategoryUpdate",
+            "CategoryMove",
+        ],
+    )
     def test_of_bodies_are_closed(self, document: dict[str, Any], name: str) -> None:
         assert document["components"]["schemas"][name]["additionalProperties"] is False
 
@@ -208,11 +238,19 @@ class TestErrors:
             "complete_task": CHANGING,
             "reopen_task": CHANGING,
             "read_task_history": READING | {"404"},
+            "create_category": READING | BODY | {"201", "403", "409", "412"},
+            "list_categories": READING | {"304"},
+            "read_category": READING | {"304", "404"},
+            "replace_category": CHANGING | BODY,
+            "update_category": CHANGING | BODY,
+            "move_category": CHANGING | BODY,
+            "delete_category": CHANGING - {"200"} | {"204"},
             "list_changes": READING | {"304", "410"},
             "read_snapshot": READING,
             "undo_change": WRITING | {"409"},
             "follow_events": READING | {"410", "429"},
-            "read_me": READING,
+            "read_me": READING | {"304"},
+            "update_me": CHANGING - {"404"} | BODY,
             "read_health": {"200", "400", "422", "500"},
             "read_readiness": {"200", "400", "422", "500", "503"},
         }
@@ -278,7 +316,7 @@ class TestErrors:
             examples = [*alone, *(example["value"] for example in content.get("examples", {}).values())]
             shown[name] = [example["code"] for example in examples]
 
-        assert shown["Conflict"] == ["conflict", "id_taken", "idempotency_key_in_use", "changed_since"]
+        assert shown["Conflict"] == ["conflict", "id_taken", "idempotency_key_in_use", "changed_since", "name_taken"]
         assert shown["Invalid"] == ["invalid_input", "idempotency_key_reused"]
         assert (shown["Gone"], shown["PreconditionFailed"]) == (["resync_required"], ["precondition_failed"])
         assert all(shown.values())
@@ -307,11 +345,19 @@ class TestHeaders:
             "complete_task": {"If-Match", "Idempotency-Key"},
             "reopen_task": {"If-Match", "Idempotency-Key"},
             "read_task_history": set(),
+            "create_category": {"If-None-Match", "Idempotency-Key"},
+            "list_categories": {"If-None-Match"},
+            "read_category": {"If-None-Match"},
+            "replace_category": {"If-Match"},
+            "update_category": {"If-Match", "Idempotency-Key"},
+            "move_category": {"If-Match", "Idempotency-Key"},
+            "delete_category": {"If-Match"},
             "list_changes": {"If-None-Match"},
             "read_snapshot": set(),
             "undo_change": {"Idempotency-Key"},
             "follow_events": {"Last-Event-ID"},
-            "read_me": set(),
+            "read_me": {"If-None-Match"},
+            "update_me": {"If-Match", "Idempotency-Key"},
             "read_health": set(),
             "read_readiness": set(),
         }
@@ -343,11 +389,19 @@ class TestHeaders:
             "complete_task": {"200": tagged | replayed},
             "reopen_task": {"200": tagged | replayed},
             "read_task_history": {"200": set()},
+            "create_category": {"200": made, "201": made},
+            "list_categories": {"200": tagged, "304": tagged},
+            "read_category": {"200": tagged, "304": tagged},
+            "replace_category": {"200": tagged},
+            "update_category": {"200": tagged | replayed},
+            "move_category": {"200": tagged | replayed},
+            "delete_category": {"204": set()},
             "list_changes": {"200": tagged, "304": tagged},
             "read_snapshot": {"200": set()},
             "undo_change": {"200": replayed},
             "follow_events": {"200": set()},
-            "read_me": {"200": set()},
+            "read_me": {"200": tagged, "304": tagged},
+            "update_me": {"200": tagged | replayed},
             "read_health": {"200": set()},
             "read_readiness": {"200": set()},
         }
