@@ -810,8 +810,8 @@ class TestCounts:
             response = await alice.patch(path, json={"name": str(number)})
             return int(response.headers["etag"].strip('"')), response.json()["tasks_open"]
 
-        *renamed, _ = await asyncio.gather(
-            *(rename(number) for number in range(10)),
+        renamed, _ = await asyncio.gather(
+            asyncio.gather(*(rename(number) for number in range(10))),
             asyncio.gather(*(add_task(alice, category_id=category["id"]) for _ in range(10))),
         )
 
