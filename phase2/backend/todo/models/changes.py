@@ -11,6 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from todo.models.base import WholeNumber, owner_column
+from todo.models.categories import CategoryLogged
+from todo.models.profiles import ProfilePublic
 from todo.models.tasks import TaskPublic
 
 MOST_CHANGES = 500
@@ -73,9 +75,9 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 _REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
-_TYPE = "What kind of thing it happened to: `task`."
+_TYPE = "What kind of thing it happened to: `task`, `category` or `profile`."
 _TYPE_EXTRA: dict[str, Any] = {"examples": ["task"]}
-_ID = "The thing's id."
+_ID = "The thing's id; `me` for the profile."
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 _OPERATION = "What happened to it."
 _OPERATION_EXTRA: dict[str, Any] = {"examples": [Operation.update]}
@@ -107,7 +109,9 @@ class ChangePublic(SQLModel):
         description="The fields that changed. Empty when the thing is new or gone.",
         schema_extra={"examples": [["title"]]},
     )
-    state: TaskPublic | None = Field(description="The thing after the change; null when it is gone (a tombstone).")
+    state: TaskPublic | CategoryLogged | ProfilePublic | None = Field(
+        description="The thing after the change; null when it is gone (a tombstone)."
+    )
 
 
 # Task: T-141
@@ -124,6 +128,10 @@ class Snapshot(SQLModel):
     """A page of everything there is, to start from."""
 
     tasks: list[TaskPublic]
+    categories: list[CategoryLogged] = Field(description="All of them, on the first page; on the others none.")
+    profile: ProfilePublic | None = Field(
+        description="On the first page: null there if you have set nothing. On the others null."
+    )
     revision: int = Field(
         description="Once all pages are read, go on with `GET /changes?since=` this.", schema_extra=_REVISION_EXTRA
     )
@@ -164,7 +172,9 @@ class Undone(SQLModel):
     revision: int = Field(description="The revision of the undo.", schema_extra={"examples": [18]})
     type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
     id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
-    state: TaskPublic | None = Field(description="The thing as it is now; null if the undo removed it.")
+    state: TaskPublic | CategoryLogged | ProfilePublic | None = Field(
+        description="The thing as it is now; null if the undo removed it."
+    )
 
 
 class FeedQuery(SQLModel):
@@ -178,7 +188,7 @@ class SnapshotQuery(SQLModel):
     """Query of ``GET /changes/snapshot``."""
 
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
-    limit: WholeNumber = Field(default=100, ge=1, le=MOST_CHANGES, description="How many things to return at most.")
+    limit: WholeNumber = Field(default=100, ge=1, le=MOST_CHANGES, description="How many tasks to return at most.")
 
 
 class HistoryQuery(SQLModel):
