@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from todo.clients.jwks import JwksClient
 from todo.database import Database, LocalSignals, Signals
 from todo.jobs.prune import PruneOptions, keep_pruning
-from todo.routes import categories, changes, events, health, me, tasks
+from todo.routes import categories, changes, events, health, me, tags, tasks
 from todo.services.live import Live, LiveOptions
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
@@ -67,7 +67,7 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
     app.state.database = database
     app.state.verifier = verifier
     app.state.live = live
-    for router in (tasks.router, categories.router, changes.router, events.router, me.router, health.router):
+    for router in (tasks.router, categories.router, tags.router, changes.router, events.router, me.router, health.router):
         app.include_router(router)
     openapi.install(app)
     docs.install(app)

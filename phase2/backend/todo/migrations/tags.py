@@ -30,11 +30,25 @@ CREATE TRIGGER spread_lost_tags AFTER DELETE ON tasks FOR EACH ROW
     WHEN (OLD.tags <> '[]') EXECUTE FUNCTION app.spread_tags();
 """
 
+# ``texts`` are the tags or their keys; both go through it, one after the other. A tag that is there already under the
+# new name stays, and the old one goes.
+_RENAME = """
+CREATE FUNCTION app.renamed(texts jsonb, keys jsonb, old_key text, new_key text, new_text text) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT coalesce(jsonb_agg(
+        CASE WHEN key = old_key THEN to_jsonb(new_text) ELSE texts -> (place - 1)::integer END ORDER BY place
+    ), '[]')
+    FROM jsonb_array_elements_text(keys) WITH ORDINALITY AS each (key, place)
+    WHERE key <> old_key OR new_text IS NOT NULL AND (new_key = old_key OR NOT keys ? new_key)
+$$;
+"""
+
 
 # Task: T-341
 def make_tags() -> None:
     """Keep the tags' table from now on."""
     op.execute(_SPREAD)
+    op.execute(_RENAME)
 
 
 def drop_tags() -> None:
@@ -42,3 +56,4 @@ def drop_tags() -> None:
     for trigger in ("spread_tags", "spread_changed_tags", "spread_lost_tags"):
         op.execute(f"DROP TRIGGER {trigger} ON tasks")
     op.execute("DROP FUNCTION app.spread_tags()")
+    op.execute("DROP FUNCTION app.renamed(jsonb, jsonb, text, text, text)")

@@ -8,6 +8,7 @@ goes without saying: the OpenAPI document does not list it.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from fastapi.routing import APIWebSocketRoute, iter_route_contexts
 from starlette.requests import Request
@@ -20,6 +21,9 @@ from todo.errors import MethodNotAllowed, NotFound, TodoError
 from todo.web.problems import nothing_here, problem_response
 from todo.web.route import Handler, Route
 from todo.web.streams import EventStream
+
+# The one parameter that a user wrote, and that may hold a slash; all others are ids.
+_FREE_TEXT = "name"
 
 
 @dataclass(slots=True)
@@ -72,10 +76,10 @@ class Dispatch:
                 await self._otherwise(scope, receive, send)
             return
         raw_path = scope.get("raw_path") or b""
-        if b"%" in raw_path and b"%2f" in raw_path.lower():
-            # Decoded, it would lead to another route than the one that a proxy in front has seen.
-            raise nothing_here()
-        segments = scope["path"].split("/")
+        has_hidden_slash = b"%" in raw_path and b"%2f" in raw_path.lower()
+        # A hidden slash parts nothing: it would lead to another route than the one that a proxy in front has seen.
+        path = raw_path.decode("ascii", "replace") if has_hidden_slash else scope["path"]
+        segments = [unquote(segment) for segment in path.split("/")] if has_hidden_slash else path.split("/")
         node = _find(self._root, segments, 0)
         if node is None:
             if not segments[-1] and _find(self._root, segments[:-1], 0):
@@ -87,6 +91,8 @@ class Dispatch:
         except KeyError:
             raise MethodNotAllowed(list(node.methods)) from None
         scope["path_params"] = {name: segments[position] for position, name in parameters}
+        if has_hidden_slash and any("/" in scope["path_params"][name] for _, name in parameters if name != _FREE_TEXT):
+            raise nothing_here()
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
