@@ -1,0 +1,270 @@
+"""Recurrence against two independent expansions: python-dateutil's, and one that looks at every single day."""
+
+from calendar import isleap, monthrange
+from collections import defaultdict
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from itertools import islice, pairwise, takewhile
+from time import process_time
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from support.rules import expanded_by_peer, rule_texts
+from todo.kit.recurrence import (
+    Due,
+    Recurrence,
+    Rule,
+    State,
+    advance,
+    fitting,
+    occurrences,
+    parse_rule,
+    skip_one,
+    upcoming,
+)
+
+often = settings(max_examples=800, deadline=None)
+quickly = settings(max_examples=250, deadline=None)
+
+# The days that differ: leap days, month ends, and those around the new year.
+days = st.one_of(
+    st.dates(date(1890, 1, 1), date(2110, 12, 31)),
+    st.sampled_from([date(2024, 2, 29), date(2096, 2, 29), date(2026, 1, 31), date(2023, 12, 31), date(2025, 8, 30)]),
+)
+dues: st.SearchStrategy[Due] = st.one_of(days, st.builds(datetime.combine, days, st.times()))
+month_ends = st.sampled_from(["clamp", "skip"])
+recurrences = st.builds(
+    Recurrence,
+    st.one_of(
+        rule_texts(), st.builds("{};COUNT={}".format, rule_texts(), st.integers(1, 40)), rule_texts(most_interval=1_000)
+    ).map(parse_rule),
+    counted_from=st.sampled_from(["due", "completion"]),
+    month_end=month_ends,
+    missed=st.sampled_from(["skip", "keep"]),
+)
+
+
+def until(last: date, how: Recurrence, anchor: date) -> list[date]:
+    return [due for _, due in takewhile(lambda found: found[1] <= last, occurrences(how, anchor))]
+
+
+def day_by_day(rule: Rule, anchor: date, last: date, *, clamp: bool) -> list[date]:
+    """Ask of every day whether the rule names it, and of every period which of those are meant."""
+    periods: dict[int, list[date]] = defaultdict(list)
+    day = date(anchor.year, 1, 1) - timedelta(7)
+    while day <= last + timedelta(370):
+        if is_named(rule, anchor, day, clamp=clamp):
+            periods[period_of(rule, day) - period_of(rule, anchor)].append(day)
+        day += timedelta(1)
+    meant = [
+        day
+        for number, named in periods.items()
+        if number % rule.interval == 0
+        for place, day in enumerate(named)
+        if not rule.positions or {place + 1, place - len(named)} & set(rule.positions)
+    ]
+    return sorted(day for day in meant if anchor <= day <= last)
+
+
+def period_of(rule: Rule, day: date) -> int:
+    return {
+        "DAILY": day.toordinal(),
+        "WEEKLY": (day.toordinal() - 1 - rule.week_start) // 7,
+        "MONTHLY": day.year * 12 + day.month,
+        "YEARLY": day.year,
+    }[rule.frequency]
+
+
+def is_named(rule: Rule, anchor: date, day: date, *, clamp: bool) -> bool:
+    months, month_days, weekdays = list(rule.months), list(rule.month_days), list(rule.weekdays)
+    if not month_days and not weekdays:
+        if rule.frequency == "YEARLY" and not months:
+            months = [anchor.month]
+        if rule.frequency in {"MONTHLY", "YEARLY"}:
+            month_days = [anchor.day]
+        if rule.frequency == "WEEKLY" and day.weekday() != anchor.weekday():
+            return False
+    last = monthrange(day.year, day.month)[1]
+    fits = {day.day, day.day - last - 1} | (set(range(last + 1, 32)) if clamp and day.day == last else set())
+    if (months and day.month not in months) or (month_days and not fits & set(month_days)):
+        return False
+    if rule.frequency == "YEARLY" and not rule.months:
+        place, length = day.timetuple().tm_yday, 365 + isleap(day.year)
+    else:
+        place, length = day.day, last
+    ordinals = {0, (place - 1) // 7 + 1, -((length - place) // 7 + 1)}
+    return not weekdays or any(ordinal in ordinals and weekday == day.weekday() for ordinal, weekday in weekdays)
+
+
+def at_time_of(like: Due, day: date) -> Due:
+    return datetime.combine(day, like.time()) if isinstance(like, datetime) else day
+
+
+def is_past(due: Due, *others: Due) -> bool:
+    return all(due > other for other in others)
+
+
+# Task: T-324
+class TestAgainstOthers:
+    @often
+    @given(rule_texts(), days)
+    @example("FREQ=MONTHLY;BYMONTHDAY=31", date(2022, 1, 31))
+    @example("FREQ=YEARLY", date(2096, 2, 29))
+    @example("FREQ=YEARLY;BYDAY=53MO", date(2024, 12, 30))
+    @example("FREQ=YEARLY;BYDAY=-53WE", date(2020, 1, 1))
+    @example("FREQ=YEARLY;BYMONTHDAY=13,14,15;BYDAY=20MO", date(2024, 1, 1))
+    @example("FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=366", date(2024, 12, 31))
+    @example("FREQ=WEEKLY;INTERVAL=2;BYDAY=SA,SU,MO;BYMONTH=12;BYSETPOS=2;WKST=SA", date(2022, 12, 4))
+    @example("FREQ=DAILY;INTERVAL=2;BYMONTHDAY=31;BYDAY=MO,FR", date(2025, 10, 31))
+    def test_agrees_with_dateutil_where_short_months_are_left_out(self, text: str, anchor: date) -> None:
+        rule, last = parse_rule(text), anchor + timedelta(1_500)
+
+        found = until(last, Recurrence(rule, month_end="skip"), anchor)
+
+        assert found == expanded_by_peer(rule, anchor, last)
+
+    @often
+    @given(rule_texts(), days, st.booleans())
+    @example("FREQ=MONTHLY", date(2026, 1, 31), True)  # noqa: FBT003
+    @example("FREQ=YEARLY", date(2024, 2, 29), True)  # noqa: FBT003
+    @example("FREQ=YEARLY;BYMONTHDAY=31", date(2024, 2, 29), True)  # noqa: FBT003
+    @example("FREQ=DAILY;INTERVAL=3;BYMONTHDAY=30,31", date(2024, 2, 29), True)  # noqa: FBT003
+    @example("FREQ=MONTHLY;BYMONTHDAY=30,31;BYSETPOS=2", date(2026, 1, 31), True)  # noqa: FBT003
+    def test_agrees_with_a_look_at_every_day(self, text: str, anchor: date, clamp: bool) -> None:  # noqa: FBT001
+        rule, last = parse_rule(text), anchor + timedelta(500)
+
+        found = until(last, Recurrence(rule, month_end="clamp" if clamp else "skip"), anchor)
+
+        assert found == day_by_day(rule, anchor, last, clamp=clamp)
+
+
+# Task: T-324
+class TestProperties:
+    @quickly
+    @given(recurrences, dues)
+    def test_go_strictly_up_and_are_numbered_by_their_place(self, how: Recurrence, anchor: Due) -> None:
+        found = list(islice(occurrences(how, anchor), 50))
+
+        found_dues = [due for _, due in found]
+        assert [number for number, _ in found] == list(range(1, len(found) + 1))
+        assert all(one < other for one, other in pairwise(found_dues))
+        assert all(type(due) is type(anchor) for due in found_dues)
+        assert len(found) <= (how.rule.count or 50)
+
+    @quickly
+    @given(recurrences, dues, st.integers(1, 60))
+    def test_are_the_same_whether_walked_or_jumped_to(self, how: Recurrence, anchor: Due, place: int) -> None:
+        walked = list(islice(occurrences(how, anchor), place + 20))
+        assume(len(walked) > place)
+        number, after = walked[place - 1]
+
+        jumped = list(islice(occurrences(how, anchor, after=after, number=number), len(walked) - place))
+
+        assert jumped == walked[place:]
+
+    @quickly
+    @given(recurrences, dues)
+    def test_fit_once_they_were_made_to(self, how: Recurrence, due: Due) -> None:
+        fit = fitting(how, due)
+        assume(fit is not None)
+        assert fit is not None
+
+        assert fit >= due
+        assert fitting(how, fit) == fit
+        assert next(occurrences(how, fit)) == (1, fit)
+
+    @quickly
+    @given(recurrences, dues, st.integers(1, 40), st.integers(-30, 900), st.times())
+    def test_advance_to_the_first_that_is_still_to_come(
+        self, how: Recurrence, due: Due, place: int, late: int, at: time
+    ) -> None:
+        first = fitting(how, due)
+        assume(first is not None)
+        assert first is not None
+        number, current = list(islice(occurrences(how, first), place))[-1]
+        assume(current.year < 9990)
+        today = date.fromordinal(current.toordinal() + late)
+        now = datetime.combine(today, at)
+
+        after = advance(how, State(first, number, current), completed=now, today=today)
+
+        if how.counted_from == "completion":
+            anchor = at_time_of(first, today)
+            endless = replace(how, rule=replace(how.rule, count=None))
+            expected = next(
+                (later for _, later in occurrences(endless, anchor) if is_past(later, anchor, current)), None
+            )
+            over = number == how.rule.count
+            assert after == (None if over or expected is None else State(anchor, number + 1, expected))
+            return
+        reached = [current] if how.missed == "keep" else [current, now if isinstance(first, datetime) else today]
+        found = next(((n, later) for n, later in occurrences(how, first) if is_past(later, *reached)), None)
+        if found is None:
+            assert after is None
+        else:
+            assert after == State(first, number + 1 if how.rule.count is None else found[0], found[1])
+
+    @quickly
+    @given(recurrences, dues)
+    def test_preview_what_passing_over_comes_to(self, how: Recurrence, due: Due) -> None:
+        first = fitting(how, due)
+        assume(first is not None)
+        assert first is not None
+        state = State(first, 1, first)
+        # What is passed over uses up no COUNT there.
+        how = replace(how, rule=replace(how.rule, count=None)) if how.counted_from == "completion" else how
+
+        previewed = [later for _, later in islice(upcoming(how, state), 5)]
+
+        skipped: list[Due] = []
+        following = skip_one(how, state)
+        while following is not None and len(skipped) < 5:
+            skipped.append(following.due)
+            following = skip_one(how, following)
+        # A series that counts from completion forgets the day it was clamped from.
+        assume(how.counted_from == "due" or first.day <= 28)
+        assert previewed == skipped
+
+
+# Task: T-324
+class TestCost:
+    @pytest.mark.parametrize(
+        ("text", "due"),
+        [
+            ("FREQ=DAILY;INTERVAL=997;BYMONTH=2;BYMONTHDAY=29;BYDAY=TH", date(2024, 2, 29)),
+            ("FREQ=DAILY;INTERVAL=7;BYDAY=MO", date(2024, 2, 29)),
+            ("FREQ=DAILY;INTERVAL=365;BYMONTH=3", date(2026, 3, 31)),
+            ("FREQ=DAILY;INTERVAL=2;BYMONTH=2;COUNT=1000", date(1, 2, 1)),
+            ("FREQ=WEEKLY;INTERVAL=313;BYMONTH=2", date(2026, 2, 1)),
+            ("FREQ=WEEKLY;BYMONTH=2;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=7;COUNT=1000", date(1, 2, 4)),
+            ("FREQ=MONTHLY;INTERVAL=5;BYMONTH=2;BYMONTHDAY=29;BYDAY=TH", date(2024, 2, 29)),
+            ("FREQ=MONTHLY;BYMONTHDAY=29;BYMONTH=2;COUNT=1000", date(4, 2, 29)),
+            ("FREQ=MONTHLY;BYMONTH=2", date(2026, 1, 30)),
+            ("FREQ=YEARLY;BYDAY=53MO,-53TU;BYMONTHDAY=" + ",".join(map(str, range(1, 32))), date(2024, 12, 30)),
+        ],
+    )
+    def test_is_small_for_the_worst_of_rules(self, text: str, due: date) -> None:
+        begun = process_time()
+
+        how = Recurrence(parse_rule(text), month_end="skip")
+        first = fitting(how, due) or due
+        state = State(first, 1, first)
+        advance(how, state, completed=datetime(2500, 1, 1), today=date(2500, 1, 1))
+        list(islice(upcoming(how, state), 100))
+
+        assert process_time() - begun < 0.05
+
+    def test_of_refusing_is_small_too(self) -> None:
+        begun = process_time()
+
+        for text in (
+            "FREQ=MONTHLY;BYMONTHDAY=31;BYDAY=1MO,2TU,3WE,4TH,-4FR",
+            "FREQ=YEARLY;BYMONTHDAY=31;BYDAY=1MO,20MO,-2TU;BYSETPOS=366",
+            "FREQ=DAILY;INTERVAL=" + "9" * 400,
+        ):
+            with pytest.raises(ValueError, match=r"never occurs|whole number"):
+                parse_rule(text)
+
+        assert process_time() - begun < 0.05
