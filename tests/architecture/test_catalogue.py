@@ -21,11 +21,13 @@ OF_NOBODY: Mapping[str, str] = {
 DEFINERS: Mapping[str, str] = {
     **isolation.DEFINERS,
     "app.forget_user()": "A trigger. Deletes the log of a user whose counter went; who deletes users need not see it.",
+    "app.forget_words()": "A trigger. Deletes the words of a user who is gone; who deletes users need not see them.",
 }
 
 # Tables without a reference to the users, and why their rows go all the same.
 WITHOUT_REFERENCE: Mapping[str, str] = {
     "changes": "The user's counter refers to the user, and app.forget_user() deletes the log with it.",
+    "task_words": "The user's counter refers to the user, and app.forget_words() deletes the words with it.",
 }
 
 # Tables whose rows are not a user's things but what is kept about them, and so are not in the log.
@@ -34,6 +36,8 @@ NOT_LOGGED: Mapping[str, str] = {
     "changes": "The log itself.",
     "idempotency_keys": "Answers to requests. What a request did is in the log.",
     "task_counts": "How many of the user's tasks there are; the tasks themselves are in the log.",
+    "task_words": "Where a search looks for the tasks; the tasks themselves are in the log.",
+    "task_tags": "Where a filter looks for tags; the tasks themselves are in the log.",
 }
 
 # Functions without a search_path of their own, and why that is right.

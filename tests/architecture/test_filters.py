@@ -43,7 +43,7 @@ from todo.database.statements import USER_ID
 from todo.models.base import table_of
 from todo.models.changes import Change
 from todo.models.tasks import Task
-from todo.services import changes, tasks
+from todo.services import changes, search, tasks
 
 _tasks = table_of(Task)
 _changes = table_of(Change)
@@ -56,6 +56,7 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
     tuple[tuple[str, bool], ...]: [(), (("status", False),), (("status", True), ("priority", False))],
     changes._Entity: list(changes._ENTITIES.values()),
     Statement: [tasks._CREATE],
+    search.Shape: [search.Shape(*flags) for flags in itertools.product([False, True], repeat=8)],
 }
 
 

@@ -409,8 +409,8 @@ class TestGoneUser:
 
         connection.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
-        assert self.left_of(connection, user_id) == [0, 0, 0]
-        assert self.left_of(connection, other) == [1, 1, 1]
+        assert self.left_of(connection, user_id) == [0, 0, 0, 0]
+        assert self.left_of(connection, other) == [1, 1, 1, 2]
 
     @pytest.mark.parametrize("attributes", ["BYPASSRLS", "NOBYPASSRLS"])
     def test_leaves_nothing_behind_when_a_hosts_owner_deletes(
@@ -425,8 +425,8 @@ class TestGoneUser:
             host.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
         own_admin.execute("ALTER ROLE todo_owner NOBYPASSRLS")
-        assert self.left_of(own_admin, user_id) == [0, 0, 0]
-        assert self.left_of(own_admin, other) == [1, 1, 1]
+        assert self.left_of(own_admin, user_id) == [0, 0, 0, 0]
+        assert self.left_of(own_admin, other) == [1, 1, 1, 2]
 
     def test_leaves_nothing_behind_when_somebody_else_may_delete(self, own_url: str, own_admin: Connection) -> None:
         """Better Auth may connect as a role of its own, which has no right to our tables."""
@@ -437,7 +437,7 @@ class TestGoneUser:
         with psycopg.connect(make_conninfo(own_url, user="auth"), autocommit=True) as auth:
             auth.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
-        assert self.left_of(own_admin, user_id) == [0, 0, 0]
+        assert self.left_of(own_admin, user_id) == [0, 0, 0, 0]
         own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
 
     def test_leaves_no_log_behind_when_the_counter_goes(self, own_url: str, own_admin: Connection) -> None:
@@ -471,7 +471,7 @@ class TestGoneUser:
             getattr(writer, ends_with)()
             deleting.join()
 
-        assert self.left_of(connection, user_id) == [0, 0, 0]
+        assert self.left_of(connection, user_id) == [0, 0, 0, 0]
 
     def test_cannot_be_written_for(self, connection: Connection, user_id: str) -> None:
         connection.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
@@ -479,13 +479,13 @@ class TestGoneUser:
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             add(connection, user_id)
 
-        assert self.left_of(connection, user_id) == [0, 0, 0]
+        assert self.left_of(connection, user_id) == [0, 0, 0, 0]
 
     @staticmethod
     def left_of(connection: Connection, user_id: str) -> Sequence[int]:
         counts = "SELECT " + ", ".join(
             f"(SELECT count(*)::int FROM {table} WHERE user_id = %(user_id)s)"
-            for table in ("tasks", "revisions", "changes")
+            for table in ("tasks", "revisions", "changes", "task_words")
         )
         return list(connection.execute(counts, {"user_id": user_id}).fetchall()[0])
 

@@ -51,7 +51,7 @@ class TestExcerpt:
     def test_is_cut_where_there_are_no_spaces(self) -> None:
         assert marked("milk", "milk" + "." * 1_000) == f"<mark>milk</mark>{'.' * 156}…"
 
-    @given(st.text(alphabet="ab ä<>&\"買.", max_size=400), st.sampled_from(["a", "b*", "ä b", "買"]))
+    @given(st.text(alphabet='ab ä<>&"買.', max_size=400), st.sampled_from(["a", "b*", "ä b", "買"]))
     def test_leaves_the_text_as_it_is(self, text: str, typed: str) -> None:
         shown = marked(typed, text)
 

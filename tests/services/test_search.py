@@ -1,0 +1,214 @@
+"""Search below HTTP: what it finds, in which order, and whose. The oracle reads every task."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from support.people import sign_up
+from support.trips import watched
+from todo.database import Database, Session
+from todo.kit.queries import Query, parse, searchable
+from todo.services import search
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+WORDS = ("milk", "milkshake", "oat", "Käse", "drink", "soy", "choc", "chocolate", "buy")
+ADD = (
+    "INSERT INTO tasks (user_id, id, title, description, tags, status, priority, created_at, updated_at,"
+    " creation_digest, revision) VALUES (%s, %s, %s, %s, %s, 'pending', 'low', %s, %s, '', 0)"
+)
+
+
+@dataclass
+class Scene:
+    """A user's tasks, in the database and here."""
+
+    database: Database
+    url: str
+    user_id: str
+    tasks: dict[str, tuple[str, list[str], str | None]] = field(default_factory=dict)
+
+    def add(self, *tasks: tuple[str, list[str], str | None]) -> list[str]:
+        """Create tasks of title, tags and description, each a minute after the other. Returns their ids."""
+        ids = [str(uuid.uuid4()) for _ in tasks]
+        with psycopg.connect(self.url) as connection:
+            for task_id, (title, tags, description) in zip(ids, tasks, strict=True):
+                created_at = START + timedelta(minutes=len(self.tasks))
+                connection.execute(
+                    ADD, (self.user_id, task_id, title, description, Jsonb(tags), created_at, created_at)
+                )
+                self.tasks[task_id] = title, tags, description
+        return ids
+
+    async def find(self, typed: str, *, limit: int = 1_000) -> list[str]:
+        """Return the ids of what is found, in the order of the answer."""
+        query = parse(typed)
+        rows = await Session(self.database, self.user_id).all(
+            search.first_page(search.shape_of(query)), **search.values_of(query), limit=limit
+        )
+        return [row["id"] for row in rows]
+
+    def should_be_found(self, typed: str) -> set[str]:
+        """Return the ids of what a reader of all tasks would find."""
+        query = parse(typed)
+        return {task_id for task_id, (title, tags, text) in self.tasks.items() if _fits(query, [title, *tags, text])}
+
+
+def _fits(query: Query, texts: list[str | None]) -> bool:
+    folded = "|".join(f" {' '.join(searchable(text or '').split())} " for text in texts)
+
+    def tests(words: tuple[str, ...], prefixes: tuple[str, ...], phrases: tuple[str, ...]) -> Iterator[bool]:
+        yield from (f" {word} " in folded for word in words)
+        yield from (f" {prefix}" in folded for prefix in prefixes)
+        yield from (phrase in folded for phrase in phrases)
+
+    wanted, unwanted = query.wanted, query.unwanted
+    return all(tests(wanted.words, wanted.prefixes, wanted.phrases)) and not any(
+        tests(unwanted.words, unwanted.prefixes, unwanted.phrases)
+    )
+
+
+@pytest.fixture
+def scene(database: Database, database_url: str) -> Scene:
+    return Scene(database, database_url, sign_up(database_url, "alice"))
+
+
+@pytest.fixture(params=[2_000, 3])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """How many rows count as few: all of a test's, or hardly any."""
+    monkeypatch.setattr(search, "_FEW", request.param)
+    for maker in (search.fragments, search.first_page):
+        maker.cache_clear()
+    yield
+    for maker in (search.fragments, search.first_page):
+        maker.cache_clear()
+
+
+# Task: T-363
+class TestMatching:
+    @pytest.mark.parametrize(
+        ("typed", "found"),
+        [
+            ("milk", [1, 0]),
+            ("mil*", [2, 1, 0]),
+            ("MILK oat", [0]),
+            ('"oat milk"', [0]),
+            ('"milk oat"', []),
+            ('"oat mil*"', [0]),
+            ("milk -oat", [1]),
+            ("mil* -milks*", [1, 0]),
+            ('milk -"oat milk"', [1]),
+            ("kase", [3]),
+            ("Käse", [3]),
+            ("shop home", [3]),
+            ('"shop home"', []),
+            ("買い", [4]),
+            ("物買", []),
+            ("e-mail", [4]),
+            ("nothing", []),
+            ("milk nothing", []),
+            ("milk %", [1, 0]),
+        ],
+    )
+    @pytest.mark.usefixtures("few")
+    async def test_follows_the_query(self, scene: Scene, typed: str, found: list[int]) -> None:
+        ids = scene.add(
+            ("Oat milk", [], None),
+            ("Milk", [], "Two litres"),
+            ("Milkshakes", [], None),
+            ("Fridge", ["shop", "home"], "KÄSE"),
+            ("買い物", [], "Send an e-mail, 100%"),
+        )
+
+        assert await scene.find(typed) == [ids[index] for index in found]
+
+    @pytest.mark.usefixtures("few")
+    async def test_finds_what_a_reader_of_all_tasks_finds(self, scene: Scene) -> None:
+        rng = random.Random(7)
+
+        def text(most: int) -> str:
+            return " ".join(rng.choices(WORDS, k=rng.randint(1, most)))
+
+        scene.add(
+            *((text(4), [text(2) for _ in range(rng.randint(0, 2))], rng.choice([None, text(6)])) for _ in range(60))
+        )
+        kinds: list[Callable[[], str]] = [
+            lambda: rng.choice(WORDS),
+            lambda: rng.choice(WORDS)[:3] + "*",
+            lambda: f'"{text(2)}"',
+            lambda: f'"{text(2)[:-1]}*"',
+        ]
+
+        for _ in range(150):
+            terms = [rng.choice(("", "", "-")) + rng.choice(kinds)() for _ in range(rng.randint(1, 4))]
+            typed = " ".join([rng.choice(kinds)(), *terms])
+            found = await scene.find(typed)
+            assert (typed, sorted(found)) == (typed, sorted(scene.should_be_found(typed)))
+
+    async def test_is_ones_own(self, scene: Scene, database: Database, database_url: str) -> None:
+        scene.add(("Milk", [], None))
+        bob = Scene(database, database_url, sign_up(database_url, "bob"))
+
+        assert [await bob.find(typed) for typed in ("milk", "mil*", "milk -oat")] == [[], [], []]
+
+    async def test_takes_one_trip(self, scene: Scene, database_url: str) -> None:
+        scene.database, trips = watched(database_url)
+        await scene.database.open()
+        scene.add(("Oat milk", [], None))
+        await scene.find("oat")
+        trips.count = 0
+
+        found = await scene.find('milk oat* "oat milk" -soy')
+
+        await scene.database.close()
+        assert (len(found), trips.count) == (1, 1)
+
+
+# Task: T-363
+class TestRank:
+    async def test_puts_title_before_tags_before_description_then_the_newest(self, scene: Scene) -> None:
+        ids = scene.add(
+            ("Milk", [], None), ("a", ["milk"], None), ("b", [], "milk"), ("Milk", [], None), ("c", ["milk"], "milk")
+        )
+
+        assert await scene.find("milk") == [ids[index] for index in (3, 0, 4, 1, 2)]
+        assert await scene.find("milk", limit=2) == [ids[3], ids[0]]
+
+    async def test_goes_by_the_rarest_word(self, scene: Scene) -> None:
+        ids = scene.add(
+            ("Milk", [], "oat"), ("Oat", [], "milk"), ("Oat milk", [], None), ("Milk", [], None), ("Milk", [], None)
+        )
+
+        assert await scene.find("milk oat") == [ids[index] for index in (2, 1, 0)]
+
+    async def test_goes_by_the_word_that_was_chosen_before(self, scene: Scene) -> None:
+        ids = scene.add(("Milk", [], "oat"), ("Oat", [], "milk"), ("Milk", [], None))
+        query = parse("milk oat")
+
+        rows = await Session(scene.database, scene.user_id).all(
+            search.first_page(search.shape_of(query, chosen="milk")), **search.values_of(query, chosen="milk"), limit=9
+        )
+
+        assert [row["id"] for row in rows] == [ids[0], ids[1]]
+        with pytest.raises(ValueError, match=r"^Another search began there\.$"):
+            search.values_of(query, chosen="soy")
+
+    @pytest.mark.usefixtures("few")
+    async def test_puts_the_newest_first_for_a_prefix(self, scene: Scene) -> None:
+        ids = scene.add(*((f"{'Milk' if index % 2 else 'Milkshake'} {index}", [], "milk") for index in range(8)))
+
+        assert await scene.find("mil*", limit=5) == ids[:2:-1]
+
+
+# Task: T-363
+class TestExcerpt:
+    def test_shows_why_a_task_was_found(self) -> None:
+        row = {"title": "Shop & go", "tags": ["home", "Milk"], "description": None}
+
+        assert search.excerpt_of(parse("milk"), row) == "home, <mark>Milk</mark>"
+        assert search.excerpt_of(parse("sho*"), row) == "<mark>Shop</mark> &amp; go"
