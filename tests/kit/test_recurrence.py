@@ -251,7 +251,7 @@ class TestCost:
         how = Recurrence(parse_rule(text), month_end="skip")
         first = fitting(how, due) or due
         state = State(first, 1, first)
-        advance(how, state, completed=datetime(2500, 1, 1), today=date(2500, 1, 1))
+        advance(how, state, completed=datetime.combine(date(2500, 1, 1), time.min), today=date(2500, 1, 1))
         list(islice(upcoming(how, state), 100))
 
         assert process_time() - begun < 0.05
