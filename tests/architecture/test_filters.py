@@ -56,7 +56,10 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
     tuple[tuple[str, bool], ...]: [(), (("status", False),), (("status", True), ("priority", False))],
     changes._Entity: list(changes._ENTITIES.values()),
     Statement: [tasks._CREATE],
-    search.Shape: [search.Shape(*flags) for flags in itertools.product([False, True], repeat=8)],
+    search.Shape: [
+        search.Shape(words, several, chosen, *[more] * 5)
+        for words, several, chosen, more in itertools.product([False, True], repeat=4)
+    ],
 }
 
 
@@ -99,16 +102,23 @@ def unfiltered(statement: Statement) -> set[str]:
     """The tables of users' rows that a statement names without asking for the caller's, each with how."""
     found = set()
     expression: Any = statement.expression
+    filtered = {part.comparison.left.table for part in visitors.iterate(expression) if isinstance(part, OwnedByCaller)}
     for part in visitors.iterate(expression):
         if isinstance(part, TextClause):
             found.add("text")
         elif isinstance(part, Select):
-            found |= _unfiltered("SELECT", part.get_final_froms(), part.whereclause)
+            found |= _unfiltered("SELECT", _froms_of(part, filtered), part.whereclause)
         elif isinstance(part, Update | Delete):
             found |= _unfiltered(part.__visit_name__.upper(), [part.table, *_others_in(part)], part.whereclause)
         elif isinstance(part, Insert) and _is_owned(part.table) and not _binds_owner(part):
             found.add(f"INSERT {_name_of(part.table)}")
     return found
+
+
+def _froms_of(part: Select[Any], filtered: set[FromClause]) -> list[FromClause]:
+    """What a SELECT names, but for what belongs to the one around it, which is ``filtered`` there."""
+    own: Any = part._correlate_except
+    return [each for each in part.get_final_froms() if own is None or each in own or each not in filtered]
 
 
 def _unfiltered(how: str, froms: Sequence[FromClause], where: ClauseElement | None) -> set[str]:
@@ -213,6 +223,14 @@ class TestStatements:
             ),
             (select(_changes.alias("first").c.revision), {"SELECT first"}),
             (select(literal(1)).where(exists().where(_tasks.c.id == bindparam("id"))), {"SELECT tasks"}),
+            (
+                select(literal(1)).where(
+                    exists()
+                    .where(OwnedByCaller(_changes), _changes.c.user_id == _tasks.c.user_id)
+                    .correlate_except(_changes)
+                ),
+                {"SELECT tasks"},
+            ),
             (select(select(_tasks.c.id).cte("all").c.id), {"SELECT tasks"}),
             (select(literal(1)).add_cte(delete(_tasks).cte("gone")), {"DELETE tasks"}),
             (update(_tasks).values(title="x").where(_tasks.c.id == bindparam("id")), {"UPDATE tasks"}),
