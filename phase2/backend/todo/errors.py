@@ -46,6 +46,8 @@ class TodoError(Exception):
     title: ClassVar[str]
     code: str
     detail: str
+    # Of many operations the one that failed, as a JSON pointer into the body.
+    pointer: str | None = None
 
     def __init__(self, detail: str | None = None, *, code: str | None = None) -> None:
         if detail is not None:

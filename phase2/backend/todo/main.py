@@ -67,7 +67,15 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
     app.state.database = database
     app.state.verifier = verifier
     app.state.live = live
-    for router in (tasks.router, categories.router, tags.router, changes.router, events.router, me.router, health.router):
+    for router in (
+        tasks.router,
+        categories.router,
+        tags.router,
+        changes.router,
+        events.router,
+        me.router,
+        health.router,
+    ):
         app.include_router(router)
     openapi.install(app)
     docs.install(app)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from todo.dependencies import SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
+from todo.models.batches import Batch, BatchResults
 from todo.models.changes import History, HistoryQuery
 from todo.models.task_actions import (
     Completion,
@@ -25,7 +26,7 @@ from todo.models.tasks import (
     TaskReplace,
     TaskUpdate,
 )
-from todo.services import changes, series, tasks, trash
+from todo.services import batches, changes, series, tasks, trash
 from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
@@ -77,6 +78,21 @@ async def list_tasks(
         "page_size": len(page.tasks),
     }
     return tagged(content, page.revision, unless=if_none_match)
+
+
+# Task: T-353
+@router.post(
+    "/batch", response_model=BatchResults, response_description="What became of each operation.", responses=_CONTENDED
+)
+async def run_batch(body: Batch, session: SessionDep) -> dict[str, Any]:
+    """Do up to 100 things to your tasks at once, in order and in one transaction.
+
+    Give a task that you create a `ref`, and later operations may name it: `"$party"` for the `ref` `party`, as an `id`,
+    `parent_id`, `after_id` or `before_id`. Unless `atomic` is false it is all or nothing: the first operation that
+    fails is answered as it would be by itself, and points to its place. With `atomic` false the rest is done, and each
+    result has its own `status`. To retry safely send an `Idempotency-Key`.
+    """
+    return {"results": await batches.run(session, body, now=utc_now())}
 
 
 # Task: T-032

@@ -4,22 +4,27 @@ from todo.database import DatabaseFault, SqlState
 from todo.errors import Conflict, Fault, Invalid, TodoError
 from todo.models.task_actions import TaskMove
 
-_UNKNOWN = {
-    "fk_tasks_user_id_category_id_categories": Fault("/category_id", "You have no such category."),
-    "fk_tasks_user_id_parent_id_tasks": Fault("/parent_id", "You have no such task."),
+UNKNOWN = {
+    "category_id": Fault("/category_id", "You have no such category."),
+    "parent_id": Fault("/parent_id", "You have no such task."),
+}
+_BY_CONSTRAINT = {
+    "fk_tasks_user_id_category_id_categories": UNKNOWN["category_id"],
+    "fk_tasks_user_id_parent_id_tasks": UNKNOWN["parent_id"],
 }
 MOST_LEVELS = 5
 
 NO_SUCH_ZONE = Fault("/due_time_zone", "The database does not know this time zone. Choose its current IANA name.")
 TOO_DEEP = Fault("/parent_id", f"Tasks lie at most {MOST_LEVELS} levels deep. Choose a task further up.")
+NO_SUCH_NEIGHBOUR = "Expected the id of another task of yours."
 CIRCLE = "A task cannot lie under itself or under what lies under it. Choose another parent."
 UNDER_TRASH = "What it belongs to is in the trash. Restore that first."
 
 
 def seen_by_users(fault: DatabaseFault) -> TodoError | None:
     """Return the error that a violation stands for; ``None`` if it is a defect of ours."""
-    if fault.sqlstate == SqlState.foreign_key_violation and fault.constraint in _UNKNOWN:
-        return Invalid(_UNKNOWN[fault.constraint])
+    if fault.sqlstate == SqlState.foreign_key_violation and fault.constraint in _BY_CONSTRAINT:
+        return Invalid(_BY_CONSTRAINT[fault.constraint])
     return {
         SqlState.circle.value: Conflict(CIRCLE, code="circle"),
         SqlState.too_deep.value: Invalid(TOO_DEEP),
@@ -32,7 +37,7 @@ def no_such_place(fault: DatabaseFault, body: TaskMove) -> TodoError | None:
     """Return the error for a neighbour that there is not, and for a place where nothing fits any more."""
     if fault.sqlstate == SqlState.no_such_place:
         name = "after_id" if body.is_behind else "before_id"
-        return Invalid(Fault(f"/{name}", "Expected the id of another task of yours."))
+        return Invalid(Fault(f"/{name}", NO_SUCH_NEIGHBOUR))
     if fault.sqlstate == SqlState.no_room:
         return Conflict("There is no room left right there. Move it elsewhere, then back.", code="no_room")
     return None

@@ -5,7 +5,7 @@ lies under them. What is wrong is found before anything is sent. The second trip
 and commits.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -73,17 +73,23 @@ class Plan:
         """Run a statement about one task."""
         self.requests.append((statement, {"task_id": UUID(row["id"]), "now": self.now, **values}))
 
-    def below(self, row: Row) -> list[Row]:
-        """Return what lies under a task and is not in the trash."""
-        found: list[Row] = []
-        level = {row["id"]}
-        while level:
-            children = [
-                each for each in self.rows.values() if each["parent_id"] in level and each["trashed_at"] is None
-            ]
-            found += children
-            level = {each["id"] for each in children}
-        return found
+    def below(self, row: Row, *, also_trashed: bool = False) -> list[Row]:
+        """Return what lies under a task, without what is in the trash."""
+        return [each for level in self._levels(row["id"], also_trashed=also_trashed) for each in level]
+
+    def height(self, task_id: str) -> int:
+        """Return how many levels a task takes up with what lies under it."""
+        return 1 + sum(1 for _ in self._levels(task_id, also_trashed=True))
+
+    def _levels(self, task_id: str, *, also_trashed: bool) -> Iterator[list[Row]]:
+        above = {task_id}
+        while level := [
+            each
+            for each in self.rows.values()
+            if each["parent_id"] in above and (also_trashed or each["trashed_at"] is None)
+        ]:
+            yield level
+            above = {each["id"] for each in level}
 
 
 class Step(Protocol):
@@ -98,7 +104,7 @@ async def load(
     session: Session, ids: Sequence[UUID]
 ) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], series.Clock]]:
     """Begin a transaction in the user's turn; give what was answered already, the tasks by id, and the user's clock."""
-    looking = ((TURN, {}), (FAMILIES, {"ids": list(ids)}), (series.PROFILE, {}))
+    looking = ((TURN, {}), (FAMILIES, {"ids": list(ids), "others": []}), (series.PROFILE, {}))
     async with session.transaction(*looking) as (kept, [_, rows, profiles]):
         yield kept, {row["id"]: row for row in rows}, series.Clock.of(profiles)
 
@@ -206,9 +212,10 @@ class Completion:
             self._once(plan, row, at, following)
 
     def _for_good(self, plan: Plan, row: Row, at: datetime) -> None:
-        if row["subtasks_total"]:
+        below = plan.below(row)
+        if below:
             plan.add(COMPLETE_BELOW, row, completed_at=at)
-            for each in plan.below(row):
+            for each in below:
                 if each["status"] in OPEN:
                     each |= {"status": Status.completed.value, "completed_at": form_of(at)}
         done = {"status": Status.completed.value, "completed_at": at}
@@ -218,9 +225,10 @@ class Completion:
 
     def _once(self, plan: Plan, row: Row, at: datetime, following: Mapping[str, Any]) -> None:
         plan.add(CLOSE, row, new_id=uuid7(plan.now), completed_at=at)
-        if row["subtasks_total"]:
+        below = plan.below(row)
+        if below:
             plan.add(REOPEN_BELOW, row)
-            for each in plan.below(row):
+            for each in below:
                 if each["status"] == Status.completed and each["recurrence"] is None:
                     each |= {"status": Status.pending.value, "completed_at": None}
         plan.set(

@@ -92,8 +92,15 @@ async def opening(session: Session, body: TaskCreate, task_id: UUID) -> dict[str
     # Only an instant needs to know where its owner is, to be a local time.
     if body.due_date is not None and body.due_date.endswith("Z") and body.due_time_zone is None:
         clock = Clock.of(await session.all(PROFILE))
-    opened = begin(body.recurrence, body.due_date, clock.of_task(body.due_time_zone), may_move=False)
-    return {**opened, "series_id": task_id, "due_date": body.due_date}
+    return opened(body, clock, task_id)
+
+
+def opened(body: TaskCreate, clock: Clock, task_id: UUID) -> dict[str, Any]:
+    """Return the columns of a new task's series, if it repeats, in its owner's zone."""
+    if body.recurrence is None:
+        return {**NO_SERIES, "series_id": None}
+    begun = begin(body.recurrence, body.due_date, clock.of_task(body.due_time_zone), may_move=False)
+    return {**begun, "series_id": task_id, "due_date": body.due_date}
 
 
 def begin(recurrence: Recurrence, due_date: str | None, clock: Clock, *, may_move: bool) -> dict[str, Any]:

@@ -22,10 +22,7 @@ _new_key = bindparam("new_key", type_=Text)
 _new_name = bindparam("new_name", type_=Text)
 
 _ALL = Statement(
-    select(_name, _count)
-    .where(OwnedByCaller(_task_tags))
-    .group_by(_task_tags.c.tag_key)
-    .order_by(_task_tags.c.tag_key)
+    select(_name, _count).where(OwnedByCaller(_task_tags)).group_by(_task_tags.c.tag_key).order_by(_task_tags.c.tag_key)
 )
 _ONE = Statement(
     select(_name, _count)
@@ -34,9 +31,7 @@ _ONE = Statement(
 )
 # What is in the trash has its tags in its own row only.
 _tagged = or_(
-    tasks.c.id.in_(
-        select(_task_tags.c.task_id).where(OwnedByCaller(_task_tags), _task_tags.c.tag_key == _old_key)
-    ),
+    tasks.c.id.in_(select(_task_tags.c.task_id).where(OwnedByCaller(_task_tags), _task_tags.c.tag_key == _old_key)),
     and_(tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)),
 )
 _RENAME = Statement(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    delete,
     func,
     literal,
     null,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from todo.database import OwnedByCaller, Row, Statement
+from todo.errors import Conflict
 from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
@@ -130,7 +132,8 @@ _some = tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
 
 
 def _above() -> Select[Any]:
-    above = select(tasks.c.id, tasks.c.parent_id).where(mine, _some).cte("above", recursive=True)
+    start = or_(_some, tasks.c.id == any_(bindparam("others", type_=ARRAY(Uuid))))
+    above = select(tasks.c.id, tasks.c.parent_id).where(mine, start).cte("above", recursive=True)
     parent = tasks.alias("parent")
     found = select(parent.c.id, parent.c.parent_id).where(OwnedByCaller(parent), parent.c.id == above.c.parent_id)
     return select(above.union(found).c.id)
@@ -142,7 +145,7 @@ FAMILIES = Statement(
         mine, or_(tasks.c.id.in_(_above()), tasks.c.id.in_(_below(_some, only_alive=False)))
     )
 )
-"""The tasks with these ``ids``, what they lie under, and what lies under them; whole rows."""
+"""The tasks with these ``ids``, and what lies under them; these, the ``others``, and what they lie under. Whole rows."""
 
 _this = tasks.c.id == bindparam("task_id", type_=Uuid)
 
@@ -264,3 +267,14 @@ def move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool
 def place_of(body: TaskMove) -> dict[str, Any]:
     """Return the parameters of the place that a move asks for."""
     return {"neighbour": body.neighbour_id, "is_behind": body.is_behind} if body.has_place else {}
+
+
+@cache
+def deleting(*, conditional: bool) -> Statement:
+    """Delete one task for good; what lies under it goes by its foreign key."""
+    return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))
+
+
+def id_taken() -> Conflict:
+    """Return the refusal of an id that stands for another task."""
+    return Conflict("You already have another task with this id. Choose a new id.", code="id_taken")

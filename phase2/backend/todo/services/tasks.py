@@ -45,6 +45,7 @@ from todo.services.task_rows import (
     WRITABLE,
     TaskRow,
     alive,
+    id_taken,
     is_open,
     mine,
     move_statement,
@@ -128,11 +129,6 @@ async def create(
             raise id_taken()
         return existing, False
     raise Conflict("Others are changing this task at the same moment. Try again.")
-
-
-def id_taken() -> Conflict:
-    """Return the refusal of an id that stands for another task."""
-    return Conflict("You already have another task with this id. Choose a new id.", code="id_taken")
 
 
 # Task: T-032
@@ -298,6 +294,7 @@ def _complete_statement(*, conditional: bool) -> Statement:
     which = [
         this_one,
         alive,
+        id_taken,
         or_(is_done, and_(is_open(tasks.c.status), _stands_alone)),
         *([still] if conditional else []),
     ]

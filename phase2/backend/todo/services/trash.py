@@ -2,17 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete
-
-from todo.database import DatabaseFault, Row, Session, SqlState, Statement
+from todo.database import DatabaseFault, Row, Session, SqlState
 from todo.errors import Conflict, NotFound
 from todo.kit.etags import Condition
 from todo.services import plans
-from todo.services.task_rows import READ, TaskRow, still, tasks, this_one, trashing
+from todo.services.task_rows import READ, TaskRow, deleting, trashing
 
 _MOST_ATTEMPTS = 3
 
@@ -48,7 +45,7 @@ async def restore(session: Session, task_id: UUID, *, now: datetime, if_match: C
 async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
     """Delete a task for good, in the trash or not, and all that lies under it. Raises NotFound when there is none."""
     for _ in range(_MOST_ATTEMPTS):
-        statement = _delete_statement(conditional=_looks(if_match))
+        statement = deleting(conditional=_looks(if_match))
         if await session.first(statement, task_id=task_id, **_conditions(if_match)) is not None:
             return
         await _current(session, task_id, if_match)
@@ -71,8 +68,3 @@ def _looks(if_match: Condition | None) -> bool:
 
 def _conditions(if_match: Condition | None) -> Mapping[str, Any]:
     return {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
-
-
-@cache
-def _delete_statement(*, conditional: bool) -> Statement:
-    return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))

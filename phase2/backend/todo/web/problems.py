@@ -45,6 +45,7 @@ def problem_body(error: TodoError, request_id: str) -> bytes:
             "detail": error.detail,
             "code": error.code,
             "request_id": request_id,
+            **({"pointer": f"/body{error.pointer}"} if error.pointer else {}),
             **error.members,
         }
     )
