@@ -110,6 +110,9 @@ class TestOccurrences:
 
     def test_end_with_the_year_9999(self) -> None:
         assert expanded("FREQ=DAILY;INTERVAL=30", date(9999, 11, 20)) == ["9999-11-20", "9999-12-20"]
+        assert (
+            list(occurrences(recurrence("FREQ=DAILY;INTERVAL=30"), date(9999, 12, 20), after=date(9999, 12, 25))) == []
+        )
         assert expanded("FREQ=WEEKLY;BYDAY=MO,SU", date(9999, 12, 27)) == ["9999-12-27"]
         assert expanded("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=31", date(9999, 12, 31)) == ["9999-12-31"]
 
@@ -314,6 +317,17 @@ class TestAdvanceFromCompletion:
         after = completed(mondays, State(first, 1, first), date(2026, 3, 11))
 
         assert after == State(date(2026, 3, 11), 2, date(2026, 3, 16))
+
+    def test_gives_the_time_of_the_series_back_after_one_that_was_moved(self) -> None:
+        daily, anchor = recurrence("FREQ=DAILY", counted_from="completion"), datetime(2026, 3, 1, 9)
+        moved = State(anchor, 2, datetime(2026, 3, 3, 17), nominal=datetime(2026, 3, 2, 9))
+
+        after = [completed(daily, moved, datetime(2026, 3, 5, 8)), skip_one(daily, moved)]
+
+        assert after == [
+            State(datetime(2026, 3, 5, 9), 3, datetime(2026, 3, 6, 9)),
+            State(datetime(2026, 3, 3, 9), 2, datetime(2026, 3, 4, 9)),
+        ]
 
     def test_ends_with_until(self) -> None:
         monthly, first = recurrence("FREQ=MONTHLY;UNTIL=20260401", counted_from="completion"), date(2026, 1, 15)
