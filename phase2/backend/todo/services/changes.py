@@ -21,6 +21,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     column,
     delete,
     exists,
@@ -61,6 +62,8 @@ _ENTITIES = {"task": _Entity(_tasks, TASK_NAMES)}
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # Every change has these anew.
 _STAMPS = frozenset({"revision", "updated_at"})
+# What the refusal of an undo lists at most.
+_MOST_CONFLICTS = 100
 
 _COLUMNS = (
     _changes.c.revision,
@@ -106,9 +109,32 @@ _PAGE_BY_ID = Statement(
     .limit(_limit)
 )
 _first = _changes.alias("first")
-# A change, and whatever happened to the same thing later: in one look, so that nothing is forgotten in between.
+
+
+def _names_in(state: ColumnElement[Any]) -> ColumnElement[Any]:
+    names = func.jsonb_object_keys(state).table_valued("name")
+    return select(func.array_agg(names.c.name)).scalar_subquery()
+
+
+_is_first = _changes.c.revision == _first.c.revision
+_is_update = _changes.c.operation == Operation.update.value
+# Where one of the two is no update, it touched everything.
+_touches_the_same = or_(
+    _first.c.operation != Operation.update.value,
+    _changes.c.operation != Operation.update.value,
+    func.jsonb_exists_any(_changes.c.before, _names_in(_first.c.before)),
+)
+# A change, and whatever touched the same fields later: in one look, so that nothing is forgotten in between. Of a thing
+# that was changed thousands of times it brings no contents but the first's, and no more than an answer can list.
 _CHANGE_AND_LATER = Statement(
-    select(*_COLUMNS)
+    select(
+        _changes.c.revision,
+        _changes.c.entity,
+        _changes.c.entity_id,
+        _changes.c.operation,
+        case((_is_first, _changes.c.before)).label("before"),
+        case((_is_update, func.to_json(_names_in(_changes.c.before)))).label("fields"),
+    )
     .join(
         _first,
         and_(
@@ -118,8 +144,9 @@ _CHANGE_AND_LATER = Statement(
             _first.c.revision <= _changes.c.revision,
         ),
     )
-    .where(_mine, OwnedByCaller(_first), _first.c.revision == _revision)
+    .where(_mine, OwnedByCaller(_first), _first.c.revision == _revision, or_(_is_first, _touches_the_same))
     .order_by(_changes.c.revision)
+    .limit(1 + _MOST_CONFLICTS)
 )
 
 
@@ -263,7 +290,7 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
     """Put back what one change did: what it made is removed, what it changed or removed is as it was before.
 
     That is a change of its own. Raises NotFound for a revision that the log does not hold, and Conflict, which lists
-    them, if later changes touched the same fields.
+    the first hundred of them, if later changes touched the same fields.
     """
     looking = (_CHANGE_AND_LATER, {"revision": revision})
     # Nothing can be written between looking and undoing.
@@ -272,8 +299,8 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             return kept[0]
         if not found:
             await session.ensure_caller_exists()
-        change, later = _only(found[:1]), found[1:]
-        _refuse_if_touched(change, later)
+        change, conflicting = _only(found[:1]), found[1:]
+        _refuse_if_touched(change, conflicting)
         rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
         thing = _only(rows)
         undone = {
@@ -293,11 +320,10 @@ def _only(rows: Sequence[Row]) -> Row:
     return rows[0]
 
 
-def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
+def _refuse_if_touched(change: Row, conflicting: Iterable[Row]) -> None:
     conflicts = [
-        {"revision": row["revision"], "operation": row["operation"], "fields": sorted(both)}
-        for row in later
-        if (both := _touched_by_both(change, row)) is not None
+        {"revision": row["revision"], "operation": row["operation"], "fields": _touched_by_both(change, row)}
+        for row in conflicting
     ]
     if conflicts:
         raise Conflict(
@@ -307,14 +333,12 @@ def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
         )
 
 
-def _touched_by_both(change: Row, later: Row) -> set[str] | None:
-    """Return the fields that both touched; ``None`` if they do not meet. What is new or gone is touched as a whole."""
-    if later["operation"] != Operation.update:
-        return set()
-    fields = _before(later).keys()
-    if change["operation"] != Operation.update:
-        return set(fields)
-    return set(fields & _before(change).keys()) or None
+def _touched_by_both(change: Row, later: Row) -> list[str]:
+    """Return the fields that both touched; none of what is new or gone, which is touched as a whole."""
+    fields = set(orjson.loads(later["fields"] or b"[]"))
+    if change["operation"] == Operation.update:
+        fields &= _before(change).keys()
+    return sorted(fields)
 
 
 def _reversal(change: Row, *, now: datetime) -> tuple[Statement, dict[str, Any]]:
