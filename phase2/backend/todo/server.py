@@ -27,7 +27,7 @@ from todo.clients import embedded
 from todo.database import Database, DatabaseOptions, PostgresSignals, UnsafeDatabase, readiness
 from todo.errors import Unavailable
 from todo.main import create_app, verifier_of
-from todo.migrations import runner
+from todo.migrations import schema
 from todo.settings import Settings, local_secret
 from todo.web import logs, sockets
 from todo.web.protocol import Protocol
@@ -56,15 +56,15 @@ def prepared(settings: Settings) -> Iterator[Settings]:
     """
     if settings.database_url is not None:
         _wait(settings.database_url)
-        if not runner.is_current(settings.database_url):
+        if not schema.is_current(settings.database_url):
             raise ServerError("The database's schema is not the one of this version; run: todo migrate")
         yield settings
         return
     if settings.jwks_url is None and settings.jwt_secret is None:
         settings = replace(settings, jwt_secret=local_secret(settings.data_dir))
     with embedded.running(settings.data_dir) as url:
-        if not runner.is_current(url):
-            runner.upgrade(url)
+        if not schema.is_current(url):
+            schema.upgrade(url)
         yield replace(settings, database_url=url, direct_database_url=url)
 
 
@@ -73,10 +73,10 @@ def migrate(settings: Settings) -> None:
     """Bring the database up to date, over the direct connection."""
     if settings.direct_database_url is None:
         with embedded.running(settings.data_dir) as url:
-            runner.upgrade(url)
+            schema.upgrade(url)
     else:
         _wait(settings.direct_database_url)
-        runner.upgrade(settings.direct_database_url)
+        schema.upgrade(settings.direct_database_url)
 
 
 # Task: T-018
