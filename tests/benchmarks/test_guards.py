@@ -41,8 +41,17 @@ class Watch:
         # The first call is the identity, without which the plan would be another one.
         identity, *asked = calls
         explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in asked]
+        # As behind a pooler, where it is made for these values; and as on direct connections, for any.
+        for text, values in asked:
+            nothing = f"({', '.join(['NULL'] * len(values))})" if values else ""
+            explained += [
+                (raw("SET LOCAL plan_cache_mode = force_generic_plan"), ()),
+                (raw(f"PREPARE guarded AS {text.sql.decode()}"), ()),
+                (raw(f"EXPLAIN (FORMAT JSON) EXECUTE guarded{nothing}"), ()),
+                (raw("DEALLOCATE guarded"), ()),
+            ]
         _, *answers = await Connection.exchange(connection, [identity, *explained], deadline=FAR_AWAY)
-        self.plans += [orjson.loads(answer.get_value(0, 0) or b"")[0]["Plan"] for answer in answers]
+        self.plans += [orjson.loads(a.get_value(0, 0) or b"")[0]["Plan"] for a in answers if a.ntuples]
 
 
 @pytest.fixture(scope="module")
