@@ -323,7 +323,7 @@ class TestFollow:
         beginning = [asyncio.create_task(anext(batches)) for batches in many]
         await eventually(lambda: user_id in feed._channels and len(feed._channels[user_id].readers) == 10)
 
-        async with following(feed, other, 0) as (_, batches):
+        async with asyncio.timeout(30), following(feed, other, 0) as (_, batches):
             assert await take(batches, 1) == [1]
 
         released.set()
