@@ -38,8 +38,8 @@ SELECT user_id, status, priority, count(*) FROM tasks GROUP BY user_id, status, 
 class Size:
     """How much of everything. ``rounds`` of ``seconds``; requests that need a task each come ``fresh`` at a time.
 
-    Before anything counts, ``warm`` requests are sent. ``delayed`` requests of each kind go through the network, ``starts``
-    are timed, and ``live`` clients see ``changes``.
+    Before anything counts, ``warm`` requests are sent. ``delayed`` requests of each kind go through the network,
+    ``starts`` are timed, and ``live`` clients see ``changes``.
     """
 
     users: int

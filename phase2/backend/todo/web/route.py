@@ -31,6 +31,7 @@ _MOST_PARAMETERS = 200
 
 
 # Task: T-042
+# Task: T-209
 class Route(APIRoute):
     """A route whose function takes path and query parameters, headers, one JSON body, and what ``dependencies`` offer.
 
