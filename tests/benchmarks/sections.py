@@ -12,6 +12,7 @@ from benchmarks import data
 from benchmarks.load import Request, answer, drive_once
 from benchmarks.measure import OPERATIONS, ROOT, Bench, Figures, Operation, median
 from benchmarks.network import Network
+from benchmarks.report import GOALS
 from benchmarks.servers import PEERS, Server, serving
 from todo.migrations import runner
 
@@ -29,8 +30,9 @@ async def operations(bench: Bench, servers: list[Server], note: Note) -> Results
     results: Results = {}
     for operation in OPERATIONS:
         able = [server for server in servers if server.name in operation.peers]
-        note(f"{operation.name}: {bench.size.rounds} rounds of {', '.join(server.name for server in able)}")
-        figures = await in_turns(bench, [(server.name, server, operation) for server in able], bench.size.rounds)
+        rounds = bench.size.rounds if operation.name in GOALS else bench.size.side_rounds
+        note(f"{operation.name}: {rounds} rounds of {', '.join(server.name for server in able)}")
+        figures = await in_turns(bench, [(server.name, server, operation) for server in able], rounds)
         results[operation.name] = figures
     return results
 
