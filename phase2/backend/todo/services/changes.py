@@ -31,6 +31,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -42,7 +43,7 @@ from todo.kit.rows import instants_in_utc
 from todo.models.base import table_of
 from todo.models.changes import Change, Operation
 from todo.models.tasks import Task
-from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of, not_seen, seen
+from todo.services.revisions import HEAD, HEAD_HELD, HEAD_ROW, TURN, head_of, not_seen, seen
 from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
 
 _changes = table_of(Change)
@@ -166,14 +167,13 @@ async def since(session: Session, revision: int, *, limit: int, unless: Conditio
     Where ``unless`` names the user's revision the log is not read, and the feed is empty. Raises Gone if the log no
     longer reaches back to ``revision``, or has not come that far.
     """
-    # The head first: it can be older than what is read, never newer.
-    heads, rows = await session.together(
-        (HEAD, {}),
-        (_since(unless=unless is not None), {"revision": revision, "limit": limit + 1, "seen": seen(unless)}),
-    )
-    head = head_of(heads)
+    already: dict[str, Any] = {} if unless is None else {"seen": seen(unless)}
+    rows = await session.all(_since(unless=unless is not None), revision=revision, limit=limit + 1, **already)
+    head = rows[0]["latest"] if rows else 0
     if unless is not None and unless.names(head):
         return Feed([], has_more=False, latest=head)
+    if rows and rows[0]["revision"] is None:
+        rows.clear()
     # Revisions have no gaps: if the next one is not there, the log has forgotten it.
     if revision > head or (revision < head and (not rows or rows[0]["revision"] != revision + 1)):
         raise Gone(
@@ -185,8 +185,17 @@ async def since(session: Session, revision: int, *, limit: int, unless: Conditio
 
 @cache
 def _since(*, unless: bool) -> Statement:
-    which = [_mine, _changes.c.revision > _revision, *([not_seen()] if unless else [])]
-    return Statement(select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit))
+    """Return the statement for the changes, each beside the latest revision. Where there are none it stands alone.
+
+    The log is looked at only if it has come further.
+    """
+    which = [_mine, _changes.c.revision > _revision, HEAD_ROW.c.revision > _revision, *([not_seen()] if unless else [])]
+    later = select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit).lateral("later")
+    return Statement(
+        select(HEAD_ROW.c.revision.label("latest"), later)
+        .outerjoin_from(HEAD_ROW, later, true())
+        .order_by(later.c.revision)
+    )
 
 
 async def latest(session: Session) -> int:
