@@ -15,7 +15,7 @@ import pytest
 from support.people import SECRET
 from support.processes import SETTINGS, opened, run
 from todo.cli import main
-from todo.migrations import runner
+from todo.migrations import schema
 
 
 class Outcome(NamedTuple):
@@ -207,7 +207,7 @@ class TestMigrate:
 
     def test_needs_no_way_to_verify_tokens(self, todo: Todo, database_url: str) -> None:
         assert todo("migrate", DATABASE_URL=database_url) == (0, "The database is up to date.\n", "")
-        assert runner.is_current(database_url)
+        assert schema.is_current(database_url)
 
     def test_says_in_one_line_that_it_was_not_let_in(self, todo: Todo, admin_url: str) -> None:
         outcome = todo("migrate", DATABASE_URL=admin_url.replace("/postgres?", "/nowhere?"))
@@ -215,6 +215,23 @@ class TestMigrate:
         assert (outcome.code, outcome.out) == (1, "")
         assert outcome.err.startswith("todo: The database cannot be reached: ")
         assert outcome.err.count("\n") == 1
+
+    def test_says_in_one_line_what_was_refused_and_what_to_do(self, todo: Todo, admin_url: str) -> None:
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE not_yours")
+            connection.execute("CREATE ROLE stranger LOGIN")
+
+            outcome = todo(
+                "migrate", DATABASE_URL=admin_url.replace("//postgres:@/postgres?", "//stranger@/not_yours?")
+            )
+
+            connection.execute("DROP DATABASE not_yours WITH (FORCE)")
+            connection.execute("DROP ROLE stranger")
+        expected = (
+            "todo: The database refused: permission denied for schema public."
+            " Migrate with a login that owns the database and may create roles: set DIRECT_DATABASE_URL.\n"
+        )
+        assert outcome == (1, "", expected)
 
 
 # Task: T-017

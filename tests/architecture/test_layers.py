@@ -120,6 +120,12 @@ class TestContracts:
 
         assert broken_contracts(package) == set()
 
+    def test_notice_that_a_server_would_load_alembic(self, package: Path) -> None:
+        (package / "server.py").write_text("import todo.migrations.tasks\n")
+        (package / "migrations/tasks.py").write_text("import alembic\n")
+
+        assert broken_contracts(package) == {"alembic"}
+
     def test_notice_a_room_that_has_no_place(self, package: Path) -> None:
         (package / "helpers.py").touch()
 

@@ -28,13 +28,19 @@ FROM (
 _FILL_LOG = """
 INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM tasks GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
-SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - 'user_id' FROM tasks AS t
+SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - 'user_id' FROM tasks AS t;
+INSERT INTO task_counts (user_id, status, priority, tasks)
+SELECT user_id, status, priority, count(*) FROM tasks GROUP BY user_id, status, priority
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything. ``rounds`` of ``seconds``; requests that need a task each come ``fresh`` at a time."""
+    """How much of everything. ``rounds`` of ``seconds``; requests that need a task each come ``fresh`` at a time.
+
+    Before anything counts, ``warm`` requests are sent. ``delayed`` requests of each kind go through the network,
+    ``starts`` are timed, and ``live`` clients see ``changes``.
+    """
 
     users: int
     tasks: int
@@ -44,15 +50,21 @@ class Size:
     side_rounds: int
     seconds: int
     fresh: int
+    warm: int
+    delayed: int
+    starts: int
     live: int
+    changes: int
 
 
 FULL = Size(
-    users=1_000, tasks=200, big=100_000, many_users=100_000, rounds=5, side_rounds=3, seconds=3, fresh=1_500, live=1_000
-)
+    users=1_000, tasks=200, big=100_000, many_users=100_000,
+    rounds=5, side_rounds=3, seconds=3, fresh=1_500, warm=200, delayed=30, starts=3, live=1_000, changes=200,
+)  # fmt: skip
 QUICK = Size(
-    users=200, tasks=200, big=20_000, many_users=5_000, rounds=2, side_rounds=1, seconds=1, fresh=300, live=200
-)
+    users=130, tasks=200, big=10_000, many_users=2_000,
+    rounds=2, side_rounds=1, seconds=1, fresh=200, warm=80, delayed=16, starts=1, live=200, changes=50,
+)  # fmt: skip
 
 
 def user(number: int) -> str:

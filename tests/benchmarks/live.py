@@ -15,17 +15,16 @@ from benchmarks.servers import serving
 
 _PATH = "/api/v1/events"
 _PER_USER = 5
-_CHANGES = 200
 _PAUSE_SECONDS = 0.02
 _PATIENCE_SECONDS = 30
 _BODY = orjson.dumps({"title": "Buy milk"})
 
 
 # Task: T-206
-async def measure(url: str, users: list[str], clients: int, note: Callable[[str], None]) -> dict[str, Any] | None:
+async def measure(url: str, users: list[str], size: data.Size, note: Callable[[str], None]) -> dict[str, Any] | None:
     """Follow with so many clients on two workers while some write. ``None`` where following does not work."""
-    note(f"{clients} clients follow what happens, on two workers")
-    tokens = [data.token_of(user) for user in users[: clients // _PER_USER]]
+    note(f"{size.live} clients follow what happens, on two workers")
+    tokens = [data.token_of(user) for user in users[: size.live // _PER_USER]]
     async with serving("ours", {"DATABASE_URL": url}, workers=2) as server:
         before = server.memory
         delays: list[float] = []
@@ -41,7 +40,7 @@ async def measure(url: str, users: list[str], clients: int, note: Callable[[str]
             _ensure_open(followers)
             memory = server.memory - before
             expected = 0
-            for n in range(_CHANGES):
+            for n in range(size.changes):
                 await answer(server.port, Request("POST", ROOT, tokens[n % len(tokens)], _BODY))
                 expected += _PER_USER
                 await asyncio.sleep(_PAUSE_SECONDS)

@@ -89,7 +89,12 @@ async def _drive_with_wrk(wrk: str, port: int, requests: Sequence[Request], seco
             wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}",
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, _ = await asyncio.wait_for(process.communicate(), seconds + _PATIENCE_SECONDS)
+        try:
+            out, _ = await asyncio.wait_for(process.communicate(), seconds + _PATIENCE_SECONDS)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     result = next((line.split() for line in out.decode().splitlines() if line.startswith("RESULT ")), None)
     if result is None or result[5] != "0" or result[1] == "0":
         raise LoadFailed(out.decode())

@@ -118,7 +118,7 @@ class Bench:
 
     async def warm(self, server: Server, operation: Operation) -> None:
         """Have statements prepared and caches filled, on every connection."""
-        await load.drive_once(server.port, self.requests(operation, 200))
+        await load.drive_once(server.port, self.requests(operation, self.size.warm))
 
     async def turn(self, server: Server, operation: Operation) -> Figures:
         """Let one server work for one turn."""

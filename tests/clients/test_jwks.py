@@ -2,11 +2,17 @@
 
 import asyncio
 import base64
+import ssl
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from support.clocks import Clock
 from support.issuer import Issuer
@@ -45,6 +51,21 @@ def rsa_key(bits: int) -> dict[str, Any]:
     number = rsa.generate_private_key(65537, bits).public_key().public_numbers().n if bits < 4_096 else (1 << bits) - 1
     n = base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
     return {"kty": "RSA", "alg": "RS256", "n": n, "e": "AQAB", "kid": "odd"}
+
+
+def self_signed(host: str) -> bytes:
+    """A private key, and a certificate for it that nobody else vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private + certificate.public_bytes(encoding)
 
 
 # Task: T-046
@@ -129,6 +150,35 @@ class TestFind:
         key = await client.find(first_kid(issuer))
 
         await client.close()
+        assert key is not None
+
+    async def test_trusts_an_authority_that_the_environment_names(
+        self, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        identity = tmp_path / "localhost.pem"
+        identity.write_bytes(self_signed("localhost"))
+        content = orjson.dumps({"keys": issuer.published()})
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode()
+
+        async def publish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head + content)
+            writer.close()
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity)
+        async with await asyncio.start_server(publish, "localhost", 0, ssl=context) as server:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}/jwks"
+            before = JwksClient(url)
+            monkeypatch.setenv("SSL_CERT_FILE", str(identity))
+            after = JwksClient(url)
+
+            with pytest.raises(Unavailable):
+                await before.find(first_kid(issuer))
+            key = await after.find(first_kid(issuer))
+
+            await before.close()
+            await after.close()
         assert key is not None
 
     @pytest.mark.parametrize(

@@ -452,6 +452,22 @@ class TestGoneUser:
         assert log_of(own_admin, user_id) == []
         own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
 
+    def test_asks_for_no_right_to_the_counts_when_the_tasks_go(self, own_url: str, own_admin: Connection) -> None:
+        """Before PostgreSQL 18 a reference's triggers run as whoever deletes: here, once the user is gone already."""
+        user_id = sign_up(own_url, "alice")
+        add(own_admin, user_id)
+        own_admin.execute("CREATE ROLE auth LOGIN BYPASSRLS; GRANT USAGE ON SCHEMA app TO auth")
+        own_admin.execute('GRANT SELECT ON "user" TO auth; GRANT SELECT, DELETE ON tasks TO auth')
+        with own_admin.transaction():
+            own_admin.execute("SET LOCAL session_replication_role = replica")
+            own_admin.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
+
+        with psycopg.connect(make_conninfo(own_url, user="auth"), autocommit=True) as auth:
+            gone = auth.execute("DELETE FROM tasks WHERE user_id = %s", (user_id,)).rowcount
+
+        assert gone == 1
+        own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
+
     def test_takes_the_identity_back(self, connection: Connection, user_id: str) -> None:
         add(connection, user_id)
 

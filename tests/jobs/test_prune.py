@@ -77,6 +77,26 @@ class TestPruneAll:
         assert [change["revision"] for change in answers[2].json()["changes"]] == [3]
         assert (await alice.post("/changes/2/undo")).status_code == 404
 
+    async def test_does_not_look_through_keys_that_are_still_good(self, database_url: str, admin: Connection) -> None:
+        """Or one user could have so many that a bite never ends, and nobody's old rows would go any more."""
+        user_id = sign_up(database_url, "alice")
+        admin.execute(
+            "INSERT INTO idempotency_keys SELECT %s, n::text, '', '[]', now() FROM generate_series(1, 5000) AS n",
+            (user_id,),
+        )
+        keep_key(admin, user_id, "old", hours_ago=25)
+        admin.execute("ANALYZE idempotency_keys")
+
+        with admin.transaction():
+            admin.execute("""SELECT app.prune(90, (SELECT count(*) FROM "user" WHERE id < %s))""", (user_id,))
+            read = admin.execute(
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'idempotency_keys'"
+            ).fetchone()
+
+        assert read is not None
+        assert 1 <= read[0] < 1000
+        assert len(keys_left(admin, user_id)) == 5000
+
     async def test_never_leaves_a_gap(self, database: Database, database_url: str, admin: Connection) -> None:
         """A change is as old as its transaction, which may have waited for one that began later."""
         user_id = sign_up(database_url, "alice")

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import ProgrammingError
 
-from todo.migrations import runner
+from todo.migrations import runner, schema
 from todo.models import metadata
 
 # What Better Auth 1.7 makes of its own accord, with one of its further tables.
@@ -107,12 +107,12 @@ def create_from_models(url: str) -> None:
 # Task: T-024
 class TestUpgrade:
     def test_brings_an_empty_database_up_to_date(self, url: str) -> None:
-        before = runner.is_current(url)
+        before = schema.is_current(url)
 
         runner.upgrade(url)
 
         assert not before
-        assert runner.is_current(url)
+        assert schema.is_current(url)
         assert ("security", "tasks t t") in catalogue(url)
 
     def test_changes_nothing_the_second_time(self, url: str) -> None:
@@ -134,7 +134,7 @@ class TestUpgrade:
 
         outcomes = [(process.communicate(timeout=120)[1], process.returncode) for process in processes]
         assert outcomes == [("", 0)] * 3
-        assert runner.is_current(url)
+        assert schema.is_current(url)
 
     def test_leaves_no_lock_behind(self, url: str) -> None:
         runner.upgrade(url)
@@ -158,7 +158,7 @@ class TestDowngrade:
         runner.downgrade(url, "base")
 
         assert catalogue(url) == before
-        assert not runner.is_current(url)
+        assert not schema.is_current(url)
 
     def test_can_be_undone(self, url: str) -> None:
         runner.upgrade(url)
@@ -168,7 +168,7 @@ class TestDowngrade:
         runner.upgrade(url)
 
         assert catalogue(url) == before
-        assert runner.is_current(url)
+        assert schema.is_current(url)
 
 
 # Task: T-013
@@ -265,7 +265,7 @@ class TestRole:
 
         runner.upgrade(own_url)
 
-        assert runner.is_current(own_url)
+        assert schema.is_current(own_url)
         assert execute(own_url, "SET ROLE todo_app", "SELECT title FROM tasks") == []
 
     @pytest.mark.usefixtures("database_url")
@@ -273,7 +273,7 @@ class TestRole:
         with pytest.raises(ProgrammingError, match=f"who made it has to run GRANT todo_app TO {owner}"):
             runner.upgrade(make_conninfo(url, user=owner))
 
-        assert not runner.is_current(url)
+        assert not schema.is_current(url)
 
     def test_may_be_made_by_another_at_the_same_moment(self, url: str) -> None:
         module = ScriptDirectory(str(Path(runner.__file__).parent)).get_revision("0001").module

@@ -252,6 +252,33 @@ class TestUndo:
         assert response.json()["conflicts"] == [{"revision": 3, "operation": "update", "fields": ["title"]}]
         assert (await alice.get(f"/tasks/{task['id']}")).json() == latest
 
+    async def test_lists_no_more_than_the_first_hundred_conflicts(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        for n in range(102):
+            await alice.patch(f"/tasks/{task['id']}", json={"title": f"Buy {n} breads"})
+            await alice.patch(f"/tasks/{task['id']}", json={"priority": ("low", "high")[n % 2]})
+
+        response = await alice.post("/changes/2/undo")
+
+        assert response.status_code == 409
+        assert response.json()["conflicts"] == [
+            {"revision": 2 + 2 * n, "operation": "update", "fields": ["title"]} for n in range(1, 101)
+        ]
+
+    async def test_finds_the_only_conflict_behind_many_changes_that_are_none(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
+        for n in range(120):
+            await alice.patch(f"/tasks/{task['id']}", json={"priority": ("low", "high")[n % 2]})
+        await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy butter"})
+
+        response = await alice.post("/changes/2/undo")
+
+        assert (response.status_code, response.json()["conflicts"]) == (
+            409,
+            [{"revision": 123, "operation": "update", "fields": ["title"]}],
+        )
+
     async def test_brings_back_the_very_row(self, alice: AsyncClient, database_url: str) -> None:
         """With what the API does not show, too: a retry of the creation finds its own task."""
         body = {"id": str(uuid4()), "title": "Buy milk", "description": 'two\\n"bottles" 𝄞', "status": "completed"}

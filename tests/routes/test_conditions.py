@@ -141,6 +141,24 @@ class TestIfNoneMatch:
         assert (await alice.get("/tasks", headers={"If-None-Match": '"0"'})).status_code == 304
         assert (await alice.get("/tasks", headers={"If-None-Match": '"1"'})).status_code == 200
 
+    async def test_knows_them_in_the_feed_too(self, alice: AsyncClient) -> None:
+        known = await alice.get("/changes", headers={"If-None-Match": '"0"'})
+        other = await alice.get("/changes", headers={"If-None-Match": '"1"'})
+
+        assert (known.status_code, known.headers["etag"]) == (304, '"0"')
+        assert (other.status_code, other.json()) == (200, {"changes": [], "revision": 0, "has_more": False})
+
+    @pytest.mark.parametrize("query", ["", "?limit=2", "?skip=1&priority=high", "?skip=9", "?status=completed"])
+    async def test_answers_in_full_what_is_new(self, alice: AsyncClient, query: str) -> None:
+        """The statement of a conditional list is another one than a plain list's: both say the same."""
+        for priority in ("low", "high", "high", "medium"):
+            await add_task(alice, priority=priority)
+
+        stale = await alice.get(f"/tasks{query}", headers={"If-None-Match": '"3", "1"'})
+        plain = await alice.get(f"/tasks{query}")
+
+        assert (stale.status_code, stale.content, stale.headers["etag"]) == (200, plain.content, '"4"')
+
     async def test_creates_only_what_is_new(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid4()), "title": "Buy milk"}
         new = await alice.post("/tasks", json=body, headers={"If-None-Match": "*"})

@@ -341,6 +341,17 @@ class TestWebSocket:
         ours = [record for record in caplog.records if record.name != "websockets.client"]
         assert [record for record in ours if token.rpartition(".")[2] in str(vars(record))] == []
 
+    async def test_does_not_take_a_refusal_for_an_error_of_its_own(
+        self, server: LiveServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(InvalidStatus) as refusal:
+            async with websocket(server.port, None, "?token=secret"):
+                pass
+        await eventually(lambda: server.connections() == 0)
+
+        assert refusal.value.response.status_code == 422
+        assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
     async def test_follows_from_now_on_by_default(self, server: LiveServer, alice_: Person) -> None:
         await alice_.add(2)
 
@@ -463,6 +474,8 @@ class TestWebSocket:
             with pytest.raises(InvalidStatus) as refusal:
                 async with websocket(server.port):
                     pass
+            async with websocket(server.port, alice_.token) as known:
+                await known.next()
             await one.authenticate(alice_.token)
             await one.next()
             async with websocket(server.port, alice_.token) as other:

@@ -12,7 +12,7 @@ from support.clocks import Clock
 from support.live import eventually, write_tasks
 from support.people import sign_up
 from support.relay import Relay
-from todo.database import Database, DatabaseOptions, LocalSignals, cancelled
+from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
 from todo.errors import Gone, TooMany, Unavailable
 from todo.services import changes, live
 from todo.services.live import Event, Live, LiveOptions
@@ -64,6 +64,15 @@ async def take(batches: Batches, count: int) -> list[int]:
             told += await anext(batches)
     assert {event.name for event in told} == {"change"}
     return [event.revision for event in told]
+
+
+async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[Event]]:
+    """Yield pages of changes up to that of ``revision``."""
+    async with asyncio.timeout(30):
+        async for page in batches:
+            yield page
+            if page[-1].revision >= revision:
+                return
 
 
 async def last(batches: Batches) -> Event:
@@ -234,6 +243,93 @@ class TestFollow:
             assert channel._bytes == sum(len(event.data) for event in channel._tail) <= 100_000
             assert channel.after(channel._to - 1) == [channel._tail[-1]]
             assert channel._tail[-1].revision == channel._to
+
+    async def test_hands_on_no_more_bytes_at_once_than_a_page_has(
+        self, database: Database, database_url: str, signals: LocalSignals, user_id: str
+    ) -> None:
+        write_tasks(database_url, user_id, 30, length=9000)
+        feed = made(database, signals)
+        async with following(feed, user_id) as (_, from_the_tail), following(feed, user_id, 0) as (_, from_the_log):
+            await eventually(lambda: feed._channels[user_id]._from == 30)
+            told = [page async for page in until_revision(from_the_log, 30)]
+            write_tasks(database_url, user_id, 30, length=9000)
+            signals.publish(user_id)
+            told += [page async for page in until_revision(from_the_tail, 60)]
+
+        assert [event.revision for page in told for event in page] == list(range(1, 61))
+        assert max(sum(len(event.data) for event in page) for page in told) <= live._PAGE_BYTES
+
+    async def test_hands_on_an_event_that_is_larger_than_a_page(
+        self,
+        database: Database,
+        database_url: str,
+        signals: LocalSignals,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(live, "_PAGE_BYTES", 1)
+        write_tasks(database_url, user_id, 3)
+        async with following(made(database, signals), user_id, 0) as (_, batches):
+            assert await take(batches, 3) == [1, 2, 3]
+
+    async def test_reads_few_of_large_events_at_once(
+        self,
+        database: Database,
+        database_url: str,
+        signals: LocalSignals,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        limits: list[int] = []
+        since = changes.since
+
+        async def noted(session: Session, revision: int, *, limit: int) -> changes.Feed:
+            limits.append(limit)
+            return await since(session, revision, limit=limit)
+
+        write_tasks(database_url, user_id, 120, length=9000)
+        feed = made(database, signals)
+        async with following(feed, user_id):
+            await eventually(lambda: feed._channels[user_id]._from == 120)
+            monkeypatch.setattr(changes, "since", noted)
+
+            async with following(feed, user_id, 0) as (_, batches):
+                await take(batches, 119)
+
+        assert limits[0] == 100
+        assert set(limits[1:]) <= {12, 14}
+
+    async def test_does_not_have_one_user_wait_for_the_many_readers_of_another(
+        self,
+        database: Database,
+        database_url: str,
+        signals: LocalSignals,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        other = sign_up(database_url, "bob")
+        for owner in (user_id, other):
+            write_tasks(database_url, owner, 1)
+        since, released = changes.since, asyncio.Event()
+
+        async def slow(session: Session, revision: int, *, limit: int) -> changes.Feed:
+            if session.user_id == user_id:
+                await released.wait()
+            return await since(session, revision, limit=limit)
+
+        monkeypatch.setattr(changes, "since", slow)
+        feed = made(database, signals)
+        many = [feed.follow(user_id, 0, expires_at=lambda: FOREVER) for _ in range(10)]
+        beginning = [asyncio.create_task(anext(batches)) for batches in many]
+        await eventually(lambda: user_id in feed._channels and len(feed._channels[user_id].readers) == 10)
+
+        async with asyncio.timeout(30), following(feed, other, 0) as (_, batches):
+            assert await take(batches, 1) == [1]
+
+        released.set()
+        await asyncio.gather(*beginning)
+        for each in many:
+            await each.aclose()
 
     async def test_ends_with_a_hint_to_come_back_when_the_server_stops(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str

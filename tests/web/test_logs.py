@@ -235,3 +235,28 @@ class TestLogRequest:
         [record] = caplog.records
         assert (record.name, record.levelname, record.getMessage()) == ("todo.request", "INFO", "request")
         assert {"status": 204, "path": "/a"}.items() <= vars(record).items()
+
+    @pytest.mark.usefixtures("logging_restored")
+    def test_writes_the_same_line_where_only_we_listen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fields = {"request_id": "abc", "user_id": None, "path": "/\u2028\x9b", "status": 200, "milliseconds": 1.25}
+        alone, among_others = io.StringIO(), io.StringIO()
+        root = logging.getLogger()
+        root.setLevel(logging.INFO)
+
+        for stream, others in ((alone, []), (among_others, [logging.NullHandler()])):
+            monkeypatch.setattr(root, "handlers", [JsonLines(stream), *others])
+            logs.log_request(fields)
+
+        line, other = (list(orjson.loads(stream.getvalue()).items()) for stream in (alone, among_others))
+        assert (line[0][0], line[1:]) == (other[0][0], other[1:])
+        assert line[0][0] == "time"
+        assert fields.items() <= dict(line).items()
+
+    @pytest.mark.usefixtures("logging_restored")
+    def test_fails_no_request_where_nothing_can_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        closed = io.StringIO()
+        closed.close()
+        logging.getLogger().setLevel(logging.INFO)
+        monkeypatch.setattr(logging.getLogger(), "handlers", [JsonLines(closed)])
+
+        logs.log_request({"status": 200})

@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 import jwt
-from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
 
 from todo import server
 from todo.clients.embedded import EmbeddedError
 from todo.database import Database, accounts
 from todo.main import create_app
+from todo.migrations.schema import SchemaError
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings, SettingsError
 from todo.web import openapi
@@ -77,6 +76,9 @@ class CommandFailed(Exception):
     """A command cannot do what it was asked to. The message is one line."""
 
 
+_FAILURES = (CommandFailed, SettingsError, EmbeddedError, SchemaError, accounts.AccountRefused, server.ServerError)
+
+
 # Task: T-017
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
@@ -84,12 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (CommandFailed, SettingsError, EmbeddedError, accounts.AccountRefused, server.ServerError) as error:
+    except _FAILURES as error:
         return _fail(str(error))
-    except SQLAlchemyError as error:
-        return _fail(f"The database refused: {getattr(error, 'orig', None) or error}")
-    except CommandError as error:
-        return _fail(f"The migrations do not fit the database: {error}")
     except KeyboardInterrupt:
         return 130
     return 0

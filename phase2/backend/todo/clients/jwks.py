@@ -64,7 +64,12 @@ class JwksClient:
         # Compressed, a small answer could become a large one.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         self._http = httpx.AsyncClient(
-            headers=headers, timeout=timeout_seconds, follow_redirects=False, trust_env=False
+            headers=headers,
+            timeout=timeout_seconds,
+            follow_redirects=False,
+            trust_env=False,
+            # Of the environment only this: an authority of one's own, in SSL_CERT_FILE or SSL_CERT_DIR.
+            verify=httpx.create_ssl_context(),
         )
         self._published: dict[str, dict[str, Any]] = {}
         self._keys: Mapping[str, jwt.PyJWK] = {}

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from alembic.runtime.environment import EnvironmentContext
 from sqlmodel.sql.sqltypes import AutoString
 
+from todo.migrations.schema import VERSION_TABLE
 from todo.models import metadata
 
-VERSION_TABLE = "todo_alembic_version"
 _OTHERS_TABLES = frozenset({"user"})
 # Any constant will do, as long as every process of ours takes the same one.
 _LOCK = 7_203_114_529

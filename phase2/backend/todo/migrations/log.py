@@ -86,6 +86,7 @@ DECLARE
     caller CONSTANT text := current_setting('app.user', true);
     someone text;
     last_one bigint;
+    expired text[];
     gone bigint;
 BEGIN
     IF kept_days < 1 THEN
@@ -108,10 +109,12 @@ BEGIN
         DELETE FROM public.changes WHERE user_id = someone AND revision <= last_one;
         GET DIAGNOSTICS gone = ROW_COUNT;
         removed := removed + gone;
-        DELETE FROM public.idempotency_keys WHERE user_id = someone AND key IN (
+        SELECT array_agg(key) INTO expired FROM (
             SELECT key FROM public.idempotency_keys
-            WHERE user_id = someone AND created_at < now() - interval '24 hours' LIMIT most_rows
-        );
+            WHERE user_id = someone AND created_at < now() - interval '24 hours'
+            ORDER BY created_at LIMIT most_rows
+        ) AS oldest;
+        DELETE FROM public.idempotency_keys WHERE user_id = someone AND key = ANY (expired);
         GET DIAGNOSTICS gone = ROW_COUNT;
         removed := removed + gone;
         -- This one may have more: the next bite starts here again.

@@ -1,19 +1,15 @@
-"""Bringing a database up to date: safe to run twice, and by two processes at once."""
+"""Alembic on one connection: safe to run twice, and by two processes at once. Servers ask ``schema`` instead."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
-from todo.migrations.environment import VERSION_TABLE
-
-_CONNECT_TIMEOUT_SECONDS = 10
+from todo.migrations import schema
 
 
 # Task: T-024
@@ -35,32 +31,18 @@ def check(url: str) -> None:
         command.check(config)
 
 
-def is_current(url: str) -> bool:
-    """Tell whether the database has seen every migration."""
-    with _connected(url) as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision() == ScriptDirectory(_directory()).get_current_head()
-
-
-def _directory() -> str:
-    return str(Path(__file__).parent)
-
-
 @contextmanager
 def _configured(url: str) -> Iterator[Config]:
     with _connected(url) as connection:
         config = Config()
-        config.set_main_option("script_location", _directory().replace("%", "%%"))
+        config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
         config.attributes["connection"] = connection
         yield config
 
 
 @contextmanager
 def _connected(url: str) -> Iterator[sa.Connection]:
-    def connect() -> psycopg.Connection:
-        return psycopg.connect(url, connect_timeout=_CONNECT_TIMEOUT_SECONDS)
-
-    engine = sa.create_engine("postgresql+psycopg://", creator=connect, poolclass=sa.NullPool)
+    engine = sa.create_engine("postgresql+psycopg://", creator=partial(schema.connect, url), poolclass=sa.NullPool)
     try:
         with engine.connect() as connection:
             yield connection

@@ -66,6 +66,10 @@ class IdempotencyKey(SQLModel, table=True):
     """The answer to a request that may come again, kept in the transaction of its effect."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (
+        # What has expired is found without a look at the rest: one user's many keys would keep the others' for ever.
+        Index("ix_idempotency_keys_user_id_created_at", "user_id", "created_at"),
+    )
 
     user_id: str = Field(sa_column=owner_column())
     key: str = Field(sa_column=Column("key", Text, primary_key=True))

@@ -188,9 +188,11 @@ async def follow_over_websocket(websocket: WebSocket) -> None:
     live: Live = websocket.app.state.live
     offered: list[str] = websocket.scope["subprotocols"]
     try:
-        with live.stranger():
+        token = next((p.removeprefix(_TOKEN_PREFIX) for p in offered if p.startswith(_TOKEN_PREFIX)), None)
+        # Who brings a token is not kept out by however many who do not.
+        with live.stranger() if token is None else contextlib.nullcontext():
             await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
-            caller = await _introduced(websocket, offered, since)
+            caller = await _introduced(websocket, token, since)
         set_identity(websocket.scope, caller.identity)
         await _converse(websocket, caller, live)
     except _Closing as closing:
@@ -216,10 +218,9 @@ def _since_in_query(websocket: WebSocket) -> int | None:
         raise Invalid(Fault("/query/since", str(error))) from None
 
 
-async def _introduced(websocket: WebSocket, offered: list[str], since: int | None) -> _Caller:
-    for protocol in offered:
-        if protocol.startswith(_TOKEN_PREFIX):
-            return _Caller(await _verified(websocket, protocol.removeprefix(_TOKEN_PREFIX)), since)
+async def _introduced(websocket: WebSocket, token: str | None, since: int | None) -> _Caller:
+    if token is not None:
+        return _Caller(await _verified(websocket, token), since)
     try:
         async with asyncio.timeout(websocket.app.state.live.options.introduction_seconds):
             token, asked = await _heard(websocket)

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     bindparam,
+    case,
     column,
     delete,
     exists,
@@ -30,6 +31,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -46,7 +48,7 @@ from todo.models.tasks import Task
 from todo.services.categories import LOGGED_NAMES as CATEGORY_NAMES
 from todo.services.categories import as_conflict
 from todo.services.profiles import PUBLIC_NAMES as PROFILE_NAMES
-from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of, not_seen, seen
+from todo.services.revisions import HEAD, HEAD_HELD, HEAD_ROW, TURN, head_of, not_seen, seen
 from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
 
 _changes = table_of(Change)
@@ -74,6 +76,8 @@ _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{1
 _STAMPS = frozenset({"revision", "updated_at"})
 # The database keeps these: whatever they were, they are what follows from the rest.
 _KEPT = frozenset({"subtasks_total", "subtasks_completed"})
+# What the refusal of an undo lists at most.
+_MOST_CONFLICTS = 100
 
 _COLUMNS = (
     _changes.c.revision,
@@ -125,9 +129,33 @@ _ALL_CATEGORIES = Statement(
 )
 _PROFILE = Statement(select(*(_profiles.c[name] for name in PROFILE_NAMES)).where(OwnedByCaller(_profiles)))
 _first = _changes.alias("first")
-# A change, and whatever happened to the same thing later: in one look, so that nothing is forgotten in between.
+
+
+def _names_in(state: ColumnElement[Any]) -> ColumnElement[Any]:
+    names = func.jsonb_object_keys(state).table_valued("name")
+    return select(func.array_agg(names.c.name)).scalar_subquery()
+
+
+_kept = literal_column(f"'{{{','.join(sorted(_KEPT))}}}'::text[]")
+_is_first = _changes.c.revision == _first.c.revision
+_is_update = _changes.c.operation == Operation.update.value
+# Where one of the two is no update, it touched everything.
+_touches_the_same = or_(
+    _first.c.operation != Operation.update.value,
+    _changes.c.operation != Operation.update.value,
+    func.jsonb_exists_any(_changes.c.before.op("-")(_kept), _names_in(_first.c.before)),
+)
+# A change, and whatever touched the same fields later: in one look, so that nothing is forgotten in between. Of a thing
+# that was changed thousands of times it brings no contents but the first's, and no more than an answer can list.
 _CHANGE_AND_LATER = Statement(
-    select(*_COLUMNS)
+    select(
+        _changes.c.revision,
+        _changes.c.entity,
+        _changes.c.entity_id,
+        _changes.c.operation,
+        case((_is_first, _changes.c.before)).label("before"),
+        case((_is_update, func.to_json(_names_in(_changes.c.before)))).label("fields"),
+    )
     .join(
         _first,
         and_(
@@ -137,8 +165,9 @@ _CHANGE_AND_LATER = Statement(
             _first.c.revision <= _changes.c.revision,
         ),
     )
-    .where(_mine, OwnedByCaller(_first), _first.c.revision == _revision)
+    .where(_mine, OwnedByCaller(_first), _first.c.revision == _revision, or_(_is_first, _touches_the_same))
     .order_by(_changes.c.revision)
+    .limit(1 + _MOST_CONFLICTS)
 )
 
 
@@ -158,14 +187,13 @@ async def since(session: Session, revision: int, *, limit: int, unless: Conditio
     Where ``unless`` names the user's revision the log is not read, and the feed is empty. Raises Gone if the log no
     longer reaches back to ``revision``, or has not come that far.
     """
-    # The head first: it can be older than what is read, never newer.
-    heads, rows = await session.together(
-        (HEAD, {}),
-        (_since(unless=unless is not None), {"revision": revision, "limit": limit + 1, "seen": seen(unless)}),
-    )
-    head = head_of(heads)
+    already: dict[str, Any] = {} if unless is None else {"seen": seen(unless)}
+    rows = await session.all(_since(unless=unless is not None), revision=revision, limit=limit + 1, **already)
+    head = rows[0]["latest"] if rows else 0
     if unless is not None and unless.names(head):
         return Feed([], has_more=False, latest=head)
+    if rows and rows[0]["revision"] is None:
+        rows.clear()
     # Revisions have no gaps: if the next one is not there, the log has forgotten it.
     if revision > head or (revision < head and (not rows or rows[0]["revision"] != revision + 1)):
         raise Gone(
@@ -177,8 +205,17 @@ async def since(session: Session, revision: int, *, limit: int, unless: Conditio
 
 @cache
 def _since(*, unless: bool) -> Statement:
-    which = [_mine, _changes.c.revision > _revision, *([not_seen()] if unless else [])]
-    return Statement(select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit))
+    """Return the statement for the changes, each beside the latest revision. Where there are none it stands alone.
+
+    The log is looked at only if it has come further.
+    """
+    which = [_mine, _changes.c.revision > _revision, HEAD_ROW.c.revision > _revision, *([not_seen()] if unless else [])]
+    later = select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit).lateral("later")
+    return Statement(
+        select(HEAD_ROW.c.revision.label("latest"), later)
+        .outerjoin_from(HEAD_ROW, later, true())
+        .order_by(later.c.revision)
+    )
 
 
 async def latest(session: Session) -> int:
@@ -288,7 +325,7 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
     """Put back what one change did: what it made is removed, what it changed or removed is as it was before.
 
     That is a change of its own. Raises NotFound for a revision that the log does not hold, and Conflict, which lists
-    them, if later changes touched the same fields.
+    the first hundred of them, if later changes touched the same fields.
     """
     looking = (_CHANGE_AND_LATER, {"revision": revision})
     # Nothing can be written between looking and undoing.
@@ -297,8 +334,8 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             return kept[0]
         if not found:
             await session.ensure_caller_exists()
-        change, later = _only(found[:1]), found[1:]
-        _refuse_if_touched(change, later)
+        change, conflicting = _only(found[:1]), found[1:]
+        _refuse_if_touched(change, conflicting)
         try:
             rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
         except DatabaseFault as fault:
@@ -321,11 +358,10 @@ def _only(rows: Sequence[Row]) -> Row:
     return rows[0]
 
 
-def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
+def _refuse_if_touched(change: Row, conflicting: Iterable[Row]) -> None:
     conflicts = [
-        {"revision": row["revision"], "operation": row["operation"], "fields": sorted(both)}
-        for row in later
-        if (both := _touched_by_both(change, row)) is not None
+        {"revision": row["revision"], "operation": row["operation"], "fields": _touched_by_both(change, row)}
+        for row in conflicting
     ]
     if conflicts:
         raise Conflict(
@@ -335,14 +371,12 @@ def _refuse_if_touched(change: Row, later: Iterable[Row]) -> None:
         )
 
 
-def _touched_by_both(change: Row, later: Row) -> set[str] | None:
-    """Return the fields that both touched; ``None`` if they do not meet. What is new or gone is touched as a whole."""
-    if later["operation"] != Operation.update:
-        return set()
-    fields = _before(later).keys() - _KEPT
-    if change["operation"] != Operation.update:
-        return set(fields)
-    return set(fields & _before(change).keys()) or None
+def _touched_by_both(change: Row, later: Row) -> list[str]:
+    """Return the fields that both touched; none of what is new or gone, which is touched as a whole."""
+    fields = set(orjson.loads(later["fields"] or b"[]")) - _KEPT
+    if change["operation"] == Operation.update:
+        fields &= _before(change).keys()
+    return sorted(fields)
 
 
 def _reversal(change: Row, *, now: datetime) -> tuple[Statement, dict[str, Any]]:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -23,11 +23,13 @@ from todo.services import changes
 
 log = logging.getLogger(__name__)
 
-# What a channel keeps for its readers, and what is read and handed on at once.
+# What a channel keeps for its readers.
 _KEPT_EVENTS = 512
 _KEPT_BYTES = 4_194_304
+# What is handed on at once, if that is more than one event: every reader holds so much until its client has taken it.
 _PAGE = 100
-# So many look at the log at the same time: the connections to the database are for requests first.
+_PAGE_BYTES = 65_536
+# So many look at the log at the same time, one for each user: the connections to the database are for requests first.
 _MOST_READING = 4
 _RETRY_SECONDS = 1.0
 
@@ -121,7 +123,7 @@ class Live:
                     break
                 following = channel.has(cursor)
                 try:
-                    events = channel.after(cursor) if following else await self._log.read(user_id, cursor)
+                    events = channel.after(cursor) if following else await channel.read(cursor, after=events)
                 except TodoError:
                     reason = "resume"
                     break
@@ -135,7 +137,7 @@ class Live:
             return await self._log.latest(channel.user_id), []
         if channel.has(since):
             return since, channel.after(since)
-        return since, await self._log.read(channel.user_id, since)
+        return since, await channel.read(since)
 
     @contextlib.contextmanager
     def _channel(self, user_id: str) -> Iterator[tuple["_Channel", asyncio.Event]]:
@@ -179,6 +181,8 @@ class _Channel:
         self._from: int | None = None
         self._to = 0
         self._looks = asyncio.Event()
+        # One look at a time, so that a user with many connections leaves room for the others.
+        self._turn = asyncio.Lock()
         self._closed = False
         self._reader = asyncio.create_task(self._keep_reading())
 
@@ -202,8 +206,17 @@ class _Channel:
 
     def after(self, cursor: int) -> list[Event]:
         """Return the tail's next events after ``cursor``. Revisions have no gaps, so the place can be computed."""
-        start = cursor - (self._from or 0)
-        return list(islice(self._tail, start, start + _PAGE))
+        return _page_of(islice(self._tail, cursor - (self._from or 0), None))
+
+    async def read(self, cursor: int, *, after: Sequence[Event] = ()) -> list[Event]:
+        """Return the log's next events after ``cursor``. ``after`` is the page before, which tells how large they are.
+
+        Raises Gone when the log does not hold it.
+        """
+        # What does not fit in the page was read for nothing.
+        limit = min(_PAGE, 2 * len(after)) or _PAGE
+        async with self._turn:
+            return _page_of(await self._log.read(self.user_id, cursor, limit=limit))
 
     async def _keep_reading(self) -> None:
         while not self._closed:
@@ -223,8 +236,9 @@ class _Channel:
             self._from = self._to = await self._log.latest(self.user_id)
             # Those who have read up to here themselves read from the tail now.
             self.wake()
+        events: list[Event] = []
         try:
-            while events := await self._log.read(self.user_id, self._to):
+            while events := await self.read(self._to, after=events):
                 self._append(events)
                 self.wake()
         except Gone:
@@ -255,11 +269,23 @@ class _Log:
         async with self._turns:
             return await changes.latest(Session(self._database, user_id))
 
-    async def read(self, user_id: str, cursor: int) -> list[Event]:
+    async def read(self, user_id: str, cursor: int, *, limit: int) -> list[Event]:
         """Return the next changes after ``cursor``. Raises Gone when the log does not hold it."""
         async with self._turns:
-            feed = await changes.since(Session(self._database, user_id), cursor, limit=_PAGE)
+            feed = await changes.since(Session(self._database, user_id), cursor, limit=limit)
         return [Event("change", change["revision"], orjson.dumps(change)) for change in feed.changes]
+
+
+def _page_of(events: Iterable[Event]) -> list[Event]:
+    """Return the first of the events: as many as make a page, and at least one."""
+    page: list[Event] = []
+    room = _PAGE_BYTES
+    for event in islice(events, _PAGE):
+        room -= len(event.data)
+        if page and room < 0:
+            break
+        page.append(event)
+    return page
 
 
 async def _happens(event: asyncio.Event, *, within: float) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, all_, bindparam, func, select
+from sqlalchemy import BigInteger, ColumnElement, all_, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from todo.database import OwnedByCaller, Row, Statement
@@ -17,13 +17,18 @@ _own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
 HEAD = Statement(_own)
 """The user's counter, ``revision``: the number of the last change."""
 
+HEAD_ROW = _own.subquery("head")
+"""The same, to join with what is read beside it: in one statement all of it is seen at one moment."""
+
 # The two wait for the user's other writers, and keep them waiting until the transaction ends: in the writers' order.
 TURN = Statement(select(func.app.take_turn()), repeatable=False)
 HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
 
 # Somebody who never wrote has no row, and is at revision 0.
 LATEST: ColumnElement[Any] = (
-    select(func.coalesce(func.max(_revisions.c.revision), 0)).where(OwnedByCaller(_revisions)).scalar_subquery()
+    select(func.coalesce(func.max(_revisions.c.revision), literal_column("0")))
+    .where(OwnedByCaller(_revisions))
+    .scalar_subquery()
 )
 
 
@@ -34,10 +39,13 @@ def head_of(rows: Sequence[Row]) -> int:
 
 # Task: T-122
 def not_seen() -> ColumnElement[bool]:
-    """Hold only if the latest revision is none of the ``seen``. PostgreSQL looks once, before it runs the rest."""
-    return LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))  # noqa: SIM300  LATEST is a column.
+    """Hold only if the revision in ``HEAD_ROW`` is none of the ``seen``.
+
+    PostgreSQL looks once, before it runs what is joined to it laterally.
+    """
+    return HEAD_ROW.c.revision != all_(bindparam("seen", type_=ARRAY(BigInteger)))
 
 
-def seen(condition: Condition | None) -> list[int]:
+def seen(condition: Condition) -> list[int]:
     """Return the revisions for ``not_seen``."""
-    return sorted(condition.revisions or ()) if condition is not None else []
+    return sorted(condition.revisions or ())

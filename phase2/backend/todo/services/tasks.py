@@ -13,17 +13,23 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
+    Select,
     Table,
     Text,
     and_,
     any_,
     bindparam,
     case,
+    cast,
     func,
+    literal_column,
     or_,
     select,
+    true,
 )
 
 from todo.database import DatabaseFault, OwnedByCaller, Session, Statement
@@ -35,7 +41,7 @@ from todo.models.task_actions import TaskMove
 from todo.models.tasks import Priority, Status, TaskCount, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import plans, series
 from todo.services.faults import no_such_place, seen_by_users
-from todo.services.revisions import LATEST, not_seen, seen
+from todo.services.revisions import HEAD_ROW, LATEST, not_seen, seen
 from todo.services.task_rows import (
     CREATE,
     PUBLIC,
@@ -152,15 +158,27 @@ async def page(
     Where ``unless`` names the user's revision the list is not run, and the page is empty.
     """
     filters = {name: values for name, values in (("status", statuses), ("priority", priorities)) if values}
-    counting, listing = _page_statements(
-        tuple((name, len(values) > 1) for name, values in filters.items()), unless=unless is not None
-    )
+    shape = tuple((name, len(wanted) > 1) for name, wanted in filters.items())
     values: dict[str, Any] = {name: list(wanted) if len(wanted) > 1 else wanted[0] for name, wanted in filters.items()}
+    place = {"skip": skip, "limit": limit}
+    if unless is not None:
+        return _page_of(await session.all(_page_unless(shape), **values, **place, seen=seen(unless)))
+    counting, listing = _page_statements(shape)
     # The revision comes with the count, before the list: it can be older than what is listed, never newer.
-    [count], rows = await session.together(
-        (counting, values), (listing, {**values, "skip": skip, "limit": limit, "seen": seen(unless)})
-    )
-    return Page(rows, int(count["total"]), count["revision"])
+    [count], rows = await session.together((counting, values), (listing, {**values, **place}))
+    return Page(rows, count["total"], count["revision"])
+
+
+def _page_of(rows: list[TaskRow]) -> Page:
+    """Return the page out of the rows of ``_page_unless``."""
+    if not rows:
+        return Page([], 0, 0)
+    total, revision = rows[0]["total"], rows[0]["latest"]
+    if rows[0]["id"] is None:
+        return Page([], total, revision)
+    for row in rows:
+        del row["total"], row["latest"]
+    return Page(rows, total, revision)
 
 
 # Task: T-034
@@ -308,23 +326,53 @@ def _reopen_statement(*, conditional: bool) -> Statement:
 
 
 @cache
-def _page_statements(filters: tuple[tuple[str, bool], ...], *, unless: bool) -> tuple[Statement, Statement]:
+def _page_statements(filters: tuple[tuple[str, bool], ...]) -> tuple[Statement, Statement]:
     """Return the statement for the total (and the revision), and the one for the rows.
 
-    ``filters`` names columns, and whether several values are wanted of each. The total is kept by the database: a page
-    costs the same however many tasks there are.
+    ``filters`` names columns, and whether several values are wanted of each.
     """
-    counting = select(func.coalesce(func.sum(_counts.c.tasks), 0).label("total"), LATEST.label("revision")).where(
-        OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)
+    counting = select(_total(filters).label("total"), LATEST.label("revision"))
+    return Statement(counting), Statement(_listing(filters))
+
+
+# Task: T-122
+@cache
+def _page_unless(filters: tuple[tuple[str, bool], ...]) -> Statement:
+    """Return one statement for all of it, which stops at the revision if that is one of the ``seen``.
+
+    Total and revision come with each row, or, where there are none, alone. For a whole page that costs more than
+    two statements do, for none less.
+    """
+    listed = _listing(filters, not_seen()).lateral("listed")
+    return Statement(
+        select(
+            HEAD_ROW.c.revision.label("latest"),
+            case((not_seen(), _total(filters)), else_=literal_column("0")).label("total"),
+            listed,
+        )
+        .outerjoin_from(HEAD_ROW, listed, true())
+        .order_by(*_newest_first(listed))
     )
-    listing = (
+
+
+def _total(filters: tuple[tuple[str, bool], ...]) -> ColumnElement[int]:
+    """Count the tasks. The database keeps the total: a page costs the same however many there are."""
+    total = cast(func.coalesce(func.sum(_counts.c.tasks), literal_column("0")), BigInteger)
+    return select(total).where(OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)).scalar_subquery()
+
+
+def _listing(filters: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> Select[Any]:
+    return (
         select(*PUBLIC)
-        .where(mine, alive, *(_wanted(tasks, *each) for each in filters), *([not_seen()] if unless else []))
-        .order_by(tasks.c.created_at.desc(), tasks.c.id.desc())
+        .where(mine, alive, *(_wanted(tasks, *each) for each in filters), *conditions)
+        .order_by(*_newest_first(tasks))
         .limit(bindparam("limit", type_=Integer))
         .offset(bindparam("skip", type_=Integer))
     )
-    return Statement(counting), Statement(listing)
+
+
+def _newest_first(tasks: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return tasks.c.created_at.desc(), tasks.c.id.desc()
 
 
 def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001

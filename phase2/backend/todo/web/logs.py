@@ -10,6 +10,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
@@ -48,10 +49,19 @@ def configure(level: str) -> None:
 
 
 def log_request(fields: Mapping[str, Any]) -> None:
-    """Write the line of a request. It does not look for its caller, which would cost as much as the rest."""
-    if _requests.isEnabledFor(logging.INFO):
-        record = _requests.makeRecord(_requests.name, logging.INFO, "", 0, "request", (), None, extra=fields)
-        _requests.handle(record)
+    """Write the line of a request: without a record of it where nobody but ``JsonLines`` would see one."""
+    if not _requests.isEnabledFor(logging.INFO):
+        return
+    match logging.getLogger().handlers:
+        case [JsonLines() as lines]:
+            now = datetime.now(UTC)
+            # A log that cannot be written must not fail the request, and there is nowhere to say so.
+            with suppress(Exception):
+                lines.write({"time": now, "level": "INFO", "logger": _requests.name, "message": "request", **fields})
+        case _:
+            # It does not look for its caller, which would cost as much as the rest.
+            record = _requests.makeRecord(_requests.name, logging.INFO, "", 0, "request", (), None, extra=dict(fields))
+            _requests.handle(record)
 
 
 # Task: T-044
@@ -69,12 +79,16 @@ class JsonLines(logging.Handler):
         if record.exc_info and isinstance(record.exc_info[1], AnswerBroken):
             return
         try:
-            (self._stream or sys.stderr).write(_line(record))
+            self.write(_content(record))
         except Exception:  # noqa: BLE001  A log that cannot be written must not fail the request.
             self.handleError(record)
 
+    def write(self, content: Mapping[str, Any]) -> None:
+        """Write one line."""
+        (self._stream or sys.stderr).write(_line(content))
 
-def _line(record: logging.LogRecord) -> str:
+
+def _content(record: logging.LogRecord) -> dict[str, Any]:
     content: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC),
         "level": record.levelname,
@@ -87,6 +101,10 @@ def _line(record: logging.LogRecord) -> str:
     content |= {name: value for name, value in vars(record).items() if name not in _LEFT_OUT}
     if record.exc_info and record.exc_info[1]:
         content["errors"] = [_described(error) for error in _chain(record.exc_info[1])]
+    return content
+
+
+def _line(content: Mapping[str, Any]) -> str:
     try:
         line = orjson.dumps(content, default=_type_name, option=orjson.OPT_UTC_Z).decode()
     except TypeError:

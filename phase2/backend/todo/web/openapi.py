@@ -78,7 +78,7 @@ _PROBLEM: _Json = {
         },
         "conflicts": {
             "type": "array",
-            "description": "The later changes in the way of an undo; only with the code `changed_since`.",
+            "description": "The later changes in the way of an undo, at most 100; only with the code `changed_since`.",
             "items": {"$ref": "#/components/schemas/ConflictingChange"},
         },
         "conflicting_id": {

@@ -31,6 +31,7 @@ _MOST_PARAMETERS = 200
 
 
 # Task: T-042
+# Task: T-209
 class Route(APIRoute):
     """A route whose function takes path and query parameters, headers, one JSON body, and what ``dependencies`` offer.
 
@@ -203,6 +204,8 @@ def _unknown(place: str, name: str) -> Fault:
 
 
 def _query_of(query_string: bytes) -> list[tuple[str, str]]:
+    if not query_string:
+        return []
     try:
         return parse_qsl(
             query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS

@@ -47,6 +47,12 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self._farewell.cancel()
         super().connection_lost(exc)
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # A refusal is an answer to the handshake, too: uvicorn would log an error for each.
+            self.handshake_complete = True
+
     def handle_cont(self, event: Frame) -> None:
         # Empty ones weigh nothing in the limit of bytes.
         if len(self.frames) >= self.most_fragments:

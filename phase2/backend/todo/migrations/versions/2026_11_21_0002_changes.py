@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         key=("key",),
     )
+    op.create_index("ix_idempotency_keys_user_id_created_at", "idempotency_keys", ["user_id", "created_at"])
     make_log()
     op.add_column("tasks", sa.Column("revision", sa.BigInteger(), server_default="0", nullable=False))
     op.alter_column("tasks", "revision", server_default=None)

