@@ -466,7 +466,7 @@ class TestIdempotencyKey:
 
         read = await alice.get(path, headers=headers)
         replaced = [await alice.put(path, json={"title": title}, headers=headers) for title in ("a", "b")]
-        deleted = [await alice.delete(path, headers=headers) for _ in range(2)]
+        deleted = [await alice.delete(path, params={"permanent": "true"}, headers=headers) for _ in range(2)]
 
         answers = [read, *replaced, *deleted]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 204, 404]

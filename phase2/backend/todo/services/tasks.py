@@ -83,7 +83,7 @@ _counts = table_of(TaskCount)
 _MOST_ATTEMPTS = 3
 
 # What moves a series, which is planned.
-_TIMES = frozenset({"due_date", "due_time_zone", "start_date"})
+_TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
 _stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
 
 
@@ -186,8 +186,7 @@ async def replace(
     session: Session, task_id: UUID, body: TaskReplace, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
     """Set every field to what ``body`` says; absent ones have their defaults."""
-    edit = plans.Edit(body, WRITABLE)
-    return await plans.run(session, task_id, edit, now=now, if_match=if_match)
+    return await _edit(session, task_id, plans.Edit(body, WRITABLE), now=now, if_match=if_match)
 
 
 # Task: T-034
@@ -196,12 +195,20 @@ async def change(
 ) -> TaskRow:
     """Set the fields that were sent, and no others."""
     sent = tuple(name for name in WRITABLE if name in body.model_fields_set)
-    if "recurrence" not in sent:
-        values = stored(body, sent)
-        row = await _write(session, _change_statement(tuple(values), **_how(if_match)), task_id, values, now, if_match)
+    return await _edit(session, task_id, plans.Edit(body, sent, body.scope), now=now, if_match=if_match)
+
+
+async def _edit(
+    session: Session, task_id: UUID, edit: plans.Edit, *, now: datetime, if_match: Condition | None
+) -> TaskRow:
+    if edit.body.recurrence is None:
+        # What does not repeat yet: then there is nothing to plan, and the statement finds out.
+        values = stored(edit.body, edit.names)
+        statement = _change_statement(tuple(values), **_how(if_match))
+        row = await _write(session, statement, task_id, values, now, if_match)
         if row is not None:
             return row
-    return await plans.run(session, task_id, plans.Edit(body, sent, body.scope), now=now, if_match=if_match)
+    return await plans.run(session, task_id, edit, now=now, if_match=if_match)
 
 
 # Task: T-035
@@ -312,7 +319,6 @@ def _complete_statement(*, conditional: bool) -> Statement:
     which = [
         this_one,
         alive,
-        id_taken,
         or_(is_done, and_(is_open(tasks.c.status), _stands_alone)),
         *([still] if conditional else []),
     ]
