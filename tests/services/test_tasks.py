@@ -23,7 +23,7 @@ from todo.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFail
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.tasks import Priority, Status, TaskCreate, TaskReplace, TaskUpdate
-from todo.services import changes, tasks
+from todo.services import changes, finding, tasks
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -110,7 +110,7 @@ class TestOneTrip:
             "create": await trips_of(tasks.create(scene.session, new, now=NOW)),
             "read": await trips_of(tasks.read(scene.session, task_id)),
             "list": await trips_of(
-                tasks.page(scene.session, skip=0, limit=50, statuses=[Status.pending], priorities=[])
+                finding.page(scene.session, skip=0, limit=50, statuses=[Status.pending], priorities=[])
             ),
             "replace": await trips_of(tasks.replace(scene.session, task_id, TaskReplace(title="a"), now=LATER)),
             "change": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
@@ -152,7 +152,7 @@ class TestOneTrip:
             ),
             "complete": await trips_of(lambda session: tasks.complete(session, task_id, now=LATER), "complete"),
             "reopen": await trips_of(lambda session: tasks.reopen(session, task_id, now=LATER), "reopen"),
-            "list unless": await trips_of(lambda session: tasks.page(session, **filters, unless=current)),
+            "list unless": await trips_of(lambda session: finding.page(session, **filters, unless=current)),
             "feed": await trips_of(lambda session: changes.since(session, 6, limit=100)),
             "feed unless": await trips_of(lambda session: changes.since(session, 6, limit=100, unless=current)),
         }
@@ -206,9 +206,9 @@ class TestCreate:
 
         row, said_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy milk"), now=NOW)
 
-        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await finding.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
         # With an id of the caller's nobody can tell which of the requests it was.
-        assert (page, said_new) == (tasks.Page([row], total=1, revision=1), is_new)
+        assert (page, said_new) == (finding.Page([row], total=1, revision=1), is_new)
 
     async def test_is_new_to_who_asked_for_a_new_one_and_whose_answer_was_lost(self, scene: Scene) -> None:
         """Its id was made here: only this very request can have taken it."""
@@ -247,7 +247,7 @@ class TestPage:
             ids = [await scene.add() for _ in range(9)]
 
             pages = [
-                await tasks.page(scene.session, skip=skip, limit=2, statuses=[], priorities=[])
+                await finding.page(scene.session, skip=skip, limit=2, statuses=[], priorities=[])
                 for skip in range(0, 10, 2)
             ]
 
@@ -258,7 +258,7 @@ class TestPage:
         older = await scene.add(id=UUID(int=2**128 - 1))
         newer, _ = await tasks.create(scene.session, TaskCreate(id=UUID(int=0), title="a"), now=LATER)
 
-        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await finding.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
 
         assert [row["id"] for row in page.tasks] == [newer["id"], str(older)]
 
@@ -266,7 +266,7 @@ class TestPage:
         for microseconds in range(5):
             await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
 
-        page = await tasks.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await finding.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
 
         assert page.tasks == sorted(page.tasks, key=lambda row: str(row["id"]), reverse=True)
 
@@ -301,7 +301,7 @@ class TestUnless:
         task_id = await scene.add()
         session = Explaining(scene.session._database, scene.user_id)
 
-        page = await tasks.page(session, **self.FILTERS, unless=Condition(frozenset(seen)))
+        page = await finding.page(session, **self.FILTERS, unless=Condition(frozenset(seen)))
 
         assert any("One-Time Filter" in plan for plan in session.plans)
         assert any(self.READS_ROWS.search(plan) for plan in session.plans) is is_read

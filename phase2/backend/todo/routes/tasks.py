@@ -26,7 +26,7 @@ from todo.models.tasks import (
     TaskReplace,
     TaskUpdate,
 )
-from todo.services import batches, changes, series, tasks, trash
+from todo.services import batches, changes, finding, series, tasks, trash
 from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
@@ -63,7 +63,7 @@ async def list_tasks(
     query: Annotated[TaskQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
 ) -> Response:
     """List your tasks, newest first. Filters narrow the list: repeated, one of the values is enough."""
-    page = await tasks.page(
+    page = await finding.page(
         session,
         skip=query.skip,
         limit=query.limit,

@@ -1,50 +1,28 @@
-"""Tasks: create, read, list, change, complete, trash.
+"""Tasks: create, read, change, complete, trash.
 
 What concerns one task alone is one statement and one trip. What concerns a series, or what lies under a task, is
 planned: see ``todo.services.plans``.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Integer,
-    Select,
-    Table,
-    Text,
-    and_,
-    any_,
-    bindparam,
-    case,
-    cast,
-    func,
-    literal_column,
-    or_,
-    select,
-    true,
-)
+from sqlalchemy import and_, case, func, or_
 
-from todo.database import DatabaseFault, OwnedByCaller, Session, Statement
+from todo.database import DatabaseFault, Session, Statement
 from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
-from todo.models.base import digest_of, table_of
+from todo.models.base import digest_of
 from todo.models.task_actions import TaskMove
-from todo.models.tasks import Priority, Status, TaskCount, TaskCreate, TaskReplace, TaskUpdate
+from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import plans, series
 from todo.services.faults import no_such_place, seen_by_users
-from todo.services.revisions import HEAD_ROW, LATEST, not_seen, seen
 from todo.services.task_rows import (
     CREATE,
-    PUBLIC,
     PUBLIC_NAMES,
     READ,
     READ_WITH_DIGEST,
@@ -53,7 +31,6 @@ from todo.services.task_rows import (
     alive,
     id_taken,
     is_open,
-    mine,
     move_statement,
     parameters,
     place_of,
@@ -66,34 +43,22 @@ from todo.services.task_rows import (
 
 __all__ = [
     "PUBLIC_NAMES",
-    "Page",
     "TaskRow",
     "change",
     "complete",
     "create",
     "move",
-    "page",
     "read",
     "reopen",
     "replace",
     "skip",
 ]
 
-_counts = table_of(TaskCount)
 _MOST_ATTEMPTS = 3
 
 # What moves a series, which is planned.
 _TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
 _stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of the list, how many tasks match in all, and the user's revision at which it was read."""
-
-    tasks: list[TaskRow]
-    total: int
-    revision: int
 
 
 # Task: T-031
@@ -141,44 +106,6 @@ async def create(
 async def read(session: Session, task_id: UUID) -> TaskRow:
     """Return one task, also from the trash. Raises NotFound for an unknown id and for somebody else's alike."""
     return await session.one(READ, task_id=task_id)
-
-
-# Task: T-033
-async def page(
-    session: Session,
-    *,
-    skip: int,
-    limit: int,
-    statuses: Sequence[Status],
-    priorities: Sequence[Priority],
-    unless: Condition | None = None,
-) -> Page:
-    """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all.
-
-    Where ``unless`` names the user's revision the list is not run, and the page is empty.
-    """
-    filters = {name: values for name, values in (("status", statuses), ("priority", priorities)) if values}
-    shape = tuple((name, len(wanted) > 1) for name, wanted in filters.items())
-    values: dict[str, Any] = {name: list(wanted) if len(wanted) > 1 else wanted[0] for name, wanted in filters.items()}
-    place = {"skip": skip, "limit": limit}
-    if unless is not None:
-        return _page_of(await session.all(_page_unless(shape), **values, **place, seen=seen(unless)))
-    counting, listing = _page_statements(shape)
-    # The revision comes with the count, before the list: it can be older than what is listed, never newer.
-    [count], rows = await session.together((counting, values), (listing, {**values, **place}))
-    return Page(rows, count["total"], count["revision"])
-
-
-def _page_of(rows: list[TaskRow]) -> Page:
-    """Return the page out of the rows of ``_page_unless``."""
-    if not rows:
-        return Page([], 0, 0)
-    total, revision = rows[0]["total"], rows[0]["latest"]
-    if rows[0]["id"] is None:
-        return Page([], total, revision)
-    for row in rows:
-        del row["total"], row["latest"]
-    return Page(rows, total, revision)
 
 
 # Task: T-034
@@ -329,59 +256,3 @@ def _complete_statement(*, conditional: bool) -> Statement:
 def _reopen_statement(*, conditional: bool) -> Statement:
     pending_unless_open = case((is_open(tasks.c.status), tasks.c.status), else_=Status.pending.value)
     return updating([this_one, alive, *([still] if conditional else [])], {"status": pending_unless_open})
-
-
-@cache
-def _page_statements(filters: tuple[tuple[str, bool], ...]) -> tuple[Statement, Statement]:
-    """Return the statement for the total (and the revision), and the one for the rows.
-
-    ``filters`` names columns, and whether several values are wanted of each.
-    """
-    counting = select(_total(filters).label("total"), LATEST.label("revision"))
-    return Statement(counting), Statement(_listing(filters))
-
-
-# Task: T-122
-@cache
-def _page_unless(filters: tuple[tuple[str, bool], ...]) -> Statement:
-    """Return one statement for all of it, which stops at the revision if that is one of the ``seen``.
-
-    Total and revision come with each row, or, where there are none, alone. For a whole page that costs more than
-    two statements do, for none less.
-    """
-    listed = _listing(filters, not_seen()).lateral("listed")
-    return Statement(
-        select(
-            HEAD_ROW.c.revision.label("latest"),
-            case((not_seen(), _total(filters)), else_=literal_column("0")).label("total"),
-            listed,
-        )
-        .outerjoin_from(HEAD_ROW, listed, true())
-        .order_by(*_newest_first(listed))
-    )
-
-
-def _total(filters: tuple[tuple[str, bool], ...]) -> ColumnElement[int]:
-    """Count the tasks. The database keeps the total: a page costs the same however many there are."""
-    total = cast(func.coalesce(func.sum(_counts.c.tasks), literal_column("0")), BigInteger)
-    return select(total).where(OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)).scalar_subquery()
-
-
-def _listing(filters: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> Select[Any]:
-    return (
-        select(*PUBLIC)
-        .where(mine, alive, *(_wanted(tasks, *each) for each in filters), *conditions)
-        .order_by(*_newest_first(tasks))
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("skip", type_=Integer))
-    )
-
-
-def _newest_first(tasks: FromClause) -> tuple[ColumnElement[Any], ...]:
-    return tasks.c.created_at.desc(), tasks.c.id.desc()
-
-
-def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001
-    column: ColumnElement[str] = table.c[name]
-    # One value by equality: only so is an index that goes on behind it in the order of the list.
-    return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
