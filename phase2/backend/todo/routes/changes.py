@@ -37,10 +37,10 @@ async def list_changes(
     What is gone comes as a tombstone, with a ``state`` of null. A ``since`` that the log does not hold, because it is
     too old or from the future, is 410 with the code ``resync_required``.
     """
-    feed = await changes.since(session, query.since, limit=query.limit, unless=if_none_match)
+    feed = await changes.since(session, query.since, limit=query.limit)
     revision = feed.changes[-1]["revision"] if feed.changes else query.since
     content = {"changes": feed.changes, "revision": revision, "has_more": feed.has_more}
-    return tagged(content, feed.latest, unless=if_none_match)
+    return tagged(content, feed.furthest, unless=if_none_match)
 
 
 # Task: T-142

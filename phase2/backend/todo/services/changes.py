@@ -31,14 +31,12 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Gone, Invalid, NotFound
-from todo.kit.etags import Condition
 from todo.kit.rows import instants_in_utc
 from todo.models.base import table_of
 from todo.models.categories import Category
@@ -48,7 +46,7 @@ from todo.models.tasks import Task
 from todo.services.categories import LOGGED_NAMES as CATEGORY_NAMES
 from todo.services.categories import as_conflict
 from todo.services.profiles import PUBLIC_NAMES as PROFILE_NAMES
-from todo.services.revisions import HEAD, HEAD_HELD, HEAD_ROW, TURN, head_of, not_seen, seen
+from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of
 from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
 
 _changes = table_of(Change)
@@ -128,6 +126,19 @@ _ALL_CATEGORIES = Statement(
     .order_by(_categories.c.position)
 )
 _PROFILE = Statement(select(*(_profiles.c[name] for name in PROFILE_NAMES)).where(OwnedByCaller(_profiles)))
+_is_new = _changes.c.revision > _revision
+# From the change that the client knows, so that an answer without it tells of a log that does not reach that far. That
+# one comes without its contents.
+_SINCE = Statement(
+    select(
+        *_COLUMNS[:-2],
+        case((_is_new, _changes.c.state)).label("state"),
+        case((_is_new, _changes.c.before)).label("before"),
+    )
+    .where(_mine, _changes.c.revision >= _revision)
+    .order_by(_changes.c.revision)
+    .limit(_limit)
+)
 _first = _changes.alias("first")
 
 
@@ -173,49 +184,37 @@ _CHANGE_AND_LATER = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Changes in order; whether there are more; the latest revision when they were read."""
+    """Changes in order; whether there are more; the furthest revision that was seen, which may be one more."""
 
     changes: list[Row]
     has_more: bool
-    latest: int
+    furthest: int
 
 
 # Task: T-141
-async def since(session: Session, revision: int, *, limit: int, unless: Condition | None = None) -> Feed:
+async def since(session: Session, revision: int, *, limit: int) -> Feed:
     """Return the changes after ``revision``, at most ``limit``.
 
-    Where ``unless`` names the user's revision the log is not read, and the feed is empty. Raises Gone if the log no
-    longer reaches back to ``revision``, or has not come that far.
+    Raises Gone if the log no longer reaches back to ``revision``, or has not come that far.
     """
-    already: dict[str, Any] = {} if unless is None else {"seen": seen(unless)}
-    rows = await session.all(_since(unless=unless is not None), revision=revision, limit=limit + 1, **already)
-    head = rows[0]["latest"] if rows else 0
-    if unless is not None and unless.names(head):
-        return Feed([], has_more=False, latest=head)
-    if rows and rows[0]["revision"] is None:
-        rows.clear()
+    looking = {"revision": revision, "limit": limit + 2}
+    rows = await session.all(_SINCE, **looking)
+    known = revision
+    if not rows:
+        # Nothing was ever written, or all of it was forgotten, or, at the second look, the first change came just now.
+        [heads, rows] = await session.together((HEAD, {}), (_SINCE, looking))
+        known = head_of(heads) if not rows else revision
+    if rows and rows[0]["revision"] == revision:
+        # The log has come that far, and that is all that the client's last change is here to tell.
+        del rows[0]
     # Revisions have no gaps: if the next one is not there, the log has forgotten it.
-    if revision > head or (revision < head and (not rows or rows[0]["revision"] != revision + 1)):
+    if revision != known or (rows and rows[0]["revision"] != revision + 1):
         raise Gone(
             "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
             code="resync_required",
         )
-    return Feed([public(row) for row in rows[:limit]], has_more=len(rows) > limit, latest=head)
-
-
-@cache
-def _since(*, unless: bool) -> Statement:
-    """Return the statement for the changes, each beside the latest revision. Where there are none it stands alone.
-
-    The log is looked at only if it has come further.
-    """
-    which = [_mine, _changes.c.revision > _revision, HEAD_ROW.c.revision > _revision, *([not_seen()] if unless else [])]
-    later = select(*_COLUMNS).where(*which).order_by(_changes.c.revision).limit(_limit).lateral("later")
-    return Statement(
-        select(HEAD_ROW.c.revision.label("latest"), later)
-        .outerjoin_from(HEAD_ROW, later, true())
-        .order_by(later.c.revision)
-    )
+    furthest = rows[-1]["revision"] if rows else revision
+    return Feed([public(row) for row in rows[:limit]], has_more=len(rows) > limit, furthest=furthest)
 
 
 async def latest(session: Session) -> int:
