@@ -3,8 +3,9 @@
 from todo.models.base import Body, metadata
 from todo.models.categories import Category
 from todo.models.changes import Change, IdempotencyKey, Revision
+from todo.models.finding import TaskPage
 from todo.models.profiles import Profile
-from todo.models.tasks import Task, TaskCount, TaskCreate, TaskPage, TaskPublic, TaskReplace, TaskTag, TaskUpdate
+from todo.models.tasks import Task, TaskCount, TaskCreate, TaskPublic, TaskReplace, TaskTag, TaskUpdate
 from todo.models.users import User
 from todo.models.words import TaskWord
 

@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
-from todo.models.base import STORABLE, Body, Id, WholeNumber, absent, owner_column
+from todo.models.base import STORABLE, Body, Id, absent, owner_column
 from todo.models.profiles import ZoneName
 from todo.models.recurrence import Recurrence
 from todo.models.tags import Tags
@@ -322,33 +322,3 @@ class TaskPublic(SQLModel):
         description="The number of its last change, and its `ETag`: one user's changes count 1, 2, 3.",
         schema_extra={"examples": [17]},
     )
-
-
-# Task: T-011
-class TaskPage(SQLModel):
-    """A page of tasks, newest first."""
-
-    tasks: list[TaskPublic]
-    total: int = Field(description="How many tasks match, on all pages.", schema_extra={"examples": [1]})
-    page: int = Field(description="The number of this page: `skip // limit + 1`.", schema_extra={"examples": [1]})
-    page_size: int = Field(description="How many tasks this page holds.", schema_extra={"examples": [1]})
-
-
-# Task: T-011
-class TaskQuery(SQLModel):
-    """Query of ``GET /tasks``."""
-
-    skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
-    limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
-    status: list[Status] = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(
-        default_factory=list, description="Another name of `status`; what both say adds up."
-    )
-    priority: list[Priority] = Field(
-        default_factory=list, description="Only tasks of this priority; repeat for several."
-    )
-
-    @property
-    def statuses(self) -> list[Status]:
-        """Both names of the filter together."""
-        return [*self.status, *self.status_filter]

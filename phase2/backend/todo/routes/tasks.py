@@ -10,6 +10,7 @@ from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.batches import Batch, BatchResults
 from todo.models.changes import History, HistoryQuery
+from todo.models.finding import TaskPage, TaskQuery
 from todo.models.task_actions import (
     Completion,
     Occurrences,
@@ -18,17 +19,10 @@ from todo.models.task_actions import (
     TaskDeletion,
     TaskMove,
 )
-from todo.models.tasks import (
-    TaskCreate,
-    TaskPage,
-    TaskPublic,
-    TaskQuery,
-    TaskReplace,
-    TaskUpdate,
-)
+from todo.models.tasks import TaskCreate, TaskPublic, TaskReplace, TaskUpdate
 from todo.services import batches, changes, finding, series, tasks, trash
 from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
-from todo.web.route import Route
+from todo.web.route import Route, json_response
 
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
 
@@ -62,21 +56,27 @@ async def create_task(body: TaskCreate, session: SessionDep, if_none_match: Only
 async def list_tasks(
     query: Annotated[TaskQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """List your tasks, newest first. Filters narrow the list: repeated, one of the values is enough."""
-    page = await finding.page(
-        session,
-        skip=query.skip,
-        limit=query.limit,
-        statuses=query.statuses,
-        priorities=query.priority,
-        unless=if_none_match,
-    )
+    """List your tasks, the newest first unless you say otherwise; of those that you filter by time, by that time.
+
+    All filters have to hold. What is in the trash is in no list but `trashed=true`. A time to filter by is a date,
+    which is your day, a wall-clock time where you are, or an instant; it is itself not among what is found. Instead of
+    `skip` follow `next_cursor`: so no task comes twice or is left out. Up to 1,000 tasks are counted if the filters are
+    others than `status`, `priority` and `category_id`: see `total_is_exact`.
+
+    The `ETag` holds until anything of yours changes. What is due `today`, `overdue`, `upcoming` or this `week` depends
+    on the time as well, and so has none.
+    """
+    page = await finding.page(session, query, now=utc_now(), unless=if_none_match)
     content = {
         "tasks": page.tasks,
         "total": page.total,
-        "page": query.skip // query.limit + 1,
+        "total_is_exact": page.total_is_exact,
+        "page": page.passed // query.limit + 1,
         "page_size": len(page.tasks),
+        "next_cursor": page.next_cursor,
     }
+    if page.revision is None:
+        return json_response(content)
     return tagged(content, page.revision, unless=if_none_match)
 
 

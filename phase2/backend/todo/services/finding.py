@@ -1,9 +1,14 @@
-"""Finding tasks: the list, a page of it, and how many there are."""
+"""Finding tasks: a page of the list, by any filters and in any order, and how many there are.
 
-from collections.abc import Sequence
+The list as most ask for it, the newest first and perhaps of one status, priority or category, has statements of its
+own: nothing is done for the rest that such a request would pay for.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from datetime import datetime
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
@@ -14,96 +19,357 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    all_,
     any_,
     bindparam,
     case,
     cast,
     func,
     literal_column,
+    null,
     select,
     true,
+    union_all,
 )
+from sqlalchemy.sql import operators
 
-from todo.database import OwnedByCaller, Session, Statement
+from todo.database import DatabaseFault, OwnedByCaller, Session, Statement
+from todo.errors import Fault, Invalid
+from todo.kit import cursors
+from todo.kit.cursors import Cursor
 from todo.kit.etags import Condition
+from todo.kit.queries import Query, parse
 from todo.models.base import table_of
-from todo.models.tasks import Priority, Status, TaskCount
+from todo.models.finding import FILTERS, MOST_COUNTED, NONE, TaskFilter, TaskQuery
+from todo.models.tasks import TaskCount
+from todo.services import filters, search
+from todo.services.filters import Filter
 from todo.services.revisions import HEAD_ROW, LATEST, not_seen, seen
-from todo.services.task_rows import PUBLIC, TaskRow, alive, mine, tasks
+from todo.services.sorting import NEWEST_FIRST, Column, Part, following, parts_of
+from todo.services.task_rows import PUBLIC, PUBLIC_NAMES, TaskRow, alive, mine, tasks
 
 _counts = table_of(TaskCount)
+
+# What the database keeps the number of.
+_COUNTED = frozenset({"status", "priority", "category_id"})
+_PLAIN = _COUNTED | {"status_filter", "skip", "limit"}
+_NO_CATEGORY = "00000000-0000-0000-0000-000000000000"
+_MOST_SHAPES = 500
+# SQLSTATE 22: a value that is none of its type.
+_DATA_EXCEPTION = "22"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of the list, how many tasks match in all, and the user's revision at which it was read."""
+    """A part of the list, and how many tasks match in all.
+
+    ``revision`` is the user's at which it was read; ``None`` if the list depends on the time as well. ``passed`` rows
+    came before.
+    """
 
     tasks: list[TaskRow]
     total: int
-    revision: int
+    revision: int | None
+    total_is_exact: bool = True
+    passed: int = 0
+    next_cursor: str | None = None
+
+
+class Shape(NamedTuple):
+    """All of a question but its values. ``after`` says in which part of the list to go on, and what is null there."""
+
+    filters: tuple[Filter, ...]
+    sort: tuple[str, ...]
+    search: search.Shape | None
+    after: tuple[int, tuple[bool, ...]] | None
+    unless: bool
 
 
 # Task: T-033
-async def page(
-    session: Session,
-    *,
-    skip: int,
-    limit: int,
-    statuses: Sequence[Status],
-    priorities: Sequence[Priority],
-    unless: Condition | None = None,
-) -> Page:
-    """Return the tasks from ``skip`` on, at most ``limit``, newest first, and how many match in all.
+# Task: T-371
+async def page(session: Session, query: TaskQuery, *, now: datetime, unless: Condition | None = None) -> Page:
+    """Return a page of the tasks that ``query`` asks for, and how many there are, as of ``now`` (aware), in one trip.
 
-    Where ``unless`` names the user's revision the list is not run, and the page is empty.
+    Where ``unless`` names the user's revision, and the answer follows from that, the list is not run, and the page is
+    empty. Raises Invalid for a cursor that is none of ours, or another question's.
     """
-    filters = {name: values for name, values in (("status", statuses), ("priority", priorities)) if values}
-    shape = tuple((name, len(wanted) > 1) for name, wanted in filters.items())
-    values: dict[str, Any] = {name: list(wanted) if len(wanted) > 1 else wanted[0] for name, wanted in filters.items()}
-    place = {"skip": skip, "limit": limit}
+    if query.model_fields_set <= _PLAIN and query.category_id != NONE:
+        return await _plain_page(session, query, unless)
+    return await _any_page(session, query, now, unless)
+
+
+async def _plain_page(session: Session, query: TaskQuery, unless: Condition | None) -> Page:
+    """Return a page of the newest tasks."""
+    asked: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("status", query.statuses),
+        ("priority", query.priority),
+        ("category_id", [query.category_id] if query.category_id else ()),
+    )
+    wanted = {name: values for name, values in asked if values}
+    shape = tuple((name, len(values) > 1) for name, values in wanted.items())
+    values: dict[str, Any] = {name: list(each) if len(each) > 1 else each[0] for name, each in wanted.items()}
+    # One more than is shown tells whether there are more.
+    place = {"skip": query.skip, "limit": query.limit + 1}
     if unless is not None:
-        return _page_of(await session.all(_page_unless(shape), **values, **place, seen=seen(unless)))
-    counting, listing = _page_statements(shape)
-    # The revision comes with the count, before the list: it can be older than what is listed, never newer.
-    [count], rows = await session.together((counting, values), (listing, {**values, **place}))
-    return Page(rows, count["total"], count["revision"])
+        rows = await session.all(_page_unless(shape), **values, **place, seen=seen(unless))
+        rows, total, revision = _apart(rows)
+    else:
+        counting, listing = _page_statements(shape)
+        # The revision comes with the count, before the list: it can be older than what is listed, never newer.
+        [count], rows = await session.together((counting, values), (listing, {**values, **place}))
+        total, revision = count["total"], count["revision"]
+    next_cursor = None
+    if len(rows) > query.limit:
+        del rows[query.limit :]
+        end = Cursor(query.skip + query.limit, 0, (rows[-1]["created_at"], rows[-1]["id"]))
+        next_cursor = cursors.encode(end, _digest_of(query))
+    return Page(rows, total, revision, passed=query.skip, next_cursor=next_cursor)
 
 
-def _page_of(rows: list[TaskRow]) -> Page:
-    """Return the page out of the rows of ``_page_unless``."""
+def _apart(rows: list[TaskRow]) -> tuple[list[TaskRow], int, int]:
+    """Return the tasks out of the rows of ``_page_unless``, the total and the revision."""
     if not rows:
-        return Page([], 0, 0)
+        return [], 0, 0
     total, revision = rows[0]["total"], rows[0]["latest"]
     if rows[0]["id"] is None:
-        return Page([], total, revision)
+        return [], total, revision
     for row in rows:
         del row["total"], row["latest"]
-    return Page(rows, total, revision)
+    return rows, total, revision
+
+
+async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: Condition | None) -> Page:
+    digest = _digest_of(query)
+    cursor = _cursor_of(query, digest)
+    searched = parse(query.q) if query.q is not None else None
+    asked = filters.filters_of(query)
+    is_kept = searched is None and {each.name for each in asked} <= _COUNTED
+    moves = query.due in filters.MOVING
+    unless = None if moves else unless
+    shape = Shape(
+        filters=asked,
+        sort=tuple(query.sort) or (() if searched else filters.default_sort(asked)),
+        search=None if searched is None else search.shape_of(searched, chosen=cursor.word if cursor else None),
+        after=None if cursor is None else (cursor.part, tuple(value is None for value in cursor.values)),
+        unless=unless is not None,
+    )
+    values = {
+        **filters.values_of(query, now=now),
+        **_search_values(searched, cursor),
+        **({f"after_{index}": value for index, value in enumerate(cursor.values)} if cursor else {}),
+        "skip": query.skip,
+        "limit": query.limit + 1,
+        "seen": [] if unless is None else seen(unless),
+    }
+    try:
+        counting, listing = _statements(shape)
+        [count], rows = await session.together((counting, values), (listing, values))
+    except (DatabaseFault, LookupError) as error:
+        if cursor is None or (isinstance(error, DatabaseFault) and not error.sqlstate.startswith(_DATA_EXCEPTION)):
+            raise
+        raise _not_ours() from None
+    passed = (cursor.passed if cursor else 0) + query.skip
+    end = _end_of(rows, query.limit, passed)
+    return Page(
+        [_shown(row, searched) for row in rows[: query.limit]],
+        count["total"] if is_kept else min(count["total"], MOST_COUNTED),
+        None if moves else count["revision"],
+        total_is_exact=is_kept or count["total"] <= MOST_COUNTED,
+        passed=passed,
+        next_cursor=None if end is None else cursors.encode(end, digest),
+    )
+
+
+def _digest_of(query: TaskFilter) -> str:
+    """Return what tells this question from others, wherever its page begins and ends."""
+    return cursors.digest_of(query.model_dump(mode="json", include=set(FILTERS), exclude_defaults=True))
+
+
+def _cursor_of(query: TaskQuery, digest: str) -> Cursor | None:
+    if query.cursor is None:
+        return None
+    try:
+        return cursors.decode(query.cursor, digest)
+    except ValueError as error:
+        raise Invalid(Fault("/cursor", str(error))) from None
+
+
+def _not_ours() -> Invalid:
+    return Invalid(Fault("/cursor", cursors.NOT_OURS))
+
+
+def _search_values(searched: Query | None, cursor: Cursor | None) -> Mapping[str, Any]:
+    if searched is None:
+        return {}
+    try:
+        return search.values_of(searched, chosen=cursor.word if cursor else None)
+    except ValueError:
+        raise _not_ours() from None
+
+
+def _end_of(rows: list[TaskRow], limit: int, passed: int) -> Cursor | None:
+    """Return the place of the last row that is shown, if there are more."""
+    if len(rows) <= limit:
+        return None
+    last = rows[limit - 1]
+    values = [last[f"key_{index}"] for index in range(last["keys"])]
+    return Cursor(passed + limit, last["part"], tuple(values), last["word"])
+
+
+def _shown(row: TaskRow, searched: Query | None) -> TaskRow:
+    """Return a task without what its cursor is made of, and with an excerpt if it was searched."""
+    shown = {name: row[name] for name in PUBLIC_NAMES}
+    return shown if searched is None else {**shown, "excerpt": search.excerpt_of(searched, row)}
+
+
+# Task: T-371
+@lru_cache(maxsize=_MOST_SHAPES)
+def _statements(shape: Shape) -> tuple[Statement, Statement]:
+    """Return the statement for the total (and the revision), and the one for the rows.
+
+    A row has its ``part`` of the list, the ``keys`` by which it is ordered there, how many, and the ``word`` that was
+    walked along. Raises LookupError for a place that is not in this list.
+    """
+    source = _source_of(shape)
+    parts = _parts_after(source, shape)
+    most = max(len(part.order) for _, part in parts)
+    lists = [_part_list(source, number, part, most) for number, part in parts]
+    found: Select[Any] = lists[0]
+    if len(lists) > 1:
+        # By themselves they are read in order, and one only if those before it have not filled the page; as parts of
+        # one query they could be read in parallel.
+        own = [
+            each.limit(_limit + _skip).cte(f"part_{index}").prefix_with("MATERIALIZED")
+            for index, each in enumerate(lists)
+        ]
+        found = select(union_all(*(select(each) for each in own)).subquery("found"))
+    return Statement(_counting(source, shape)), Statement(found.limit(_limit).offset(_skip))
+
+
+class _Source(NamedTuple):
+    """Where tasks are found, what has to hold of them, and how they come where nothing else is said."""
+
+    table: FromClause
+    conditions: list[ColumnElement[bool]]
+    parts: list[Part]
+    word: ColumnElement[Any]
+
+
+_limit = bindparam("limit", type_=Integer)
+_skip = bindparam("skip", type_=Integer)
+
+
+def _source_of(shape: Shape) -> _Source:
+    table: FromClause = tasks
+    word: ColumnElement[Any] = cast(null(), Text)
+    newest_first = NEWEST_FIRST
+    rank: tuple[Column, ...] = ()
+    driver = None
+    conditions: list[ColumnElement[bool]] = [mine]
+    if shape.search is not None:
+        found = search.fragments(shape.search)
+        table = found.hits.join(tasks, found.on)
+        conditions += found.conditions
+        rank = tuple(_ranked(expression) for expression in found.rank)
+        word = word if found.word is None else found.word
+    elif (driver := filters.driver_of(shape.filters)) is not None:
+        table = driver.table.join(tasks, driver.on)
+        conditions += driver.conditions
+        newest_first = (Column(driver.created_at, descending=True), Column(driver.id, descending=True))
+    conditions += filters.conditions_of(shape.filters, is_driven=driver is not None)
+    if shape.unless:
+        conditions.append(_unseen)
+    if rank and not shape.sort:
+        return _Source(table, conditions, [Part((), rank)], word)
+    parts = parts_of(shape.sort, filled=filters.filled_by(shape.filters), newest_first=newest_first)
+    return _Source(table, conditions, parts, word)
+
+
+def _ranked(expression: ColumnElement[Any]) -> Column:
+    """Read a search's ORDER BY."""
+    descending = getattr(expression, "modifier", None) is operators.desc_op
+    return Column(expression.element if descending else expression, descending)
+
+
+# PostgreSQL looks once, before it runs the rest.
+_unseen: ColumnElement[bool] = LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))  # noqa: SIM300  A column.
+
+
+def _parts_after(source: _Source, shape: Shape) -> list[tuple[int, Part]]:
+    """Return what is left of the list, each part with its number in the whole list."""
+    numbered = list(enumerate(source.parts))
+    if shape.after is None:
+        return numbered
+    number, are_null = shape.after
+    if number < 0 or number >= len(source.parts) or len(source.parts[number].order) != len(are_null):
+        raise LookupError
+    order = source.parts[number].order
+    rest = following(order, are_null)
+    begun = [(number, Part((*source.parts[number].conditions, *conditions), order)) for conditions in rest]
+    return [*begun, *numbered[number + 1 :]]
+
+
+def _part_list(source: _Source, number: int, part: Part, most: int) -> Select[Any]:
+    keys = [column.told for column in part.order]
+    keys += [cast(null(), Text)] * (most - len(keys))
+    return (
+        select(
+            *PUBLIC,
+            literal_column(str(number)).label("part"),
+            literal_column(str(len(part.order))).label("keys"),
+            source.word.label("word"),
+            *(key.label(f"key_{index}") for index, key in enumerate(keys)),
+        )
+        .select_from(source.table)
+        .where(*source.conditions, *part.conditions)
+        .order_by(*(column.ordered for column in part.order))
+    )
+
+
+def _counting(source: _Source, shape: Shape) -> Select[Any]:
+    if shape.search is None and {each.name for each in shape.filters} <= _COUNTED:
+        return select(_total_of(shape.filters).label("total"), LATEST.label("revision"))
+    some = (
+        select(literal_column("1").label("one"))
+        .select_from(source.table)
+        .where(*source.conditions)
+        .limit(literal_column(str(MOST_COUNTED + 1)))
+        .subquery("some")
+    )
+    total = select(func.count()).select_from(some).scalar_subquery()
+    return select(total.label("total"), LATEST.label("revision"))
+
+
+def _total_of(asked: tuple[Filter, ...]) -> ColumnElement[int]:
+    """Count by the numbers that the database keeps, in which the zero UUID stands for no category."""
+    of_none = [_counts.c.category_id == literal_column(f"'{_NO_CATEGORY}'::uuid") for _, form in asked if form == NONE]
+    others = tuple((name, form == filters.SEVERAL) for name, form in asked if form != NONE)
+    return _total(others, *of_none)
 
 
 @cache
-def _page_statements(filters: tuple[tuple[str, bool], ...]) -> tuple[Statement, Statement]:
+def _page_statements(wanted: tuple[tuple[str, bool], ...]) -> tuple[Statement, Statement]:
     """Return the statement for the total (and the revision), and the one for the rows.
 
-    ``filters`` names columns, and whether several values are wanted of each.
+    ``wanted`` names columns, and whether several values are wanted of each.
     """
-    counting = select(_total(filters).label("total"), LATEST.label("revision"))
-    return Statement(counting), Statement(_listing(filters))
+    counting = select(_total(wanted).label("total"), LATEST.label("revision"))
+    return Statement(counting), Statement(_listing(wanted))
 
 
 # Task: T-122
 @cache
-def _page_unless(filters: tuple[tuple[str, bool], ...]) -> Statement:
+def _page_unless(wanted: tuple[tuple[str, bool], ...]) -> Statement:
     """Return one statement for all of it, which stops at the revision if that is one of the ``seen``.
 
     Total and revision come with each row, or, where there are none, alone. For a whole page that costs more than
     two statements do, for none less.
     """
-    listed = _listing(filters, not_seen()).lateral("listed")
+    listed = _listing(wanted, not_seen()).lateral("listed")
     return Statement(
         select(
             HEAD_ROW.c.revision.label("latest"),
-            case((not_seen(), _total(filters)), else_=literal_column("0")).label("total"),
+            case((not_seen(), _total(wanted)), else_=literal_column("0")).label("total"),
             listed,
         )
         .outerjoin_from(HEAD_ROW, listed, true())
@@ -111,19 +377,20 @@ def _page_unless(filters: tuple[tuple[str, bool], ...]) -> Statement:
     )
 
 
-def _total(filters: tuple[tuple[str, bool], ...]) -> ColumnElement[int]:
+def _total(wanted: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> ColumnElement[int]:
     """Count the tasks. The database keeps the total: a page costs the same however many there are."""
     total = cast(func.coalesce(func.sum(_counts.c.tasks), literal_column("0")), BigInteger)
-    return select(total).where(OwnedByCaller(_counts), *(_wanted(_counts, *each) for each in filters)).scalar_subquery()
+    which = (_wanted(_counts, *each) for each in wanted)
+    return select(total).where(OwnedByCaller(_counts), *which, *conditions).scalar_subquery()
 
 
-def _listing(filters: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> Select[Any]:
+def _listing(wanted: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> Select[Any]:
     return (
         select(*PUBLIC)
-        .where(mine, alive, *(_wanted(tasks, *each) for each in filters), *conditions)
+        .where(mine, alive, *(_wanted(tasks, *each) for each in wanted), *conditions)
         .order_by(*_newest_first(tasks))
-        .limit(bindparam("limit", type_=Integer))
-        .offset(bindparam("skip", type_=Integer))
+        .limit(_limit)
+        .offset(_skip)
     )
 
 
@@ -132,6 +399,6 @@ def _newest_first(tasks: FromClause) -> tuple[ColumnElement[Any], ...]:
 
 
 def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001
-    column: ColumnElement[str] = table.c[name]
+    column, kind = table.c[name], table.c[name].type
     # One value by equality: only so is an index that goes on behind it in the order of the list.
-    return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
+    return column == (any_(bindparam(name, type_=ARRAY(kind))) if several else bindparam(name, type_=kind))

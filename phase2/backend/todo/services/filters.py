@@ -1,0 +1,321 @@
+"""The filters of a list: each by itself a condition on a task's row, and all of them one statement.
+
+What depends on the user's zone or day is worked out by the database, in the same statement. So a filter is a name and a
+form; what is looked for is a parameter.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ARRAY,
+    TIMESTAMP,
+    ColumnElement,
+    Date,
+    DateTime,
+    FromClause,
+    Integer,
+    Text,
+    Time,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+
+from todo.database import OwnedByCaller
+from todo.kit.text import folded
+from todo.models.base import table_of
+from todo.models.finding import NONE, Due, TaskFilter
+from todo.models.profiles import Profile, Weekday
+from todo.models.tasks import TaskTag
+from todo.services.task_rows import OPEN, alive, now, tasks
+
+_profiles = table_of(Profile)
+_task_tags = table_of(TaskTag)
+
+_TIMES = {
+    "due": tasks.c.due_at,
+    "completed": tasks.c.completed_at,
+    "created": tasks.c.created_at,
+    "updated": tasks.c.updated_at,
+}
+_SIDES = tuple(f"{name}_{side}" for name in _TIMES for side in ("before", "after"))
+_FEW = 1_000
+
+# The forms of a filter.
+ONE, SEVERAL, YES = "one", "several", "yes"
+DATE, LOCAL, INSTANT = "date", "local", "instant"
+# What is the user's now: the answer changes although nothing does.
+MOVING = frozenset({Due.today, Due.overdue, Due.upcoming, Due.week})
+
+
+class Filter(NamedTuple):
+    """What is asked, whatever the value: statements are compiled once for each combination."""
+
+    name: str
+    form: str
+
+
+# Task: T-371
+def filters_of(query: TaskFilter) -> tuple[Filter, ...]:
+    """Return the filters that are set, but for ``q``, in an order of their own."""
+    found = []
+    for name, texts in (("status", query.statuses), ("priority", query.priority)):
+        if texts:
+            found.append(Filter(name, SEVERAL if len(texts) > 1 else ONE))
+    references = (("category_id", query.category_id), ("parent_id", query.parent_id))
+    found += [Filter(name, NONE if value == NONE else ONE) for name, value in references if value is not None]
+    if query.trashed:
+        found.append(Filter("trashed", YES))
+    if query.tag:
+        found.append(Filter("tag", SEVERAL if len(query.tag) > 1 else ONE))
+    if query.not_tag:
+        found.append(Filter("not_tag", YES))
+    if query.due is not None:
+        found.append(Filter("due", query.due.value))
+    found += [Filter(name, _form_of(text)) for name, text in _times_of(query).items() if text is not None]
+    return tuple(found)
+
+
+def _times_of(query: TaskFilter) -> dict[str, str | None]:
+    return {name: getattr(query, name) for name in _SIDES}
+
+
+def _form_of(text: str) -> str:
+    if len(text) == len("2026-03-10"):
+        return DATE
+    return INSTANT if text.endswith("Z") else LOCAL
+
+
+# Task: T-371
+def values_of(query: TaskFilter, *, now: datetime) -> dict[str, Any]:
+    """Return the values of the filters; a statement takes those that it names. ``now`` is aware."""
+    tags = list(dict.fromkeys(folded(tag) for tag in query.tag))
+    return {
+        "status": _one_or_list(query.statuses),
+        "priority": _one_or_list(query.priority),
+        "category_id": query.category_id,
+        "parent_id": query.parent_id,
+        "tag_key": tags[0] if tags else None,
+        "tag_keys": tags,
+        "unwanted_tag_keys": [folded(tag) for tag in query.not_tag],
+        "now": now,
+        **_times_of(query),
+    }
+
+
+def _one_or_list(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+# Task: T-371
+def default_sort(filters: tuple[Filter, ...]) -> tuple[str, ...]:
+    """Return the order in which a list comes that was asked for in none: that of the index that it is found by."""
+    names = {each.name for each in filters}
+    if "trashed" in names:
+        return ("-trashed_at",)
+    for name, key in (("due", "due_date"), ("completed", "-completed_at"), ("updated", "-updated_at")):
+        if {f"{name}_before", f"{name}_after"} & names or (name in names and Filter("due", NONE) not in filters):
+            return (key,)
+    return ()
+
+
+# Task: T-371
+def filled_by(filters: tuple[Filter, ...]) -> frozenset[str]:
+    """Return the keys to sort by that every task has a value of for which these hold."""
+    names = {each.name for each in filters}
+    is_due = {"due_before", "due_after"} & names or ("due" in names and Filter("due", NONE) not in filters)
+    is_completed = {"completed_before", "completed_after"} & names
+    return frozenset((["due_date"] if is_due else []) + (["completed_at"] if is_completed else []))
+
+
+# Task: T-371
+def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[ColumnElement[bool]]:
+    """Return what has to hold of a task; without a filter, that it is not in the trash.
+
+    Where ``is_driven``, ``driver_of`` sees to the tag, or to one of them.
+    """
+    is_trashed = Filter("trashed", YES) in filters
+    found: list[ColumnElement[bool]] = [] if is_trashed else [alive]
+    for name, form in filters:
+        side = name.rpartition("_")[2]
+        if side in ("before", "after"):
+            found.append(_beyond(name, side, form))
+        elif not (is_driven and (name, form) == ("tag", ONE)):
+            found.append(_CONDITIONS[name](form, is_trashed=is_trashed))
+    return found
+
+
+def _one_of(name: str) -> Callable[..., ColumnElement[bool]]:
+    def condition(form: str, **_: bool) -> ColumnElement[bool]:
+        column: ColumnElement[str] = tasks.c[name]
+        # One value by equality: only so is an index that goes on behind it in the order of the list.
+        several = form == SEVERAL
+        return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
+
+    return condition
+
+
+def _reference(name: str) -> Callable[..., ColumnElement[bool]]:
+    def condition(form: str, **_: bool) -> ColumnElement[bool]:
+        return tasks.c[name].is_(None) if form == NONE else tasks.c[name] == bindparam(name, type_=Uuid)
+
+    return condition
+
+
+def _trashed(_: str, **__: bool) -> ColumnElement[bool]:
+    return tasks.c.trashed_at.is_not(None)
+
+
+def _tagged(form: str, *, is_trashed: bool) -> ColumnElement[bool]:
+    """Hold for a task that has all of the tags. What is in the trash has them in its own row only."""
+    keys = bindparam("tag_keys", type_=ARRAY(Text))
+    if is_trashed:
+        return func.jsonb_exists_all(tasks.c.tag_keys, keys)
+    if form == ONE:
+        return _number_of_tags(keys) == literal_column("1")
+    return _number_of_tags(keys) == func.cardinality(keys)
+
+
+def _not_tagged(_: str, *, is_trashed: bool) -> ColumnElement[bool]:
+    keys = bindparam("unwanted_tag_keys", type_=ARRAY(Text))
+    if is_trashed:
+        return func.jsonb_exists_any(tasks.c.tag_keys, keys).is_(False)
+    return _number_of_tags(keys) == literal_column("0")
+
+
+def _number_of_tags(keys: ColumnElement[Any]) -> ColumnElement[int]:
+    # A value, which PostgreSQL looks up row by row: of EXISTS it would make a join, and might begin with it.
+    own = _task_tags.alias("own_tags")
+    return (
+        select(func.count())
+        .select_from(own)
+        .where(OwnedByCaller(own), own.c.task_id == tasks.c.id, own.c.tag_key == any_(keys))
+        .correlate_except(own)
+        .scalar_subquery()
+    )
+
+
+def _due(form: str, **_: bool) -> ColumnElement[bool]:
+    due_at = tasks.c.due_at
+    if form == Due.none:
+        return due_at.is_(None)
+    if form == Due.overdue:
+        return and_(due_at < now, _is_open)
+    if form == Due.upcoming:
+        return and_(due_at > _end_of(_today.c.day), _is_open)
+    first = _today.c.day if form == Due.today else _today.c.day - _days_into_week()
+    last = _today.c.day if form == Due.today else first + literal_column("6")
+    return and_(due_at > _end_of(first - literal_column("1")), due_at <= _end_of(last))
+
+
+_CONDITIONS: Mapping[str, Callable[..., ColumnElement[bool]]] = {
+    "status": _one_of("status"),
+    "priority": _one_of("priority"),
+    "category_id": _reference("category_id"),
+    "parent_id": _reference("parent_id"),
+    "trashed": _trashed,
+    "tag": _tagged,
+    "not_tag": _not_tagged,
+    "due": _due,
+}
+
+# Constants, so that a plan that is made before it has values knows the index of open tasks.
+_is_open: ColumnElement[bool] = tasks.c.status.in_([literal_column(f"'{status.value}'") for status in OPEN])
+
+
+def _setting(name: str, default: str) -> ColumnElement[Any]:
+    return func.coalesce(func.max(_profiles.c[name]), literal_column(f"'{default}'"))
+
+
+# Who never set anything has no row, and the defaults.
+_clock = (
+    select(
+        _setting("time_zone", "UTC").label("zone"),
+        cast(_setting("day_start", "00:00"), Time).label("day_start"),
+        _setting("week_start", Weekday.monday).label("week_start"),
+    )
+    .where(OwnedByCaller(_profiles))
+    .cte("clock")
+)
+_today = select(_clock, func.app.local_day(now, _clock.c.zone, _clock.c.day_start, type_=Date).label("day")).cte(
+    "today"
+)
+
+
+def _end_of(day: ColumnElement[Any]) -> ColumnElement[datetime]:
+    """Return the last moment of a day of the user's, which is worked out once."""
+    return select(
+        func.app.day_end(day, _today.c.zone, _today.c.day_start, type_=DateTime(timezone=True))
+    ).scalar_subquery()
+
+
+def _days_into_week() -> ColumnElement[int]:
+    weekdays: ColumnElement[Any] = literal_column("ARRAY[" + ", ".join(f"'{day.value}'" for day in Weekday) + "]")
+    number = cast(func.extract("isodow", _today.c.day), Integer)
+    first = func.array_position(weekdays, _today.c.week_start, type_=Integer)
+    return (number - first + literal_column("7")) % literal_column("7")
+
+
+def _beyond(name: str, side: str, form: str) -> ColumnElement[bool]:
+    column = _TIMES[name.rpartition("_")[0]]
+    if form == INSTANT:
+        bound: ColumnElement[Any] = bindparam(name, type_=DateTime(timezone=True))
+    elif form == LOCAL:
+        bound = select(
+            func.app.resolve_local(cast(bindparam(name, type_=Text), TIMESTAMP), _clock.c.zone)
+        ).scalar_subquery()
+    else:
+        day = cast(bindparam(name, type_=Text), Date)
+        day_before = day - literal_column("1")
+        ends = func.app.day_end(day_before if side == "before" else day, _clock.c.zone, _clock.c.day_start)
+        bound = select(ends).scalar_subquery()
+        if side == "before":
+            return column <= bound
+    return column < bound if side == "before" else column > bound
+
+
+# Task: T-371
+class Driver(NamedTuple):
+    """A table beside ``tasks`` to walk along: ``created_at`` and ``id`` are the task's, in the order of an index."""
+
+    table: FromClause
+    on: ColumnElement[bool]
+    conditions: tuple[ColumnElement[bool], ...]
+    created_at: ColumnElement[Any]
+    id: ColumnElement[Any]
+
+
+# Task: T-371
+def driver_of(filters: tuple[Filter, ...]) -> Driver | None:
+    """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``."""
+    if Filter("trashed", YES) in filters:
+        return None
+    form = next((each.form for each in filters if each.name == "tag"), None)
+    if form is None:
+        return None
+    tagged = _task_tags.alias("tagged")
+    key = bindparam("tag_key", type_=Text) if form == ONE else _rarest()
+    conditions = (OwnedByCaller(tagged), tagged.c.tag_key == key)
+    return Driver(tagged, tagged.c.task_id == tasks.c.id, conditions, tagged.c.created_at, tagged.c.task_id)
+
+
+def _rarest() -> ColumnElement[Any]:
+    asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key", name="asked").render_derived()
+    counted = _task_tags.alias("counted")
+    some = (
+        select(literal_column("1").label("one"))
+        .select_from(counted)
+        .where(OwnedByCaller(counted), counted.c.tag_key == asked.c.key)
+        .limit(literal_column(str(_FEW)))
+        .correlate(asked)
+        .subquery("some")
+    )
+    number = select(func.count()).select_from(some).correlate(asked).scalar_subquery()
+    return select(asked.c.key).order_by(number).limit(literal_column("1")).scalar_subquery()
