@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from todo.migrations.tables import UNLESS_GONE_WITH_ITS_USER
+
 NO_CATEGORY = "00000000-0000-0000-0000-000000000000"
 """Stands for "in no category" where a key cannot be null."""
 
@@ -9,6 +11,7 @@ _COUNT = """
 CREATE OR REPLACE FUNCTION app.count_tasks() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    {unless_gone}
     IF TG_OP <> 'INSERT' THEN
         UPDATE public.task_counts SET tasks = tasks - 1
         WHERE user_id = OLD.user_id AND {old_category} status = OLD.status AND priority = OLD.priority
@@ -49,6 +52,7 @@ def count_by_category() -> None:
     """Count each category by itself, and nothing that is in the trash."""
     op.execute(
         _COUNT.format(
+            unless_gone=UNLESS_GONE_WITH_ITS_USER,
             name="category_id,",
             old_category=f"category_id = coalesce(OLD.category_id, '{NO_CATEGORY}') AND",
             new_category=f"category_id = coalesce(NEW.category_id, '{NO_CATEGORY}') AND",
@@ -75,7 +79,5 @@ def count_by_category() -> None:
 def count_without_category() -> None:
     """Undo ``count_by_category``. The trash is counted again, since without it its tasks are alive."""
     nothing = dict.fromkeys(("name", "old_category", "new_category", "old_alive", "new_alive", "value", "or_moved"), "")
-    op.execute(_COUNT.format(**nothing))
-    op.execute(
-        _RECOUNT.format(alter="ALTER TABLE task_counts DROP COLUMN category_id", name="", group="", where="")
-    )
+    op.execute(_COUNT.format(unless_gone=UNLESS_GONE_WITH_ITS_USER, **nothing))
+    op.execute(_RECOUNT.format(alter="ALTER TABLE task_counts DROP COLUMN category_id", name="", group="", where=""))

@@ -2,10 +2,13 @@
 
 from alembic import op
 
+from todo.migrations.tables import UNLESS_GONE_WITH_ITS_USER
+
 # As the policies have it, ``tags @> ...`` could not use an index. ``tag_keys`` has the same order as ``tags``.
 _SPREAD = """
 CREATE FUNCTION app.spread_tags() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    {unless_gone}
     IF TG_OP <> 'INSERT' THEN
         DELETE FROM public.task_tags AS t
         WHERE t.user_id = OLD.user_id AND t.task_id = OLD.id
@@ -47,7 +50,7 @@ $$;
 # Task: T-341
 def make_tags() -> None:
     """Keep the tags' table from now on."""
-    op.execute(_SPREAD)
+    op.execute(_SPREAD.format(unless_gone=UNLESS_GONE_WITH_ITS_USER))
     op.execute(_RENAME)
 
 

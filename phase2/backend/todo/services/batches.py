@@ -39,8 +39,7 @@ from todo.services.task_rows import (
     deleting,
     id_taken,
     mine,
-    move_statement,
-    place_of,
+    moving,
     stored,
     tasks,
     trashing,
@@ -248,10 +247,10 @@ def _move(plan: plans.Plan, each: _Named) -> None:
     neighbour = None if move.neighbour_id is None else str(move.neighbour_id)
     if neighbour is not None and (neighbour not in plan.rows or neighbour == row["id"]):
         raise Invalid(Fault(f"/{'after_id' if move.is_behind else 'before_id'}", NO_SUCH_NEIGHBOUR))
-    names = tuple(name for name in ("category_id", "parent_id") if name in move.model_fields_set)
-    values = {name: getattr(move, name) for name in names}
-    plan.add(move_statement(names, has_place=move.has_place, conditional=False), row, **values, **place_of(move))
-    row |= {name: None if value is None else str(value) for name, value in values.items()}
+    statement, values = moving(move)
+    plan.add(statement, row, **values)
+    belongs = {name: values[name] for name in ("category_id", "parent_id") if name in values}
+    row |= {name: None if value is None else str(value) for name, value in belongs.items()}
 
 
 def _delete(plan: plans.Plan, each: _Named) -> None:

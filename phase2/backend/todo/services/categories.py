@@ -172,7 +172,8 @@ async def everything(session: Session, *, archived: bool | None, unless: Conditi
     """
     statement = _list_statement(filtered=archived is not None, unless=unless is not None)
     # The head first: it can be older than what is listed, never newer.
-    heads, rows = await session.together((HEAD, {}), (statement, {"archived": archived, "seen": seen(unless)}))
+    already = {} if unless is None else {"seen": seen(unless)}
+    heads, rows = await session.together((HEAD, {}), (statement, {"archived": archived, **already}))
     return Answer(rows, head_of(heads))
 
 

@@ -45,9 +45,11 @@ from todo.models.profiles import Profile
 from todo.models.tasks import Task
 from todo.services.categories import LOGGED_NAMES as CATEGORY_NAMES
 from todo.services.categories import as_conflict
+from todo.services.faults import in_the_way_of_undo
 from todo.services.profiles import PUBLIC_NAMES as PROFILE_NAMES
 from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of
-from todo.services.tasks import PUBLIC_NAMES as TASK_NAMES
+from todo.services.task_rows import PUBLIC_NAMES as TASK_NAMES
+from todo.services.task_rows import READ, RESTORE, trashing
 
 _changes = table_of(Change)
 _categories = table_of(Category)
@@ -74,6 +76,8 @@ _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{1
 _STAMPS = frozenset({"revision", "updated_at"})
 # The database keeps these: whatever they were, they are what follows from the rest.
 _KEPT = frozenset({"subtasks_total", "subtasks_completed"})
+# What changes of a task that goes to the trash, or comes back.
+_TRASHING = frozenset({"trashed_at", "trash_id"})
 # What the refusal of an undo lists at most.
 _MOST_CONFLICTS = 100
 
@@ -336,9 +340,9 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
         change, conflicting = _only(found[:1]), found[1:]
         _refuse_if_touched(change, conflicting)
         try:
-            rows, [head] = await session.together(_reversal(change, now=now), (HEAD, {}))
+            *_, rows, [head] = await session.together(*_reversal(change, now=now), (HEAD, {}))
         except DatabaseFault as fault:
-            raise as_conflict(fault) or fault from None
+            raise as_conflict(fault) or in_the_way_of_undo(fault) or fault from None
         thing = _only(rows)
         undone = {
             "undone": revision,
@@ -378,19 +382,26 @@ def _touched_by_both(change: Row, later: Row) -> list[str]:
     return sorted(fields)
 
 
-def _reversal(change: Row, *, now: datetime) -> tuple[Statement, dict[str, Any]]:
-    """Return the statement that takes a change back, and its values."""
+def _reversal(change: Row, *, now: datetime) -> list[tuple[Statement, dict[str, Any]]]:
+    """Return the statements that take a change back, with their values. The last one's row is the thing as it is then.
+
+    What went to the trash comes back with what went there with it, and the other way round.
+    """
     entity = _ENTITIES[change["entity"]]
     entity_id = change["entity_id"]
     if change["operation"] == Operation.create:
-        return _removal(entity), {"entity_id": entity_id}
+        return [(_removal(entity), {"entity_id": entity_id})]
     values = {"before": orjson.dumps(change["before"]).decode(), "now": now}
     if change["operation"] == Operation.delete:
-        return _return(entity), values
+        return [(_return(entity), values)]
     names = tuple(sorted(_before(change).keys() - _KEPT))
     if not names:
         raise Conflict("This change followed from another one. Undo that one.", code="derived_change")
-    return _restoration(entity, names), {"entity_id": entity_id, **values}
+    if set(names) == _TRASHING:
+        whole = RESTORE if change["before"]["trashed_at"] is None else trashing(conditional=False)
+        values = {"task_id": UUID(entity_id), "now": now}
+        return [(whole, values), (READ, values)]
+    return [(_restoration(entity, names), {"entity_id": entity_id, **values})]
 
 
 @cache

@@ -33,6 +33,23 @@ def seen_by_users(fault: DatabaseFault) -> TodoError | None:
     }.get(fault.sqlstate)
 
 
+def in_the_way_of_undo(fault: DatabaseFault) -> Conflict | None:
+    """Return why a task cannot become what it was, by now; ``None`` if it is a defect of ours."""
+    if fault.sqlstate == SqlState.foreign_key_violation and fault.constraint in _BY_CONSTRAINT:
+        return Conflict("What it belonged to is gone. Bring that back first.", code="gone_above")
+    return {
+        SqlState.circle.value: Conflict(CIRCLE, code="circle"),
+        SqlState.too_deep.value: Conflict(TOO_DEEP.detail, code="too_deep"),
+        SqlState.under_trash.value: Conflict(
+            "A task would be alive under one in the trash. Restore that one first, or trash both.", code="under_trash"
+        ),
+        SqlState.check_violation.value: Conflict(
+            "Other fields have come to depend on this one. Undo what came later first.", code="changed_since"
+        ),
+        SqlState.invalid_parameter_value.value: Conflict(NO_SUCH_ZONE.detail, code="unknown_zone"),
+    }.get(fault.sqlstate)
+
+
 def no_such_place(fault: DatabaseFault, body: TaskMove) -> TodoError | None:
     """Return the error for a neighbour that there is not, and for a place where nothing fits any more."""
     if fault.sqlstate == SqlState.no_such_place:

@@ -17,6 +17,7 @@ from todo.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
 from todo.kit.dates import form_of
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
+from todo.models.task_actions import TaskMove
 from todo.models.tasks import Scope, Status, TaskBase, TaskUpdate
 from todo.services import series
 from todo.services.faults import UNDER_TRASH, seen_by_users
@@ -31,6 +32,7 @@ from todo.services.task_rows import (
     REOPEN_BELOW,
     RESTORE,
     TaskRow,
+    moving,
     setting,
     stored,
     stored_recurrence,
@@ -272,11 +274,15 @@ class Reopening:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Leave it as it is."""
+class Moving:
+    """Put a task beside another one, in another category, or under another task."""
+
+    body: TaskMove
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
-        plan.alive(task_id)
+        row = plan.alive(task_id)
+        statement, values = moving(self.body)
+        plan.add(statement, row, **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,12 +294,9 @@ class Restoring:
         if row["trashed_at"] is None:
             return
         parent = plan.rows.get(row["parent_id"] or "")
-        if row["trash_id"] != row["id"] or (parent is not None and parent["trashed_at"] is not None):
+        if parent is not None and parent["trashed_at"] is not None:
             raise Conflict(UNDER_TRASH, code="under_trash")
         plan.add(RESTORE, row)
-        for each in plan.rows.values():
-            if each["trash_id"] == row["id"]:
-                each |= {"trashed_at": None, "trash_id": None}
 
 
 def is_done_already(row: Row, occurrence: str | None) -> bool:

@@ -145,14 +145,14 @@ FAMILIES = Statement(
         mine, or_(tasks.c.id.in_(_above()), tasks.c.id.in_(_below(_some, only_alive=False)))
     )
 )
-"""The tasks with these ``ids``, and what lies under them; these, the ``others``, and what they lie under. Whole rows."""
+"""The tasks with these ``ids``, what lies under them, the ``others``, and what all these lie under: whole rows."""
 
 _this = tasks.c.id == bindparam("task_id", type_=Uuid)
 
 
 @cache
 def trashing(*, conditional: bool) -> Statement:
-    """Move a task to the trash, and what lies under it and is not there yet."""
+    """Move a task to the trash, and what lies under it and is not there yet. Take the user's turn before."""
     start = and_(_this, alive, *([still] if conditional else []))
     return Statement(
         update(tasks)
@@ -166,13 +166,23 @@ def trashing(*, conditional: bool) -> Statement:
     )
 
 
+def _fallen() -> Select[Any]:
+    """Return the ids of a task in the trash, and of what went there with it."""
+    fallen = select(tasks.c.id, tasks.c.trash_id).where(mine, _this).cte("fallen", recursive=True)
+    child = tasks.alias("child")
+    found = select(child.c.id, child.c.trash_id).where(
+        OwnedByCaller(child), child.c.parent_id == fallen.c.id, child.c.trash_id == fallen.c.trash_id
+    )
+    return select(fallen.union(found).c.id)
+
+
 RESTORE = Statement(
     update(tasks)
-    .where(mine, tasks.c.trash_id == bindparam("task_id", type_=Uuid), tasks.c.trashed_at.is_not(None))
+    .where(mine, tasks.c.id.in_(_fallen()))
     .values(trashed_at=null(), trash_id=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
-"""Bring back a task from the trash, and what went there with it."""
+"""Bring back a task from the trash, and what went there with it. Take the user's turn before."""
 
 _under_this = tasks.c.id.in_(_below(_this, only_alive=True))
 COMPLETE_BELOW = Statement(
@@ -250,9 +260,17 @@ CLOSE = Statement(
 """Keep the open occurrence of a series as a completed task, before the series goes on."""
 
 
+def moving(body: TaskMove, *, conditional: bool = False) -> tuple[Statement, dict[str, Any]]:
+    """Return the statement that puts one task where ``body`` says, and its values."""
+    names = tuple(name for name in ("category_id", "parent_id") if name in body.model_fields_set)
+    columns: dict[str, Any] = {name: getattr(body, name) for name in names}
+    place = {"neighbour": body.neighbour_id, "is_behind": body.is_behind} if body.has_place else {}
+    statement = _move_statement(names, has_place=body.has_place, conditional=conditional)
+    return statement, {**columns, **place}
+
+
 @cache
-def move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool) -> Statement:
-    """Put one task beside another, and set the named columns."""
+def _move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool) -> Statement:
     new: dict[str, ColumnElement[Any]] = parameters(names)
     if has_place:
         new["position"] = func.app.position_in_tasks(
@@ -262,11 +280,6 @@ def move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool
             bindparam("is_behind", type_=Boolean),
         )
     return updating([this_one, alive, *([still] if conditional else [])], new)
-
-
-def place_of(body: TaskMove) -> dict[str, Any]:
-    """Return the parameters of the place that a move asks for."""
-    return {"neighbour": body.neighbour_id, "is_behind": body.is_behind} if body.has_place else {}
 
 
 @cache

@@ -31,9 +31,8 @@ from todo.services.task_rows import (
     alive,
     id_taken,
     is_open,
-    move_statement,
+    moving,
     parameters,
-    place_of,
     still,
     stored,
     tasks,
@@ -174,16 +173,14 @@ async def move(
 
     Raises NotFound, Invalid for a place, category or parent that there is not, and Conflict for a circle.
     """
-    names = tuple(name for name in ("category_id", "parent_id") if name in body.model_fields_set)
-    statement = move_statement(names, has_place=body.has_place, **_how(if_match))
-    values: dict[str, Any] = {name: getattr(body, name) for name in names}
+    statement, values = moving(body, **_how(if_match))
     try:
-        row = await _write(session, statement, task_id, {**values, **place_of(body)}, now, if_match)
+        row = await _write(session, statement, task_id, values, now, if_match)
+        if row is None:
+            # To say why not, or to move what has come back from the trash in between.
+            row = await plans.run(session, task_id, plans.Moving(body), now=now, if_match=if_match)
     except DatabaseFault as fault:
         raise no_such_place(fault, body) or fault from None
-    if row is None:
-        # Only to say why not: what is there and alive would have been moved.
-        return await plans.run(session, task_id, plans.Standing(), now=now, if_match=if_match)
     return row
 
 

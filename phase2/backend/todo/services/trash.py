@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from todo.database import DatabaseFault, Row, Session, SqlState
+from todo.database import Row, Session
 from todo.errors import Conflict, NotFound
 from todo.kit.etags import Condition
 from todo.services import plans
+from todo.services.revisions import TURN
 from todo.services.task_rows import READ, TaskRow, deleting, trashing
 
 _MOST_ATTEMPTS = 3
@@ -18,16 +19,10 @@ _MOST_ATTEMPTS = 3
 async def put(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> None:
     """Move a task to the trash at ``now``, and all that lies under it. What is there already stays. Raises NotFound."""
     for _ in range(_MOST_ATTEMPTS):
-        try:
-            row = await session.first(
-                trashing(conditional=_looks(if_match)), task_id=task_id, now=now, **_conditions(if_match)
-            )
-        except DatabaseFault as fault:
-            if fault.sqlstate != SqlState.under_trash:
-                raise
-            # Something was put under it at the same moment: this time it is seen.
-            continue
-        if row is not None or (await _current(session, task_id, if_match))["trashed_at"] is not None:
+        values = {"task_id": task_id, "now": now, **_conditions(if_match)}
+        # In its turn the statement sees what others have put under the task until then.
+        _, rows = await session.together((TURN, {}), (trashing(conditional=_looks(if_match)), values))
+        if rows or (await _current(session, task_id, if_match))["trashed_at"] is not None:
             return
     raise Conflict("Others are changing this task at the same moment. Try again.")
 
