@@ -7,6 +7,7 @@ from todo.models.finding import TaskPage
 from todo.models.profiles import Profile
 from todo.models.tasks import Task, TaskCount, TaskCreate, TaskPublic, TaskReplace, TaskTag, TaskUpdate
 from todo.models.users import User
+from todo.models.views import View
 from todo.models.words import TaskWord
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "TaskUpdate",
     "TaskWord",
     "User",
+    "View",
     "metadata",
 ]

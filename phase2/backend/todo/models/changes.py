@@ -14,6 +14,7 @@ from todo.models.base import WholeNumber, owner_column
 from todo.models.categories import CategoryLogged
 from todo.models.profiles import ProfilePublic
 from todo.models.tasks import TaskPublic
+from todo.models.views import ViewPublic
 
 MOST_CHANGES = 500
 
@@ -79,7 +80,7 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 _REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
-_TYPE = "What kind of thing it happened to: `task`, `category` or `profile`."
+_TYPE = "What kind of thing it happened to: `task`, `category`, `view` or `profile`."
 _TYPE_EXTRA: dict[str, Any] = {"examples": ["task"]}
 _ID = "The thing's id; `me` for the profile."
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
@@ -113,7 +114,7 @@ class ChangePublic(SQLModel):
         description="The fields that changed. Empty when the thing is new or gone.",
         schema_extra={"examples": [["title"]]},
     )
-    state: TaskPublic | CategoryLogged | ProfilePublic | None = Field(
+    state: TaskPublic | CategoryLogged | ViewPublic | ProfilePublic | None = Field(
         description="The thing after the change; null when it is gone (a tombstone)."
     )
 
@@ -133,6 +134,7 @@ class Snapshot(SQLModel):
 
     tasks: list[TaskPublic]
     categories: list[CategoryLogged] = Field(description="All of them, on the first page; on the others none.")
+    views: list[ViewPublic] = Field(description="All of them, on the first page; on the others none.")
     profile: ProfilePublic | None = Field(
         description="On the first page: null there if you have set nothing. On the others null."
     )
@@ -176,7 +178,7 @@ class Undone(SQLModel):
     revision: int = Field(description="The revision of the undo.", schema_extra={"examples": [18]})
     type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
     id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
-    state: TaskPublic | CategoryLogged | ProfilePublic | None = Field(
+    state: TaskPublic | CategoryLogged | ViewPublic | ProfilePublic | None = Field(
         description="The thing as it is now; null if the undo removed it."
     )
 

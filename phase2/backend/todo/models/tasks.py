@@ -103,8 +103,8 @@ class TaskBase(SQLModel):
     tags: Tags = Field(default_factory=list, description=_TAGS, schema_extra=_TAGS_EXTRA, sa_type=JSONB)
 
 
-def _newest_first(*columns: str, where: str | None = None) -> Index:
-    name = "_".join(("ix_tasks_user_id", *columns, "created_at"))
+def _newest_first(*columns: str, where: str | None = None, called: str | None = None) -> Index:
+    name = "_".join(("ix_tasks_user_id", *([called] if called else columns), "created_at"))
     kept = text(where) if where else None
     return Index(name, "user_id", *columns, text("created_at DESC"), text("id DESC"), postgresql_where=kept)
 
@@ -140,6 +140,7 @@ class Task(TaskBase, table=True):
         _newest_first(where="trashed_at IS NULL"),
         _newest_first("status", where="trashed_at IS NULL"),
         _newest_first("priority", where="trashed_at IS NULL"),
+        _newest_first(where="due_at IS NULL AND trashed_at IS NULL", called="undated"),
         # Whole: the foreign keys look for what is in the trash, too.
         _newest_first("category_id"),
         _newest_first("parent_id"),

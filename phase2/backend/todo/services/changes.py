@@ -43,6 +43,8 @@ from todo.models.categories import Category
 from todo.models.changes import Change, Operation
 from todo.models.profiles import Profile
 from todo.models.tasks import Task
+from todo.models.views import View
+from todo.services import views
 from todo.services.categories import LOGGED_NAMES as CATEGORY_NAMES
 from todo.services.categories import as_conflict
 from todo.services.faults import in_the_way_of_undo
@@ -69,6 +71,7 @@ class _Entity:
 _ENTITIES = {
     "task": _Entity(_tasks, TASK_NAMES),
     "category": _Entity(_categories, CATEGORY_NAMES),
+    "view": _Entity(table_of(View), views.PUBLIC_NAMES),
     "profile": _Entity(_profiles, PROFILE_NAMES),
 }
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -259,17 +262,18 @@ async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[
     passed, changed after it was read, or gone. Raises Invalid for a cursor that is none of ours.
     """
     started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
-    others = [(_ALL_CATEGORIES, {}), (_PROFILE, {})] if started is None else []
+    others = [(_ALL_CATEGORIES, {}), (views.ALL, {}), (_PROFILE, {})] if started is None else []
     heads, rows, *lists = await session.together(
         (HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}), *others
     )
     revision = head_of(heads) if started is None else started
-    categories, profiles = lists or ([], [])
+    categories, saved, profiles = lists or ([], [], [])
     page = rows[:limit]
     more = len(rows) > limit
     return {
         "tasks": page,
         "categories": categories,
+        "views": saved,
         "profile": profiles[0] if profiles else None,
         "revision": revision,
         "next_cursor": _cursor(revision, page[-1]["id"]) if more else None,
@@ -342,7 +346,7 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
         try:
             *_, rows, [head] = await session.together(*_reversal(change, now=now), (HEAD, {}))
         except DatabaseFault as fault:
-            raise as_conflict(fault) or in_the_way_of_undo(fault) or fault from None
+            raise views.as_conflict(fault) or as_conflict(fault) or in_the_way_of_undo(fault) or fault from None
         thing = _only(rows)
         undone = {
             "undone": revision,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -42,7 +43,7 @@ from todo.kit.queries import Query, parse
 from todo.models.base import table_of
 from todo.models.finding import FILTERS, MOST_COUNTED, NONE, TaskFilter, TaskQuery
 from todo.models.tasks import TaskCount
-from todo.services import filters, search
+from todo.services import filters, search, views
 from todo.services.filters import Filter
 from todo.services.revisions import HEAD_ROW, LATEST, not_seen, seen
 from todo.services.sorting import NEWEST_FIRST, Column, Part, following, parts_of
@@ -88,14 +89,30 @@ class Shape(NamedTuple):
 # Task: T-033
 # Task: T-371
 async def page(session: Session, query: TaskQuery, *, now: datetime, unless: Condition | None = None) -> Page:
-    """Return a page of the tasks that ``query`` asks for, and how many there are, as of ``now`` (aware), in one trip.
+    """Return a page of the tasks that ``query`` asks for, and how many there are, as of ``now`` (aware).
+
+    That is one trip; with a saved view, which is read first, two.
 
     Where ``unless`` names the user's revision, and the answer follows from that, the list is not run, and the page is
     empty. Raises Invalid for a cursor that is none of ours, or another question's.
     """
+    if query.view is not None:
+        query = await _with_view(session, query, query.view)
     if query.model_fields_set <= _PLAIN and query.category_id != NONE:
         return await _plain_page(session, query, unless)
     return await _any_page(session, query, now, unless)
+
+
+async def _with_view(session: Session, query: TaskQuery, view_id: UUID) -> TaskQuery:
+    """Return the query with what its view says besides."""
+    view = await views.query_of(session, view_id)
+    if view is None:
+        raise Invalid(Fault("/view", "You have no such view."))
+    own = {name: getattr(query, name) for name in query.model_fields_set - {"view"}}
+    # Two names of one filter.
+    without = {"status", "status_filter"} if own.keys() & {"status", "status_filter"} else set()
+    kept = {name: getattr(view, name) for name in view.model_fields_set - without}
+    return TaskQuery.model_construct(**{**kept, **own})
 
 
 async def _plain_page(session: Session, query: TaskQuery, unless: Condition | None) -> Page:

@@ -1,0 +1,115 @@
+"""Saved views: the table, and the shapes the API accepts and returns."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import ConfigDict, StringConstraints
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, LargeBinary, Text, UniqueConstraint, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from todo.models.base import STORABLE, Body, Id, absent, owner_column
+from todo.models.finding import TaskFilter
+
+MOST_VIEWS = 200
+"""So many a user may have; the database counts."""
+
+ViewName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
+
+_ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-d2e3-7b66-8c2f-3a7e4d9b5f28"]}
+_NAME = "1 to 100 characters after trimming. `Today` and `today` are the same name, and each is there once."
+_NAME_EXTRA: dict[str, Any] = {"examples": ["Today, the important first"]}
+_QUERY = "Parameters of `GET /tasks`, but for `skip`, `limit`, `cursor` and `view`. What may be repeated is a list."
+_QUERY_EXAMPLE: dict[str, Any] = {
+    "due": "today",
+    "status": ["pending", "in_progress"],
+    "sort": ["-priority", "due_date"],
+}
+_INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
+
+
+# Task: T-373
+class View(SQLModel, table=True):
+    """One row. The query has only what was said, as it was understood."""
+
+    __tablename__ = "views"
+    __table_args__ = (
+        CheckConstraint("char_length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint("jsonb_typeof(query) = 'object'", name="query"),
+        UniqueConstraint("user_id", "name_key"),
+    )
+
+    user_id: str = Field(sa_column=owner_column())
+    id: UUID = Field(sa_column=Column("id", Uuid, primary_key=True))
+    name: str = Field(sa_column=Column("name", Text, nullable=False))
+    # The name, folded: what has to be unique.
+    name_key: str = Field(sa_column=Column("name_key", Text(collation="C"), nullable=False))
+    query: dict[str, Any] = Field(sa_column=Column("query", JSONB, nullable=False))
+    created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
+    updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
+    revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
+    # What it was created from, so that a repeated create can be told from another one.
+    creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
+
+
+# Task: T-373
+class ViewQuery(Body, TaskFilter):
+    """A named combination: what `GET /tasks` takes, but for the page."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})  # type: ignore[assignment]
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """What was said, as JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+# Task: T-373
+class ViewCreate(Body):
+    """Body of ``POST /views``. A client that chooses the id may safely send the same body again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Today, the important first", "query": _QUERY_EXAMPLE}]}
+    )
+
+    name: ViewName = Field(description=_NAME, schema_extra=_NAME_EXTRA)
+    query: ViewQuery = Field(description=_QUERY)
+    id: Id | None = Field(
+        default=None,
+        description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the view.",
+        schema_extra=_ID_EXTRA,
+    )
+
+
+# Task: T-373
+class ViewUpdate(Body):
+    """Body of ``PATCH /views/{id}``: an absent field keeps its value; ``null`` is a 422. A query is replaced whole."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": {"due": "week"}}]})
+
+    name: ViewName = absent(description=_NAME, schema_extra=_NAME_EXTRA)
+    query: ViewQuery = absent(description=_QUERY)
+
+
+# Task: T-373
+class ViewPublic(SQLModel):
+    """A view as the API returns it."""
+
+    id: UUID = Field(description="A UUID, version 7 unless the client chose another one.", schema_extra=_ID_EXTRA)
+    name: str = Field(description=_NAME, schema_extra=_NAME_EXTRA)
+    query: dict[str, Any] = Field(description=_QUERY, schema_extra={"examples": [_QUERY_EXAMPLE]})
+    created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
+    updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
+    revision: int = Field(
+        description="The number of its last change, and its `ETag`: one user's changes count 1, 2, 3.",
+        schema_extra={"examples": [17]},
+    )
+
+
+# Task: T-373
+class ViewList(SQLModel):
+    """All views, by their names."""
+
+    views: list[ViewPublic]
+    total: int = Field(description="How many there are.", schema_extra={"examples": [1]})

@@ -1,0 +1,81 @@
+"""Views: combinations of filters, and an order, that you keep under a name.
+
+You have at most 200, and `GET /api/v1/views` gives all of them at once. `GET /api/v1/tasks?view=` uses one.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.responses import Response
+
+from todo.dependencies import SessionDep
+from todo.kit.clock import utc_now
+from todo.models.base import Id
+from todo.models.views import ViewCreate, ViewList, ViewPublic, ViewUpdate
+from todo.services import views
+from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.web.route import Route
+
+router = APIRouter(prefix="/api/v1/views", tags=["views"], route_class=Route)
+
+ViewId = Annotated[Id, Path(description="The view's id.", examples=["0197f0c2-d2e3-7b66-8c2f-3a7e4d9b5f28"])]
+
+_CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed."}}
+_CREATED: dict[int | str, dict[str, Any]] = {
+    200: {"model": ViewPublic, "description": "The view, which was created before from the same body."},
+    409: {},
+    412: {},
+}
+
+
+# Task: T-373
+@router.post("", status_code=201, response_model=ViewPublic, response_description="The new view.", responses=_CREATED)
+async def create_view(body: ViewCreate, session: SessionDep, if_none_match: OnlyIfNew = None) -> Response:
+    """Keep a view.
+
+    With an ``id`` of your choice it is safe to retry: the same body again answers 200 with the view as it is by now,
+    and another body 409 with the code ``id_taken``. With ``If-None-Match: *`` one that is there already is a 412.
+    A name that another one has is 409 with the code ``name_taken``, and ``conflicting_id`` says whose it is; one view
+    more than 200 is 409 with the code ``too_many_views``.
+    """
+    view, is_new = await views.create(session, body, now=utc_now(), unless=if_none_match)
+    location = {"Location": f"/api/v1/views/{view['id']}"}
+    return tagged(view, view["revision"], status_code=201 if is_new else 200, headers=location)
+
+
+# Task: T-373
+@router.get("", response_model=ViewList, response_description="All of them.", responses=_UNCHANGED)
+async def list_views(session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
+    """List your views, all at once, by their names."""
+    found = await views.everything(session)
+    return tagged({"views": found.views, "total": len(found.views)}, found.revision, unless=if_none_match)
+
+
+# Task: T-373
+@router.get("/{view_id}", response_model=ViewPublic, response_description="The view.", responses=_UNCHANGED)
+async def read_view(view_id: ViewId, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
+    """Read one view. Somebody else's is answered as one that does not exist."""
+    view = await views.read(session, view_id)
+    return tagged(view, view["revision"], unless=if_none_match)
+
+
+# Task: T-373
+@router.patch(
+    "/{view_id}", response_model=ViewPublic, response_description="The view as it is now.", responses=_CONTENDED
+)
+async def update_view(view_id: ViewId, body: ViewUpdate, session: SessionDep, if_match: IfMatch = None) -> Response:
+    """Change the fields that you send, and no others. A query is replaced whole.
+
+    What changes nothing keeps the ``revision``. A name that another one has is 409 with the code ``name_taken``, and
+    ``conflicting_id`` says whose it is.
+    """
+    view = await views.change(session, view_id, body, now=utc_now(), if_match=if_match)
+    return tagged(view, view["revision"])
+
+
+# Task: T-373
+@router.delete("/{view_id}", status_code=204, response_description="It is gone.", responses=_CONTENDED)
+async def delete_view(view_id: ViewId, session: SessionDep, if_match: IfMatch = None) -> None:
+    """Delete a view for good. Deleted again, it is a 404."""
+    await views.remove(session, view_id, if_match=if_match)

@@ -1,0 +1,281 @@
+"""Views over HTTP: combinations of filters that somebody keeps."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from httpx import AsyncClient
+
+from support.tasks import ACCOUNT_GONE, NOT_FOUND, UUID_EXPECTED, add_task, invalid, problem_of
+from todo.kit.ids import uuid7
+
+TODAY = {"due": "today", "status": ["pending", "in_progress"], "sort": ["-priority", "due_date"]}
+
+
+async def add_view(client: AsyncClient, **fields: Any) -> dict[str, Any]:
+    """Keep a view over HTTP and return it."""
+    response = await client.post("/views", json={"name": "Today", "query": TODAY, **fields})
+    assert response.status_code == 201, response.text
+    view: dict[str, Any] = response.json()
+    return view
+
+
+async def views_of(client: AsyncClient) -> list[dict[str, Any]]:
+    """Return the client's views."""
+    views: list[dict[str, Any]] = (await client.get("/views")).json()["views"]
+    return views
+
+
+def conflict(code: str, detail: str, **members: Any) -> dict[str, Any]:
+    return {"type": "about:blank", "title": "Conflict", "status": 409, "detail": detail, "code": code, **members}
+
+
+def name_taken(view: dict[str, Any]) -> dict[str, Any]:
+    detail = "Another view of yours has this name; see conflicting_id. Choose another name."
+    return conflict("name_taken", detail, conflicting_id=view["id"])
+
+
+WRONG_FIELDS: list[tuple[dict[str, Any], str, str]] = [
+    ({"name": " "}, "/body/name", "Expected 1 character or more."),
+    ({"name": None}, "/body/name", "Expected text."),
+    ({"name": "a" * 101}, "/body/name", "Expected 100 characters or fewer."),
+    ({"query": None}, "/body/query", "Expected an object."),
+    ({"query": "due=today"}, "/body/query", "Expected an object."),
+    ({"query": {"limit": 10}}, "/body/query/limit", "There is no such field here."),
+    ({"query": {"cursor": "x"}}, "/body/query/cursor", "There is no such field here."),
+    ({"query": {"view": str(uuid4())}}, "/body/query/view", "There is no such field here."),
+    (
+        {"query": {"due": "soon"}},
+        "/body/query/due",
+        "Expected 'none', 'today', 'overdue', 'upcoming' or 'week'.",
+    ),
+    ({"query": {"status": "pending"}}, "/body/query/status", "Expected a list."),
+    ({"query": {"trashed": "true"}}, "/body/query/trashed", "Expected true or false."),
+    ({"query": {"category_id": "x"}}, "/body/query/category_id", f"{UUID_EXPECTED[:-1]}, or none."),
+]
+
+
+# Task: T-373
+class TestCreate:
+    async def test_keeps_a_query_as_it_is_understood(self, alice: AsyncClient) -> None:
+        category_id = str(uuid4())
+        query = {
+            "priority": ["high"],
+            "category_id": category_id.upper(),
+            "tag": ["Home"],
+            "due_before": "2026-03-10T09:00:00+01:00",
+            "trashed": True,
+            "q": "milk",
+            "sort": ["-priority,title"],
+            "not_tag": [],
+        }
+
+        response = await alice.post("/views", json={"name": " Today ", "query": query})
+
+        view = response.json()
+        assert (response.status_code, response.headers["etag"]) == (201, '"1"')
+        assert view == {
+            "id": view["id"],
+            "name": "Today",
+            "query": {
+                "priority": ["high"],
+                "category_id": category_id,
+                "tag": ["Home"],
+                "due_before": "2026-03-10T08:00:00Z",
+                "trashed": True,
+                "q": "milk",
+                "sort": ["-priority", "title"],
+            },
+            "created_at": view["created_at"],
+            "updated_at": view["created_at"],
+            "revision": 1,
+        }
+        assert UUID(view["id"]).version == 7
+        assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == view
+
+    @pytest.mark.parametrize(("fields", "pointer", "detail"), WRONG_FIELDS)
+    async def test_says_what_is_wrong_and_stores_nothing(
+        self, alice: AsyncClient, fields: dict[str, Any], pointer: str, detail: str
+    ) -> None:
+        response = await alice.post("/views", json={"name": "Today", "query": {}, **fields})
+
+        assert (response.status_code, problem_of(response)) == (422, invalid((pointer, detail)))
+        assert await views_of(alice) == []
+
+    async def test_answers_the_same_body_again_and_refuses_another(self, alice: AsyncClient) -> None:
+        body = {"id": str(uuid7()), "name": "Today", "query": TODAY}
+        view = await add_view(alice, **body)
+
+        again = await alice.post("/views", json=body)
+        other = await alice.post("/views", json={**body, "query": {}})
+        not_new = await alice.post("/views", json=body, headers={"If-None-Match": "*"})
+
+        assert (again.status_code, again.json()) == (200, view)
+        assert problem_of(other) == conflict("id_taken", "You already have another view with this id. Choose a new id.")
+        assert (not_new.status_code, not_new.json()["current"]) == (412, view)
+        assert await views_of(alice) == [view]
+
+    async def test_refuses_a_name_that_is_taken_whatever_its_case(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        view = await add_view(alice)
+        other = await add_view(alice, name="Week")
+
+        answers = [
+            await alice.post("/views", json={"name": "TODAY ", "query": {}}),
+            await alice.patch(f"/views/{other['id']}", json={"name": "tODAY"}),
+        ]
+
+        assert [problem_of(answer) for answer in answers] == [name_taken(view)] * 2
+        assert await views_of(alice) == [view, other]
+        assert (await add_view(bob))["name"] == "Today"
+
+    async def test_refuses_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+        response = await charlie.post("/views", json={"name": "Today", "query": {}})
+
+        assert problem_of(response) == ACCOUNT_GONE
+
+    async def test_stops_at_two_hundred(self, alice: AsyncClient) -> None:
+        for number in range(200):
+            await add_view(alice, name=str(number), query={})
+
+        response = await alice.post("/views", json={"name": "One more", "query": {}})
+
+        detail = "You have 200 views, and more are not possible. Delete one first."
+        assert problem_of(response) == conflict("too_many_views", detail)
+
+
+# Task: T-373
+class TestRead:
+    async def test_lists_all_by_name(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        later, first = await add_view(alice, name="today"), await add_view(alice, name="Later")
+        await add_view(bob)
+
+        response = await alice.get("/views")
+
+        assert (response.json(), response.headers["etag"]) == ({"views": [first, later], "total": 2}, '"2"')
+
+    async def test_says_when_there_is_none(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        hers = await add_view(alice)
+
+        for view_id in (uuid4(), hers["id"]):
+            assert problem_of(await bob.get(f"/views/{view_id}")) == NOT_FOUND
+
+    async def test_answers_304_until_it_changes(self, alice: AsyncClient) -> None:
+        view = await add_view(alice)
+        path = f"/views/{view['id']}"
+
+        unchanged = await alice.get(path, headers={"If-None-Match": '"1"'})
+        await alice.patch(path, json={"query": {}})
+        changed = await alice.get(path, headers={"If-None-Match": '"1"'})
+
+        assert (unchanged.status_code, changed.status_code, changed.headers["etag"]) == (304, 200, '"2"')
+
+
+# Task: T-373
+class TestUpdate:
+    @pytest.mark.parametrize("change", [{"name": "Week"}, {"query": {"due": "week"}}, {"query": {}}])
+    async def test_changes_what_is_sent(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+        view = await add_view(alice)
+
+        response = await alice.patch(f"/views/{view['id']}", json=change)
+
+        changed = response.json()
+        assert changed == {**view, **change, "updated_at": changed["updated_at"], "revision": 2}
+
+    @pytest.mark.parametrize("change", [{}, {"name": "Today", "query": TODAY}])
+    async def test_keeps_the_revision_if_nothing_changes(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+        view = await add_view(alice)
+
+        response = await alice.patch(f"/views/{view['id']}", json=change)
+
+        assert (response.status_code, response.json()) == (200, view)
+
+    @pytest.mark.parametrize(("fields", "pointer", "detail"), WRONG_FIELDS)
+    async def test_says_what_is_wrong(
+        self, alice: AsyncClient, fields: dict[str, Any], pointer: str, detail: str
+    ) -> None:
+        view = await add_view(alice)
+
+        response = await alice.patch(f"/views/{view['id']}", json=fields)
+
+        assert problem_of(response) == invalid((pointer, detail))
+        assert await views_of(alice) == [view]
+
+    @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+    async def test_and_delete_want_the_state_that_the_condition_names(self, alice: AsyncClient, method: str) -> None:
+        view = await add_view(alice)
+        options: dict[str, Any] = {"json": {"name": "Week"}} if method == "PATCH" else {}
+
+        stale = await alice.request(method, f"/views/{view['id']}", headers={"If-Match": '"7"'}, **options)
+        fresh = await alice.request(method, f"/views/{view['id']}", headers={"If-Match": '"1"'}, **options)
+
+        assert (stale.status_code, stale.json()["current"]) == (412, view)
+        assert fresh.is_success
+
+
+# Task: T-373
+class TestDelete:
+    async def test_leaves_nothing_until_it_is_undone(self, alice: AsyncClient) -> None:
+        view = await add_view(alice)
+
+        deleted = await alice.delete(f"/views/{view['id']}")
+        again = await alice.delete(f"/views/{view['id']}")
+        gone = await views_of(alice)
+        await alice.post("/changes/2/undo")
+
+        assert (deleted.status_code, problem_of(again), gone) == (204, NOT_FOUND, [])
+        [back] = await views_of(alice)
+        assert back == {**view, "updated_at": back["updated_at"], "revision": 3}
+
+    async def test_is_told_in_the_feed_and_in_the_snapshot(self, alice: AsyncClient) -> None:
+        view = await add_view(alice)
+
+        feed = (await alice.get("/changes")).json()["changes"]
+        snapshot = (await alice.get("/changes/snapshot")).json()
+
+        assert [(change["type"], change["id"], change["state"]) for change in feed] == [("view", view["id"], view)]
+        assert snapshot["views"] == [view]
+
+
+# Task: T-373
+class TestUse:
+    async def test_finds_what_the_view_says(self, alice: AsyncClient) -> None:
+        low = await add_task(alice, priority="low")
+        high = await add_task(alice, priority="high")
+        await add_task(alice, priority="high", status="completed")
+        view = await add_view(alice, query={"status": ["pending"], "sort": ["-priority"]})
+
+        page = (await alice.get("/tasks", params={"view": view["id"]})).json()
+
+        assert ([task["id"] for task in page["tasks"]], page["total"]) == ([high["id"], low["id"]], 2)
+
+    @pytest.mark.parametrize("name", ["status", "status_filter"])
+    async def test_goes_by_what_is_said_beside_it(self, alice: AsyncClient, name: str) -> None:
+        await add_task(alice)
+        done = await add_task(alice, status="completed", priority="high")
+        await add_task(alice, status="completed", priority="low")
+        view = await add_view(alice, query={"status": ["pending"], "priority": ["high"]})
+
+        page = (await alice.get("/tasks", params={"view": view["id"], name: "completed"})).json()
+
+        assert [task["id"] for task in page["tasks"]] == [done["id"]]
+
+    async def test_goes_on_with_a_cursor_until_the_view_changes(self, alice: AsyncClient) -> None:
+        tasks = [await add_task(alice) for _ in range(3)]
+        view = await add_view(alice, query={"sort": ["created_at"]})
+        params = {"view": view["id"], "limit": 2}
+        first = (await alice.get("/tasks", params=params)).json()
+
+        second = (await alice.get("/tasks", params={**params, "cursor": first["next_cursor"]})).json()
+        await alice.patch(f"/views/{view['id']}", json={"query": {}})
+        refused = await alice.get("/tasks", params={**params, "cursor": first["next_cursor"]})
+
+        assert [task["id"] for task in first["tasks"] + second["tasks"]] == [task["id"] for task in tasks]
+        detail = "This cursor belongs to other filters or another order. Repeat those, or start without one."
+        assert problem_of(refused) == invalid(("/query/cursor", detail))
+
+    async def test_refuses_what_is_no_view_of_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        hers = await add_view(alice)
+
+        for view_id in (hers["id"], str(uuid4())):
+            response = await bob.get("/tasks", params={"view": view_id})
+            assert problem_of(response) == invalid(("/query/view", "You have no such view."))
