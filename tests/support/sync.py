@@ -5,21 +5,34 @@ from typing import Any
 from httpx import AsyncClient
 
 Task = dict[str, Any]
+Thing = dict[str, Any]
 Change = dict[str, Any]
+Key = tuple[str, str]
+"""What a thing is called: its type, and its id."""
+
+# The lists of a snapshot, and what is in them.
+LISTS = {"tasks": "task", "categories": "category"}
+PROFILE: Key = ("profile", "me")
 
 _MOST = 500
+_COUNTS = ("tasks_open", "tasks_completed")
 
 
 class Copy:
-    """What a device has: things by id, and the revision that they are from."""
+    """What a device has: things by type and id, and the revision that they are from."""
 
     def __init__(self, client: AsyncClient) -> None:
-        self.things: dict[str, Task] = {}
+        self.things: dict[Key, Thing] = {}
         # None while there is no whole snapshot yet.
         self.revision: int | None = None
         self.is_behind = True
         self._client = client
         self._cursor: str | None = None
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks alone, by id."""
+        return {thing_id: thing for (kind, thing_id), thing in self.things.items() if kind == "task"}
 
     @property
     def is_halfway(self) -> bool:
@@ -37,7 +50,10 @@ class Copy:
         response = await self._client.get("/changes/snapshot", params=params)
         assert response.status_code == 200, response.text
         page = response.json()
-        self.things |= {task["id"]: task for task in page["tasks"]}
+        assert page.keys() == {*LISTS, "profile", "revision", "next_cursor"}
+        self.things |= {(kind, thing["id"]): thing for name, kind in LISTS.items() for thing in page[name]}
+        if page["profile"] is not None:
+            self.things[PROFILE] = page["profile"]
         self._cursor = page["next_cursor"]
         if self._cursor is None:
             self.revision = page["revision"]
@@ -72,23 +88,45 @@ class Copy:
                 await self.start(limit=limit)
 
     def _apply(self, change: Change) -> None:
-        mine = self.things.get(change["id"])
+        key = change["type"], change["id"]
+        mine = self.things.get(key)
         if change["state"] is None:
-            self.things.pop(change["id"], None)
+            self.things.pop(key, None)
         elif mine is None or mine["revision"] <= change["revision"]:
-            self.things[change["id"]] = change["state"]
+            self.things[key] = change["state"]
 
 
-async def everything(client: AsyncClient) -> dict[str, Task]:
-    """All tasks as the list has them, by id. Nobody may write meanwhile."""
+async def everything(client: AsyncClient) -> dict[Key, Thing]:
+    """All things as their own doors show them. Nobody may write meanwhile."""
+    tasks = await _listed(client) + await _listed(client, trashed="true")
+    assert len({task["id"] for task in tasks}) == len(tasks)
+    things: dict[Key, Thing] = {("task", task["id"]): task for task in tasks}
+    categories = (await client.get("/categories")).json()["categories"]
+    for category in categories:
+        things["category", category["id"]] = {name: category[name] for name in category if name not in _COUNTS}
+    profile = (await client.get("/me")).json()
+    if profile["revision"]:
+        things[PROFILE] = {name: profile[name] for name in profile if name not in ("id", "name", "email")}
+    return things
+
+
+def shown(things: dict[Key, Thing]) -> dict[Key, Thing]:
+    """A copy's things as ``everything`` shows them: where a profile is read, its id and its time are not told."""
+    if PROFILE not in things:
+        return things
+    profile = things[PROFILE]
+    return {**things, PROFILE: {name: profile[name] for name in profile if name not in ("id", "updated_at")}}
+
+
+async def _listed(client: AsyncClient, **filters: str) -> list[Task]:
     tasks: list[Task] = []
     while True:
-        response = await client.get("/tasks", params={"skip": len(tasks), "limit": 100})
+        response = await client.get("/tasks", params={**filters, "skip": len(tasks), "limit": 100})
         assert response.status_code == 200, response.text
-        page = response.json()
-        tasks += page["tasks"]
-        if len(tasks) >= page["total"]:
-            return {task["id"]: task for task in tasks}
+        page = response.json()["tasks"]
+        tasks += page
+        if len(page) < 100:
+            return tasks
 
 
 async def whole_log(client: AsyncClient) -> list[Change]:

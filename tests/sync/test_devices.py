@@ -1,47 +1,25 @@
 """Several devices of one user, random operations, lost answers and retries: nothing is lost, doubled or overwritten.
 
 Hypothesis makes up what happens; a model says what it has to come to. What the server did is read from the feed, step
-by step: one change for each effect, and none without. The stories are always the same ones; ``TODO_SYNC_EXAMPLES`` asks
-for so many others.
+by step: one change for each effect, and none without. What more there is to tasks, and what is done to several at once,
+is in ``test_families.py``.
 """
 
-import asyncio
-import os
-from collections import Counter
-from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import psycopg
-import pytest
-from httpx import AsyncClient, Response
-from hypothesis import HealthCheck, settings
+from httpx import Response
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.people import SECRET, client_of, sign_up
+from support.derived import wrong
+from support.people import client_of, sign_up
+from support.stories import World, Write, tell
 from support.sync import Change, Copy, Task, everything
-from todo.database import Database, DatabaseOptions
-from todo.main import create_app
-from todo.services.tokens import SecretVerifier
-from todo.settings import Settings
 
-T = TypeVar("T")
-
-# A busy machine must not add stories of its own: a 503 for want of time would be one.
-UNHURRIED = DatabaseOptions(budget_seconds=60.0, statement_timeout_milliseconds=50_000)
-
-DEEPER = os.environ.get("TODO_SYNC_EXAMPLES")
-STEPS = 40
 DEVICES = 3
 OPEN = ("pending", "in_progress")
 STAMPS = ("revision", "updated_at")
@@ -66,41 +44,16 @@ matches = st.sampled_from([None, "current", "stale", "*"])
 
 OUTCOMES = (
     *("POST 201", "POST 200", "POST 409", "POST 422"),
-    *("PATCH 200", "PATCH 404", "PATCH 412", "PATCH 422"),
-    *("PUT 200", "PUT 404", "PUT 412", "PUT 422"),
-    *("complete 200", "complete 404", "complete 412", "complete 422"),
-    *("reopen 200", "reopen 404", "reopen 412", "reopen 422"),
+    *("PATCH 200", "PATCH 404", "PATCH 409", "PATCH 412", "PATCH 422"),
+    *("PUT 200", "PUT 404", "PUT 409", "PUT 412", "PUT 422"),
+    *("complete 200", "complete 404", "complete 409", "complete 412", "complete 422"),
+    *("reopen 200", "reopen 404", "reopen 409", "reopen 412", "reopen 422"),
     *("DELETE 204", "DELETE 404", "DELETE 412"),
+    *("remove 204", "remove 404", "remove 412"),
+    *("restore 200", "restore 404", "restore 412"),
     *("undo 200", "undo 404", "undo 409", "undo 422"),
     "replayed",
 )
-
-
-@dataclass(frozen=True)
-class Write:
-    """A request, whole: sent again it is the same to the byte."""
-
-    method: str
-    path: str
-    body: Any = None
-    key: str | None = None
-    if_match: str | None = None
-
-    @property
-    def headers(self) -> dict[str, str]:
-        headers = {"Idempotency-Key": self.key, "If-Match": self.if_match}
-        return {name: value for name, value in headers.items() if value is not None}
-
-    @property
-    def kind(self) -> str:
-        """What it is called in the count of outcomes."""
-        verb = self.path.rpartition("/")[2]
-        return verb if verb in ("complete", "reopen", "undo") else self.method
-
-    @property
-    def digested(self) -> tuple[str, str, Any]:
-        """What a key stands for."""
-        return self.method, self.path, self.body
 
 
 @dataclass
@@ -122,20 +75,6 @@ class Entry:
     operation: str
     fields: frozenset[str]
     before: Task | None
-
-
-@dataclass
-class World:
-    """What the stories of one run share: an application on a loop of its own."""
-
-    url: str
-    loop: asyncio.AbstractEventLoop
-    app: Any
-    # How often which kind of write was answered how.
-    outcomes: Counter[str] = field(default_factory=Counter)
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.loop.run_until_complete(work)
 
 
 @dataclass
@@ -165,6 +104,8 @@ class Model:
             return Expected(404)
         if self.is_stale(task, if_match):
             return Expected(412, task_id, code="precondition_failed")
+        if task["trashed_at"] is not None:
+            return Expected(409, code="in_trash")
         new = {**task, **fields}
         if task["status"] not in OPEN and new["status"] not in OPEN and new["status"] != task["status"]:
             return Expected(422, code="invalid_status_transition")
@@ -174,6 +115,21 @@ class Model:
         task = self.tasks.get(task_id)
         status = {} if task is None or task["status"] in OPEN else {"status": "pending"}
         return self.change(task_id, status, if_match)
+
+    def trash(self, task_id: str, if_match: str | None) -> Expected:
+        return self._in_or_out(204, task_id, if_match, trashed_at="now")
+
+    def restore(self, task_id: str, if_match: str | None) -> Expected:
+        return self._in_or_out(200, task_id, if_match, trashed_at=None)
+
+    def _in_or_out(self, status: int, task_id: str, if_match: str | None, *, trashed_at: str | None) -> Expected:
+        task = self.tasks.get(task_id)
+        if task is None:
+            return Expected(404)
+        if self.is_stale(task, if_match):
+            return Expected(412, task_id, code="precondition_failed")
+        changes = (task["trashed_at"] is None) != (trashed_at is None)
+        return Expected(status, task_id, changes=changes, task={**task, "trashed_at": trashed_at})
 
     def remove(self, task_id: str, if_match: str | None) -> Expected:
         task = self.tasks.get(task_id)
@@ -266,7 +222,7 @@ class Devices(RuleBasedStateMachine):
     @rule(
         device=devices,
         task=which,
-        verb=st.sampled_from(["complete", "reopen"]),
+        verb=st.sampled_from(["complete", "reopen", "restore"]),
         key=keys,
         match=matches,
         lose=st.booleans(),
@@ -275,9 +231,9 @@ class Devices(RuleBasedStateMachine):
         path = f"{self._path(task)}/{verb}"
         self._write(device, Write("POST", path, None, key, self._named(task, match)), lose=lose)
 
-    @rule(device=devices, task=which, match=matches, lose=st.booleans())
-    def delete(self, *, device: int, task: int, match: str | None, lose: bool) -> None:
-        self._write(device, Write("DELETE", self._path(task), None, None, self._named(task, match)), lose=lose)
+    @rule(device=devices, task=which, match=matches, how=st.sampled_from(["", "?permanent=true"]), lose=st.booleans())
+    def delete(self, *, device: int, task: int, match: str | None, how: str, lose: bool) -> None:
+        self._write(device, Write("DELETE", self._path(task) + how, None, None, self._named(task, match)), lose=lose)
 
     @rule(device=devices, back=st.integers(0, 8), key=keys, lose=st.booleans())
     def undo(self, *, device: int, back: int, key: str | None, lose: bool) -> None:
@@ -333,19 +289,21 @@ class Devices(RuleBasedStateMachine):
         elif copy.is_halfway:
             self.world.run(copy.read_on(limit=limit))
         if copy.revision == len(self.model.log) and not copy.is_behind:
-            assert copy.things == self.model.tasks
+            assert copy.tasks == self.model.tasks
 
     @rule(device=devices)
     def catch_up(self, device: int) -> None:
         self.world.run(self.copies[device].catch_up(limit=2))
-        assert self.copies[device].things == self.model.tasks
+        assert self.copies[device].tasks == self.model.tasks
 
     @invariant()
     def is_the_same_fetched_anew(self) -> None:
         if not self.has_written:
             return
         self.has_written = False
-        assert self.world.run(everything(self.clients[0])) == self.model.tasks
+        tasks = {("task", task_id): task for task_id, task in self.model.tasks.items()}
+        assert self.world.run(everything(self.clients[0])) == tasks
+        assert wrong(self.world.url, self.user_id) == {}
         assert self._news(0) == []
 
     # How it is judged.
@@ -365,7 +323,7 @@ class Devices(RuleBasedStateMachine):
 
     def _write(self, device: int, write: Write, *, lose: bool) -> None:
         """Send a write and judge it. If its answer is lost, the device will send it again; we have seen it."""
-        response = self.world.run(self._send(self.clients[device], write))
+        response = self.world.run(write.send(self.clients[device]))
         if lose:
             self.lost.append(write)
         self.has_written = True
@@ -403,7 +361,7 @@ class Devices(RuleBasedStateMachine):
         if write.path.endswith("/undo"):
             told = response.json()
             assert (told["revision"], told["state"]) == (change["revision"], state)
-        elif state is not None:
+        elif response.status_code != 204:
             assert response.json() == state
         if expected.task is not None:
             self._check_state(state, expected.task, change["revision"])
@@ -414,11 +372,12 @@ class Devices(RuleBasedStateMachine):
     def _check_state(self, state: Task, wanted: Task, revision: int) -> None:
         """Compare field by field; of the times only what can be known."""
         assert state["revision"] == revision
-        free = {*STAMPS, "completed_at"}
+        free = {*STAMPS, "completed_at", "trashed_at"}
         assert {name: value for name, value in state.items() if name in wanted and name not in free} == {
             name: value for name, value in wanted.items() if name not in free
         }
         assert (state["completed_at"] is None) == (state["status"] != "completed")
+        assert (state["trashed_at"] is None) == (wanted.get("trashed_at") is None)
         if wanted.get("status") == "completed" and wanted.get("completed_at") is not None:
             assert state["completed_at"] == wanted["completed_at"]
         assert datetime.fromisoformat(state["updated_at"]) <= datetime.now(UTC)
@@ -430,12 +389,17 @@ class Devices(RuleBasedStateMachine):
             return self.model.undo(int(rest[0]))
         if not rest:
             return self.model.create(write.body)
-        if write.kind == "DELETE":
-            return self.model.remove(rest[0], write.if_match)
-        if write.kind == "reopen":
-            return self.model.reopen(rest[0], write.if_match)
+        task_id = rest[0].removesuffix("?permanent=true")
+        plain = {
+            "DELETE": self.model.trash,
+            "remove": self.model.remove,
+            "reopen": self.model.reopen,
+            "restore": self.model.restore,
+        }
+        if write.kind in plain:
+            return plain[write.kind](task_id, write.if_match)
         fields = {"PUT": {**DEFAULTS, **(write.body or {})}, "PATCH": write.body, "complete": {"status": "completed"}}
-        return self.model.change(rest[0], fields[write.kind], write.if_match)
+        return self.model.change(task_id, fields[write.kind], write.if_match)
 
     def _news(self, count: int) -> list[Change]:
         """The changes since the last look, of which there have to be so many."""
@@ -444,25 +408,9 @@ class Devices(RuleBasedStateMachine):
         assert self.witness.revision == len(self.model.log) + count
         return changes
 
-    @staticmethod
-    async def _send(client: AsyncClient, write: Write) -> Response:
-        body = {} if write.body is None else {"json": write.body}
-        return await client.request(write.method, write.path, headers=write.headers, **body)
-
 
 def _answer(response: Response) -> Any:
     return response.status_code, response.json()
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    """The application, on a loop that runs only while a step is made."""
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        database = Database(database_url, UNHURRIED)
-        app = create_app(Settings(), database, SecretVerifier(SECRET))
-        runner.run(database.open())
-        yield World(database_url, runner.get_loop(), app)
-        runner.run(database.close())
 
 
 # Task: T-171
@@ -472,17 +420,8 @@ class TestDevices:
             pass
 
         Story.world = world
-        run_state_machine_as_test(
-            Story,
-            settings=settings(
-                max_examples=int(DEEPER or 100),
-                stateful_step_count=STEPS,
-                derandomize=DEEPER is None,
-                database=None,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+
+        tell(Story, stories=100)
 
         # A story in which nothing happens shows nothing.
         assert {outcome for outcome in OUTCOMES if not world.outcomes[outcome]} == set()

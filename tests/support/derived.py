@@ -1,0 +1,128 @@
+"""What has to follow from a user's rows, whoever wrote them and however: each rule is a query for what does not."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+
+# What is logged, under which name, and without which columns.
+_LOGGED = {
+    "tasks": ("task", "user_id,revision,due_at,start_at"),
+    "categories": ("category", "user_id,revision"),
+    "profiles": ("profile", "user_id,revision"),
+}
+
+_NOBODY = "'00000000-0000-0000-0000-000000000000'"
+_MINE = "(SELECT * FROM {table} WHERE user_id = %(user)s)"
+
+
+def _differing(kept: str, following: str) -> str:
+    """The rows that are in one of the two and not in the other."""
+    return (
+        f"SELECT * FROM (({kept}) EXCEPT ({following})) AS too_much"
+        f" UNION ALL SELECT * FROM (({following}) EXCEPT ({kept})) AS missing"
+    )
+
+
+def _latest_in_log(table: str, entity: str, unlogged: str) -> str:
+    """The last change of each thing tells it as it is, or that it is gone. What was forgotten is silent."""
+    return (
+        "SELECT entity_id, latest.revision FROM ("
+        " SELECT DISTINCT ON (entity_id) * FROM changes WHERE user_id = %(user)s"
+        f" AND entity = '{entity}' ORDER BY entity_id, revision DESC) AS latest"
+        f" LEFT JOIN {_MINE.format(table=table)} AS thing ON thing.id::text = entity_id"
+        " WHERE latest.state IS DISTINCT FROM to_jsonb(thing) - '{" + unlogged + "}'::text[]"
+        " OR thing.revision <> latest.revision"
+    )
+
+
+# A thing's children that are not in the trash; closed occurrences lie under nothing.
+_CHILDREN = (
+    "SELECT p.id, count(c.id)::int, count(c.id) FILTER (WHERE c.status = 'completed')::int FROM tasks AS p"
+    " LEFT JOIN tasks AS c ON c.user_id = p.user_id AND c.parent_id = p.id AND c.trashed_at IS NULL"
+    " WHERE p.user_id = %(user)s GROUP BY p.id"
+)
+_TEXTS = (
+    "(VALUES (title, 1), (description, 3)) AS texts (text, weight)",
+    "(SELECT tag, 2 FROM jsonb_array_elements_text(tags) AS tag) AS texts (text, weight)",
+)
+_WORDS = " UNION ALL ".join(
+    "SELECT id, left(word, 64) AS word, weight, created_at FROM tasks,"
+    f" LATERAL {texts}, LATERAL string_to_table(app.searchable(text), ' ') AS word"
+    " WHERE user_id = %(user)s AND word <> ''"
+    for texts in _TEXTS
+)
+_ABOVE = (
+    "WITH RECURSIVE above (id, next_id, level) AS ("
+    " SELECT id, parent_id, 1 FROM tasks WHERE user_id = %(user)s UNION ALL"
+    " SELECT above.id, t.parent_id, level + 1 FROM above JOIN tasks AS t ON t.user_id = %(user)s AND t.id = next_id"
+    " WHERE level < 9)"
+)
+
+RULES: Mapping[str, str] = {
+    **{
+        f"the log tells {table} as they are": _latest_in_log(table, entity, unlogged)
+        for table, (entity, unlogged) in _LOGGED.items()
+    },
+    "the log is whole": (
+        "SELECT revision FROM (SELECT revision, lag(revision) OVER (ORDER BY revision) AS one_before FROM changes"
+        " WHERE user_id = %(user)s) AS log WHERE revision <> one_before + 1"
+    ),
+    "the counter is the last change's": (
+        "SELECT r.revision, max(c.revision) FROM revisions AS r JOIN changes AS c USING (user_id)"
+        " WHERE user_id = %(user)s GROUP BY r.revision HAVING r.revision <> max(c.revision)"
+    ),
+    "counts": _differing(
+        "SELECT category_id, status, priority, tasks FROM task_counts WHERE user_id = %(user)s AND tasks <> 0",
+        f"SELECT coalesce(category_id, {_NOBODY}), status, priority, count(*) FROM tasks"
+        " WHERE user_id = %(user)s AND trashed_at IS NULL GROUP BY 1, 2, 3",
+    ),
+    "tags": _differing(
+        "SELECT tag_key, task_id, tag, created_at FROM task_tags WHERE user_id = %(user)s",
+        "SELECT key, id, tags ->> (place - 1)::int, created_at FROM tasks,"
+        " jsonb_array_elements_text(tag_keys) WITH ORDINALITY AS keys (key, place)"
+        " WHERE user_id = %(user)s AND trashed_at IS NULL",
+    ),
+    "each tag has its key": (
+        "SELECT id, tags, tag_keys FROM tasks WHERE user_id = %(user)s AND (tag_keys <> lower(tags::text)::jsonb"
+        " OR jsonb_array_length(tag_keys) <> (SELECT count(DISTINCT key) FROM jsonb_array_elements(tag_keys) AS key))"
+    ),
+    "words": _differing(
+        "SELECT task_id, word, weight::int, created_at FROM task_words WHERE user_id = %(user)s",
+        f"SELECT id, word, min(weight), created_at FROM ({_WORDS}) AS words GROUP BY id, word, created_at",
+    ),
+    "progress": _differing(
+        "SELECT id, subtasks_total, subtasks_completed FROM tasks WHERE user_id = %(user)s", _CHILDREN
+    ),
+    "five levels at most, and no circle": f"{_ABOVE} SELECT id FROM above WHERE level > 5",
+    "nothing lives under what is in the trash": (
+        "SELECT c.id FROM tasks AS c JOIN tasks AS p ON p.user_id = c.user_id AND p.id = c.parent_id"
+        " WHERE c.user_id = %(user)s AND c.trashed_at IS NULL AND p.trashed_at IS NOT NULL"
+    ),
+    "a series has one task that repeats, under its own id": (
+        "SELECT series_id FROM tasks WHERE user_id = %(user)s AND recurrence IS NOT NULL GROUP BY series_id"
+        " HAVING count(*) > 1 OR bool_or(id <> series_id)"
+    ),
+    "what is open is due when it says": (
+        "SELECT t.id, due_at, start_at FROM tasks AS t LEFT JOIN profiles AS p USING (user_id)"
+        " CROSS JOIN LATERAL (SELECT coalesce(p.time_zone, 'UTC') AS zone,"
+        " coalesce(p.day_start, '00:00')::time AS begin) AS here"
+        " WHERE user_id = %(user)s AND status IN ('pending', 'in_progress') AND ("
+        " due_at IS DISTINCT FROM app.resolve_time(due_date, due_time_zone, zone, here.begin)"
+        " OR start_at IS DISTINCT FROM app.resolve_time(start_date, due_time_zone, zone, here.begin))"
+    ),
+    **{
+        f"each of the {table} has its own place": (
+            f"SELECT position FROM {table} WHERE user_id = %(user)s GROUP BY position HAVING count(*) > 1"
+        )
+        for table in ("tasks", "categories")
+    },
+}
+
+
+def wrong(url: str, user_id: str) -> dict[str, list[Any]]:
+    """Return what does not follow, by the rule that it breaks. Nobody may write meanwhile."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET timezone = 'UTC'")
+        found = {name: list(connection.execute(query.encode(), {"user": user_id})) for name, query in RULES.items()}
+    return {name: rows for name, rows in found.items() if rows}

@@ -1,0 +1,100 @@
+"""Stories that Hypothesis makes up: what they share, and how they are told."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from httpx import AsyncClient, Response
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+
+from support.people import SECRET
+from todo.database import Database, DatabaseOptions
+from todo.main import create_app
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+T = TypeVar("T")
+
+# A busy machine must not add stories of its own: a 503 for want of time would be one.
+UNHURRIED = DatabaseOptions(budget_seconds=60.0, statement_timeout_milliseconds=50_000)
+
+DEEPER = os.environ.get("TODO_SYNC_EXAMPLES")
+STEPS = 40
+
+
+@dataclass
+class World:
+    """What the stories of one run share: an application on a loop of its own, which runs while a step is made."""
+
+    url: str
+    loop: asyncio.AbstractEventLoop
+    app: Any
+    # How often which kind of write was answered how.
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+
+@dataclass(frozen=True)
+class Write:
+    """A request, whole: sent again it is the same to the byte."""
+
+    method: str
+    path: str
+    body: Any = None
+    key: str | None = None
+    if_match: str | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"Idempotency-Key": self.key, "If-Match": self.if_match}
+        return {name: value for name, value in headers.items() if value is not None}
+
+    @property
+    def kind(self) -> str:
+        """What it is called in the count of outcomes."""
+        verb = self.path.rpartition("/")[2]
+        if self.path.endswith("?permanent=true"):
+            return "remove"
+        return verb if verb.isalpha() and verb not in ("tasks", "categories", "me") else self.method
+
+    @property
+    def digested(self) -> tuple[str, str, Any]:
+        """What a key stands for."""
+        return self.method, self.path, self.body
+
+    async def send(self, client: AsyncClient) -> Response:
+        body = {} if self.body is None else {"json": self.body}
+        return await client.request(self.method, self.path, headers=self.headers, **body)
+
+
+@contextmanager
+def open_world(database_url: str) -> Iterator[World]:
+    """The application as shipped, open."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        database = Database(database_url, UNHURRIED)
+        app = create_app(Settings(), database, SecretVerifier(SECRET))
+        runner.run(database.open())
+        yield World(database_url, runner.get_loop(), app)
+        runner.run(database.close())
+
+
+def tell(story: type[RuleBasedStateMachine], *, stories: int) -> None:
+    """Tell so many stories: always the same ones, or with ``TODO_SYNC_EXAMPLES`` so many others."""
+    run_state_machine_as_test(
+        story,
+        settings=settings(
+            max_examples=int(DEEPER or stories),
+            stateful_step_count=STEPS,
+            derandomize=DEEPER is None,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,14 @@
+"""What stories stand on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.stories import World, open_world
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """A world in which no story has been told."""
+    with open_world(database_url) as world:
+        yield world
