@@ -432,7 +432,11 @@ def _return(entity: _Entity) -> Statement:
         "revision": literal(0),
     }
     # What was logged before a column was there has none of it.
-    own |= {c.name: func.coalesce(logged.c[c.name], c.server_default.arg) for c in table.c if c.server_default}
+    own |= {
+        c.name: func.coalesce(logged.c[c.name], literal_column(f"'{c.server_default.arg}'"))
+        for c in table.c
+        if c.server_default
+    }
     names = [c.name for c in table.c]
     return Statement(
         insert(table)
