@@ -1,0 +1,44 @@
+"""Alice, Bob and Charlie, whose account is gone, in front of an application behind some of the walls."""
+
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from httpx import AsyncClient
+
+from support.pgbouncer import pgbouncer
+from support.walls import WALLS, Walled, app_behind
+
+
+@pytest.fixture(scope="session")
+def pooled_url(database_url: str) -> Iterator[str]:
+    """The shared database through a pooler in transaction mode."""
+    with pgbouncer(database_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=[(name, way) for way in ("direct", "pooled") for name in WALLS], ids="-".join)
+async def walled(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Walled]:
+    """The application behind both walls, and behind each alone; directly, and through the pooler."""
+    name, way = request.param
+    url = request.getfixturevalue("pooled_url") if way == "pooled" else database_url
+    async with app_behind(WALLS[name], url=url, direct_url=database_url) as walled:
+        yield walled
+
+
+@pytest.fixture
+async def alice(walled: Walled) -> AsyncIterator[AsyncClient]:
+    async with walled.client(walled.sign_up("alice")) as client:
+        yield client
+
+
+@pytest.fixture
+async def bob(walled: Walled) -> AsyncIterator[AsyncClient]:
+    async with walled.client(walled.sign_up("bob")) as client:
+        yield client
+
+
+@pytest.fixture
+async def charlie(walled: Walled) -> AsyncIterator[AsyncClient]:
+    async with walled.client(f"charlie-{uuid4().hex}") as client:
+        yield client

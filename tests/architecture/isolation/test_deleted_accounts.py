@@ -1,0 +1,91 @@
+"""A token outlives its account: with one, nothing is found and nothing is done."""
+
+from uuid import uuid4
+
+import pytest
+from httpx import AsyncClient
+
+from support.matrix import ROWS, add_tasks, rows_of_kind
+from support.strangers import ById, Creating, Listing, OfOwnLog, OfOwnProfile, send, user_of
+from support.tasks import without_request_id
+from support.walls import Walled
+
+
+# Task: T-060
+class TestDeletedAccount:
+    """Charlie's token still verifies, but the account is gone."""
+
+    @pytest.mark.parametrize("operation", rows_of_kind(ById))
+    async def test_finds_nothing_and_changes_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, ById)
+        foreign_ids = await row.of.add(alice)
+        before = walled.rows_of(await user_of(alice))
+        expected = (404, "not_found") if row.reads else (403, "account_gone")
+        good = len(row.bodies) or 1
+
+        for number, request in enumerate(row.requests):
+            unknown = await send(charlie, operation, str(uuid4()), request)
+            assert number >= good or (unknown.status_code, unknown.json()["code"]) == expected
+            for foreign_id in foreign_ids:
+                foreign = await send(charlie, operation, foreign_id, request)
+                assert without_request_id(foreign) == without_request_id(unknown), request
+            assert 400 <= unknown.status_code < 500, request
+
+        assert walled.rows_of(await user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", rows_of_kind(OfOwnLog))
+    async def test_undoes_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        await add_tasks(alice)
+        before = walled.rows_of(await user_of(alice))
+
+        answers = [await send(charlie, operation, number, {}) for number in ("1", "4711")]
+
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 2
+        assert walled.rows_of(await user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", rows_of_kind(OfOwnProfile))
+    async def test_has_and_sets_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, OfOwnProfile)
+        await alice.patch("/me", json={"time_zone": "Asia/Tokyo"})
+
+        answer = await send(charlie, operation, "", {"json": row.body} if row.body else {})
+
+        assert answer.status_code == (403 if row.body else 200)
+        assert "Asia/Tokyo" not in answer.text
+        assert set(map(len, walled.rows_of(await user_of(charlie)).values())) == {0}
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Creating))
+    async def test_creates_nothing(
+        self, walled: Walled, alice: AsyncClient, charlie: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Creating)
+        [foreign_id, *_] = await row.of.add(alice)
+
+        answers = [
+            await send(charlie, operation, "", {"json": body, **options})
+            for body in (row.body, {**row.body, "id": foreign_id})
+            for options in ({}, {"headers": {"Idempotency-Key": "one"}})
+        ]
+
+        assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "account_gone")] * 4
+        assert set(map(len, walled.rows_of(await user_of(charlie)).values())) == {0}
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Listing))
+    async def test_lists_nothing(self, alice: AsyncClient, charlie: AsyncClient, operation: str) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
+        await row.of.add(alice)
+
+        answer = await send(charlie, operation, "", {})
+
+        assert answer.status_code == 200
+        assert (answer.json().get("total", 0), row.ids(answer.json())) == (0, [])

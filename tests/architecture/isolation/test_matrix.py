@@ -1,0 +1,253 @@
+"""Nobody sees or touches another user's data, nor learns that it exists: every operation of the API, wall by wall.
+
+A new operation fails ``test_has_a_row_for_every_operation`` until ``support.matrix`` says how strangers may meet it.
+"""
+
+import json
+import re
+from uuid import uuid4
+
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from support.matrix import ROWS, add_tasks, rows_of_kind, tasks_in
+from support.people import token_of
+from support.strangers import (
+    CONDITIONS,
+    ById,
+    Creating,
+    Following,
+    Listing,
+    OfNobody,
+    OfOwnLog,
+    OfOwnProfile,
+    Request,
+    operations_of,
+    send,
+    user_of,
+)
+from support.streams import told_over_websocket
+from support.tasks import add_task, without_request_id
+from support.walls import Walled
+
+
+# Task: T-060
+class TestMatrix:
+    async def test_has_a_row_for_every_operation(self, app: FastAPI) -> None:
+        operations = operations_of(app.openapi())
+
+        missing, left_over = sorted(operations - set(ROWS)), sorted(set(ROWS) - operations)
+        assert not missing, f"say in ROWS of tests/support/matrix.py how strangers may meet these: {missing}"
+        assert not left_over, f"ROWS of tests/support/matrix.py has rows that no operation needs: {left_over}"
+
+    def test_knows_of_each_path_what_its_id_is_of(self) -> None:
+        found = {operation: row.of.key for operation, row in ROWS.items() if isinstance(row, ById)}
+
+        wrong = [operation for operation, key in found.items() if f"{{{key}}}" not in operation]
+        assert not wrong, f"these paths do not name the key of the Resource that their rows are about: {wrong}"
+
+    @pytest.mark.parametrize("operation", rows_of_kind(ById))
+    async def test_answers_about_a_strangers_row_as_about_none(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, ById)
+        foreign_ids = await row.of.add(alice)
+        before = walled.rows_of(await user_of(alice))
+        good = len(row.bodies) or 1
+
+        for number, request in enumerate(row.requests):
+            unknown = await send(bob, operation, str(uuid4()), request)
+            for foreign_id in foreign_ids:
+                foreign = await send(bob, operation, foreign_id, request)
+                assert without_request_id(foreign) == without_request_id(unknown), request
+            shouted = await send(bob, operation, foreign_ids[0].upper(), request)
+            assert without_request_id(shouted) == without_request_id(unknown), request
+            assert 400 <= unknown.status_code < 500, request
+            assert number >= good or unknown.status_code == 404, request
+
+        assert len(before[row.of.table]) == len(foreign_ids)
+        assert walled.rows_of(await user_of(alice)) == before
+        # They are ids that this operation finds, if it is asked by whom they belong to.
+        own = [await send(alice, operation, foreign_id, next(row.requests)) for foreign_id in foreign_ids]
+        assert [answer.status_code for answer in own if answer.status_code == 404] == []
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Listing))
+    async def test_lists_only_the_callers_rows(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
+        foreign_ids = await row.of.add(alice)
+        own = await row.of.add(bob)
+        before = walled.rows_of(await user_of(alice))
+
+        answers = [await send(bob, operation, "", {"params": query}) for query in row.queries]
+
+        assert [answer.status_code for answer in answers] == [200] * len(row.queries)
+        assert not [answer.text for answer in answers if any(foreign_id in answer.text for foreign_id in foreign_ids)]
+        first = answers[0].json()
+        assert (first.get("total", len(own)), sorted(row.ids(first))) == (len(own), sorted(own))
+        assert len(before[row.of.table]) == len(foreign_ids)
+        assert walled.rows_of(await user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Listing))
+    async def test_lists_nothing_to_a_caller_who_has_nothing(
+        self, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Listing)
+        nobodys = [without_request_id(await send(bob, operation, "", {"params": query})) for query in row.queries]
+
+        await row.of.add(alice)
+
+        with_alices = [without_request_id(await send(bob, operation, "", {"params": query})) for query in row.queries]
+        assert with_alices == nobodys
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Listing))
+    async def test_says_of_a_strangers_revision_what_it_says_of_none(
+        self, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        await add_tasks(alice)
+        conditions: list[Request] = [{"headers": {"If-None-Match": tag}} for tag in ('"4"', '"4711"')]
+
+        answers = [without_request_id(await send(bob, operation, "", condition)) for condition in conditions]
+
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 200
+
+    async def test_pages_by_a_strangers_cursor_through_the_callers_own(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
+        await add_tasks(alice)
+        cursor = (await alice.get("/changes/snapshot", params={"limit": 1})).json()["next_cursor"]
+        own = await add_tasks(bob)
+
+        page = (await bob.get("/changes/snapshot", params={"cursor": cursor})).json()
+
+        # Hers were made before his, and ids go by time.
+        assert tasks_in(page) == own
+
+    @pytest.mark.parametrize("operation", rows_of_kind(OfOwnLog))
+    async def test_takes_a_strangers_revision_for_the_callers_own(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        foreign_ids = await add_tasks(alice)
+        before = walled.rows_of(await user_of(alice))
+
+        for request in [{}, *CONDITIONS, {"headers": {"Idempotency-Key": "one"}}]:
+            unknown = await send(bob, operation, "4711", request)
+            assert without_request_id(await send(bob, operation, "1", request)) == without_request_id(unknown)
+            assert 400 <= unknown.status_code < 500
+        own = await add_task(bob)
+        undone = await send(bob, operation, "1", {})
+
+        assert (undone.status_code, undone.json()["id"]) == (200, own["id"])
+        assert own["id"] not in foreign_ids
+        assert walled.rows_of(await user_of(bob))["tasks"] == []
+        assert walled.rows_of(await user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Following))
+    async def test_tells_only_the_callers_changes(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        foreign_ids = await add_tasks(alice)
+        own = await add_tasks(bob)
+        user_id = await user_of(bob)
+
+        async with walled.client(user_id, events=5) as client:
+            told = (await send(client, operation, "", {"params": {"since": 0}})).text
+        sent = await told_over_websocket(walled.app, token_of(user_id), since=0, events=5)
+
+        data = [json.loads(line.removeprefix("data: ")) for line in told.splitlines() if line.startswith("data: ")]
+        assert data[0] == {"revision": 0}
+        assert [(change["revision"], change["id"]) for change in data[1:]] == list(enumerate(own, 1))
+        assert [json.loads(message)["data"] for message in sent] == data
+        assert not [foreign_id for foreign_id in foreign_ids if foreign_id in told]
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Following))
+    async def test_tells_nothing_to_a_caller_who_has_nothing(
+        self, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        requests: list[Request] = [{}, {"params": {"since": 4}}, {"headers": {"Last-Event-ID": "4"}}]
+
+        async def answers() -> list[tuple[int, list[tuple[str, str]], bytes]]:
+            found = [without_request_id(await send(bob, operation, "", request)) for request in requests]
+            # When to come back is a matter of chance.
+            return [(status, headers, re.sub(rb"^retry: \d+", b"", body)) for status, headers, body in found]
+
+        nobodys = await answers()
+
+        await add_tasks(alice)
+
+        assert await answers() == nobodys
+        assert [status for status, _, _ in nobodys] == [200, 410, 410]
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Creating))
+    async def test_creates_under_an_id_that_a_stranger_has(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Creating)
+        foreign_ids = await row.of.add(alice)
+        before = walled.rows_of(await user_of(alice))
+
+        for foreign_id in foreign_ids:
+            body = {**row.body, "id": foreign_id}
+            created = await send(bob, operation, "", {"json": body})
+            assert (created.status_code, created.json()["id"]) == (201, foreign_id)
+            again = await send(bob, operation, "", {"json": body})
+            assert (again.status_code, again.json()) == (200, created.json())
+            other = await send(bob, operation, "", {"json": {**body, **row.other}})
+            assert other.status_code == 409
+
+        assert walled.rows_of(await user_of(alice)) == before
+        assert len(before[row.of.table]) == len(foreign_ids)
+        assert len(walled.rows_of(await user_of(bob))[row.of.table]) == len(foreign_ids)
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Creating))
+    async def test_creates_nothing_for_another(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Creating)
+        alices = await user_of(alice)
+
+        answer = await send(bob, operation, "", {"json": {**row.body, "user_id": alices}})
+
+        assert answer.status_code == 422
+        assert walled.rows_of(alices)[row.of.table] == []
+
+    @pytest.mark.parametrize("operation", rows_of_kind(OfOwnProfile))
+    async def test_is_about_the_callers_own_profile(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, OfOwnProfile)
+        request: Request = {"json": row.body} if row.body else {}
+        nobodys = (await send(bob, "GET /api/v1/me", "", {})).json()
+        await alice.patch("/me", json={"time_zone": "Asia/Tokyo", "day_start": "03:00", "week_start": "sunday"})
+        before = walled.rows_of(await user_of(alice))
+
+        for condition in [{}, *CONDITIONS, {"headers": {"Idempotency-Key": "one"}}]:
+            answer = await send(bob, operation, "", {**condition, **request})
+            assert "Asia/Tokyo" not in answer.text, condition
+
+        own = (await send(bob, "GET /api/v1/me", "", {})).json()
+        assert own == {**nobodys, **(row.body or {}), "revision": 1 if row.body else 0}
+        assert len(before["profiles"]) == 1
+        assert walled.rows_of(await user_of(alice)) == before
+
+    @pytest.mark.parametrize("operation", rows_of_kind(OfNobody))
+    async def test_says_nothing_of_a_stranger(self, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, OfNobody)
+        before = without_request_id(await send(bob, operation, "", {}))
+
+        await add_tasks(alice)
+
+        after = await send(bob, operation, "", {})
+        assert after.status_code == row.status
+        assert without_request_id(after) == before
+        assert await user_of(alice) not in after.text

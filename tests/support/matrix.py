@@ -1,0 +1,107 @@
+"""The isolation matrix: for every operation of the API, how strangers may meet it.
+
+A new operation has its row in ``ROWS``. If it is about a new kind of thing, that is a ``Resource``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from httpx import AsyncClient
+
+from support.categories import add_category
+from support.strangers import ById, Creating, Following, Listing, OfNobody, OfOwnLog, OfOwnProfile, Request, Resource
+from support.tasks import add_task
+
+_TASK_CHANGES: tuple[Request, ...] = (
+    {"json": {"title": "Mine now"}},
+    {"json": {"title": "Mine now", "status": "completed"}},
+    {"json": {"title": "Mine now", "status": "cancelled", "priority": "high", "due_date": None}},
+)
+
+
+async def add_tasks(client: AsyncClient) -> list[str]:
+    """Tasks in every status, since some answers depend on it."""
+    return [
+        (await add_task(client, title=f"Secret {status}", status=status))["id"]
+        for status in ("pending", "in_progress", "completed", "cancelled")
+    ]
+
+
+async def _add_category(client: AsyncClient) -> list[str]:
+    return [(await add_category(client, name="Secret"))["id"]]
+
+
+async def _add_things(client: AsyncClient) -> list[str]:
+    """One of each kind and more, each of which is one change."""
+    return [*await add_tasks(client), *await _add_category(client)]
+
+
+TASKS = Resource("tasks", "task_id", add_tasks)
+CATEGORIES = Resource("categories", "category_id", _add_category)
+THINGS = Resource("changes", "id", _add_things)
+
+
+def tasks_in(page: Any) -> list[str]:
+    """Return the ids of the tasks in an answer."""
+    return [task["id"] for task in page["tasks"]]
+
+
+def _categories_in(page: Any) -> list[str]:
+    return [category["id"] for category in page["categories"]]
+
+
+def _things_in(page: Any) -> list[str]:
+    return [*tasks_in(page), *_categories_in(page)]
+
+
+def _changed_in(feed: Any) -> list[str]:
+    return [change["id"] for change in feed["changes"]]
+
+
+ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
+    "GET /healthz": OfNobody(),
+    "GET /readyz": OfNobody(),
+    "GET /api/v1/me": OfOwnProfile(),
+    "PATCH /api/v1/me": OfOwnProfile({"time_zone": "Europe/Berlin"}),
+    "GET /api/v1/tasks": Listing(
+        TASKS,
+        (
+            {},
+            {"limit": 100},
+            {"status": "pending"},
+            {"status_filter": ["completed", "cancelled", "in_progress", "pending"]},
+            {"priority": "medium", "status": "completed"},
+            {"skip": 1, "limit": 1},
+        ),
+        tasks_in,
+    ),
+    "GET /api/v1/changes": Listing(THINGS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
+    "GET /api/v1/changes/snapshot": Listing(THINGS, ({}, {"limit": 500}, {"limit": 1}), _things_in),
+    "POST /api/v1/changes/{revision}/undo": OfOwnLog(),
+    "GET /api/v1/events": Following(),
+    "POST /api/v1/tasks": Creating(TASKS, {"title": "Mine"}, other={"title": "Another"}),
+    "GET /api/v1/tasks/{task_id}": ById(TASKS, reads=True),
+    "PUT /api/v1/tasks/{task_id}": ById(TASKS, _TASK_CHANGES),
+    "PATCH /api/v1/tasks/{task_id}": ById(TASKS, (*_TASK_CHANGES, {"json": {}}, {"json": {"description": None}})),
+    "DELETE /api/v1/tasks/{task_id}": ById(TASKS),
+    "POST /api/v1/tasks/{task_id}/complete": ById(TASKS),
+    "POST /api/v1/tasks/{task_id}/reopen": ById(TASKS),
+    "GET /api/v1/tasks/{task_id}/history": ById(TASKS, reads=True),
+    "GET /api/v1/categories": Listing(CATEGORIES, ({}, {"archived": "false"}), _categories_in),
+    "POST /api/v1/categories": Creating(CATEGORIES, {"name": "Mine"}, other={"name": "Another"}),
+    "GET /api/v1/categories/{category_id}": ById(CATEGORIES, reads=True),
+    "PUT /api/v1/categories/{category_id}": ById(CATEGORIES, ({"json": {"name": "Mine now"}},)),
+    "PATCH /api/v1/categories/{category_id}": ById(
+        CATEGORIES, ({"json": {"name": "Mine now"}}, {"json": {}}, {"json": {"color": None, "archived": True}})
+    ),
+    "DELETE /api/v1/categories/{category_id}": ById(CATEGORIES, ({}, {"params": {"tasks": "trash"}})),
+    "POST /api/v1/categories/{category_id}/move": ById(
+        CATEGORIES, ({"json": {"before_id": None}}, {"json": {"after_id": str(uuid4())}})
+    ),
+}
+
+
+def rows_of_kind(kind: type) -> list[str]:
+    """Return the operations whose rows are of a kind."""
+    return [operation for operation, row in ROWS.items() if isinstance(row, kind)]
