@@ -244,7 +244,10 @@ async def list_occurrences(
     "/{task_id}/reopen", response_model=TaskPublic, response_description="The task, open again.", responses=_CONTENDED
 )
 async def reopen_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
-    """Make a completed or cancelled task pending again. An open task stays as it is: safe to retry."""
+    """Make a completed or cancelled task pending again. An open task stays as it is: safe to retry.
+
+    What lies under it stays as it is.
+    """
     task = await tasks.reopen(session, task_id, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
 
