@@ -1,0 +1,39 @@
+"""Alice and Bob at a server that tells them what happens."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from support.followers import Person
+from support.live import LiveServer, live_server
+from support.people import sign_up
+from todo.settings import Settings
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[LiveServer]:
+    """The application as served."""
+    async with live_server(database_url) as server:
+        yield server
+
+
+@pytest.fixture
+async def strict(database_url: str) -> AsyncIterator[LiveServer]:
+    """A server that is quick to lose patience, and allows two connections."""
+    settings = Settings(live_connections_per_user=2, live_heartbeat_seconds=1)
+    async with live_server(database_url, settings) as server:
+        yield server
+
+
+@pytest.fixture
+def alice_(server: LiveServer, database_url: str) -> Person:
+    """Alice, at the server."""
+    user_id = sign_up(database_url, "alice")
+    return Person(user_id, server.client(user_id))
+
+
+@pytest.fixture
+def bob_(server: LiveServer, database_url: str) -> Person:
+    """Bob, at the server."""
+    user_id = sign_up(database_url, "bob")
+    return Person(user_id, server.client(user_id))

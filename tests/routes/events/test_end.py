@@ -1,0 +1,76 @@
+"""The server stops: whoever follows is told to come back, and nobody is waited for."""
+
+import asyncio
+import time
+
+import pytest
+
+from support.followers import Person
+from support.live import LiveServer, Told, eventually, websocket, write_tasks
+from todo.web import protocol
+from todo.web.protocol import Protocol
+
+
+# Task: T-155
+class TestEnd:
+    async def test_tells_everybody_to_come_back_and_is_quick_about_it(
+        self, server: LiveServer, alice_: Person, bob_: Person
+    ) -> None:
+        await alice_.add()
+        async with (
+            server.stream(alice_.user_id) as stream,
+            websocket(server.port, alice_.token) as follower,
+            websocket(server.port, bob_.token) as other,
+        ):
+            for one in (stream, follower, other):
+                await one.next()
+            started = time.monotonic()
+
+            await server.stop()
+
+            assert time.monotonic() - started < 5
+            assert [await stream.next(), await stream.next()] == [Told("reconnect", 1, {"since": 1}), None]
+            assert await follower.next() == Told("reconnect", 1, {"since": 1})
+            assert await other.next() == Told("reconnect", 0, {"since": 0})
+            assert await follower.closed() == await other.closed() == (1012, "reconnect")
+
+    async def test_does_not_wait_for_who_reads_nothing(
+        self, server: LiveServer, alice_: Person, database_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
+        async with server.stream(alice_.user_id, "?since=0"), websocket(server.port, alice_.token, "?since=0") as deaf:
+            deaf.connection.transport.pause_reading()
+            await eventually(lambda: _paused(server) == 2)
+            started = time.monotonic()
+
+            await server.stop()
+
+            # uvicorn's own grace would be ten seconds.
+            assert time.monotonic() - started < 8
+            deaf.connection.transport.abort()
+        assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+    async def test_tells_who_has_not_said_who_it_is(self, server: LiveServer) -> None:
+        async with websocket(server.port) as follower:
+            started = time.monotonic()
+
+            await server.stop()
+
+            assert time.monotonic() - started < 8
+            assert (await follower.closed())[0] == 1012
+
+    def test_says_it_through_the_lifespans_state(self) -> None:
+        told: list[str] = []
+
+        protocol.tell_application({protocol.STOPPING: lambda: told.append("stop")})
+        protocol.tell_application({})
+
+        assert told == ["stop"]
+
+
+def _paused(server: LiveServer) -> int:
+    connections = list(server.server.server_state.connections)
+    return sum(
+        connection.flow.write_paused if isinstance(connection, Protocol) else not connection.writable.is_set()  # type: ignore[union-attr]
+        for connection in connections
+    )

@@ -1,0 +1,278 @@
+"""The WebSocket tells what the event stream tells, to who says who they are."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from support.followers import NEARLY_OVER, Person
+from support.live import LiveServer, Told, eventually, websocket, write_tasks
+from support.people import sign_up, token_of
+from todo.services.live import LiveOptions
+from todo.web.sockets import MOST_BYTES, SocketProtocol
+
+
+# Task: T-154
+class TestWebSocket:
+    async def test_tells_the_same_as_the_event_stream(self, server: LiveServer, alice_: Person) -> None:
+        await alice_.add(2)
+
+        async with (
+            websocket(server.port, alice_.token, "?since=1") as one,
+            websocket(server.port) as other,
+            server.stream(alice_.user_id, "?since=1") as stream,
+        ):
+            await other.authenticate(alice_.token, since=1)
+            first = [await follower.next() for follower in (one, other, stream)]
+            await alice_.add(3)
+            told = [await follower.changes(4) for follower in (one, other, stream)]
+
+        assert first == [Told("ready", 1, {"revision": 1})] * 3
+        assert told == [await alice_.feed(since=1)] * 3
+
+    async def test_speaks_our_protocol_and_keeps_the_token_to_itself(self, server: LiveServer, alice_: Person) -> None:
+        async with websocket(server.port, alice_.token) as one, websocket(server.port) as other:
+            assert one.connection.subprotocol == other.connection.subprotocol == "todo.v1"
+
+    async def test_writes_no_token_into_the_log_at_any_level(
+        self, server: LiveServer, alice_: Person, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("DEBUG")
+        token = alice_.token
+        async with websocket(server.port, token) as one, websocket(server.port) as other:
+            await other.authenticate(token)
+            await asyncio.gather(one.next(), other.next())
+        # Each has its line at the end.
+        await eventually(lambda: [record.name for record in caplog.records].count("todo.request") == 2)
+
+        # The client in this process is free to.
+        ours = [record for record in caplog.records if record.name != "websockets.client"]
+        assert [record for record in ours if token.rpartition(".")[2] in str(vars(record))] == []
+
+    async def test_does_not_take_a_refusal_for_an_error_of_its_own(
+        self, server: LiveServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(InvalidStatus) as refusal:
+            async with websocket(server.port, None, "?token=secret"):
+                pass
+        await eventually(lambda: server.connections() == 0)
+
+        assert refusal.value.response.status_code == 422
+        assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+    async def test_follows_from_now_on_by_default(self, server: LiveServer, alice_: Person) -> None:
+        await alice_.add(2)
+
+        async with websocket(server.port) as follower:
+            await follower.authenticate(alice_.token)
+
+            assert await follower.next() == Told("ready", 2, {"revision": 2})
+
+    async def test_shows_nothing_of_a_stranger(self, server: LiveServer, alice_: Person, bob_: Person) -> None:
+        async with websocket(server.port, bob_.token) as follower:
+            await follower.next()
+            await alice_.add(3)
+            await bob_.add(1)
+
+            assert await follower.changes(1) == await bob_.feed()
+
+    @pytest.mark.parametrize(
+        "query", ["?token=x", "?access_token=x", "?since=1&token=x", "?since=x", "?since=1&since=2", "?%ff"]
+    )
+    async def test_takes_nothing_but_since_in_the_address(
+        self, server: LiveServer, alice_: Person, query: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with pytest.raises(InvalidStatus) as refusal:
+            async with websocket(server.port, alice_.token, query):
+                pass
+
+        response = refusal.value.response
+        assert response.status_code in {400, 422}
+        assert response.headers["content-type"] == "application/problem+json"
+        assert json.loads(response.body)["request_id"] == response.headers["x-request-id"]
+        assert "token=x" not in caplog.text
+
+    async def test_is_nowhere_else(self, server: LiveServer) -> None:
+        with pytest.raises(InvalidStatus) as refusal:
+            async with connect(f"ws://127.0.0.1:{server.port}/api/v1/wss", proxy=None):
+                pass
+
+        assert refusal.value.response.status_code == 404
+        assert json.loads(refusal.value.response.body)["detail"] == "There is nothing at this path."
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "",
+            "x",
+            "null",
+            "[]",
+            "{}",
+            '{"type": "authenticate"}',
+            '{"type": "authenticate", "token": 1}',
+            '{"type": "subscribe", "token": "x"}',
+            '{"type": "authenticate", "token": "x", "since": "1"}',
+            '{"type": "authenticate", "token": "x", "since": true}',
+            '{"type": "authenticate", "token": "x", "since": -1}',
+            '{"type": "authenticate", "token": "x", "since": 1e3}',
+            '{"type": "authenticate", "token": "x", "since": 1000000000000000000}',
+            '{"type": "authenticate", "token": "x", "more": 1}',
+            "[" * 30_000,
+            b"\x00\xff",
+        ],
+    )
+    async def test_closes_on_anything_but_an_introduction(self, server: LiveServer, message: str | bytes) -> None:
+        async with websocket(server.port) as follower:
+            await follower.connection.send(message)
+
+            code, reason = await follower.closed()
+
+        assert code == 4400
+        assert reason is not None
+        assert reason.startswith("Expected ")
+
+    @pytest.mark.parametrize("given", ["x", "", "é", "a.b.c", "\x00", "x" * 20_000])
+    async def test_closes_without_a_valid_token(self, server: LiveServer, given: str) -> None:
+        async with websocket(server.port) as follower:
+            await follower.authenticate(given)
+
+            assert (await follower.closed())[0] == 4401
+
+    async def test_closes_without_a_valid_token_in_the_subprotocol(self, server: LiveServer, alice_: Person) -> None:
+        expired = token_of(alice_.user_id, exp=int(time.time()) - 60)
+
+        async with websocket(server.port, "x.y.z") as wrong, websocket(server.port, expired) as late:
+            assert (await wrong.closed())[0] == (await late.closed())[0] == 4401
+
+    async def test_closes_on_a_message_that_is_too_long(self, server: LiveServer) -> None:
+        async with websocket(server.port) as follower:
+            await follower.authenticate("x" * MOST_BYTES)
+
+            assert (await follower.closed())[0] == 1009
+
+    async def test_closes_on_fragments_without_end(self, server: LiveServer) -> None:
+        def fragments() -> Any:
+            for _ in range(SocketProtocol.most_fragments + 10):
+                yield ""
+                yield "x"
+
+        async with websocket(server.port) as follower:
+            sending = asyncio.create_task(follower.connection.send(fragments()))
+            code, _ = await follower.closed()
+            await asyncio.gather(sending, return_exceptions=True)
+
+        assert code == 1009
+
+    async def test_closes_on_who_does_not_say_who_it_is(
+        self, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server.live, "options", LiveOptions(introduction_seconds=0.1))
+
+        async with websocket(server.port) as follower:
+            assert await follower.closed() == (4401, "Send a token first.")
+
+        await eventually(lambda: server.connections() == 0)
+
+    async def test_lets_only_so_many_in_who_have_not_said_who_they_are(
+        self, server: LiveServer, alice_: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(server.live, "options", LiveOptions(strangers=2))
+
+        async with websocket(server.port) as one, websocket(server.port):
+            with pytest.raises(InvalidStatus) as refusal:
+                async with websocket(server.port):
+                    pass
+            async with websocket(server.port, alice_.token) as known:
+                await known.next()
+            await one.authenticate(alice_.token)
+            await one.next()
+            async with websocket(server.port, alice_.token) as other:
+                await other.next()
+
+        assert refusal.value.response.status_code == 503
+        await eventually(lambda: server.live._strangers == 0)
+
+    async def test_stays_beyond_the_first_token_when_a_fresh_one_comes(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
+        async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
+            await follower.next()
+            await follower.authenticate(alice_.token)
+            await asyncio.sleep(1.5)
+            await alice_.add()
+
+            assert await follower.changes(1) == await alice_.feed()
+
+    async def test_closes_when_the_token_expires_and_says_so(self, server: LiveServer, alice_: Person) -> None:
+        async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
+            told = [await follower.next() for _ in range(2)]
+
+            assert told == [Told("ready", 0, {"revision": 0}), Told("expired", 0, {"since": 0})]
+            assert await follower.closed() == (4408, "expired")
+
+    async def test_closes_on_somebody_elses_token(self, server: LiveServer, alice_: Person, bob_: Person) -> None:
+        async with websocket(server.port, alice_.token) as follower:
+            await follower.next()
+            await follower.authenticate(bob_.token)
+
+            assert (await follower.closed())[0] == 4401
+
+    async def test_closes_on_a_token_that_is_not_good_later_too(self, server: LiveServer, alice_: Person) -> None:
+        async with websocket(server.port, alice_.token) as wrong, websocket(server.port, alice_.token) as noisy:
+            await asyncio.gather(wrong.next(), noisy.next())
+            await wrong.authenticate("x")
+            await noisy.connection.send(b"\x00")
+
+            assert ((await wrong.closed())[0], (await noisy.closed())[0]) == (4401, 4400)
+
+    async def test_closes_where_the_log_does_not_hold_since(self, server: LiveServer, alice_: Person) -> None:
+        async with websocket(server.port, alice_.token, "?since=1") as follower:
+            code, reason = await follower.closed()
+
+        assert code == 4410
+        assert reason is not None
+        assert "/api/v1/changes/snapshot" in reason
+
+    async def test_allows_so_many_connections_of_one_user(self, strict: LiveServer, database_url: str) -> None:
+        alice = sign_up(database_url, "alice")
+
+        async with strict.stream(alice) as stream, websocket(strict.port, token_of(alice)) as second:
+            await asyncio.gather(stream.next(), second.next())
+            async with websocket(strict.port, token_of(alice)) as third:
+                assert (await third.closed())[0] == 4429
+
+    async def test_shows_that_it_lives_while_nothing_happens(self, strict: LiveServer, database_url: str) -> None:
+        alice = sign_up(database_url, "alice")
+
+        async with websocket(strict.port, token_of(alice)) as follower:
+            await follower.next()
+            message = json.loads(await follower.connection.recv())
+
+        assert message == {"event": "heartbeat", "revision": 0, "data": None}
+
+    async def test_leaves_nothing_behind_when_the_client_leaves(self, server: LiveServer, alice_: Person) -> None:
+        await alice_.add()
+        before = len(asyncio.all_tasks())
+        for _ in range(3):
+            async with websocket(server.port, alice_.token) as one, websocket(server.port, alice_.token) as other:
+                await asyncio.gather(one.next(), other.next())
+                assert server.channels() == 1
+                other.connection.transport.abort()
+
+            await eventually(lambda: server.channels() == 0)
+        await eventually(lambda: len(asyncio.all_tasks()) <= before)
+
+    async def test_cuts_off_who_reads_nothing_at_all(
+        self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(SocketProtocol, "flush_seconds", 0.5)
+        await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
+
+        async with websocket(server.port, alice_.token, "?since=0") as follower:
+            follower.connection.transport.pause_reading()
+            await eventually(lambda: server.channels() == 0 and server.connections() <= 1)
+            follower.connection.transport.abort()
