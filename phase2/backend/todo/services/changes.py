@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     DateTime,
+    DefaultClause,
     FromClause,
     Integer,
     Table,
@@ -154,7 +155,7 @@ def _names_in(state: ColumnElement[Any]) -> ColumnElement[Any]:
     return select(func.array_agg(names.c.name)).scalar_subquery()
 
 
-_kept = literal_column(f"'{{{','.join(sorted(_KEPT))}}}'::text[]")
+_kept: ColumnElement[Any] = literal_column(f"'{{{','.join(sorted(_KEPT))}}}'::text[]")
 _is_first = _changes.c.revision == _first.c.revision
 _is_update = _changes.c.operation == Operation.update.value
 # Where one of the two is no update, it touched everything.
@@ -262,7 +263,9 @@ async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[
     passed, changed after it was read, or gone. Raises Invalid for a cursor that is none of ours.
     """
     started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
-    others = [(_ALL_CATEGORIES, {}), (views.ALL, {}), (_PROFILE, {})] if started is None else []
+    others: list[tuple[Statement, dict[str, Any]]] = (
+        [(_ALL_CATEGORIES, {}), (views.ALL, {}), (_PROFILE, {})] if started is None else []
+    )
     heads, rows, *lists = await session.together(
         (HEAD, {}), (_PAGE_BY_ID, {"after": after, "limit": limit + 1}), *others
     )
@@ -435,7 +438,7 @@ def _return(entity: _Entity) -> Statement:
     own |= {
         c.name: func.coalesce(logged.c[c.name], literal_column(f"'{c.server_default.arg}'"))
         for c in table.c
-        if c.server_default
+        if isinstance(c.server_default, DefaultClause)
     }
     names = [c.name for c in table.c]
     return Statement(

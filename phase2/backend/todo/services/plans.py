@@ -106,8 +106,11 @@ async def load(
     session: Session, ids: Sequence[UUID]
 ) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], series.Clock]]:
     """Begin a transaction in the user's turn; give what was answered already, the tasks by id, and the user's clock."""
-    looking = ((TURN, {}), (FAMILIES, {"ids": list(ids), "others": []}), (series.PROFILE, {}))
-    async with session.transaction(*looking) as (kept, [_, rows, profiles]):
+    families = {"ids": list(ids), "others": []}
+    async with session.transaction((TURN, {}), (FAMILIES, families), (series.PROFILE, {})) as (
+        kept,
+        [_, rows, profiles],
+    ):
         yield kept, {row["id"]: row for row in rows}, series.Clock.of(profiles)
 
 
