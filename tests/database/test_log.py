@@ -18,6 +18,17 @@ INSERT = (
     "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
     " VALUES (%s, %s, %s, 'pending', 'low', '2026-03-01 07:30Z', '2026-03-01 07:30Z', '\\x0102')"
 )
+# The columns of a task that nobody has set.
+UNSET = {
+    **dict.fromkeys(("due_time_zone", "start_date", "recurrence", "series_id", "category_id", "parent_id")),
+    **dict.fromkeys(("recurrence_anchor", "recurrence_number", "recurrence_due")),
+    **dict.fromkeys(("last_occurrence", "last_completed_at", "trashed_at", "trash_id")),
+    "tags": [],
+    "tag_keys": [],
+    "subtasks_total": 0,
+    "subtasks_completed": 0,
+    "position": "500000000000001",
+}
 ON_CONFLICT = " ON CONFLICT (user_id, id) DO "
 
 
@@ -87,6 +98,7 @@ class TestOneByOne:
             "updated_at": "2026-03-01T07:30:00+00:00",
             "completed_at": None,
             "creation_digest": "\\x0102",
+            **UNSET,
         }
         updated = {**created, "title": "Buy bread", "priority": "high", "updated_at": "2026-03-02T07:30:00.5+00:00"}
 

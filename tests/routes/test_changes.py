@@ -38,7 +38,7 @@ class TestFeed:
         task = await add_task(alice)
         changed = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})).json()
         completed = (await alice.post(f"/tasks/{task['id']}/complete")).json()
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         page = await feed(alice)
 
@@ -130,7 +130,7 @@ class TestSnapshot:
     async def test_loses_nothing_to_writes_in_between(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice) for _ in range(4)]
         first = (await alice.get("/changes/snapshot", params={"limit": 2})).json()
-        await alice.delete(f"/tasks/{tasks[0]['id']}")
+        await alice.delete(f"/tasks/{tasks[0]['id']}?permanent=true")
         await alice.patch(f"/tasks/{tasks[3]['id']}", json={"title": "Buy bread"})
         await add_task(alice, id="00000000-0000-7000-8000-000000000000")
 
@@ -173,7 +173,7 @@ class TestHistory:
 
     async def test_remembers_a_deleted_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         history = (await alice.get(f"/tasks/{task['id']}/history")).json()
 
@@ -181,7 +181,7 @@ class TestHistory:
 
     async def test_tells_what_there_was_of_what_is_new_or_gone(self, alice: AsyncClient) -> None:
         task = await add_task(alice, priority="high")
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         deletion, creation = (await alice.get(f"/tasks/{task['id']}/history")).json()["history"]
 
@@ -216,7 +216,7 @@ class TestUndo:
 
     async def test_brings_back_what_was_deleted(self, alice: AsyncClient) -> None:
         task = (await alice.post(f"/tasks/{(await add_task(alice))['id']}/complete")).json()
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         undone = (await alice.post("/changes/3/undo")).json()
 
@@ -284,7 +284,7 @@ class TestUndo:
         body = {"id": str(uuid4()), "title": "Buy milk", "description": 'two\\n"bottles" 𝄞', "status": "completed"}
         task = (await alice.post("/tasks", json=body)).json()
         lost = row_of(database_url, task["id"])
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         await alice.post("/changes/2/undo")
 
@@ -295,7 +295,7 @@ class TestUndo:
 
     async def test_refuses_to_bring_back_what_is_there_again(self, alice: AsyncClient) -> None:
         task = await add_task(alice, id=str(uuid4()))
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
         other = await add_task(alice, id=task["id"], title="Buy bread")
 
         response = await alice.post("/changes/2/undo")
@@ -309,7 +309,7 @@ class TestUndo:
     async def test_refuses_where_the_task_is_gone(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.post(f"/tasks/{task['id']}/complete")
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         undoing = [await alice.post(f"/changes/{revision}/undo") for revision in (1, 2)]
 
@@ -332,7 +332,7 @@ class TestUndo:
     async def test_goes_back_step_by_step(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         undone = [(await alice.post(f"/changes/{revision}/undo")).status_code for revision in (3, 4, 5)]
 
@@ -355,7 +355,7 @@ class TestUndo:
 
     async def test_of_twenty_at_once_under_one_key_all_win(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         responses = await asyncio.gather(
             *(alice.post("/changes/2/undo", headers={"Idempotency-Key": "one"}) for _ in range(20))
@@ -396,7 +396,7 @@ class TestUndo:
         await database.open()
         async with client_of(app, sign_up(database_url, "alice")) as client:
             task = await add_task(client)
-            await client.delete(f"/tasks/{task['id']}")
+            await client.delete(f"/tasks/{task['id']}?permanent=true")
             trips.count = 0
 
             response = await client.post("/changes/2/undo", headers=key)

@@ -246,7 +246,7 @@ class TestCreateWithAnIdOfOnesOwn:
 
     async def test_makes_a_deleted_task_anew(self, alice: AsyncClient) -> None:
         task = await add_task(alice, id=str(uuid7()))
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         again = await alice.post("/tasks", json={"id": task["id"], "title": "Buy milk"})
 
@@ -441,7 +441,7 @@ class TestDelete:
     async def test_answers_with_nothing_and_leaves_nothing(self, alice: AsyncClient) -> None:
         kept, task = await add_task(alice), await add_task(alice)
 
-        response = await alice.delete(f"/tasks/{task['id']}")
+        response = await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         assert (response.status_code, response.content) == (204, b"")
         assert "content-type" not in response.headers
@@ -450,16 +450,16 @@ class TestDelete:
 
     async def test_says_the_second_time_that_there_is_none(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
-        await alice.delete(f"/tasks/{task['id']}")
+        await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
-        again = await alice.delete(f"/tasks/{task['id']}")
+        again = await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         assert problem_of(again) == NOT_FOUND
 
     async def test_deletes_once_of_ten_times_at_once(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
-        responses = await asyncio.gather(*(alice.delete(f"/tasks/{task['id']}") for _ in range(10)))
+        responses = await asyncio.gather(*(alice.delete(f"/tasks/{task['id']}?permanent=true") for _ in range(10)))
 
         assert Counter(response.status_code for response in responses) == {204: 1, 404: 9}
 
