@@ -39,6 +39,7 @@ class TestLoad:
             TODO_DATA_DIR="/srv/todo",
             DATABASE_POOL_SIZE="20",
             CHANGES_KEPT_DAYS="30",
+            TRASH_KEPT_DAYS="7",
             LIVE_CONNECTIONS_PER_USER="7",
             LIVE_HEARTBEAT_SECONDS="5",
             LIVE_POLL_SECONDS="60",
@@ -56,6 +57,7 @@ class TestLoad:
             data_dir=Path("/srv/todo"),
             database_pool_size=20,
             changes_kept_days=30,
+            trash_kept_days=7,
             live_connections_per_user=7,
             live_heartbeat_seconds=5,
             live_poll_seconds=60,
@@ -168,6 +170,8 @@ class TestLoad:
             ("DATABASE_POOL_SIZE", "-1"),
             ("CHANGES_KEPT_DAYS", "0"),
             ("CHANGES_KEPT_DAYS", "36501"),
+            ("TRASH_KEPT_DAYS", "0"),
+            ("TRASH_KEPT_DAYS", "36501"),
             ("LIVE_CONNECTIONS_PER_USER", "0"),
             ("LIVE_CONNECTIONS_PER_USER", "1001"),
             ("LIVE_HEARTBEAT_SECONDS", "0.5"),
@@ -232,7 +236,7 @@ class TestExample:
         assert names == {
             "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
             "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
-            "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
+            "TRASH_KEPT_DAYS", "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
         }  # fmt: skip
         assert Settings.load({}, example) == load()
 

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
 from httpx import AsyncClient
 
 from support.ages import Connection, keep_key, keys_left, log_days_ago, revisions_left
+from support.families import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
 from support.people import sign_up
 from support.scratch import eventually
 from support.tasks import add_task
@@ -155,6 +157,120 @@ class TestPruneAll:
         assert revisions_left(admin, user_id) == [2_001]
         with pytest.raises(Gone):
             await changes.since(Session(database, user_id), 700, limit=50)
+
+
+async def age_trash(client: AsyncClient, admin: Connection, days: int) -> str:
+    """Make all that a user has in the trash some days older, as nobody's change; return the user's id."""
+    user_id: str = (await client.get("/me")).json()["id"]
+    with admin.transaction():
+        admin.execute("SET LOCAL session_replication_role = replica")
+        admin.execute(
+            "UPDATE tasks SET trashed_at = trashed_at - make_interval(days => %s) WHERE user_id = %s", (days, user_id)
+        )
+    return user_id
+
+
+# Task: T-352
+class TestTrash:
+    async def test_is_emptied_of_what_is_too_old_and_of_nothing_else(
+        self, database: Database, database_url: str, alice: AsyncClient, admin: Connection
+    ) -> None:
+        old, kept = await add_line(alice, 5), await add_task(alice, title="Kept")
+        recent, partly = await add_line(alice, 2), await add_line(alice, 2)
+        await trash(alice, old[0])
+        await trash(alice, partly[1])
+        await age_trash(alice, admin, 31)
+        await trash(alice, recent[0])
+        before = await read_all(alice, kept, *recent)
+
+        removed = await prune_all(database, AT_ONCE)
+
+        gone = [(await alice.get(f"/tasks/{task['id']}")).status_code for task in [*old, partly[1]]]
+        assert removed >= 6
+        assert gone == [404] * 6
+        assert await read_all(alice, kept, *recent) == before
+        assert (await read(alice, partly[0]))["subtasks_total"] == 0
+        assert await faults_of(alice, database_url) == []
+        assert await prune_all(database, AT_ONCE) == 0
+
+    @pytest.mark.parametrize(("days", "status"), [(29, 200), (31, 404)])
+    async def test_keeps_for_thirty_days(
+        self, database: Database, alice: AsyncClient, admin: Connection, days: int, status: int
+    ) -> None:
+        task = await trash(alice, await add_task(alice))
+        await age_trash(alice, admin, days)
+
+        await prune_all(database, AT_ONCE)
+
+        assert (await alice.get(f"/tasks/{task['id']}")).status_code == status
+
+    async def test_keeps_as_long_as_is_set(self, database: Database, alice: AsyncClient, admin: Connection) -> None:
+        task = await trash(alice, await add_task(alice))
+        await age_trash(alice, admin, 31)
+
+        await prune_all(database, replace(AT_ONCE, trash_kept_days=32))
+
+        assert (await alice.get(f"/tasks/{task['id']}")).status_code == 200
+
+    async def test_tells_of_it_as_of_any_deletion(
+        self, database: Database, database_url: str, alice: AsyncClient, admin: Connection
+    ) -> None:
+        top, below = await add_line(alice, 2)
+        before = await read(alice, top)
+        await trash(alice, top)
+        await age_trash(alice, admin, 31)
+        since = await revision_of(alice)
+
+        await prune_all(database, AT_ONCE)
+
+        changes = await changes_of(alice, since)
+        assert [(change["operation"], change["id"]) for change in changes] == [
+            ("delete", below["id"]),
+            ("delete", top["id"]),
+        ]
+        assert [(await undo(alice, change["revision"])).status_code for change in reversed(changes)] == [200, 200]
+        restored = await act(alice, top, "restore")
+        assert (restored["title"], restored["subtasks_total"]) == (before["title"], 1)
+        assert await faults_of(alice, database_url) == []
+
+    async def test_goes_on_where_a_bite_ended(self, database: Database, alice: AsyncClient, admin: Connection) -> None:
+        """More than a bite under one task, so that no bite grows with a family."""
+        parent = await add_task(alice)
+        user_id = (await alice.get("/me")).json()["id"]
+        admin.execute(
+            "INSERT INTO tasks (user_id, id, parent_id, title, status, priority, created_at, updated_at,"
+            " creation_digest)"
+            " SELECT %s, gen_random_uuid(), %s, n, 'pending', 'low', now(), now(), '' FROM generate_series(1, 1200) n",
+            (user_id, parent["id"]),
+        )
+        await trash(alice, parent)
+        await age_trash(alice, admin, 31)
+
+        place = admin.execute('SELECT count(*) FROM "user" WHERE id < %s', (user_id,)).fetchone()
+        bite = admin.execute("SELECT removed FROM app.empty_trash(30, %s)", place).fetchone()
+        await prune_all(database, AT_ONCE)
+
+        assert bite == (500,)
+        assert admin.execute("SELECT count(*) FROM tasks WHERE user_id = %s", (user_id,)).fetchone() == (0,)
+
+    async def test_neither_waits_for_a_writer_nor_makes_one_fail(
+        self, database: Database, database_url: str, alice: AsyncClient, bob: AsyncClient, admin: Connection
+    ) -> None:
+        tasks = [await trash(client, await add_task(client)) for client in (alice, bob)]
+        writer_id, _ = [await age_trash(client, admin, 31) for client in (alice, bob)]
+        with psycopg.connect(database_url) as writer:
+            writer.execute("SELECT set_config('app.user', extract(epoch FROM now()) || ' ' || %s, true)", (writer_id,))
+            writer.execute("UPDATE tasks SET priority = 'high' WHERE user_id = %s", (writer_id,))
+
+            await prune_all(database, AT_ONCE)
+
+            writer.commit()
+        assert [
+            (await client.get(f"/tasks/{task['id']}")).status_code
+            for client, task in zip((alice, bob), tasks, strict=True)
+        ] == [200, 404]
+        await prune_all(database, AT_ONCE)
+        assert (await alice.get(f"/tasks/{tasks[0]['id']}")).status_code == 404
 
 
 # Task: T-113

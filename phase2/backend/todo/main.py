@@ -43,7 +43,8 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         await database.open()
         await verifier.open()
         database.on_write = signals.publish
-        pruning = asyncio.create_task(keep_pruning(database, PruneOptions(kept_days=settings.changes_kept_days)))
+        kept = PruneOptions(kept_days=settings.changes_kept_days, trash_kept_days=settings.trash_kept_days)
+        pruning = asyncio.create_task(keep_pruning(database, kept))
         try:
             yield {STOPPING: live.stop}
         finally:

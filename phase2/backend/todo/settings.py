@@ -50,6 +50,7 @@ class Settings:
     data_dir: Path = Path(".data")
     database_pool_size: int = 10
     changes_kept_days: int = 90
+    trash_kept_days: int = 30
     live_connections_per_user: int = 50
     live_heartbeat_seconds: int = 20
     live_poll_seconds: int = 30
@@ -84,6 +85,7 @@ class Settings:
             data_dir=Path(given.get("TODO_DATA_DIR", ".data")).expanduser().absolute(),
             database_pool_size=_whole_number(given, "DATABASE_POOL_SIZE", default=10, most=_MOST_CONNECTIONS),
             changes_kept_days=_whole_number(given, "CHANGES_KEPT_DAYS", default=90, most=36_500),
+            trash_kept_days=_whole_number(given, "TRASH_KEPT_DAYS", default=30, most=36_500),
             live_connections_per_user=_whole_number(given, "LIVE_CONNECTIONS_PER_USER", default=50, most=1_000),
             live_heartbeat_seconds=_whole_number(given, "LIVE_HEARTBEAT_SECONDS", default=20, most=300),
             live_poll_seconds=_whole_number(given, "LIVE_POLL_SECONDS", default=30, most=3_600),

@@ -8,7 +8,7 @@ from todo.database.retries import RetryKey
 from todo.database.session import Session
 from todo.database.signals import LocalSignals, PostgresSignals, Signals
 from todo.database.statements import OwnedByCaller, Statement
-from todo.database.upkeep import prune
+from todo.database.upkeep import empty_trash, prune
 
 __all__ = [
     "Database",
@@ -25,5 +25,6 @@ __all__ = [
     "Statement",
     "UnsafeDatabase",
     "cancelled",
+    "empty_trash",
     "prune",
 ]

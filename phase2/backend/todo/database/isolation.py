@@ -14,6 +14,7 @@ from todo.database.statements import raw
 # What the application may call although it runs as its owner, who passes the policies, and why that is right.
 DEFINERS: Mapping[str, str] = {
     "app.caller_exists()": "todo_app cannot see users. It takes no argument and answers about the caller alone.",
+    "app.empty_trash(integer,bigint)": "Goes through all users, by number. Deletes what they deleted days ago.",
     "app.prune(integer,bigint)": "Goes through all users, by number. Deletes what is days old, and answers how much.",
 }
 

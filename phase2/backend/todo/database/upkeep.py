@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from todo.database.connection import Call, Connection
 from todo.database.errors import ConnectionLost, DatabaseFault, as_unavailable
 from todo.database.pool import Database
-from todo.database.statements import raw
+from todo.database.statements import CompiledText, raw
 from todo.errors import Unavailable
 
 # As text, as the wire has it; the function takes both as numbers.
-_PRUNE = raw("SELECT removed, next_user FROM app.prune($1::text::integer, $2::text::bigint)", "kept_days", "from_user")
+_BITE = "SELECT removed, next_user FROM app.{}($1::text::integer, $2::text::bigint)"
+_PRUNE = raw(_BITE.format("prune"), "kept_days", "from_user")
+_EMPTY_TRASH = raw(_BITE.format("empty_trash"), "kept_days", "from_user")
 _NOBODY = ""
 
 
@@ -29,13 +31,26 @@ async def prune(database: Database, *, kept_days: int, from_user: int) -> Bite:
     Users are counted: ``from_user`` of them are passed over. Where another process is at it, nothing is done. Raises
     Unavailable.
     """
+    return await _bite(database, _PRUNE, kept_days=kept_days, from_user=from_user)
+
+
+# Task: T-352
+async def empty_trash(database: Database, *, kept_days: int, from_user: int) -> Bite:
+    """Delete for good some of the tasks that have been in the trash for more than ``kept_days``, as ``prune`` does.
+
+    A user who is writing at the moment is passed over.
+    """
+    return await _bite(database, _EMPTY_TRASH, kept_days=kept_days, from_user=from_user)
+
+
+async def _bite(database: Database, statement: CompiledText, *, kept_days: int, from_user: int) -> Bite:
     deadline = asyncio.get_running_loop().time() + database.options.budget_seconds
     values = {"kept_days": str(kept_days), "from_user": str(from_user)}
 
     async def bite(connection: Connection) -> Bite:
-        calls: list[Call] = [database.identities.of(_NOBODY), (_PRUNE, connection.encode(_PRUNE, values))]
+        calls: list[Call] = [database.identities.of(_NOBODY), (statement, connection.encode(statement, values))]
         _, result = await connection.exchange(calls, deadline=deadline)
-        [row] = connection.rows(result, _PRUNE)
+        [row] = connection.rows(result, statement)
         return Bite(**row)
 
     try:

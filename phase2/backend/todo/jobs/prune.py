@@ -1,10 +1,10 @@
-"""Forgetting: the log reaches back for some time, and an idempotency key is good for a day. What is older goes."""
+"""Forgetting: what has been in the trash for too long goes, what the log has kept for too long, and old retry keys."""
 
 import asyncio
 import logging
 from dataclasses import dataclass
 
-from todo.database import Database, DatabaseFault, prune
+from todo.database import Database, DatabaseFault, empty_trash, prune
 from todo.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -12,9 +12,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """How long the log reaches back, and how gently it is cut off. A database that sleeps is woken once a round."""
+    """How long the log reaches back and the trash keeps, and how gently both are cut off.
+
+    A database that sleeps is woken once a round.
+    """
 
     kept_days: int = 90
+    trash_kept_days: int = 30
     first_after_seconds: float = 60.0
     every_seconds: float = 3600.0
     pause_seconds: float = 0.1
@@ -35,13 +39,15 @@ async def keep_pruning(database: Database, options: PruneOptions) -> None:
 
 
 # Task: T-113
+# Task: T-352
 async def prune_all(database: Database, options: PruneOptions) -> int:
     """Go round all users once, in small bites with pauses between; return how many rows went. Raises Unavailable."""
     removed = 0
-    next_user: int | None = 0
-    while next_user is not None:
-        bite = await prune(database, kept_days=options.kept_days, from_user=next_user)
-        removed += bite.removed
-        next_user = bite.next_user
-        await asyncio.sleep(options.pause_seconds)
+    for take, kept_days in ((empty_trash, options.trash_kept_days), (prune, options.kept_days)):
+        next_user: int | None = 0
+        while next_user is not None:
+            bite = await take(database, kept_days=kept_days, from_user=next_user)
+            removed += bite.removed
+            next_user = bite.next_user
+            await asyncio.sleep(options.pause_seconds)
     return removed
