@@ -1,4 +1,4 @@
-"""The log of changes, kept by the database: a table joins with one line, and no writer can forget it.
+"""The log of changes, kept by the database: a table joins by ``join_log``, and no writer can forget it.
 
 A write takes the next number of its user's counter and appends a row to ``changes`` in the same transaction.
 The counter's row stays locked until the commit, so one user's numbers have no gaps and become visible in order.
@@ -207,7 +207,7 @@ def make_log() -> None:
 
 # Task: T-111
 def join_log(table: str, entity: str) -> None:
-    """Have every write to ``table`` logged as ``entity``.
+    """Have every write to ``table`` logged as ``entity``, a name that ``todo.services.changes`` has to know as well.
 
     The table has user_id, id, updated_at and revision. An INSERT that has ON CONFLICT DO NOTHING names the primary key:
     if it met another unique index, it would be in the log without having happened. What raises takes its log back.

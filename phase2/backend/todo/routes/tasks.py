@@ -136,9 +136,9 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if
 async def delete_task(
     task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: SessionDep, if_match: IfMatch = None
 ) -> None:
-    """Move a task to the trash with all that lies under it, or with ``permanent=true`` delete it for good.
+    """Move a task to the trash with all that lies under it, or delete it for good.
 
-    What is in the trash stays as it is: safe to retry. After 30 days it is deleted for good. Deleted for good, a task
+    The latter with ``permanent=true``. What is in the trash stays as it is: safe to retry. After 30 days it is deleted for good. Deleted for good, a task
     is a 404.
     """
     if query.permanent:

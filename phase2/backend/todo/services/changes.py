@@ -68,7 +68,8 @@ class _Entity:
     public: tuple[str, ...]
 
 
-# A new table joins here, by the name that its migration gave it.
+# A new table joins here, by the name that its migration gave it. The feed fails at a name that is not here. Then it
+# joins ``snapshot``, and the shapes in ``todo.models.changes``.
 _ENTITIES = {
     "task": _Entity(_tasks, TASK_NAMES),
     "category": _Entity(_categories, CATEGORY_NAMES),

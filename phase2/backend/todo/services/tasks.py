@@ -1,7 +1,7 @@
-"""Tasks: create, read, change, complete, trash.
+"""Tasks, one at a time: create, read, change, move, complete, skip, reopen.
 
-What concerns one task alone is one statement and one trip. What concerns a series, or what lies under a task, is
-planned: see ``todo.services.plans``.
+What concerns one task alone is one statement and one trip. The statement passes over what concerns a series as well, or
+what lies under a task, and that is then planned: see ``todo.services.plans``. The trash is ``todo.services.trash``.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import and_, case, func, or_
 
 from todo.database import DatabaseFault, Session, Statement
-from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.errors import Conflict, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import digest_of
@@ -154,8 +154,7 @@ async def complete(
     under it is completed with it. Raises NotFound for an unknown id and for somebody else's alike, Invalid for a
     cancelled task, Conflict for an occurrence that is past.
     """
-    if at is not None and at > now:
-        raise Invalid(Fault("/completed_at", "This is in the future. Send the time at which it was done."))
+    plans.refuse_future(at, now)
     completion = plans.Completion(at=at, occurrence=occurrence)
     if occurrence is None:
         values = {"status": Status.completed, "completed_at": at or now}
