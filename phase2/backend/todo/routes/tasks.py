@@ -60,8 +60,8 @@ async def list_tasks(
 
     All filters have to hold. What is in the trash is in no list but `trashed=true`. A time to filter by is a date,
     which is your day, a wall-clock time where you are, or an instant; it is itself not among what is found. Instead of
-    `skip` follow `next_cursor`: so no task comes twice or is left out. Up to 1,000 tasks are counted if the filters are
-    others than `status`, `priority` and `category_id`: see `total_is_exact`.
+    `skip` follow `next_cursor`: so no task comes twice or is left out. If there are filters other than `status`, `priority`
+    and `category_id`, not all of many tasks are counted: see `total_is_exact`.
 
     The `ETag` holds until anything of yours changes. What is due `today`, `overdue`, `upcoming` or this `week` depends
     on the time as well, and so has none.
@@ -138,8 +138,8 @@ async def delete_task(
 ) -> None:
     """Move a task to the trash with all that lies under it, or delete it for good.
 
-    The latter with ``permanent=true``. What is in the trash stays as it is: safe to retry. After 30 days it is deleted for good. Deleted for good, a task
-    is a 404.
+    The latter with ``permanent=true``. What is in the trash stays as it is: safe to retry. After 30 days it is deleted
+    for good, and is a 404 from then on.
     """
     if query.permanent:
         await trash.remove(session, task_id, if_match=if_match)
@@ -157,8 +157,8 @@ async def delete_task(
 async def restore_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
     """Bring a task back from the trash, with all that went there with it: the same tree, as it was.
 
-    What is not in the trash stays as it is: safe to retry. Where what the task lies under is in the trash, that has to be
-    restored first: 409 with the code ``under_trash``.
+    What is not in the trash stays as it is: safe to retry. Where what the task lies under is in the trash, that has to
+    be restored first: 409 with the code ``under_trash``.
     """
     task = await trash.restore(session, task_id, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
