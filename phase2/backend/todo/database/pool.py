@@ -24,7 +24,10 @@ APP_ROLE = "todo_app"
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
-_PLAN_ONCE = raw("SET plan_cache_mode = force_generic_plan")
+_PLANNING = raw(
+    "SELECT pg_catalog.set_config(name, setting, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'),"
+    " ('enable_seqscan', 'off'), ('max_parallel_workers_per_gather', '0')) AS settings (name, setting)"
+)
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
@@ -265,8 +268,9 @@ async def _configure(connection: Connection) -> None:
         connection.pooled = await _is_pooled(connection, deadline=deadline)
         if not connection.pooled:
             # One plan fits a statement for every user, since each begins with one user's rows of an index. Left to
-            # itself PostgreSQL plans lists anew for each request once one user has far more rows than others.
-            await connection.exchange([(_PLAN_ONCE, ())], deadline=deadline)
+            # itself PostgreSQL plans lists anew for each request once one user has far more rows than others. Where few
+            # users have nearly all rows it would read everybody's, or start workers for a page of one's own.
+            await connection.exchange([(_PLANNING, ())], deadline=deadline)
     except (ConnectionLost, DatabaseFault, TimeoutError):
         # A server that takes connections and says nothing must not keep the pool's workers waiting.
         await connection.close()

@@ -17,8 +17,11 @@ from todo.models.tasks import DueDate, Priority, Status, TaskPublic
 NONE = "none"
 """What is asked for where there is to be nothing."""
 
-MOST_COUNTED = 1_000
-"""So many tasks are counted, where the database does not keep their number."""
+MOST_COUNTED = 200
+"""So many tasks are looked at to count them, where the database does not keep their number."""
+
+MOST_TASKS = 100
+"""So many a page has at most."""
 
 MOST_SORT_KEYS = 5
 SORT_KEYS = (
@@ -180,7 +183,7 @@ class TaskQuery(TaskFilter):
     """Query of ``GET /tasks``."""
 
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
-    limit: WholeNumber = Field(default=50, ge=1, le=100, description="How many tasks to return at most.")
+    limit: WholeNumber = Field(default=50, ge=1, le=MOST_TASKS, description="How many tasks to return at most.")
     cursor: str | None = Field(
         default=None,
         max_length=LONGEST,
@@ -217,7 +220,7 @@ class TaskPage(SQLModel):
     tasks: list[TaskFound]
     total: int = Field(description="How many tasks match, on all pages.", schema_extra={"examples": [1]})
     total_is_exact: bool = Field(
-        description=f"Whether `total` is all of them; `false`: there are more than these {MOST_COUNTED:,}.",
+        description="Whether `total` is all of them. If not there are at least so many: not all were counted.",
         schema_extra={"examples": [True]},
     )
     page: int = Field(description="The number of this page: `skip // limit + 1`.", schema_extra={"examples": [1]})

@@ -60,8 +60,8 @@ async def list_tasks(
 
     All filters have to hold. What is in the trash is in no list but `trashed=true`. A time to filter by is a date,
     which is your day, a wall-clock time where you are, or an instant; it is itself not among what is found. Instead of
-    `skip` follow `next_cursor`: so no task comes twice or is left out. If there are filters other than `status`, `priority`
-    and `category_id`, not all of many tasks are counted: see `total_is_exact`.
+    `skip` follow `next_cursor`: so no task comes twice or is left out. If there are filters other than `status`,
+    `priority` and `category_id`, not all of many tasks are counted: see `total_is_exact`.
 
     The `ETag` holds until anything of yours changes. What is due `today`, `overdue`, `upcoming` or this `week` depends
     on the time as well, and so has none.

@@ -62,6 +62,9 @@ class Filter(NamedTuple):
     form: str
 
 
+TRASHED = Filter("trashed", YES)
+
+
 # Task: T-371
 def filters_of(query: TaskFilter) -> tuple[Filter, ...]:
     """Return the filters that are set, but for ``q``, in an order of their own."""
@@ -72,7 +75,7 @@ def filters_of(query: TaskFilter) -> tuple[Filter, ...]:
     references = (("category_id", query.category_id), ("parent_id", query.parent_id))
     found += [Filter(name, NONE if value == NONE else ONE) for name, value in references if value is not None]
     if query.trashed:
-        found.append(Filter("trashed", YES))
+        found.append(TRASHED)
     if query.tag:
         found.append(Filter("tag", SEVERAL if len(query.tag) > 1 else ONE))
     if query.not_tag:
@@ -141,7 +144,7 @@ def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[Colum
 
     Where ``is_driven``, ``driver_of`` sees to the tag, or to one of them.
     """
-    is_trashed = Filter("trashed", YES) in filters
+    is_trashed = TRASHED in filters
     found: list[ColumnElement[bool]] = [] if is_trashed else [alive]
     for name, form in filters:
         side = name.rpartition("_")[2]
@@ -295,7 +298,7 @@ class Driver(NamedTuple):
 # Task: T-371
 def driver_of(filters: tuple[Filter, ...]) -> Driver | None:
     """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``."""
-    if Filter("trashed", YES) in filters:
+    if TRASHED in filters:
         return None
     form = next((each.form for each in filters if each.name == "tag"), None)
     if form is None:

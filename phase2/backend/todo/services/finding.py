@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     all_,
+    and_,
     any_,
     bindparam,
     case,
@@ -41,12 +42,12 @@ from todo.kit.cursors import Cursor
 from todo.kit.etags import Condition
 from todo.kit.queries import Query, parse
 from todo.models.base import table_of
-from todo.models.finding import FILTERS, MOST_COUNTED, NONE, TaskFilter, TaskQuery
+from todo.models.finding import FILTERS, MOST_COUNTED, MOST_TASKS, NONE, TaskFilter, TaskQuery
 from todo.models.tasks import TaskCount
 from todo.services import filters, search, views
 from todo.services.filters import Filter
 from todo.services.revisions import HEAD_ROW, LATEST, not_seen, seen
-from todo.services.sorting import NEWEST_FIRST, Column, Part, following, parts_of
+from todo.services.sorting import Column, Part, following, parts_of
 from todo.services.task_rows import PUBLIC, PUBLIC_NAMES, TaskRow, alive, mine, tasks
 
 _counts = table_of(TaskCount)
@@ -56,6 +57,8 @@ _COUNTED = frozenset({"status", "priority", "category_id"})
 _PLAIN = _COUNTED | {"status_filter", "skip", "limit"}
 _NO_CATEGORY = "00000000-0000-0000-0000-000000000000"
 _MOST_SHAPES = 500
+# The most tasks of a page, and one more.
+_FULL_PAGE = MOST_TASKS + 1
 # SQLSTATE 22: a value that is none of its type.
 _DATA_EXCEPTION = "22"
 
@@ -83,6 +86,7 @@ class Shape(NamedTuple):
     sort: tuple[str, ...]
     search: search.Shape | None
     after: tuple[int, tuple[bool, ...]] | None
+    skips: bool
     unless: bool
 
 
@@ -160,7 +164,6 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
     cursor = _cursor_of(query, digest)
     searched = parse(query.q) if query.q is not None else None
     asked = filters.filters_of(query)
-    is_kept = searched is None and {each.name for each in asked} <= _COUNTED
     moves = query.due in filters.MOVING
     unless = None if moves else unless
     shape = Shape(
@@ -168,6 +171,7 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
         sort=tuple(query.sort) or (() if searched else filters.default_sort(asked)),
         search=None if searched is None else search.shape_of(searched, chosen=cursor.word if cursor else None),
         after=None if cursor is None else (cursor.part, tuple(value is None for value in cursor.values)),
+        skips=query.skip > 0,
         unless=unless is not None,
     )
     values = {
@@ -187,11 +191,15 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
         raise _not_ours() from None
     passed = (cursor.passed if cursor else 0) + query.skip
     end = _end_of(rows, query.limit, passed)
+    total, is_exact = count["total"], count.get("examined", 0) <= MOST_COUNTED
+    if not is_exact:
+        # So many there are at least.
+        total = max(min(total, MOST_COUNTED), passed + len(rows) if rows else 0)
     return Page(
         [_shown(row, searched) for row in rows[: query.limit]],
-        count["total"] if is_kept else min(count["total"], MOST_COUNTED),
+        total,
         None if moves else count["revision"],
-        total_is_exact=is_kept or count["total"] <= MOST_COUNTED,
+        total_is_exact=is_exact,
         passed=passed,
         next_cursor=None if end is None else cursors.encode(end, digest),
     )
@@ -250,25 +258,25 @@ def _statements(shape: Shape) -> tuple[Statement, Statement]:
     source = _source_of(shape)
     parts = _parts_after(source, shape)
     most = max(len(part.order) for _, part in parts)
-    lists = [_part_list(source, number, part, most) for number, part in parts]
-    found: Select[Any] = lists[0]
-    if len(lists) > 1:
-        # By themselves they are read in order, and one only if those before it have not filled the page; as parts of
-        # one query they could be read in parallel.
-        own = [
-            each.limit(_limit + _skip).cte(f"part_{index}").prefix_with("MATERIALIZED")
-            for index, each in enumerate(lists)
-        ]
-        found = select(union_all(*(select(each) for each in own)).subquery("found"))
-    return Statement(_counting(source, shape)), Statement(found.limit(_limit).offset(_skip))
+    # A number that the planner knows has it walk along an index rather than sort. Parts are read in order, and one only
+    # if those before it have not filled the page: app.uid() sees to it that they are never read in parallel.
+    enough: ColumnElement[int] = _limit + _skip if shape.skips else literal_column(str(_FULL_PAGE))
+    lists = [_part_list(source, number, part, most).limit(enough) for number, part in parts]
+    found = lists[0].subquery("found") if len(lists) == 1 else union_all(*lists).subquery("found")
+    return Statement(_counting(source, shape)), Statement(select(found).limit(_limit).offset(_skip))
 
 
 class _Source(NamedTuple):
-    """Where tasks are found, what has to hold of them, and how they come where nothing else is said."""
+    """Where tasks are found: ``walked`` is what an index finds, ``checks`` are looked up for each of those.
+
+    ``rank`` is the order of that index, if it is not one of the tasks' own.
+    """
 
     table: FromClause
-    conditions: list[ColumnElement[bool]]
+    walked: list[ColumnElement[bool]]
+    checks: list[ColumnElement[bool]]
     parts: list[Part]
+    rank: tuple[Column, ...]
     word: ColumnElement[Any]
 
 
@@ -277,29 +285,27 @@ _skip = bindparam("skip", type_=Integer)
 
 
 def _source_of(shape: Shape) -> _Source:
-    table: FromClause = tasks
-    word: ColumnElement[Any] = cast(null(), Text)
-    newest_first = NEWEST_FIRST
-    rank: tuple[Column, ...] = ()
-    driver = None
-    conditions: list[ColumnElement[bool]] = [mine]
+    unless = [_unseen] if shape.unless else []
+    filled = filters.filled_by(shape.filters)
     if shape.search is not None:
-        found = search.fragments(shape.search)
-        table = found.hits.join(tasks, found.on)
-        conditions += found.conditions
+        found = search.fragments(shape.search, trashed=filters.TRASHED in shape.filters)
+        checks = [*found.conditions, *filters.conditions_of(shape.filters, is_driven=False)]
         rank = tuple(_ranked(expression) for expression in found.rank)
-        word = word if found.word is None else found.word
-    elif (driver := filters.driver_of(shape.filters)) is not None:
-        table = driver.table.join(tasks, driver.on)
-        conditions += driver.conditions
-        newest_first = (Column(driver.created_at, descending=True), Column(driver.id, descending=True))
-    conditions += filters.conditions_of(shape.filters, is_driven=driver is not None)
-    if shape.unless:
-        conditions.append(_unseen)
-    if rank and not shape.sort:
-        return _Source(table, conditions, [Part((), rank)], word)
-    parts = parts_of(shape.sort, filled=filters.filled_by(shape.filters), newest_first=newest_first)
-    return _Source(table, conditions, parts, word)
+        parts = parts_of(shape.sort, filled=filled) if shape.sort else [Part((), rank)]
+        word = _nothing if found.word is None else found.word
+        table = found.hits.join(tasks, found.on)
+        return _Source(table, [mine, *found.walked, *unless], checks, parts, rank, word)
+    driver = filters.driver_of(shape.filters)
+    conditions = filters.conditions_of(shape.filters, is_driven=driver is not None)
+    if driver is None:
+        return _Source(tasks, [mine, *conditions, *unless], [], parts_of(shape.sort, filled=filled), (), _nothing)
+    newest = (Column(driver.created_at, descending=True), Column(driver.id, descending=True))
+    parts = parts_of(shape.sort, filled=filled, newest_first=newest)
+    table = driver.table.join(tasks, driver.on)
+    return _Source(table, [mine, *driver.conditions, *unless], conditions, parts, newest, _nothing)
+
+
+_nothing: ColumnElement[Any] = cast(null(), Text)
 
 
 def _ranked(expression: ColumnElement[Any]) -> Column:
@@ -338,7 +344,7 @@ def _part_list(source: _Source, number: int, part: Part, most: int) -> Select[An
             *(key.label(f"key_{index}") for index, key in enumerate(keys)),
         )
         .select_from(source.table)
-        .where(*source.conditions, *part.conditions)
+        .where(*source.walked, *source.checks, *part.conditions)
         .order_by(*(column.ordered for column in part.order))
     )
 
@@ -346,15 +352,21 @@ def _part_list(source: _Source, number: int, part: Part, most: int) -> Select[An
 def _counting(source: _Source, shape: Shape) -> Select[Any]:
     if shape.search is None and {each.name for each in shape.filters} <= _COUNTED:
         return select(_total_of(shape.filters).label("total"), LATEST.label("revision"))
+    # In its own order an index is walked along, and left when enough have been looked at.
     some = (
-        select(literal_column("1").label("one"))
+        select(and_(true(), *source.checks).label("fits"))
         .select_from(source.table)
-        .where(*source.conditions)
+        .where(*source.walked)
+        .order_by(*(column.ordered for column in source.rank))
         .limit(literal_column(str(MOST_COUNTED + 1)))
-        .subquery("some")
+        .cte("some")
     )
-    total = select(func.count()).select_from(some).scalar_subquery()
-    return select(total.label("total"), LATEST.label("revision"))
+    number = func.count()
+    return select(
+        select(number).select_from(some).where(some.c.fits).scalar_subquery().label("total"),
+        select(number).select_from(some).scalar_subquery().label("examined"),
+        LATEST.label("revision"),
+    )
 
 
 def _total_of(asked: tuple[Filter, ...]) -> ColumnElement[int]:

@@ -60,9 +60,10 @@ class Shape(NamedTuple):
 class Search:
     """What a statement on ``tasks`` needs in order to search.
 
-    FROM gets ``hits``, joined by ``on`` (each task at most once), WHERE gets ``conditions``, and ORDER BY gets
-    ``rank``, columns of ``hits`` which no two tasks share. By a word that is: the title before the tags before the
-    description, then the newest; of several words it is the rarest one's. Where there are only prefixes, the newest.
+    FROM gets ``hits``, joined by ``on`` (each task at most once), WHERE gets ``walked``, which is what the index finds,
+    and ``conditions``, which are looked up for each hit; and ORDER BY gets ``rank``, columns of ``hits`` which no two
+    tasks share. By a word that is: the title before the tags before the description, then the newest; of several words
+    it is the rarest one's. Where there are only prefixes, the newest.
 
     ``word`` is the word that was walked along, if any. Which one is the rarest may change: who goes on behind a row
     later gives it back, as ``chosen``.
@@ -70,6 +71,7 @@ class Search:
 
     hits: FromClause
     on: ColumnElement[bool]
+    walked: tuple[ColumnElement[bool], ...]
     conditions: tuple[ColumnElement[bool], ...]
     rank: tuple[ColumnElement[Any], ...]
     word: ColumnElement[str] | None
@@ -121,9 +123,9 @@ def excerpt_of(query: Query, row: Row) -> str:
 
 # Task: T-363
 @cache
-def fragments(shape: Shape) -> Search:
-    """Return what finds the tasks of a query of this shape, best first."""
-    return _by_word(shape) if shape.words else _by_prefix(shape)
+def fragments(shape: Shape, *, trashed: bool = False) -> Search:
+    """Return what finds the tasks of a query of this shape, best first: those in the trash, or all others."""
+    return _by_word(shape) if shape.words else _by_prefix(shape, trashed=trashed)
 
 
 # Task: T-363
@@ -134,7 +136,7 @@ def first_page(shape: Shape) -> Statement:
     return Statement(
         select(_tasks.c.id, _tasks.c.title)
         .select_from(search.hits.join(_tasks, search.on))
-        .where(OwnedByCaller(_tasks), *search.conditions)
+        .where(OwnedByCaller(_tasks), *search.walked, *search.conditions)
         .order_by(*search.rank)
         .limit(bindparam("limit", type_=Integer))
     )
@@ -148,13 +150,14 @@ def _by_word(shape: Shape) -> Search:
     return Search(
         hits,
         hits.c.task_id == _tasks.c.id,
-        (OwnedByCaller(hits), hits.c.word == word, *_conditions(shape, hits.c.task_id)),
+        (OwnedByCaller(hits), hits.c.word == word),
+        _conditions(shape, hits.c.task_id),
         (hits.c.weight, hits.c.created_at.desc(), hits.c.task_id.desc()),
         hits.c.word,
     )
 
 
-def _by_prefix(shape: Shape) -> Search:
+def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
     """Where there are few words with the longest prefix collect their tasks, else walk along all tasks."""
     prefix = bindparam("search_prefix", type_=Text)
     words, walked = _task_words.alias("words"), _tasks.alias("walked")
@@ -176,7 +179,12 @@ def _by_prefix(shape: Shape) -> Search:
     )
     passed = (
         select(walked.c.id, walked.c.created_at)
-        .where(OwnedByCaller(walked), not_(are_few), _has_prefix(walked.c.id, prefix))
+        .where(
+            OwnedByCaller(walked),
+            walked.c.trashed_at.is_not(None) if trashed else walked.c.trashed_at.is_(None),
+            not_(are_few),
+            _has_prefix(walked.c.id, prefix),
+        )
         .order_by(walked.c.created_at.desc(), walked.c.id.desc())
     )
     # Each in order: so PostgreSQL merges them, and stops when the page is full.
@@ -184,6 +192,7 @@ def _by_prefix(shape: Shape) -> Search:
     return Search(
         hits,
         hits.c.task_id == _tasks.c.id,
+        (),
         _conditions(shape, hits.c.task_id),
         (hits.c.created_at.desc(), hits.c.task_id.desc()),
         None,

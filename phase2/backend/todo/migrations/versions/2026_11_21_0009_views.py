@@ -50,6 +50,9 @@ def upgrade() -> None:
     )
     join_log("views", "view")
     op.execute(_BOUND)
+    # What one user asks for is a page. Workers would cost more to start than it does, and read the parts of a list in
+    # any order.
+    op.execute("ALTER FUNCTION app.uid() PARALLEL UNSAFE")
     op.create_index(
         "ix_tasks_user_id_undated_created_at",
         "tasks",
@@ -60,6 +63,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_tasks_user_id_undated_created_at", "tasks")
+    op.execute("ALTER FUNCTION app.uid() PARALLEL SAFE")
     op.execute("DROP TRIGGER bound_views ON views")
     op.execute("DROP FUNCTION app.bound_views()")
     leave_log("views")
