@@ -1,44 +1,84 @@
 """Many operations on tasks in one request: the shapes."""
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
+from pydantic_core import InitErrorDetails
 
-from todo.models.base import Body, Id, absent
+from todo.kit.ids import plain_uuid
+from todo.models.base import Body, absent
 from todo.models.task_actions import Completion, TaskMove
 from todo.models.tasks import TaskCreate, TaskPublic, TaskUpdate
 
 MOST_OPERATIONS = 100
 
+_NAME = r"[A-Za-z0-9_-]{1,50}"
+_REFERENCE = re.compile(rf"\${_NAME}", re.ASCII)
+
+
+def _id_or_reference(value: Any) -> UUID | str:
+    if not isinstance(value, str):
+        raise ValueError("Expected text.")  # noqa: TRY004 - pydantic tells of no other error.
+    if not value.startswith("$"):
+        return UUID(plain_uuid(value))
+    if not _REFERENCE.fullmatch(value):
+        raise ValueError("Expected a $ and a ref of 1 to 50 letters, digits, - and _.")
+    return value
+
+
+Ref = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
+# One check for both, not a union of two: what is wrong is told once, and where it is.
+IdOrReference = Annotated[
+    UUID | str,
+    PlainValidator(_id_or_reference),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "pattern": rf"^\${_NAME}$"}]}),
+]
+"""An id, or ``$`` and the ref of a task that the same batch creates: text until it is known which id that has."""
+
 _ID = "The id of a task, or `$` and the `ref` of one that an earlier operation creates."
-_REVISION = "Only if the task is still at this `revision`; otherwise the operation fails with 412."
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
-Reference = Annotated[str, StringConstraints(pattern=r"^\$[A-Za-z0-9_-]{1,50}$")]
-"""What stands for the id of a task that the same batch creates."""
-
-IdOrReference: TypeAlias = Id | Reference
-
-_ID_EXAMPLES: list[Any] = ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "$milk"]
+_ID_EXAMPLE = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
+_ID_EXTRA: dict[str, Any] = {"examples": [_ID_EXAMPLE, "$milk"]}
+_REVISION = (
+    "Only if the task had this `revision` before the batch; otherwise the operation fails with 412. What the batch "
+    "itself creates has none."
+)
 
 
-class _CreatedInBatch(TaskCreate):
+def _such_as(**members: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
+class BatchTask(TaskCreate):
     """A new task, whose parent may be one that the batch creates."""
 
-    parent_id: IdOrReference | None = Field(default=None, description=_ID, examples=_ID_EXAMPLES)
+    parent_id: IdOrReference | None = Field(  # type: ignore[assignment]
+        default=None, description=_ID, json_schema_extra=_ID_EXTRA
+    )
 
 
-class _ChangedInBatch(TaskUpdate):
-    """What changes of a task."""
+class BatchChanges(TaskUpdate):
+    """What changes of a task, whose new parent may be one that the batch creates."""
 
-    parent_id: IdOrReference | None = absent(description=_ID, schema_extra={"examples": _ID_EXAMPLES})
+    parent_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
 
 
-class _Operation(Body):
+class OnTask(Body):
     """What all operations on a task that is there have in common."""
 
-    id: IdOrReference = Field(description=_ID, examples=_ID_EXAMPLES)
+    id: IdOrReference = Field(description=_ID, json_schema_extra=_ID_EXTRA)
     revision: int | None = Field(default=None, ge=0, description=_REVISION, examples=[17])
 
 
@@ -47,73 +87,89 @@ class CreateOperation(Body):
     """Create a task, as ``POST /tasks`` does."""
 
     op: Literal["create"]
-    ref: Name | None = Field(
+    ref: Ref | None = Field(
         default=None, description="A name, by which later operations may call it.", examples=["milk"]
     )
-    task: _CreatedInBatch
+    task: BatchTask
 
 
 # Task: T-353
-class UpdateOperation(_Operation):
+class UpdateOperation(OnTask):
     """Change a task, as ``PATCH /tasks/{id}`` does."""
 
     op: Literal["update"]
-    changes: _ChangedInBatch
+    changes: BatchChanges
 
 
 # Task: T-353
-class CompleteOperation(_Operation, Completion):
+class CompleteOperation(OnTask, Completion):
     """Complete a task, as ``POST /tasks/{id}/complete`` does."""
+
+    model_config = _such_as(op="complete", id=_ID_EXAMPLE)
 
     op: Literal["complete"]
 
 
 # Task: T-353
-class ReopenOperation(_Operation):
+class ReopenOperation(OnTask):
     """Reopen a task, as ``POST /tasks/{id}/reopen`` does."""
 
     op: Literal["reopen"]
 
 
 # Task: T-353
-class MoveOperation(_Operation, TaskMove):
+class MoveOperation(OnTask, TaskMove):
     """Move a task, as ``POST /tasks/{id}/move`` does."""
 
+    model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")
+
     op: Literal["move"]
-    after_id: IdOrReference | None = absent(description=_ID, schema_extra={"examples": _ID_EXAMPLES})
-    before_id: IdOrReference | None = absent(description=_ID, schema_extra={"examples": _ID_EXAMPLES})
-    parent_id: IdOrReference | None = absent(description=_ID, schema_extra={"examples": _ID_EXAMPLES})
+    after_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    before_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    parent_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
 
 
 # Task: T-353
-class DeleteOperation(_Operation):
+class DeleteOperation(OnTask):
     """Move a task to the trash, or delete it for good, as ``DELETE /tasks/{id}`` does."""
 
     op: Literal["delete"]
     permanent: bool = Field(default=False, description="For good.", examples=[False])
 
 
-Operation: TypeAlias = Annotated[
-    CreateOperation | UpdateOperation | CompleteOperation | ReopenOperation | MoveOperation | DeleteOperation,
-    Field(discriminator="op"),
-]
+def _at_its_place(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Leave out of every error's place which kind of operation it is: that is no step on the way there."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        lines = [_line(one) for one in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(error.title, lines) from None
+
+
+def _line(error: Mapping[str, Any]) -> InitErrorDetails:
+    kind, place, context = error["type"], error["loc"][1:], error.get("ctx", {})
+    if kind == "union_tag_not_found":
+        kind, place, context = "missing", ("op",), {}
+    elif kind == "union_tag_invalid":
+        kind, place, context = "literal_error", ("op",), {"expected": context["expected_tags"]}
+    return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=context)
+
+
+OneOperation: TypeAlias = (
+    CreateOperation | UpdateOperation | CompleteOperation | ReopenOperation | MoveOperation | DeleteOperation
+)
+Operation = Annotated[OneOperation, Field(discriminator="op"), WrapValidator(_at_its_place)]
 
 
 # Task: T-353
 class Batch(Body):
     """Body of ``POST /tasks/batch``."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "operations": [
-                        {"op": "create", "ref": "party", "task": {"title": "Party"}},
-                        {"op": "create", "task": {"title": "Buy milk", "parent_id": "$party"}},
-                    ]
-                }
-            ]
-        }
+    model_config = _such_as(
+        operations=[
+            {"op": "create", "ref": "party", "task": {"title": "Party"}},
+            {"op": "create", "task": {"title": "Buy milk", "parent_id": "$party"}},
+        ]
     )
 
     operations: list[Operation] = Field(
@@ -125,38 +181,23 @@ class Batch(Body):
         examples=[True],
     )
 
-    @model_validator(mode="after")
-    def _names_are_known(self) -> "Batch":
-        known: set[str] = set()
-        for operation in self.operations:
-            for reference in references_of(operation):
-                if reference not in known:
-                    raise ValueError(f"No earlier operation creates {reference}. Give its create operation this ref.")
-            if isinstance(operation, CreateOperation) and operation.ref is not None:
-                if f"${operation.ref}" in known:
-                    raise ValueError(f"Two operations have the ref {operation.ref}. Name one of them otherwise.")
-                known.add(f"${operation.ref}")
-        return self
-
-
-def references_of(operation: BaseModel) -> set[str]:
-    """Return the references in an operation."""
-    found = {getattr(operation, name, None) for name in ("id", "after_id", "before_id", "parent_id")}
-    for part in (getattr(operation, "task", None), getattr(operation, "changes", None)):
-        found.add(getattr(part, "parent_id", None))
-    return {value for value in found if isinstance(value, str)}
-
 
 # Task: T-353
 class BatchError(BaseModel):
-    """Why an operation failed: the members of the problem that it would be answered with by itself."""
+    """Why an operation failed: the members of the problem that it would be answered with by itself.
+
+    The pointers in its `errors` begin at the operation.
+    """
 
     model_config = ConfigDict(extra="allow")
 
-    title: str = Field(examples=["Not Found"])
-    status: int = Field(examples=[404])
-    detail: str = Field(examples=["There is nothing here, or it is not yours."])
-    code: str = Field(examples=["not_found"])
+    title: str = Field(description="The status in words.", examples=["Not Found"])
+    status: int = Field(description="The status.", examples=[404])
+    detail: str = Field(
+        description="What happened and what to do, for people.",
+        examples=["There is nothing here, or it is not yours."],
+    )
+    code: str = Field(description="What happened, for programs.", examples=["not_found"])
 
 
 # Task: T-353
@@ -165,9 +206,12 @@ class BatchResult(BaseModel):
 
     op: str = Field(description="The operation.", examples=["create"])
     status: int = Field(description="The status that it would be answered with by itself.", examples=[201])
-    id: UUID = Field(description="The task's id.", examples=["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"])
+    id: UUID = Field(
+        description="The task's id; of one that was not created, the id that it would have had.",
+        examples=[_ID_EXAMPLE],
+    )
     task: TaskPublic | None = Field(
-        description="The task as it is when all is done; null if it failed, or if there is none any more."
+        description="The task as it is when all is done; null if this failed, or if the task is gone by then."
     )
     error: BatchError | None = Field(description="Why it failed; null if it did not.", examples=[None])
 

@@ -117,7 +117,7 @@ class TaskMove(Body):
 
     @model_validator(mode="after")
     def _says_where(self) -> "TaskMove":
-        if not self.model_fields_set:
+        if self.model_fields_set.isdisjoint(TaskMove.model_fields):
             raise ValueError("Say where: with after_id or before_id, category_id, or parent_id.")
         if {"after_id", "before_id"} <= self.model_fields_set:
             raise ValueError("Give either after_id or before_id.")

@@ -23,16 +23,17 @@ _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has
 @router.get("", response_model=TagList, response_description="All tags.", responses=_UNCHANGED)
 async def list_tags(session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
     """List the tags that your tasks have, with how many. The trash does not count."""
-    found = await tags.all_of_them(session)
+    found = await tags.everything(session, unless=if_none_match)
     return tagged({"tags": found.tags, "total": len(found.tags)}, found.revision, unless=if_none_match)
 
 
 # Task: T-341
 @router.patch("/{name}", response_model=TagPublic, response_description="The tag as it is now.")
 async def rename_tag(name: TagName, body: TagRename, session: SessionDep) -> dict[str, Any]:
-    """Rename a tag on all its tasks. If there is a tag of the new name, the two become one.
+    """Rename a tag on all its tasks, also in the trash. If there is a tag of the new name, the two become one.
 
-    Each task's change is a change of its own. A tag that no task has is a 404.
+    A task that has both keeps the one of the new name as it is. Each task's change is a change of its own, and can be
+    undone by itself. A tag that no task has is a 404.
     """
     return await tags.rename(session, name, body.name, now=utc_now())
 
@@ -40,5 +41,5 @@ async def rename_tag(name: TagName, body: TagRename, session: SessionDep) -> dic
 # Task: T-341
 @router.delete("/{name}", status_code=204, response_description="No task has it any more.")
 async def delete_tag(name: TagName, session: SessionDep) -> None:
-    """Take a tag off all its tasks. The tasks stay. A tag that no task has is a 404."""
+    """Take a tag off all its tasks, also in the trash. The tasks stay. A tag that no task has is a 404."""
     await tags.remove(session, name, now=utc_now())

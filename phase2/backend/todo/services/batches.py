@@ -1,17 +1,20 @@
 """Batches: many operations on tasks, thought through in order and written at once. Two trips, however many."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
+from pydantic import BaseModel
 from sqlalchemy import ARRAY, Text, Uuid, any_, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Invalid, PreconditionFailed, TodoError
+from todo.kit.dates import form_of
 from todo.kit.ids import uuid7
 from todo.kit.rows import instants_in_utc
 from todo.models.base import digest_of, table_of
@@ -21,14 +24,23 @@ from todo.models.batches import (
     CreateOperation,
     DeleteOperation,
     MoveOperation,
-    Operation,
+    OneOperation,
     ReopenOperation,
     UpdateOperation,
 )
 from todo.models.categories import Category
-from todo.models.tasks import Status, TaskCreate
+from todo.models.tasks import Status, TaskCreate, TaskUpdate
 from todo.services import plans, series
-from todo.services.faults import CIRCLE, MOST_LEVELS, NO_SUCH_NEIGHBOUR, TOO_DEEP, UNDER_TRASH, UNKNOWN, seen_by_users
+from todo.services.faults import (
+    CIRCLE,
+    MOST_LEVELS,
+    NO_SUCH_NEIGHBOUR,
+    TOO_DEEP,
+    UNDER_TRASH,
+    UNKNOWN,
+    no_such_place,
+    seen_by_users,
+)
 from todo.services.revisions import TURN
 from todo.services.task_rows import (
     CREATE,
@@ -52,6 +64,7 @@ _CATEGORIES = Statement(
     )
 )
 _found = select(*PUBLIC).where(mine, tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))).subquery("found")
+# What is kept for a request that comes again: with its answer, which is read when all is done.
 _OUTCOME = Statement(
     select(
         cast(bindparam("outcomes", type_=Text), JSONB).label("outcomes"),
@@ -63,15 +76,29 @@ _OUTCOME = Statement(
     part_of_write=True,
 )
 
+_REFERRING = ("id", "parent_id", "after_id", "before_id")
+_NO_SUCH_REF = "No earlier operation creates a task of this ref."
+_REF_TAKEN = "An earlier operation has this ref. Choose another one."
+_PARTS: Mapping[type, str] = {CreateOperation: "/task", UpdateOperation: "/changes"}
+_PartT = TypeVar("_PartT", bound=BaseModel)
+_NO_REVISION = Fault("/revision", "The batch itself creates this task. Leave the revision out.")
+
 
 @dataclass(frozen=True, slots=True)
 class _Named:
     """An operation with every reference replaced, and the id of its task."""
 
-    operation: Operation
+    operation: OneOperation
     task_id: UUID
-    # Set where a task is created.
-    new: TaskCreate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is planned so far, the categories that there are, and the tasks as they were before the batch."""
+
+    plan: plans.Plan
+    categories: frozenset[str]
+    before: Mapping[str, Row]
 
 
 # Task: T-353
@@ -79,22 +106,51 @@ async def run(session: Session, batch: Batch, *, now: datetime) -> list[dict[str
     """Do what a batch says, in order and in one transaction; return what became of each operation.
 
     An atomic batch raises what the first operation that fails would raise by itself, with a pointer to it, and does
-    nothing. Of another, what fails is told, and the rest is done.
+    nothing. Of another, what fails is told, and the rest is done. Raises Invalid for a reference to nothing.
     """
     named = _named(batch.operations, now)
-    try:
-        async with session.transaction(*_looking(named)) as (kept, [_, rows, profiles, categories]):
-            if kept is not None:
-                return _results(kept)
-            plan = plans.Plan({row["id"]: row for row in rows}, series.Clock.of(profiles), now)
-            known = frozenset(row["id"] for row in categories)
-            outcomes = [
-                _outcome(plan, known, each, index=index if batch.atomic else None) for index, each in enumerate(named)
-            ]
-            values = {"outcomes": orjson.dumps(outcomes).decode(), "ids": sorted({each.task_id for each in named})}
+    async with session.transaction(*_looking(named)) as (kept, [_, rows, profiles, categories]):
+        if kept is not None:
+            return _results(kept)
+        plan = plans.Plan({row["id"]: row for row in rows}, series.Clock.of(profiles), now)
+        work = _Work(plan, frozenset(row["id"] for row in categories), _before(rows, named))
+        outcomes: list[dict[str, Any]] = []
+        ends: list[int] = []
+        failed: TodoError | None = None
+        for index, each in enumerate(named):
+            try:
+                outcomes.append(_told(each, _do(work, each.task_id, each.operation)))
+            except TodoError as error:
+                failed = failed or _pointed(error, each, f"/operations/{index}")
+                if batch.atomic:
+                    break
+                outcomes.append(_told(each, error.status, _pointed(error, each, "")))
+            ends.append(len(plan.requests))
+        if failed and not rows:
+            await session.ensure_caller_exists()
+        if failed and batch.atomic:
+            raise failed
+        values = {"outcomes": orjson.dumps(outcomes).decode(), "ids": sorted({each.task_id for each in named})}
+        try:
             return _results(await session.finish(*plan.requests, (_OUTCOME, values)))
-    except DatabaseFault as fault:
-        raise seen_by_users(fault) or fault from None
+        except DatabaseFault as fault:
+            raise _seen_too_late(fault, named, ends) from None
+
+
+def _seen_too_late(fault: DatabaseFault, named: Sequence[_Named], ends: Sequence[int]) -> Exception:
+    """Return the error for what only the database finds, such as a zone that it does not know: nothing is done then."""
+    index = bisect_right(ends, len(fault.before))
+    if index == len(named):
+        return fault
+    each = named[index]
+    error = no_such_place(fault, each.operation) if isinstance(each.operation, MoveOperation) else None
+    error = error or seen_by_users(fault)
+    return fault if error is None else _pointed(error, each, f"/operations/{index}")
+
+
+def _before(rows: Sequence[Row], named: Sequence[_Named]) -> dict[str, Row]:
+    ids = {str(each.task_id) for each in named}
+    return {row["id"]: {name: row[name] for name in PUBLIC_NAMES} for row in rows if row["id"] in ids}
 
 
 def _looking(named: Sequence[_Named]) -> tuple[tuple[Statement, Mapping[str, Any]], ...]:
@@ -102,8 +158,8 @@ def _looking(named: Sequence[_Named]) -> tuple[tuple[Statement, Mapping[str, Any
     beside: set[UUID] = set()
     categories: set[UUID] = set()
     for each in named:
-        part = _fields_of(each)
-        beside |= {value for name in ("parent_id", "after_id", "before_id") if (value := getattr(part, name, None))}
+        part = _fields_of(each.operation)
+        beside |= {value for name in _REFERRING[1:] if (value := getattr(part, name, None))}
         categories |= {value for value in (getattr(part, "category_id", None),) if value}
     ids = sorted({each.task_id for each in named})
     return (
@@ -114,71 +170,154 @@ def _looking(named: Sequence[_Named]) -> tuple[tuple[Statement, Mapping[str, Any
     )
 
 
-def _named(operations: Sequence[Operation], now: datetime) -> list[_Named]:
+def _named(operations: Sequence[OneOperation], now: datetime) -> list[_Named]:
     """Choose the ids of what is created, and put them where the operations refer to it."""
+    # In order: all of them are created at the same moment, and then it is the ids that lists go by.
+    free = iter(sorted(uuid7(now) for _ in operations))
     ids: dict[str, UUID] = {}
-    named = []
-    for operation in operations:
-        if isinstance(operation, CreateOperation):
-            new = TaskCreate.model_construct(
-                operation.task.model_fields_set, **{**dict(operation.task), **_resolved(operation.task, ids)}
-            )
-            task_id = new.id or uuid7(now)
-            if operation.ref is not None:
-                ids[f"${operation.ref}"] = task_id
-            named.append(_Named(operation, task_id, new))
-            continue
-        known = operation.model_copy(update=_resolved(operation, ids))
-        if isinstance(known, UpdateOperation):
-            known = known.model_copy(update={"changes": known.changes.model_copy(update=_resolved(known.changes, ids))})
-        named.append(_Named(known, known.id))
+    named: list[_Named] = []
+    faults: list[Fault] = []
+    for index, operation in enumerate(operations):
+        place = f"/operations/{index}"
+        known = _resolved(operation, ids, place, faults)
+        if isinstance(known, CreateOperation):
+            task_id = known.task.id or next(free)
+            if known.ref is not None and ids.setdefault(f"${known.ref}", task_id) is not task_id:
+                faults.append(Fault(f"{place}/ref", _REF_TAKEN))
+        else:
+            # Text is left only where there is a fault.
+            task_id = known.id if isinstance(known.id, UUID) else next(free)
+        named.append(_Named(known, task_id))
+    if faults:
+        raise Invalid(*faults)
     return named
 
 
-def _resolved(part: Any, ids: Mapping[str, UUID]) -> dict[str, Any]:
-    names = ("id", "parent_id", "after_id", "before_id")
-    return {name: ids[value] for name in names if isinstance(value := getattr(part, name, None), str)}
+def _resolved(operation: OneOperation, ids: Mapping[str, UUID], place: str, faults: list[Fault]) -> OneOperation:
+    """Return an operation with ids in the place of its references; say which ones lead nowhere."""
+    known = _with_ids(operation, ids, place, faults)
+    if isinstance(known, CreateOperation):
+        return known.model_copy(update={"task": _with_ids(known.task, ids, f"{place}/task", faults)})
+    if isinstance(known, UpdateOperation):
+        return known.model_copy(update={"changes": _with_ids(known.changes, ids, f"{place}/changes", faults)})
+    return known
 
 
-def _fields_of(each: _Named) -> Any:
+def _with_ids(part: _PartT, ids: Mapping[str, UUID], place: str, faults: list[Fault]) -> _PartT:
+    references = {name: value for name in _REFERRING if isinstance(value := getattr(part, name, None), str)}
+    faults += [Fault(f"{place}/{name}", _NO_SUCH_REF) for name, value in references.items() if value not in ids]
+    return part.model_copy(update={name: ids.get(value, value) for name, value in references.items()})
+
+
+def _fields_of(operation: OneOperation) -> Any:
     """Return the part of an operation that says what the task is to be."""
-    if each.new is not None:
-        return each.new
-    return each.operation.changes if isinstance(each.operation, UpdateOperation) else each.operation
+    if isinstance(operation, CreateOperation):
+        return operation.task
+    return operation.changes if isinstance(operation, UpdateOperation) else operation
 
 
-def _outcome(plan: plans.Plan, categories: frozenset[str], each: _Named, *, index: int | None) -> dict[str, Any]:
-    """Plan one operation and say what becomes of it. With an ``index``, what fails is raised and points there."""
-    told: dict[str, Any] = {"op": each.operation.op, "id": str(each.task_id), "status": 200, "error": None}
-    try:
-        _refuse_references(plan, categories, each)
-        if each.new is not None:
-            return {**told, "status": 201 if _create(plan, each.new, each.task_id) else 200}
-        _refuse_if_stale(plan, each)
-        _STEPS[type(each.operation)](plan, each)
-    except TodoError as error:
-        if index is not None:
-            raise _pointed(error, each, f"/operations/{index}") from None
-        return {**told, "status": error.status, "error": _told(_pointed(error, each, ""))}
-    return {**told, "status": 204 if isinstance(each.operation, DeleteOperation) else 200}
+def _do(work: _Work, task_id: UUID, operation: OneOperation) -> int:
+    """Plan one operation, and return the status of its answer. What raises has added nothing.
+
+    What is wrong is found in the order in which the operation by itself would find it.
+    """
+    if isinstance(operation, CreateOperation):
+        return _create(work, operation.task, task_id)
+    if isinstance(operation, CompleteOperation):
+        plans.refuse_future(operation.instant, work.plan.now)
+    _refuse_if_stale(work, task_id, operation.revision)
+    if isinstance(operation, UpdateOperation):
+        _update(work, operation.changes, task_id)
+    elif isinstance(operation, CompleteOperation):
+        plans.Completion(at=operation.instant, occurrence=operation.occurrence).plan(work.plan, task_id)
+    elif isinstance(operation, ReopenOperation):
+        plans.Reopening().plan(work.plan, task_id)
+    elif isinstance(operation, MoveOperation):
+        _move(work, operation, task_id)
+    else:
+        _delete(work.plan, operation, task_id)
+        return 204
+    return 200
 
 
-def _refuse_if_stale(plan: plans.Plan, each: _Named) -> None:
-    row = plan.task(each.task_id)
-    expected = each.operation.revision
-    if expected is not None and row["revision"] != expected:
-        raise PreconditionFailed(current={name: row.get(name) for name in PUBLIC_NAMES}, revision=row["revision"] or 0)
+def _refuse_if_stale(work: _Work, task_id: UUID, revision: int | None) -> None:
+    row = work.plan.task(task_id)
+    if revision is None:
+        return
+    if row["revision"] is None:
+        raise Invalid(_NO_REVISION)
+    if row["revision"] != revision:
+        raise PreconditionFailed(current=work.before[row["id"]], revision=row["revision"])
 
 
-def _refuse_references(plan: plans.Plan, categories: frozenset[str], each: _Named) -> None:
+def _create(work: _Work, new: TaskCreate, task_id: UUID) -> int:
+    """Plan a new task, unless it is there already, from the same body."""
+    # Without what tells it from a task by itself: a retry may come alone.
+    new = TaskCreate.model_construct(new.model_fields_set, **dict(new))
+    digest = digest_of(new)
+    opened = series.opened(new, work.plan.clock, task_id)
+    existing = work.plan.rows.get(str(task_id))
+    if existing is not None:
+        if existing["digest"] != digest.hex():
+            raise id_taken()
+        return 200
+    _refuse_references(work, new, task_id)
+    done_at = work.plan.now if new.status is Status.completed else None
+    row: Row = dict.fromkeys(column.name for column in tasks.c) | {
+        **{name: getattr(new, name) for name in WRITABLE},
+        **plans.as_read(opened),
+        "id": str(task_id),
+        "category_id": None if new.category_id is None else str(new.category_id),
+        "parent_id": None if new.parent_id is None else str(new.parent_id),
+        "recurrence": None if new.recurrence is None else new.recurrence.stored(),
+        "completed_at": None if done_at is None else form_of(done_at),
+        "digest": digest.hex(),
+    }
+    values = {**stored(new, WRITABLE), **opened, "completed_at": done_at, "creation_digest": digest}
+    work.plan.add(CREATE, row, **values)
+    work.plan.rows[row["id"]] = row
+    return 201
+
+
+def _update(work: _Work, changes: TaskUpdate, task_id: UUID) -> None:
+    row = work.plan.alive(task_id)
+    sent = tuple(name for name in WRITABLE if name in changes.model_fields_set)
+    if "status" in sent:
+        plans.refuse_transition(row, changes.status)
+    _refuse_references(work, changes, task_id)
+    plans.Edit(changes, sent, changes.scope).plan(work.plan, task_id)
+
+
+def _move(work: _Work, move: MoveOperation, task_id: UUID) -> None:
+    row = work.plan.alive(task_id)
+    neighbour = None if move.neighbour_id is None else str(move.neighbour_id)
+    if neighbour is not None and (neighbour not in work.plan.rows or neighbour == row["id"]):
+        raise Invalid(Fault(f"/{'after_id' if move.is_behind else 'before_id'}", NO_SUCH_NEIGHBOUR))
+    _refuse_references(work, move, task_id)
+    statement, values = moving(move)
+    work.plan.add(statement, row, **values)
+    row |= plans.as_read({name: values[name] for name in ("category_id", "parent_id") if name in values})
+
+
+def _delete(plan: plans.Plan, operation: DeleteOperation, task_id: UUID) -> None:
+    row = plan.task(task_id)
+    if operation.permanent:
+        plan.add(deleting(conditional=False), row)
+        for gone in [*plan.below(row, also_trashed=True), row]:
+            del plan.rows[gone["id"]]
+    elif row["trashed_at"] is None:
+        plan.add(trashing(conditional=False), row)
+        for gone in [*plan.below(row), row]:
+            gone |= {"trashed_at": form_of(plan.now), "trash_id": row["id"]}
+
+
+def _refuse_references(work: _Work, part: Any, task_id: UUID) -> None:
     """Refuse what the database would, before anything is sent."""
-    part = _fields_of(each)
     category_id = getattr(part, "category_id", None)
-    if category_id is not None and str(category_id) not in categories:
+    if category_id is not None and str(category_id) not in work.categories:
         raise Invalid(UNKNOWN["category_id"])
-    parent_id = getattr(part, "parent_id", None)
-    if parent_id is not None:
-        _refuse_parent(plan, str(each.task_id), str(parent_id))
+    if part.parent_id is not None:
+        _refuse_parent(work.plan, str(task_id), str(part.parent_id))
 
 
 def _refuse_parent(plan: plans.Plan, task_id: str, parent_id: str) -> None:
@@ -196,106 +335,41 @@ def _refuse_parent(plan: plans.Plan, task_id: str, parent_id: str) -> None:
         raise Invalid(TOO_DEEP)
 
 
-def _create(plan: plans.Plan, new: TaskCreate, task_id: UUID) -> bool:
-    """Plan a new task. Returns False if it is there already, from the same body."""
-    digest = digest_of(new)
-    existing = plan.rows.get(str(task_id))
-    if existing is not None:
-        if existing["digest"] != digest.hex():
-            raise id_taken()
-        return False
-    opened = series.opened(new, plan.clock, task_id)
-    row: Row = dict.fromkeys((c.name for c in tasks.c))
-    done_at = plan.now if new.status is Status.completed else None
-    plan.add(
-        CREATE,
-        {"id": str(task_id)},
-        **{**stored(new, WRITABLE), **opened, "completed_at": done_at, "creation_digest": digest},
-    )
-    plan.rows[str(task_id)] = row | {
-        **{name: getattr(new, name) for name in WRITABLE},
-        **opened,
-        "id": str(task_id),
-        "parent_id": None if new.parent_id is None else str(new.parent_id),
-        "recurrence": None if new.recurrence is None else new.recurrence.stored(),
-        "completed_at": done_at,
-        "digest": digest.hex(),
-    }
-    return True
-
-
-def _update(plan: plans.Plan, each: _Named) -> None:
-    changes = each.operation.changes
-    sent = tuple(name for name in WRITABLE if name in changes.model_fields_set)
-    plans.Edit(changes, sent, changes.scope).plan(plan, each.task_id)
-
-
-def _complete(plan: plans.Plan, each: _Named) -> None:
-    at = each.operation.instant
-    if at is not None and at > plan.now:
-        raise Invalid(Fault("/completed_at", "This is in the future. Send the time at which it was done."))
-    plans.Completion(at=at, occurrence=each.operation.occurrence).plan(plan, each.task_id)
-
-
-def _reopen(plan: plans.Plan, each: _Named) -> None:
-    plans.Reopening().plan(plan, each.task_id)
-
-
-def _move(plan: plans.Plan, each: _Named) -> None:
-    move = each.operation
-    row = plan.alive(each.task_id)
-    neighbour = None if move.neighbour_id is None else str(move.neighbour_id)
-    if neighbour is not None and (neighbour not in plan.rows or neighbour == row["id"]):
-        raise Invalid(Fault(f"/{'after_id' if move.is_behind else 'before_id'}", NO_SUCH_NEIGHBOUR))
-    statement, values = moving(move)
-    plan.add(statement, row, **values)
-    belongs = {name: values[name] for name in ("category_id", "parent_id") if name in values}
-    row |= {name: None if value is None else str(value) for name, value in belongs.items()}
-
-
-def _delete(plan: plans.Plan, each: _Named) -> None:
-    row = plan.task(each.task_id)
-    if each.operation.permanent:
-        plan.add(deleting(conditional=False), row)
-        for gone in [*plan.below(row, also_trashed=True), row]:
-            del plan.rows[gone["id"]]
-    elif row["trashed_at"] is None:
-        plan.add(trashing(conditional=False), row)
-        for gone in [*plan.below(row), row]:
-            gone |= {"trashed_at": plan.now, "trash_id": row["id"]}
-
-
-_STEPS = {
-    UpdateOperation: _update,
-    CompleteOperation: _complete,
-    MoveOperation: _move,
-    DeleteOperation: _delete,
-    ReopenOperation: _reopen,
-}
-_PARTS = {CreateOperation: "/task", UpdateOperation: "/changes"}
-
-
 def _pointed(error: TodoError, each: _Named, place: str) -> TodoError:
     """Return the error with its pointers leading into the batch, and with a pointer if it had none."""
-    part = f"{place}{_PARTS.get(type(each.operation), '')}"
     if isinstance(error, Invalid):
-        faults = [Fault(f"{part}{fault.pointer}", fault.detail) for fault in error.faults]
+        faults = [Fault(f"{place}{_step_to(fault, each)}{fault.pointer}", fault.detail) for fault in error.faults]
         return Invalid(*faults, detail=error.detail, code=error.code)
     error.pointer = place or None
     return error
 
 
-def _told(error: TodoError) -> dict[str, Any]:
-    return {
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        **error.members,
-    }
+def _step_to(fault: Fault, each: _Named) -> str:
+    """Return what leads to the field: those of the task lie one step further down."""
+    if fault.pointer[1:] in type(each.operation).model_fields:
+        return ""
+    return _PARTS.get(type(each.operation), "")
+
+
+def _told(each: _Named, status: int, error: TodoError | None = None) -> dict[str, Any]:
+    told: dict[str, Any] = {"op": each.operation.op, "status": status, "id": str(each.task_id), "error": None}
+    if error is not None:
+        members = {name: getattr(error, name) for name in ("title", "status", "detail", "code")}
+        told["error"] = {**members, **error.members}
+    return told
 
 
 def _results(answer: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the results in the form in which they are shown, whatever order PostgreSQL's JSON has."""
     [row] = answer
     found = {each["id"]: instants_in_utc(each, PUBLIC_NAMES) for each in row["tasks"] or ()}
-    return [{**outcome, "task": None if outcome["error"] else found.get(outcome["id"])} for outcome in row["outcomes"]]
+    return [
+        {
+            "op": told["op"],
+            "status": told["status"],
+            "id": told["id"],
+            "task": None if told["error"] else found.get(told["id"]),
+            "error": told["error"],
+        }
+        for told in row["outcomes"]
+    ]

@@ -69,7 +69,7 @@ class Plan:
         """Write columns of one task; ``shown`` says what of them reads otherwise than it is written."""
         if values:
             self.add(setting(tuple(sorted(values))), row, **values)
-            row |= {**values, **(shown or {})}
+            row |= {**as_read(values), **(shown or {})}
 
     def add(self, statement: Statement, row: Row, **values: Any) -> None:
         """Run a statement about one task."""
@@ -223,10 +223,12 @@ class Completion:
             for each in below:
                 if each["status"] in OPEN:
                     each |= {"status": Status.completed.value, "completed_at": form_of(at)}
+                    if each["recurrence"] is not None:
+                        each["last_completed_at"] = form_of(at)
         done = {"status": Status.completed.value, "completed_at": at}
         if row["recurrence"] is not None:
             done |= {"last_completed_at": at, "last_occurrence": row["due_date"]}
-        plan.set(row, done, shown={name: form_of(at) for name in done if name.endswith("_at")})
+        plan.set(row, done)
 
     def _once(self, plan: Plan, row: Row, at: datetime, following: Mapping[str, Any]) -> None:
         plan.add(CLOSE, row, new_id=uuid7(plan.now), completed_at=at)
@@ -244,7 +246,6 @@ class Completion:
                 "last_completed_at": at,
                 "last_occurrence": row["due_date"],
             },
-            shown={"last_completed_at": form_of(at)},
         )
 
 
@@ -300,6 +301,23 @@ class Restoring:
         if parent is not None and parent["trashed_at"] is not None:
             raise Conflict(UNDER_TRASH, code="under_trash")
         plan.add(RESTORE, row)
+
+
+def as_read(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return columns as they are read, where ids and instants are text."""
+    return {name: _as_read(value) for name, value in values.items()}
+
+
+def _as_read(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return form_of(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
+def refuse_future(at: datetime | None, now: datetime) -> None:
+    """Raise Invalid for a completion that is still to come."""
+    if at is not None and at > now:
+        raise Invalid(Fault("/completed_at", "This is in the future. Send the time at which it was done."))
 
 
 def is_done_already(row: Row, occurrence: str | None) -> bool:

@@ -2,41 +2,43 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import Text, and_, bindparam, cast, func, or_, select, update
+from sqlalchemy import Text, bindparam, cast, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import NotFound
+from todo.kit.etags import Condition
 from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.tasks import TaskTag
-from todo.services.revisions import HEAD, head_of
+from todo.services.revisions import HEAD, TURN, head_of, not_seen, seen
 from todo.services.task_rows import mine, now, tasks
 
 _task_tags = table_of(TaskTag)
-_name = func.min(_task_tags.c.tag).label("name")
-_count = func.count().label("tasks")
+_own = OwnedByCaller(_task_tags)
+# By the characters' numbers, so that it is the same one on every machine.
+_counted = (func.min(_task_tags.c.tag.collate("C")).label("name"), func.count().label("tasks"))
 _old_key = bindparam("old_key", type_=Text)
 _new_key = bindparam("new_key", type_=Text)
 _new_name = bindparam("new_name", type_=Text)
 
-_ALL = Statement(
-    select(_name, _count).where(OwnedByCaller(_task_tags)).group_by(_task_tags.c.tag_key).order_by(_task_tags.c.tag_key)
-)
-_ONE = Statement(
-    select(_name, _count)
-    .where(OwnedByCaller(_task_tags), _task_tags.c.tag_key == _new_key)
-    .group_by(_task_tags.c.tag_key)
+# Of a tag that only the trash has, it is the name that was sent.
+_ANSWER = Statement(
+    select(func.coalesce(_counted[0], _new_name).label("name"), func.count().label("tasks")).where(
+        _own, _task_tags.c.tag_key == _new_key
+    )
 )
 # What is in the trash has its tags in its own row only.
-_tagged = or_(
-    tasks.c.id.in_(select(_task_tags.c.task_id).where(OwnedByCaller(_task_tags), _task_tags.c.tag_key == _old_key)),
-    and_(tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)),
-)
+_tagged = union_all(
+    select(_task_tags.c.task_id.label("id")).where(_own, _task_tags.c.tag_key == _old_key),
+    select(tasks.c.id).where(mine, tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)),
+).subquery("tagged")
+_IS_THERE = Statement(select(_tagged.c.id).limit(1))
 _RENAME = Statement(
     update(tasks)
-    .where(mine, _tagged)
+    .where(mine, tasks.c.id.in_(select(_tagged.c.id)))
     .values(
         tags=cast(func.app.renamed(tasks.c.tags, tasks.c.tag_keys, _old_key, _new_key, _new_name), JSONB),
         tag_keys=cast(func.app.renamed(tasks.c.tag_keys, tasks.c.tag_keys, _old_key, _new_key, _new_key), JSONB),
@@ -55,9 +57,14 @@ class Tags:
 
 
 # Task: T-341
-async def all_of_them(session: Session) -> Tags:
-    """Return the tags that tasks have, the trash aside, by their folded names."""
-    heads, rows = await session.together((HEAD, {}), (_ALL, {}))
+async def everything(session: Session, *, unless: Condition | None = None) -> Tags:
+    """Return the tags that tasks have, the trash aside, by their folded names.
+
+    Where ``unless`` names the user's revision the list is not run, and it is empty.
+    """
+    # The head first: it can be older than what is listed, never newer.
+    already = {} if unless is None else {"seen": seen(unless)}
+    heads, rows = await session.together((HEAD, {}), (_list_statement(unless=unless is not None), already))
     return Tags(rows, head_of(heads))
 
 
@@ -67,23 +74,30 @@ async def rename(session: Session, name: str, new_name: str, *, now: datetime) -
 
     Raises NotFound if no task has it.
     """
-    changed = await _run(session, name, new_name, now=now)
-    if not changed:
-        raise NotFound
-    found = await session.first(_ONE, new_key=folded(new_name))
-    return found or {"name": new_name, "tasks": 0}
+    old_key, new_key = folded(name), folded(new_name)
+    async with session.transaction((TURN, {}), (_IS_THERE, {"old_key": old_key})) as (kept, [_, found]):
+        if kept is not None:
+            return kept[0]
+        if not found:
+            await session.ensure_caller_exists()
+            raise NotFound
+        new = {"old_key": old_key, "new_key": new_key, "new_name": new_name, "now": now}
+        rows = await session.finish((_RENAME, new), (_ANSWER, {"new_key": new_key, "new_name": new_name}))
+        return rows[0]
 
 
 # Task: T-341
 async def remove(session: Session, name: str, *, now: datetime) -> None:
     """Take a tag off all its tasks, also in the trash. Raises NotFound if none has it."""
-    if not await _run(session, name, None, now=now):
+    values = {"old_key": folded(name), "new_key": None, "new_name": None, "now": now}
+    # In its turn the statement sees what others have tagged until then.
+    _, rows = await session.together((TURN, {}), (_RENAME, values))
+    if not rows:
+        await session.ensure_caller_exists()
         raise NotFound
 
 
-async def _run(session: Session, name: str, new_name: str | None, *, now: datetime) -> list[Row]:
-    new_key = None if new_name is None else folded(new_name)
-    rows = await session.all(_RENAME, old_key=folded(name), new_key=new_key, new_name=new_name, now=now)
-    if not rows:
-        await session.ensure_caller_exists()
-    return rows
+@cache
+def _list_statement(*, unless: bool) -> Statement:
+    which = [_own, *([not_seen()] if unless else [])]
+    return Statement(select(*_counted).where(*which).group_by(_task_tags.c.tag_key).order_by(_task_tags.c.tag_key))
