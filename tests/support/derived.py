@@ -10,6 +10,7 @@ _LOGGED = {
     "tasks": ("task", "user_id,revision,due_at,start_at"),
     "categories": ("category", "user_id,revision"),
     "profiles": ("profile", "user_id,revision"),
+    "views": ("view", "user_id,revision"),
 }
 
 _NOBODY = "'00000000-0000-0000-0000-000000000000'"
@@ -120,9 +121,8 @@ RULES: Mapping[str, str] = {
 }
 
 
-def wrong(url: str, user_id: str) -> dict[str, list[Any]]:
+def wrong(connection: psycopg.Connection[Any], user_id: str) -> dict[str, list[Any]]:
     """Return what does not follow, by the rule that it breaks. Nobody may write meanwhile."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET timezone = 'UTC'")
-        found = {name: list(connection.execute(query.encode(), {"user": user_id})) for name, query in RULES.items()}
+    connection.execute("SET timezone = 'UTC'")
+    found = {name: list(connection.execute(query.encode(), {"user": user_id})) for name, query in RULES.items()}
     return {name: rows for name, rows in found.items() if rows}

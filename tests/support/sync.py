@@ -11,7 +11,7 @@ Key = tuple[str, str]
 """What a thing is called: its type, and its id."""
 
 # The lists of a snapshot, and what is in them.
-LISTS = {"tasks": "task", "categories": "category"}
+LISTS = {"tasks": "task", "categories": "category", "views": "view"}
 PROFILE: Key = ("profile", "me")
 
 _MOST = 500
@@ -104,6 +104,7 @@ async def everything(client: AsyncClient) -> dict[Key, Thing]:
     categories = (await client.get("/categories")).json()["categories"]
     for category in categories:
         things["category", category["id"]] = {name: category[name] for name in category if name not in _COUNTS}
+    things |= {("view", view["id"]): view for view in (await client.get("/views")).json()["views"]}
     profile = (await client.get("/me")).json()
     if profile["revision"]:
         things[PROFILE] = {name: profile[name] for name in profile if name not in ("id", "name", "email")}

@@ -303,7 +303,7 @@ class Devices(RuleBasedStateMachine):
         self.has_written = False
         tasks = {("task", task_id): task for task_id, task in self.model.tasks.items()}
         assert self.world.run(everything(self.clients[0])) == tasks
-        assert wrong(self.world.url, self.user_id) == {}
+        assert wrong(self.world.admin, self.user_id) == {}
         assert self._news(0) == []
 
     # How it is judged.

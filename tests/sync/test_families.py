@@ -1,0 +1,413 @@
+"""Two devices and everything there is: families, series, categories, tags, places, the trash, batches, the profile.
+
+No model says what each write has to come to: there are suites for that. Whatever it was answered, what is told of it in
+the feed is what changed, what was refused changed nothing, what is sent again at once changes nothing more, a copy is
+what its owner would fetch anew, and what the database derives follows from the rows.
+"""
+
+from collections import Counter
+from typing import Any
+
+from httpx import Response
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from support.derived import wrong
+from support.people import client_of, sign_up
+from support.stories import World, Write, tell
+from support.sync import Change, Copy, Key, Thing, everything, shown
+
+DEVICES = 2
+MOST_LOST = 4
+# These say what is to be, not what is to happen: the second time they find it so.
+SAYING_WHAT_IS_TO_BE = {"PATCH", "DELETE", "restore", "reopen", "move"}
+
+TAGS = st.lists(st.sampled_from(["work", "Work", "home", "shop"]), max_size=3, unique_by=str.lower)
+ZONES = st.sampled_from(["UTC", "America/New_York", "Pacific/Auckland"])
+RULES = st.sampled_from(["FREQ=DAILY", "FREQ=MONTHLY", "FREQ=DAILY;COUNT=3", "FREQ=WEEKLY;INTERVAL=2"])
+RECURRENCE = st.fixed_dictionaries(
+    {"rule": RULES},
+    optional={"from": st.sampled_from(["due", "completion"]), "missed": st.sampled_from(["skip", "keep"])},
+)
+DUE = st.sampled_from(["2026-03-10", "2026-03-10T09:00:00", "2027-03-10T08:00:00Z", "2026-03-29T02:30:00"])
+TITLES = st.sampled_from(["Buy milk", "Brot kaufen", "牛乳"])
+FIELDS: dict[str, Any] = {
+    "description": st.sampled_from([None, "Two litres of milk"]),
+    "status": st.sampled_from(["pending", "in_progress", "completed", "cancelled"]),
+    "priority": st.sampled_from(["low", "high"]),
+    "due_time_zone": st.none() | ZONES,
+    "tags": TAGS,
+}
+WHEN = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"due_date": st.none() | DUE}),
+    st.fixed_dictionaries({"due_date": DUE, "recurrence": RECURRENCE}, optional={"start_date": st.just("2026-03-01")}),
+    st.fixed_dictionaries({"recurrence": st.none() | RECURRENCE}),
+)
+# Numbers, which become ids when they are sent: of what is there, or of nothing.
+which = st.integers(0, 9)
+PLACES = {"category_id": st.none() | which, "parent_id": st.none() | which}
+some_fields = st.builds(
+    lambda fields, when: fields | when, st.fixed_dictionaries({}, optional={"title": TITLES, **FIELDS, **PLACES}), WHEN
+)
+new_task = st.builds(
+    lambda fields, when: fields | when, st.fixed_dictionaries({"title": TITLES}, optional={**FIELDS, **PLACES}), WHEN
+)
+a_move = st.fixed_dictionaries({}, optional=PLACES).flatmap(
+    lambda places: st.sampled_from(["after_id", "before_id"]).flatmap(
+        lambda side: st.fixed_dictionaries({**{name: st.just(at) for name, at in places.items()}, side: which})
+    )
+)
+devices = st.integers(0, DEVICES - 1)
+keys = st.none() | st.sampled_from("abcdef")
+an_operation = st.one_of(
+    st.fixed_dictionaries({"op": st.just("create"), "task": new_task}),
+    st.fixed_dictionaries({"op": st.just("update"), "id": which, "changes": some_fields}),
+    st.fixed_dictionaries({"op": st.sampled_from(["complete", "reopen"]), "id": which}),
+    st.builds(lambda move, task: {"op": "move", "id": task, **move}, a_move, which),
+    st.fixed_dictionaries({"op": st.just("delete"), "id": which}, optional={"permanent": st.booleans()}),
+)
+NAMES = st.sampled_from(["Work", "work", "Home", "Shop", "Garden"])
+QUERIES = st.sampled_from([{"due": "today"}, {"tag": ["work"]}, {"sort": ["-priority"]}])
+
+OUTCOMES = (
+    *("POST 201", "PATCH 200", "PATCH 409", "PATCH 422", "DELETE 204", "remove 204", "restore 200", "restore 409"),
+    *("complete 200", "complete 409", "complete 422", "reopen 200", "skip 200", "skip 409", "move 200", "move 409"),
+    *("batch 200", "batch 409", "batch 422", "undo 200", "undo 409", "replayed"),
+    *("PATCH /me 200", "POST /categories 201", "POST /categories 409", "DELETE /categories 204", "PATCH /tags 200"),
+    *("DELETE /tags 204", "POST /views 201", "PATCH /views 200", "DELETE /views 204"),
+    *("advanced", "ended", "whole tree"),
+)
+
+
+class Families(RuleBasedStateMachine):
+    """One story of one user."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user_id = sign_up(self.world.url, "alice")
+        self.clients = [client_of(self.world.app, self.user_id) for _ in range(DEVICES)]
+        self.copies = [Copy(client) for client in self.clients]
+        # Reads the feed after every write: what it has is what there is.
+        self.witness = Copy(self.clients[0])
+        self.witness.revision = 0
+        self.log: list[tuple[Change, Thing | None]] = []
+        self.lost: list[Write] = []
+        self.kept: dict[str, tuple[Any, Any]] = {}
+        self.has_written = False
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            self.world.run(client.aclose())
+
+    @property
+    def things(self) -> dict[Key, Thing]:
+        return self.witness.things
+
+    @initialize()
+    def begin_with_something(self) -> None:
+        """A tree of three levels, with a series at its top and one in it."""
+        self._write(0, Write("POST", "/categories", {"name": "Work"}), lose=False)
+        category_id = self._id("category", 0)
+        series = {"due_date": "2026-03-10", "recurrence": {"rule": "FREQ=DAILY", "missed": "keep"}}
+        for title, below, more in (
+            ("Party", None, {**series, "tags": ["Home"], "category_id": category_id}),
+            ("Buy milk", "Party", {"tags": ["work", "shop"], "category_id": category_id}),
+            ("Buy bread", "Party", series),
+            ("Buy butter", "Buy milk", {"tags": ["shop"]}),
+        ):
+            made = {thing.get("title"): thing["id"] for thing in self.things.values()}
+            body = {"title": title, "parent_id": made[below] if below else None, **more}
+            self._write(0, Write("POST", "/tasks", body), lose=False)
+        assert len(self.log) == 8
+
+    # Tasks.
+
+    @rule(device=devices, task=new_task, key=keys, lose=st.booleans())
+    def create(self, device: int, task: dict[str, Any], key: str | None, *, lose: bool) -> None:
+        self._write(device, Write("POST", "/tasks", self._named(task), key), lose=lose)
+
+    @rule(device=devices, below=which, rule=RULES, recurs=st.booleans())
+    def create_below(self, device: int, below: int, rule: str, *, recurs: bool) -> None:
+        """A subtask of something alive, most often: trees have to grow to be worth something."""
+        body = self._named({"title": "Below", "parent_id": below})
+        if recurs:
+            body |= {"due_date": "2026-03-10", "recurrence": {"rule": rule, "missed": "keep"}}
+        self._write(device, Write("POST", "/tasks", body), lose=False)
+
+    @rule(device=devices, task=which, fields=some_fields, scope=st.none() | st.just("occurrence"), lose=st.booleans())
+    def patch(self, device: int, task: int, fields: dict[str, Any], scope: str | None, *, lose: bool) -> None:
+        body = self._named(fields) | ({} if scope is None else {"scope": scope})
+        self._write(device, Write("PATCH", self._path("task", task), body), lose=lose)
+
+    @rule(device=devices, task=which, verb=st.sampled_from(["complete", "reopen", "skip", "restore"]), key=keys)
+    def act(self, device: int, task: int, verb: str, key: str | None) -> None:
+        self._write(device, Write("POST", f"{self._path('task', task)}/{verb}", None, key), lose=key is not None)
+
+    @rule(device=devices, task=which, verb=st.sampled_from(["complete", "skip"]))
+    def act_on_the_occurrence(self, device: int, task: int, verb: str) -> None:
+        """With the date that is meant, and again, as a device does that got no answer: once is enough."""
+        path = self._path("task", task)
+        known = self.things.get(("task", path.rpartition("/")[2]), {})
+        write = Write("POST", f"{path}/{verb}", {"occurrence": known.get("due_date") or "2026-03-10"})
+        first = self._write(device, write, lose=False)
+        if first.is_success and known["recurrence"] is not None:
+            count = len(self.log)
+            again = self._write(device, write, lose=False)
+            assert (again.json(), len(self.log)) == (first.json(), count)
+
+    @rule(device=devices, task=which, how=st.sampled_from(["", "", "?permanent=true"]), lose=st.booleans())
+    def delete(self, device: int, task: int, how: str, *, lose: bool) -> None:
+        self._write(device, Write("DELETE", self._path("task", task) + how), lose=lose)
+
+    @rule(device=devices, task=which, move=a_move)
+    def move(self, device: int, task: int, move: dict[str, Any]) -> None:
+        self._write(device, Write("POST", f"{self._path('task', task)}/move", self._named(move)), lose=False)
+
+    @rule(device=devices, operations=st.lists(an_operation, min_size=1, max_size=6), atomic=st.booleans(), key=keys)
+    def batch(self, device: int, operations: list[dict[str, Any]], key: str | None, *, atomic: bool) -> None:
+        body = {"operations": self._operations(operations), "atomic": atomic}
+        self._write(device, Write("POST", "/tasks/batch", body, key), lose=True)
+
+    @rule(device=devices, task=which)
+    def there_and_back(self, device: int, task: int) -> None:
+        """To the trash and back again: the same tree, where it was."""
+        path = self._path("task", task)
+        task_id = path.rpartition("/")[2]
+        if self.things.get(("task", task_id), {"trashed_at": ""})["trashed_at"] is not None:
+            return
+        before = {key: _lasting(thing) for key, thing in self.things.items()}
+        below = self._below(task_id)
+
+        self._write(device, Write("DELETE", path), lose=False)
+        there = {thing_id for (kind, thing_id), thing in self.things.items() if kind == "task" and thing["trashed_at"]}
+        assert {task_id, *below} <= there
+        assert self._write(device, Write("POST", f"{path}/restore"), lose=False).status_code == 200
+
+        assert {key: _lasting(thing) for key, thing in self.things.items()} == before
+        self.world.outcomes["whole tree"] += len(below) > 0
+
+    # What is beside tasks.
+
+    @rule(
+        device=devices,
+        category=which,
+        name=NAMES,
+        verb=st.sampled_from(["create", "change", "move", "delete", "trash"]),
+        other=which,
+    )
+    def keep_categories(self, device: int, category: int, name: str, verb: str, other: int) -> None:
+        path = self._path("category", category)
+        write = {
+            "create": Write("POST", "/categories", {"name": name}),
+            "change": Write("PATCH", path, {"name": name, "archived": other % 2 == 0}),
+            "move": Write("POST", f"{path}/move", {"after_id": self._id("category", other)}),
+            "delete": Write("DELETE", path),
+            "trash": Write("DELETE", f"{path}?tasks=trash"),
+        }[verb]
+        self._write(device, write, lose=False)
+
+    @rule(device=devices, name=st.sampled_from(["work", "HOME", "shop"]), new_name=st.sampled_from([None, "Home", "x"]))
+    def change_tag(self, device: int, name: str, new_name: str | None) -> None:
+        method, body = ("DELETE", None) if new_name is None else ("PATCH", {"name": new_name})
+        self._write(device, Write(method, f"/tags/{name}", body), lose=False)
+
+    @rule(device=devices, view=which, name=NAMES, query=QUERIES, verb=st.sampled_from(["create", "change", "delete"]))
+    def keep_views(self, device: int, view: int, name: str, query: dict[str, Any], verb: str) -> None:
+        path = self._path("view", view)
+        write = {
+            "create": Write("POST", "/views", {"name": name, "query": query}),
+            "change": Write("PATCH", path, {"query": query}),
+            "delete": Write("DELETE", path),
+        }[verb]
+        self._write(device, write, lose=False)
+
+    @rule(device=devices, zone=ZONES, day_start=st.sampled_from(["00:00", "03:00"]))
+    def change_profile(self, device: int, zone: str, day_start: str) -> None:
+        self._write(device, Write("PATCH", "/me", {"time_zone": zone, "day_start": day_start}), lose=False)
+
+    @rule(device=devices, back=st.integers(0, 9), key=keys)
+    def undo(self, device: int, back: int, key: str | None) -> None:
+        revision = max(1, len(self.log) - back)
+        self._write(device, Write("POST", f"/changes/{revision}/undo", None, key), lose=key is not None)
+
+    @precondition(lambda self: self.lost)
+    @rule(device=devices, number=which)
+    def retry(self, device: int, number: int) -> None:
+        """Send what got no answer again, after whatever happened in between."""
+        self._write(device, self.lost.pop(number % len(self.lost)), lose=False)
+
+    # What devices read.
+
+    @rule(device=devices, limit=st.integers(1, 3))
+    def start_again(self, device: int, limit: int) -> None:
+        self.world.run(self.copies[device].start(limit=limit))
+
+    @rule(device=devices, limit=st.integers(1, 5))
+    def read_on(self, device: int, limit: int) -> None:
+        copy = self.copies[device]
+        if copy.revision is not None:
+            self.world.run(copy.follow(limit=limit))
+        elif copy.is_halfway:
+            self.world.run(copy.read_on(limit=limit))
+        if copy.revision == self.witness.revision and not copy.is_behind:
+            assert copy.things == self.things
+
+    @rule(device=devices)
+    def catch_up(self, device: int) -> None:
+        self.world.run(self.copies[device].catch_up(limit=7))
+        assert self.copies[device].things == self.things
+
+    @invariant()
+    def is_the_same_fetched_anew(self) -> None:
+        if not self.has_written:
+            return
+        self.has_written = False
+        assert self.world.run(everything(self.clients[0])) == shown(self.things)
+        assert wrong(self.world.admin, self.user_id) == {}
+
+    # How numbers become names.
+
+    def _id(self, kind: str, number: int) -> str:
+        """The id of a thing that is there, for most numbers; else of none."""
+        there = [thing_id for of, thing_id in self.things if of == kind]
+        nothing = "00000000-0000-4000-8000-000000000000"
+        return there[-1 - number % len(there)] if there and number < 9 else nothing
+
+    def _path(self, kind: str, number: int) -> str:
+        door = {"task": "tasks", "category": "categories", "view": "views"}[kind]
+        return f"/{door}/{self._id(kind, number)}"
+
+    def _named(self, fields: dict[str, Any], made: str | None = None) -> dict[str, Any]:
+        kinds = {"category_id": "category", "parent_id": "task", "after_id": "task", "before_id": "task", "id": "task"}
+        named = dict(fields)
+        for name in fields.keys() & kinds.keys():
+            if fields[name] is not None:
+                is_made = made is not None and kinds[name] == "task" and fields[name] % 2 == 1
+                named[name] = f"${made}" if is_made else self._id(kinds[name], fields[name])
+        return named
+
+    def _operations(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Operations with their ids. An odd number stands for what was created last, where something was."""
+        made: str | None = None
+        all_named = []
+        for n, operation in enumerate(operations):
+            part = {"create": "task", "update": "changes"}.get(operation["op"])
+            named = self._named(operation, made)
+            if part is not None:
+                named[part] = self._named(operation[part], made)
+            if operation["op"] == "create":
+                made = named["ref"] = f"task-{n}"
+            all_named.append(named)
+        return all_named
+
+    def _below(self, task_id: str) -> set[str]:
+        """Return what is alive below a task."""
+        children = {
+            thing_id
+            for (kind, thing_id), thing in self.things.items()
+            if kind == "task" and thing["parent_id"] == task_id and thing["trashed_at"] is None
+        }
+        return children.union(*(self._below(child) for child in children))
+
+    # How it is judged.
+
+    def _write(self, device: int, write: Write, *, lose: bool) -> Response:
+        """Send a write and judge it. If its answer is lost, the device will send it again."""
+        response = self.world.run(write.send(self.clients[device]))
+        if lose and len(self.lost) < MOST_LOST:
+            self.lost.append(write)
+        self.has_written = True
+        self._count(write, response)
+        assert response.status_code in (200, 201, 204, 404, 409, 422), (write, response.text)
+        changes = self._absorb()
+        if "idempotency-replayed" in response.headers:
+            self.world.outcomes["replayed"] += 1
+            assert (changes, (write.digested, response.json())) == ([], self.kept[write.key or ""])
+            return response
+        if not response.is_success:
+            assert changes == [], (write, response.text)
+            return response
+        if write.key and changes:
+            # An effect under a key is kept: under the same key there is no other.
+            assert write.key not in self.kept
+            self.kept[write.key] = write.digested, response.json()
+        self._check_answer(write, response)
+        if write.kind in SAYING_WHAT_IS_TO_BE and not lose and write.key is None:
+            self._send_again(device, write, response)
+        return response
+
+    def _absorb(self) -> list[Change]:
+        """Read what is new, and check that it says of each thing what changed."""
+        before = dict(self.things)
+        changes: list[Change] = []
+        self.witness.is_behind = True
+        while self.witness.is_behind:
+            changes += self.world.run(self.witness.follow())
+        for change in changes:
+            key = change["type"], change["id"]
+            old, new = before.get(key), change["state"]
+            told = {"create": (False, True), "update": (True, True), "delete": (True, False)}[change["operation"]]
+            assert (old is not None, new is not None) == told
+            differing = {name for name in new or () if old and old[name] != new[name]} - {"revision", "updated_at"}
+            assert set(change["fields"]) == differing
+            if change["type"] == "task" and change["operation"] == "update" and "last_completed_at" in differing:
+                self.world.outcomes["ended" if new["status"] == "completed" else "advanced"] += 1
+            self.log.append((change, old))
+            before |= {key: new} if new else {}
+            if new is None:
+                del before[key]
+        assert self.witness.revision == len(self.log)
+        return changes
+
+    def _check_answer(self, write: Write, response: Response) -> None:
+        """What was answered is what there is."""
+        if response.status_code == 204 or write.path.startswith(("/me", "/tags")):
+            return
+        told = response.json()
+        if write.kind == "batch":
+            for result in told["results"]:
+                if result["error"] is None:
+                    assert result["task"] == self.things.get(("task", result["id"]))
+            return
+        if write.kind == "undo":
+            assert told["state"] == self.things.get((told["type"], told["id"]))
+            return
+        door = write.path.split("/")[1]
+        kind = {"tasks": "task", "categories": "category", "views": "view"}[door]
+        assert told == told | self.things[kind, told["id"]]
+
+    def _send_again(self, device: int, write: Write, first: Response) -> None:
+        again = self.world.run(write.send(self.clients[device]))
+        changes = self._absorb()
+        assert changes == [], (write, changes)
+        if again.is_success and first.status_code == 200:
+            assert again.json() == first.json()
+
+    def _count(self, write: Write, response: Response) -> None:
+        door = write.path.split("/")[1].partition("?")[0]
+        at = "" if door in ("tasks", "changes") else f" /{door}"
+        self.world.outcomes[f"{write.kind}{at} {response.status_code}"] += 1
+
+
+def _lasting(thing: Thing) -> Thing:
+    return {name: value for name, value in thing.items() if name not in ("revision", "updated_at")}
+
+
+# Task: T-171
+# Task: T-342
+# Task: T-351
+# Task: T-353
+class TestFamilies:
+    def test_are_on_all_devices_what_they_are_on_the_server(self, world: World) -> None:
+        class Story(Families):
+            pass
+
+        Story.world = world
+
+        tell(Story, stories=150)
+
+        # A story in which nothing happens shows nothing.
+        assert {outcome for outcome in OUTCOMES if not world.outcomes[outcome]} == set(), Counter(world.outcomes)
