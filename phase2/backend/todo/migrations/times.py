@@ -43,12 +43,13 @@ CREATE TRIGGER derive_new_times BEFORE INSERT ON tasks FOR EACH ROW
 CREATE TRIGGER derive_times BEFORE UPDATE ON tasks FOR EACH ROW
     WHEN (NEW.due_date IS DISTINCT FROM OLD.due_date OR NEW.start_date IS DISTINCT FROM OLD.start_date
           OR NEW.due_time_zone IS DISTINCT FROM OLD.due_time_zone
-          OR NEW.due_at IS DISTINCT FROM OLD.due_at OR NEW.start_at IS DISTINCT FROM OLD.start_at)
+          OR NEW.due_at IS DISTINCT FROM OLD.due_at OR NEW.start_at IS DISTINCT FROM OLD.start_at
+          OR NEW.status IN ('pending', 'in_progress') AND OLD.status IN ('completed', 'cancelled'))
     EXECUTE FUNCTION app.resolve_times();
 """
 
-# Whoever moves takes along what is due where they are. What is done stays where it was done. ``due_at`` is only
-# touched: the trigger above says what it becomes.
+# Whoever moves takes along what is due where they are. What is done stays where it was done, until it is reopened.
+# ``due_at`` is only touched: the trigger above says what it becomes.
 _FOLLOW = """
 CREATE FUNCTION app.follow_profile() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
