@@ -15,8 +15,11 @@ _NAME_EXTRA: dict[str, Any] = {"examples": ["Errand"]}
 
 
 def _without_repeats(tags: list[str]) -> list[str]:
-    """Keep the first of those that are the same when folded."""
-    return list({folded(tag): tag for tag in reversed(tags)}.values())[::-1]
+    """Keep the first of those that are the same when folded, where it stands."""
+    firsts: dict[str, str] = {}
+    for tag in tags:
+        firsts.setdefault(folded(tag), tag)
+    return list(firsts.values())
 
 
 Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), STORABLE]
