@@ -47,6 +47,14 @@ def make_app() -> Application:
     async def read_part(thing_id: str, part_id: str) -> list[str]:
         return [thing_id, part_id]
 
+    @router.get("/called/{name}")
+    async def read_by_name(name: str) -> str:
+        return name
+
+    @router.get("/{thing_id}/called/{name}")
+    async def read_part_by_name(thing_id: str, name: str) -> list[str]:
+        return [thing_id, name]
+
     @router.post("/{thing_id}/refuse")
     async def refuse_thing(thing_id: str, body: Thing, query: Annotated[Filter, Query()]) -> None:  # noqa: ARG001
         raise Invalid(*(Fault(f"/{name}", "No.") for name in ("name", "tag", "thing_id", "colour", "name/first")))
@@ -85,6 +93,7 @@ class TestDispatch:
             ("GET", "/v1/things/7/parts/8", ["7", "8"]),
             ("GET", "/v1/things/bulk/parts/8", ["bulk", "8"]),
             ("GET", "/v1/things/%20%3F", ["read", " ?"]),
+            ("GET", "/v1/th%69ngs/%37", ["read", "7"]),
         ],
     )
     async def test_finds_the_route(self, client: AsyncClient, method: str, path: str, answer: list[str]) -> None:
@@ -109,6 +118,67 @@ class TestDispatch:
             404,
             "There is nothing at this path. Leave out the slash at its end.",
         )
+
+    @pytest.mark.parametrize(
+        ("path", "name"),
+        [
+            ("home", "home"),
+            ("home%2Fgarden", "home/garden"),
+            ("home%2fgarden", "home/garden"),
+            ("%2F", "/"),
+            ("%2f%2F", "//"),
+            ("a%2F", "a/"),
+            ("%2Fa", "/a"),
+            ("..%2F..%2Fbulk", "../../bulk"),
+            ("7%2Fparts%2F8", "7/parts/8"),
+            ("50%25", "50%"),
+            ("%252F", "%2F"),
+            ("%252F%2F", "%2F/"),
+            ("%25252F", "%252F"),
+            ("a%3Fb%23c", "a?b#c"),
+            ("caf%C3%A9%2F%F0%9F%A5%9B", "café/🥛"),
+            ("a+b%2Fc", "a+b/c"),
+            ("%FF%2F", "\ufffd/"),
+        ],
+    )
+    async def test_takes_a_name_that_hides_a_slash_for_one_name(
+        self, client: AsyncClient, path: str, name: str
+    ) -> None:
+        response = await client.get(f"/v1/things/called/{path}")
+        with_id = await client.get(f"/v1/things/7/called/{path}")
+
+        assert (response.status_code, response.json()) == (200, name)
+        assert (with_id.status_code, with_id.json()) == (200, ["7", name])
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v1%2Fthings/7",
+            "/v1/things%2F7",
+            "/v1/things/7%2F",
+            "/v1/things/%2F",
+            "/v1/things/called%2Fhome",
+            "/v1/things/called%2Fhome%2Fgarden",
+            "/v1/things/7%2F8/called/home",
+            "/v1/things/7%2F8/called/home%2Fgarden",
+            "/v1/things/7/parts%2F8/called/home",
+            "/v1/things/called/home%2Fgarden/",
+            "/v1/things/called/%2F/parts",
+            "%2Fv1/things/7",
+            "/page%2F",
+            "/%2Fpage",
+        ],
+    )
+    async def test_follows_no_slash_that_is_hidden(self, client: AsyncClient, path: str) -> None:
+        response = await client.get(path)
+
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+    @pytest.mark.parametrize("method", ["PUT", "DELETE"])
+    async def test_names_the_methods_of_a_name_that_hides_a_slash(self, client: AsyncClient, method: str) -> None:
+        response = await client.request(method, "/v1/things/called/home%2Fgarden")
+
+        assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
 
     async def test_answers_head_as_get_without_the_body(self, client: AsyncClient) -> None:
         full = await client.get("/v1/things/7", headers={"X-Request-ID": "same"})

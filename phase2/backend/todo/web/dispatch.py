@@ -76,12 +76,13 @@ class Dispatch:
                 await self._otherwise(scope, receive, send)
             return
         raw_path = scope.get("raw_path") or b""
-        has_hidden_slash = b"%" in raw_path and b"%2f" in raw_path.lower()
         # A hidden slash parts nothing: it would lead to another route than the one that a proxy in front has seen.
-        path = raw_path.decode("ascii", "replace") if has_hidden_slash else scope["path"]
-        segments = [unquote(segment) for segment in path.split("/")] if has_hidden_slash else path.split("/")
+        has_hidden_slash = b"%" in raw_path and b"%2f" in raw_path.lower()
+        segments = _segments_of(raw_path) if has_hidden_slash else scope["path"].split("/")
         node = _find(self._root, segments, 0)
         if node is None:
+            if has_hidden_slash:
+                raise nothing_here()
             if not segments[-1] and _find(self._root, segments[:-1], 0):
                 raise NotFound("There is nothing at this path. Leave out the slash at its end.")
             await self._otherwise(scope, receive, send)
@@ -106,6 +107,11 @@ class Dispatch:
             await endpoint(websocket)
         except TodoError as error:
             await websocket.send_denial_response(problem_response(error, websocket.scope))
+
+
+def _segments_of(raw_path: bytes) -> list[str]:
+    """Part a path as it was sent, and decode its segments: one may hold a slash then."""
+    return [unquote(segment) for segment in raw_path.decode("ascii", "replace").split("/")]
 
 
 def _without_body(handler: Handler) -> Handler:
