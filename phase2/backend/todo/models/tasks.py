@@ -141,9 +141,9 @@ class Task(TaskBase, table=True):
         _newest_first("status", where="trashed_at IS NULL"),
         _newest_first("priority", where="trashed_at IS NULL"),
         _newest_first(where="due_at IS NULL AND trashed_at IS NULL", called="undated"),
-        # Whole: the foreign keys look for what is in the trash, too.
-        _newest_first("category_id"),
-        _newest_first("parent_id"),
+        # With the trash: the foreign keys look for what is there, too. Most tasks have neither, and cost nothing.
+        _newest_first("category_id", where="category_id IS NOT NULL"),
+        _newest_first("parent_id", where="parent_id IS NOT NULL"),
         _by("due_at", where="due_at IS NOT NULL"),
         _by("due_at", where="due_at IS NOT NULL AND status IN ('pending', 'in_progress')", name="open_due_at"),
         _by("position"),
@@ -161,17 +161,19 @@ class Task(TaskBase, table=True):
     # Due and start as instants; the database resolves them. The last moment of an all-day task's day.
     due_at: datetime | None = Field(default=None, sa_column=Column("due_at", DateTime(timezone=True)))
     start_at: datetime | None = Field(default=None, sa_column=Column("start_at", DateTime(timezone=True)))
-    # The due date that the rule counts from, which of its occurrences is open, from 1, and when the rule has that one:
-    # the due date may have been moved away from it.
+    # The due date that the rule counts from, which of its occurrences is open, from 1, and when the rule has that one
+    # due and starting: this occurrence alone may have been moved away from there.
     recurrence_anchor: str | None = Field(default=None, sa_column=Column("recurrence_anchor", Text))
     recurrence_number: int | None = Field(default=None, sa_column=Column("recurrence_number", Integer))
     recurrence_due: str | None = Field(default=None, sa_column=Column("recurrence_due", Text))
+    recurrence_start: str | None = Field(default=None, sa_column=Column("recurrence_start", Text))
     series_id: UUID | None = Field(default=None, sa_column=Column("series_id", Uuid))
     last_completed_at: datetime | None = Field(
         default=None, sa_column=Column("last_completed_at", DateTime(timezone=True))
     )
-    # The due date of the occurrence that was completed last: naming it again is a repetition.
+    # The due dates of the occurrences that were last completed and passed over: naming them again is a repetition.
     last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
+    last_skipped: str | None = Field(default=None, sa_column=Column("last_skipped", Text))
     tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
     # The same folded, in the same order.
     tag_keys: list[str] = Field(sa_column=Column("tag_keys", JSONB, nullable=False, server_default="[]"))

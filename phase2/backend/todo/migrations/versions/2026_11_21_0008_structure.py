@@ -98,9 +98,14 @@ def upgrade() -> None:
         ("ix_tasks_user_id_priority_created_at", "priority"),
     ):
         op.create_index(name, "tasks", ["user_id", *columns, *_NEWEST_FIRST], postgresql_where=_ALIVE)
-    # Whole: the foreign keys look for what is in the trash, too.
+    # With the trash: the foreign keys look for what is there, too.
     for column in ("category_id", "parent_id"):
-        op.create_index(f"ix_tasks_user_id_{column}_created_at", "tasks", ["user_id", column, *_NEWEST_FIRST])
+        op.create_index(
+            f"ix_tasks_user_id_{column}_created_at",
+            "tasks",
+            ["user_id", column, *_NEWEST_FIRST],
+            postgresql_where=sa.text(f"{column} IS NOT NULL"),
+        )
     op.create_index("ix_tasks_user_id_position", "tasks", ["user_id", "position", "id"])
     op.create_index("ix_tasks_user_id_updated_at", "tasks", ["user_id", "updated_at", "id"])
     op.create_index(
