@@ -21,8 +21,8 @@ INSERT = (
 # The columns of a task that nobody has set.
 UNSET = {
     **dict.fromkeys(("due_time_zone", "start_date", "recurrence", "series_id", "category_id", "parent_id")),
-    **dict.fromkeys(("recurrence_anchor", "recurrence_number", "recurrence_due")),
-    **dict.fromkeys(("last_occurrence", "last_completed_at", "trashed_at", "trash_id")),
+    **dict.fromkeys(("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")),
+    **dict.fromkeys(("last_occurrence", "last_skipped", "last_completed_at", "trashed_at", "trash_id")),
     "tags": [],
     "tag_keys": [],
     "subtasks_total": 0,

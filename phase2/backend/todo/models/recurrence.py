@@ -8,11 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from todo.kit.recurrence import parse_rule
 
 
-def _canonical(text: str) -> str:
-    return str(parse_rule(text))
+def _checked(text: str) -> str:
+    parse_rule(text)
+    return text.strip().upper().removeprefix("RRULE:")
 
 
-Rule = Annotated[str, AfterValidator(_canonical)]
+Rule = Annotated[str, AfterValidator(_checked)]
+"""Kept as it was sent, in capitals."""
 
 _RULE = (
     "A rule of RFC 5545: FREQ of DAILY, WEEKLY, MONTHLY or YEARLY with INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, BYSETPOS, "

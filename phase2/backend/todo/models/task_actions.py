@@ -79,7 +79,7 @@ class Occurrence(SQLModel):
         description="When it can be begun, in the same way.", schema_extra={"examples": [None]}
     )
     due_at: datetime = Field(
-        description="The same as an instant, in UTC; for an all-day task, when its local day has ended.",
+        description="The same as an instant, in UTC; for an all-day task the last microsecond of its local day.",
         schema_extra=_INSTANT_EXTRA,
     )
 

@@ -31,6 +31,7 @@ from todo.models.batches import (
 from todo.models.categories import Category
 from todo.models.tasks import Status, TaskCreate, TaskUpdate
 from todo.services import plans, series
+from todo.services.clocks import PROFILE, Clock
 from todo.services.faults import (
     CIRCLE,
     MOST_LEVELS,
@@ -112,7 +113,7 @@ async def run(session: Session, batch: Batch, *, now: datetime) -> list[dict[str
     async with session.transaction(*_looking(named)) as (kept, [_, rows, profiles, categories]):
         if kept is not None:
             return _results(kept)
-        plan = plans.Plan({row["id"]: row for row in rows}, series.Clock.of(profiles), now)
+        plan = plans.Plan({row["id"]: row for row in rows}, Clock.of(profiles), now)
         work = _Work(plan, frozenset(row["id"] for row in categories), _before(rows, named))
         outcomes: list[dict[str, Any]] = []
         ends: list[int] = []
@@ -165,7 +166,7 @@ def _looking(named: Sequence[_Named]) -> tuple[tuple[Statement, Mapping[str, Any
     return (
         (TURN, {}),
         (FAMILIES, {"ids": ids, "others": sorted(beside)}),
-        (series.PROFILE, {}),
+        (PROFILE, {}),
         (_CATEGORIES, {"category_ids": sorted(categories)}),
     )
 

@@ -20,6 +20,7 @@ from todo.kit.ids import uuid7
 from todo.models.task_actions import TaskMove
 from todo.models.tasks import Scope, Status, TaskBase, TaskUpdate
 from todo.services import series
+from todo.services.clocks import PROFILE, Clock
 from todo.services.faults import UNDER_TRASH, seen_by_users
 from todo.services.revisions import TURN
 from todo.services.task_rows import (
@@ -47,7 +48,7 @@ class Plan:
     """The tasks as they are, as they become step by step, and the statements that make them so."""
 
     rows: dict[str, Row]
-    clock: series.Clock
+    clock: Clock
     now: datetime
     requests: list[tuple[Statement, Mapping[str, Any]]] = field(default_factory=list)
 
@@ -102,16 +103,14 @@ class Step(Protocol):
 
 
 @asynccontextmanager
-async def load(
-    session: Session, ids: Sequence[UUID]
-) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], series.Clock]]:
+async def load(session: Session, ids: Sequence[UUID]) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], Clock]]:
     """Begin a transaction in the user's turn; give what was answered already, the tasks by id, and the user's clock."""
     families = {"ids": list(ids), "others": []}
-    async with session.transaction((TURN, {}), (FAMILIES, families), (series.PROFILE, {})) as (
+    async with session.transaction((TURN, {}), (FAMILIES, families), (PROFILE, {})) as (
         kept,
         [_, rows, profiles],
     ):
-        yield kept, {row["id"]: row for row in rows}, series.Clock.of(profiles)
+        yield kept, {row["id"]: row for row in rows}, Clock.of(profiles)
 
 
 # Task: T-325
@@ -157,39 +156,20 @@ class Edit:
             if values["status"] == Status.completed:
                 # As any other completion, when the rest is done.
                 values.pop("status")
-        times = {name: values.pop(name) for name in _TIMES if name in values}
-        if "recurrence" in times:
-            times["recurrence"] = self.body.recurrence
-        moved = self._moved(row, times, plan.clock)
-        shown |= {name: times[name].stored() for name in ("recurrence",) if times.get(name) is not None}
+        moved = series.edited(row, self._times(values), plan.clock, only_this=self.scope is Scope.occurrence)
+        if moved.get("recurrence") is not None:
+            shown["recurrence"] = moved["recurrence"]
+            moved["recurrence"] = stored_recurrence(self.body.recurrence)
         plan.set(row, {**values, **moved}, shown=shown)
         if "status" in self.names and self.body.status is Status.completed:
             Completion().plan(plan, task_id)
 
-    def _moved(self, row: Row, times: dict[str, Any], clock: series.Clock) -> dict[str, Any]:
-        """Return the columns of when and how often, for what was sent of them and differs."""
-        recurrence = times.pop("recurrence", None) if "recurrence" in times else _SAME
-        values = {name: value for name, value in times.items() if value != row[name]}
-        here = clock.of_task(times.get("due_time_zone", row["due_time_zone"]))
-        due_date = times.get("due_date", row["due_date"])
-        times["recurrence"] = None if recurrence is _SAME else recurrence
-        if recurrence is None:
-            return values if row["recurrence"] is None else {**values, **series.NO_SERIES, "recurrence": None}
-        if recurrence is _SAME or recurrence.stored() == row["recurrence"]:
-            times["recurrence"] = None
-            if row["recurrence"] is None or "due_date" not in values:
-                return values
-            return {**values, **series.moved(row, due_date, here, only_this=self.scope is Scope.occurrence)}
-        begun = series.begin(recurrence, due_date, here, may_move="due_date" not in values)
-        return {
-            **values,
-            **begun,
-            "recurrence": stored_recurrence(recurrence),
-            "series_id": UUID(row["series_id"] or row["id"]),
-        }
-
-
-_SAME: Any = object()
+    def _times(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Take out of ``values`` what moves a series, as it is read."""
+        times = {name: values.pop(name) for name in _TIMES if name in values}
+        if times.get("recurrence") is not None and self.body.recurrence is not None:
+            times["recurrence"] = self.body.recurrence.stored()
+        return times
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +185,10 @@ class Completion:
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
         at = self.at or plan.now
+        if is_repeated(row, self.occurrence, row["last_occurrence"]):
+            return
         refuse_transition(row, Status.completed)
-        if is_done_already(row, self.occurrence) or row["status"] == Status.completed:
+        if row["status"] == Status.completed:
             return
         if row["recurrence"] is not None and series.was_counted(row, plan.clock, at):
             return
@@ -227,7 +209,7 @@ class Completion:
                         each["last_completed_at"] = form_of(at)
         done = {"status": Status.completed.value, "completed_at": at}
         if row["recurrence"] is not None:
-            done |= {"last_completed_at": at, "last_occurrence": row["due_date"]}
+            done |= _last(row, at)
         plan.set(row, done)
 
     def _once(self, plan: Plan, row: Row, at: datetime, following: Mapping[str, Any]) -> None:
@@ -238,15 +220,14 @@ class Completion:
             for each in below:
                 if each["status"] == Status.completed and each["recurrence"] is None:
                     each |= {"status": Status.pending.value, "completed_at": None}
-        plan.set(
-            row,
-            {
-                **following,
-                "status": Status.pending.value,
-                "last_completed_at": at,
-                "last_occurrence": row["due_date"],
-            },
-        )
+        plan.set(row, {**following, **_last(row, at), "status": Status.pending.value})
+
+
+def _last(row: Row, at: datetime) -> dict[str, Any]:
+    """Return the columns that say which occurrence was completed last, and when. An earlier time comes from offline."""
+    before = row["last_completed_at"]
+    latest = at if before is None else max(at, datetime.fromisoformat(before))
+    return {"last_completed_at": latest, "last_occurrence": row["due_date"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,13 +239,13 @@ class Skipping:
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
         series.require_series(row)
-        if is_done_already(row, self.occurrence):
+        if is_repeated(row, self.occurrence, row["last_skipped"]):
             return
-        if row["status"] not in OPEN:
+        if row["status"] in OPEN:
+            following = series.skipped(row, plan.clock) or {"status": Status.cancelled.value}
+            plan.set(row, {**following, "last_skipped": row["due_date"]})
+        elif self.occurrence is None or self.occurrence != row["last_skipped"]:
             raise Conflict("The series has ended. Reopen the task first.", code="series_ended")
-        following = series.skipped(row, plan.clock)
-        last = {"last_occurrence": row["due_date"]}
-        plan.set(row, {**last, **(following or {"status": Status.cancelled.value})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,14 +301,14 @@ def refuse_future(at: datetime | None, now: datetime) -> None:
         raise Invalid(Fault("/completed_at", "This is in the future. Send the time at which it was done."))
 
 
-def is_done_already(row: Row, occurrence: str | None) -> bool:
-    """Tell whether the named occurrence is the one that was done last: then this is a repetition.
+def is_repeated(row: Row, occurrence: str | None, last: str | None) -> bool:
+    """Tell whether the named occurrence is the ``last`` one to which the same was done. Which one is open comes first.
 
-    Raises Conflict for one that is neither this nor the open one.
+    Raises Conflict for one that is neither.
     """
     if occurrence is None or occurrence in (row["due_date"], row["recurrence_due"]):
         return False
-    if occurrence == row["last_occurrence"]:
+    if occurrence == last:
         return True
     raise Conflict(
         "This is not the open occurrence. Read the task for the one that is.",

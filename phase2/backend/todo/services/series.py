@@ -1,32 +1,27 @@
 """Series: what repeats, between the forms that are stored and the local times that rules count in."""
 
-import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import select
 
-from todo.database import OwnedByCaller, Row, Session, Statement
+from todo.database import Row, Session, Statement
 from todo.errors import Conflict, Fault, Invalid, NotFound
 from todo.kit import recurrence as rules
-from todo.kit.dates import form_of, parse_due
+from todo.kit.dates import form_of
 from todo.kit.recurrence import Due, State
-from todo.kit.zones import day_bounds, local, local_day, resolve
-from todo.models.base import table_of
-from todo.models.profiles import Profile
-from todo.models.recurrence import Recurrence
-from todo.models.tasks import Status, TaskCreate
-from todo.services.task_rows import SERIES, tasks, this_one
+from todo.models.recurrence import CountedFrom, Missed
+from todo.models.tasks import TaskCreate
+from todo.services.clocks import PROFILE, Clock
+from todo.services.task_rows import OPEN, SERIES, tasks, this_one
 
-_profiles = table_of(Profile)
-PROFILE = Statement(select(_profiles.c.time_zone, _profiles.c.day_start).where(OwnedByCaller(_profiles)))
 _READ = Statement(
     select(
-        tasks.c.id,
         tasks.c.status,
         tasks.c.due_date,
         tasks.c.due_time_zone,
@@ -36,135 +31,95 @@ _READ = Statement(
     ).where(this_one)
 )
 
-NO_SERIES: Mapping[str, Any] = dict.fromkeys(("recurrence_anchor", "recurrence_number", "recurrence_due"))
+# The series that a task had stays to be seen: what it closed is part of it.
+_NO_SERIES: Mapping[str, Any] = {name: None for name in SERIES if name != "series_id"}
+_ONE_DAY = timedelta(days=1)
 
 _NEEDS_DUE = Fault("/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")
 _NEVER = Fault("/recurrence", "From this due date on the rule never occurs. Choose another rule or another date.")
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Where a user is: the zone, and when a day starts there."""
-
-    zone: str = "UTC"
-    day_start: time = time(0)
-
-    @classmethod
-    def of(cls, profiles: Sequence[Row]) -> "Clock":
-        """Make it of the rows of ``PROFILE``."""
-        if not profiles:
-            return cls()
-        return cls(profiles[0]["time_zone"], time.fromisoformat(profiles[0]["day_start"]))
-
-    def of_task(self, due_time_zone: str | None) -> "Clock":
-        """Return the clock of a task that may have a zone of its own."""
-        return self if due_time_zone is None else Clock(due_time_zone, self.day_start)
-
-    def local(self, form: str) -> Due:
-        """Return a stored form as rules count: an instant as what the clocks here show then."""
-        due = parse_due(form)
-        return local(due, self.zone) if isinstance(due, datetime) and due.tzinfo is not None else due
-
-    def form(self, due: Due, *, like: str) -> str:
-        """Return a local due in the stored form that ``like`` has."""
-        if isinstance(due, datetime) and like.endswith("Z"):
-            return form_of(resolve(due, self.zone))
-        return form_of(due)
-
-    def end_of(self, form: str) -> datetime:
-        """Return the instant at which something is due: the end of the day for what is due all day."""
-        due = parse_due(form)
-        if not isinstance(due, datetime):
-            return day_bounds(due, self.zone, self.day_start)[1]
-        return due if due.tzinfo is not None else resolve(due, self.zone)
-
-    def today(self, at: datetime) -> date:
-        """Return the user's day at an instant."""
-        return local_day(at, self.zone, self.day_start)
-
-
 # Task: T-325
 async def opening(session: Session, body: TaskCreate, task_id: UUID) -> dict[str, Any]:
     """Return the columns of a new task's series. Raises Invalid for a due date that the rule does not produce."""
-    if body.recurrence is None:
-        return {**NO_SERIES, "series_id": None}
-    clock = Clock()
-    # Only an instant needs to know where its owner is, to be a local time.
-    if body.due_date is not None and body.due_date.endswith("Z") and body.due_time_zone is None:
-        clock = Clock.of(await session.all(PROFILE))
+    # What does not repeat needs no look at where its owner is.
+    clock = Clock() if body.recurrence is None else Clock.of(await session.all(PROFILE))
     return opened(body, clock, task_id)
 
 
 def opened(body: TaskCreate, clock: Clock, task_id: UUID) -> dict[str, Any]:
     """Return the columns of a new task's series, if it repeats, in its owner's zone."""
     if body.recurrence is None:
-        return {**NO_SERIES, "series_id": None}
-    begun = begin(body.recurrence, body.due_date, clock.of_task(body.due_time_zone), may_move=False)
-    return {**begun, "series_id": task_id, "due_date": body.due_date}
+        return {**_NO_SERIES, "series_id": None}
+    here = clock.of_task(body.due_time_zone)
+    if body.due_date is None:
+        raise Invalid(_NEEDS_DUE)
+    _fitted(body.recurrence.stored(), body.due_date, here, may_move=False)
+    return {**_begun(body.due_date, body.start_date), "series_id": task_id}
 
 
-def begin(recurrence: Recurrence, due_date: str | None, clock: Clock, *, may_move: bool) -> dict[str, Any]:
-    """Return the columns of a series that begins at ``due_date``, or at the next date that fits if it ``may_move``."""
+# Task: T-325
+def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) -> dict[str, Any]:
+    """Return the columns of when and how often, for what was ``sent`` of them and differs.
+
+    A new due date moves the series, or its open occurrence alone with ``only_this``. Another rule begins anew, at a due
+    date that fits. Where only its end changes, or what becomes of missed dates and month ends, the series goes on.
+    """
+    changed = {name: value for name, value in sent.items() if value != row[name]}
+    recurrence = sent.get("recurrence", row["recurrence"])
+    if recurrence is None:
+        return {**changed, **_NO_SERIES} if "recurrence" in changed else changed
+    here = clock.of_task(sent.get("due_time_zone", row["due_time_zone"]))
+    due_date, start_date = (sent.get(name, row[name]) for name in ("due_date", "start_date"))
     if due_date is None:
         raise Invalid(_NEEDS_DUE)
-    due_date = fitted(recurrence, due_date, clock, may_move=may_move)
-    return {
-        "due_date": due_date,
-        "recurrence_anchor": due_date,
-        "recurrence_number": 1,
-        "recurrence_due": due_date,
-    }
-
-
-def fitted(recurrence: Recurrence, due_date: str, clock: Clock, *, may_move: bool) -> str:
-    """Return ``due_date`` if the rule produces it. Else the next one that it does, or Invalid, which names that."""
-    due = clock.local(due_date)
-    fit = rules.fitting(_of(recurrence), due)
-    if fit is None:
-        raise Invalid(_NEVER)
-    if fit == due:
-        return due_date
-    fitting = clock.form(fit, like=due_date)
-    if not may_move:
-        raise Invalid(Fault("/due_date", f"The rule does not produce this date. The next one that it does: {fitting}."))
-    return fitting
-
-
-def moved(row: Row, due_date: str | None, here: Clock, *, only_this: bool) -> dict[str, Any]:
-    """Return the columns of a series that is moved to ``due_date``, or whose open occurrence alone is."""
-    if due_date is None:
-        raise Invalid(_NEEDS_DUE)
+    if "recurrence" in changed and not _goes_on(row, recurrence, here):
+        fitting = _fitted(recurrence, due_date, here, may_move="due_date" not in changed)
+        if "start_date" not in changed:
+            start_date = _shifted(start_date, due_date, fitting, here)
+        begun = {"due_date": fitting, "start_date": start_date, **_begun(fitting, start_date)}
+        return {**changed, **begun, "series_id": UUID(row["id"])}
     if only_this:
-        return {"due_date": due_date}
-    fitted(_recurrence(row), due_date, here, may_move=False)
-    return {"due_date": due_date, "recurrence_anchor": due_date, "recurrence_due": due_date}
+        return changed
+    if "due_date" in changed:
+        _fitted(recurrence, due_date, here, may_move=False)
+        return {**changed, **_begun(due_date, start_date), "recurrence_number": row["recurrence_number"]}
+    if "start_date" in changed:
+        changed["recurrence_start"] = _shifted(start_date, due_date, row["recurrence_due"], here)
+    return changed
 
 
 # Task: T-325
 def advanced(row: Row, clock: Clock, at: datetime) -> dict[str, Any] | None:
     """Return the columns of a series whose open occurrence was completed at ``at``; ``None`` if that was the last."""
     here = clock.of_task(row["due_time_zone"])
-    completed = local(at, here.zone)
-    state = rules.advance(_of(_recurrence(row)), _state(row, here), completed=completed, today=here.today(at))
+    recurrence = _arithmetic(row["recurrence"], here)
+    # When the clocks change they do not tell what has passed: from the day before on, instants do.
+    completed = here.shown(at) - _ONE_DAY if at.year > 1 else here.shown(at)
+    state = rules.advance(recurrence, _state(row, here), completed=completed, today=here.today(at))
+    if recurrence.counted_from == CountedFrom.due and recurrence.missed == Missed.skip:
+        while state is not None and isinstance(state.due, datetime) and here.instant(state.due) <= at:
+            state = rules.skip_one(recurrence, state)
     return _columns(row, here, state)
 
 
 def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
-    """Tell whether a series that counts from completion has been completed on the day of ``at`` already."""
-    here = clock.of_task(row["due_time_zone"])
-    last = row["last_completed_at"]
-    if row["recurrence"]["from"] != "completion" or last is None or row["recurrence_due"] == row["recurrence_anchor"]:
+    """Tell whether a series that counts from completion has been completed on the day of ``at``, or later.
+
+    Then it is to come, and counts from that day already.
+    """
+    if row["recurrence"]["from"] != CountedFrom.completion or row["last_completed_at"] is None:
         return False
-    anchor = here.local(row["recurrence_anchor"])
-    day = anchor.date() if isinstance(anchor, datetime) else anchor
-    return day == here.today(at) == here.today(datetime.fromisoformat(last))
+    here = clock.of_task(row["due_time_zone"])
+    last = here.today(datetime.fromisoformat(row["last_completed_at"]))
+    return here.today(at) <= last < _day(here.local(row["due_date"]))
 
 
-# Task: T-325
+# Task: T-326
 def skipped(row: Row, clock: Clock) -> dict[str, Any] | None:
     """Return the columns of a series whose open occurrence is passed over; ``None`` if that was the last."""
     here = clock.of_task(row["due_time_zone"])
-    return _columns(row, here, rules.skip_one(_of(_recurrence(row)), _state(row, here)))
+    return _columns(row, here, rules.skip_one(_arithmetic(row["recurrence"], here), _state(row, here)))
 
 
 # Task: T-326
@@ -177,24 +132,15 @@ async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[di
     if not rows:
         raise NotFound
     [row] = rows
-    if row["due_date"] is None or row["status"] in (Status.completed, Status.cancelled):
+    if row["due_date"] is None or row["status"] not in OPEN:
         return []
     here = Clock.of(profiles).of_task(row["due_time_zone"])
-    first = [row["due_date"]]
-    if row["recurrence"] is None:
-        return [_occurrence(row, form, here) for form in first]
-    following = rules.upcoming(_of(_recurrence(row)), _state(row, here))
-    forms = (here.form(due, like=row["recurrence_anchor"]) for _, due in following)
-    return [_occurrence(row, form, here) for form in itertools.islice(itertools.chain(first, forms), limit)]
-
-
-def _occurrence(row: Row, form: str, here: Clock) -> dict[str, Any]:
-    at = here.end_of(form)
-    return {
-        "due_date": form,
-        "start_date": _moved_start(row, form, here),
-        "due_at": form_of(at),
-    }
+    found = [(row["due_date"], row["start_date"])]
+    if row["recurrence"] is not None:
+        following = rules.upcoming(_arithmetic(row["recurrence"], here), _state(row, here))
+        forms = (here.form(due, like=row["recurrence_due"]) for _, due in islice(following, limit - 1))
+        found += [(form, _next_start(row, form, here)) for form in forms]
+    return [{"due_date": due, "start_date": start, "due_at": form_of(here.due_at(due))} for due, start in found]
 
 
 def require_series(row: Row) -> None:
@@ -203,46 +149,112 @@ def require_series(row: Row) -> None:
         raise Conflict("This task does not repeat. Complete or cancel it instead.", code="not_recurring")
 
 
-def _columns(row: Row, here: Clock, state: State | None) -> dict[str, Any] | None:
-    if state is None:
-        return None
-    like = row["recurrence_anchor"]
-    due_date = here.form(state.due, like=like)
+def _begun(due_date: str, start_date: str | None) -> dict[str, Any]:
+    """Return the columns of a series that is counted from ``due_date``."""
     return {
-        "due_date": due_date,
-        "start_date": _moved_start(row, due_date, here),
-        "recurrence_anchor": here.form(state.anchor, like=like),
-        "recurrence_number": state.number,
+        "recurrence_anchor": due_date,
+        "recurrence_number": 1,
         "recurrence_due": due_date,
+        "recurrence_start": start_date,
     }
 
 
-def _moved_start(row: Row, due_date: str, here: Clock) -> str | None:
-    start = row["start_date"]
-    if start is None:
+def _fitted(stored: Mapping[str, Any], due_date: str, here: Clock, *, may_move: bool) -> str:
+    """Return ``due_date`` if the rule produces it. Else the next one that it does, or Invalid, which names that."""
+    due = here.local(due_date)
+    fit = rules.fitting(_arithmetic(stored, here), due)
+    if fit is None:
+        raise Invalid(_NEVER)
+    if fit == due:
+        return due_date
+    fitting = here.form(fit, like=due_date)
+    if not may_move:
+        raise Invalid(Fault("/due_date", f"The rule does not produce this date. The next one that it does: {fitting}."))
+    return fitting
+
+
+def _goes_on(row: Row, stored: Mapping[str, Any], here: Clock) -> bool:
+    """Tell whether another recurrence has the same steps, and the open occurrence where it is."""
+    if row["recurrence"] is None or _steps(stored) != _steps(row["recurrence"]):
+        return False
+    state, recurrence = _state(row, here), _arithmetic(stored, here)
+    nominal = _nominal(state)
+    before = nominal - _ONE_DAY if nominal.toordinal() > 1 else None
+    anchor = nominal if recurrence.counted_from == CountedFrom.completion else state.anchor
+    following = rules.occurrences(recurrence, anchor, after=before, number=state.number - 1)
+    return next(following, None) == (state.number, nominal)
+
+
+def _steps(stored: Mapping[str, Any]) -> rules.Rule:
+    return replace(_parsed(stored["rule"]), count=None, until=None)
+
+
+def _columns(row: Row, here: Clock, state: State | None) -> dict[str, Any] | None:
+    if state is None:
         return None
-    moved = rules.shift(here.local(start), here.local(row["due_date"]), here.local(due_date))
-    return here.form(moved, like=start)
+    due_date = here.form(state.due, like=row["recurrence_due"])
+    start_date = _next_start(row, due_date, here)
+    # The anchor stays: what counts from completion has only its time of day from it.
+    return {
+        "due_date": due_date,
+        "start_date": start_date,
+        "recurrence_number": state.number,
+        "recurrence_due": due_date,
+        "recurrence_start": start_date,
+    }
+
+
+def _next_start(row: Row, due_date: str, here: Clock) -> str | None:
+    return _shifted(row["recurrence_start"], row["recurrence_due"], due_date, here)
+
+
+def _shifted(start: str | None, due_before: str, due_after: str, here: Clock) -> str | None:
+    """Move a start by the step that its due date makes."""
+    if start is None or due_before == due_after:
+        return start
+    return here.form(rules.shift(here.local(start), here.local(due_before), here.local(due_after)), like=start)
 
 
 def _state(row: Row, here: Clock) -> State:
-    was_moved = row["recurrence_due"] != row["due_date"]
-    return State(
-        anchor=here.local(row["recurrence_anchor"]),
-        number=row["recurrence_number"],
-        due=here.local(row["due_date"]),
-        nominal=here.local(row["recurrence_due"]) if was_moved else None,
-    )
+    anchor = here.local(row["recurrence_anchor"])
+    nominal = _in_sequence(row["recurrence_due"], anchor, here)
+    if row["due_date"] == row["recurrence_due"]:
+        return State(anchor, row["recurrence_number"], due=nominal)
+    return State(anchor, row["recurrence_number"], due=here.local(row["due_date"]), nominal=nominal)
 
 
-def _recurrence(row: Row) -> Recurrence:
-    return Recurrence.model_validate_json(orjson.dumps(row["recurrence"]))
+def _in_sequence(form: str, anchor: Due, here: Clock) -> Due:
+    """Return the local due that a form stands for: of an instant the day counts, and the time is the anchor's.
+
+    What the clocks show at an instant is another time of day where its owner has moved since, or where a clock change
+    skipped the time that was meant, which may have been on the day before.
+    """
+    due = here.local(form)
+    if not form.endswith("Z") or not isinstance(due, datetime) or not isinstance(anchor, datetime):
+        return due
+    meant = datetime.combine(due, anchor.time())
+    if meant <= due or here.form(meant, like=form) == form:
+        return meant
+    day_before = meant - _ONE_DAY if meant.toordinal() > 1 else meant
+    return day_before if here.form(day_before, like=form) == form else meant
 
 
-def _of(recurrence: Recurrence) -> rules.Recurrence:
-    return rules.Recurrence(
-        rules.parse_rule(recurrence.rule),
-        counted_from=recurrence.counted_from.value,
-        month_end=recurrence.month_end.value,
-        missed=recurrence.missed.value,
-    )
+def _nominal(state: State) -> Due:
+    return state.due if state.nominal is None else state.nominal
+
+
+def _day(due: Due) -> date:
+    return due.date() if isinstance(due, datetime) else due
+
+
+def _arithmetic(stored: Mapping[str, Any], here: Clock) -> rules.Recurrence:
+    """Return a stored recurrence as the arithmetic takes it: all in local time."""
+    rule = _parsed(stored["rule"])
+    if isinstance(rule.until, datetime) and rule.until.tzinfo is not None:
+        rule = replace(rule, until=here.shown(rule.until))
+    return rules.Recurrence(rule, counted_from=stored["from"], month_end=stored["month_end"], missed=stored["missed"])
+
+
+@lru_cache(maxsize=1024)
+def _parsed(rule: str) -> rules.Rule:
+    return rules.parse_rule(rule)

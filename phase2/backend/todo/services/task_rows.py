@@ -42,7 +42,7 @@ tasks = table_of(Task)
 PUBLIC_NAMES = tuple(TaskPublic.model_fields)
 PUBLIC = tuple(tasks.c[name] for name in PUBLIC_NAMES)
 WRITABLE = tuple(TaskBase.model_fields)
-SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "series_id")
+SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start", "series_id")
 OPEN = (Status.pending, Status.in_progress)
 
 mine = OwnedByCaller(tasks)

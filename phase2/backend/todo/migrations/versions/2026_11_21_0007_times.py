@@ -30,8 +30,10 @@ def _columns() -> list[sa.Column[Any]]:
         sa.Column("recurrence_anchor", sa.Text(), nullable=True),
         sa.Column("recurrence_number", sa.Integer(), nullable=True),
         sa.Column("recurrence_due", sa.Text(), nullable=True),
+        sa.Column("recurrence_start", sa.Text(), nullable=True),
         sa.Column("series_id", sa.Uuid(), nullable=True),
         sa.Column("last_occurrence", sa.Text(), nullable=True),
+        sa.Column("last_skipped", sa.Text(), nullable=True),
         sa.Column("last_completed_at", sa.DateTime(timezone=True), nullable=True),
     ]
 

@@ -1,0 +1,82 @@
+"""Clocks: what the time is where a user is, and what the stored forms of a date mean there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import select
+
+from todo.database import OwnedByCaller, Row, Statement
+from todo.kit.dates import form_of, parse_due
+from todo.kit.recurrence import Due
+from todo.kit.zones import local, local_day, resolve
+from todo.models.base import table_of
+from todo.models.profiles import Profile
+
+_profiles = table_of(Profile)
+PROFILE = Statement(select(_profiles.c.time_zone, _profiles.c.day_start).where(OwnedByCaller(_profiles)))
+
+_ONE_DAY = timedelta(days=1)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
+
+
+# Task: T-325
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where a user is: the zone, and when a day starts there.
+
+    On the first and the last day of the years 1 to 9999, where a zone leads out of them, all is in UTC.
+    """
+
+    zone: str = "UTC"
+    day_start: time = time(0)
+
+    @classmethod
+    def of(cls, profiles: Sequence[Row]) -> "Clock":
+        """Make it of the rows of ``PROFILE``."""
+        if not profiles:
+            return cls()
+        return cls(profiles[0]["time_zone"], time.fromisoformat(profiles[0]["day_start"]))
+
+    def of_task(self, due_time_zone: str | None) -> "Clock":
+        """Return the clock of a task that may have a zone of its own."""
+        return self if due_time_zone is None else Clock(due_time_zone, self.day_start)
+
+    def shown(self, at: datetime) -> datetime:
+        """Return what the clocks here show at an instant: naive."""
+        try:
+            return local(at, self.zone)
+        except OverflowError:
+            return at.replace(tzinfo=None)
+
+    def instant(self, shown: datetime) -> datetime:
+        """Return the instant, in UTC, at which the clocks here show a naive time."""
+        try:
+            return resolve(shown, self.zone)
+        except OverflowError:
+            return shown.replace(tzinfo=UTC)
+
+    def today(self, at: datetime) -> date:
+        """Return the user's day at an instant."""
+        try:
+            return local_day(at, self.zone, self.day_start)
+        except OverflowError:
+            return at.date()
+
+    def local(self, form: str) -> Due:
+        """Return a stored form as rules count: an instant as what the clocks here show then."""
+        due = parse_due(form)
+        return self.shown(due) if isinstance(due, datetime) and due.tzinfo is not None else due
+
+    def form(self, due: Due, *, like: str) -> str:
+        """Return a local due in the stored form that ``like`` has."""
+        return form_of(self.instant(due) if isinstance(due, datetime) and like.endswith("Z") else due)
+
+    def due_at(self, form: str) -> datetime:
+        """Return the instant of a stored form, as the database does: of a day, its last microsecond."""
+        due = parse_due(form)
+        if isinstance(due, datetime):
+            return due if due.tzinfo is not None else self.instant(due)
+        if due == date.max:
+            return _LAST_MOMENT
+        return self.instant(datetime.combine(due + _ONE_DAY, self.day_start)) - datetime.resolution
