@@ -163,17 +163,9 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
     digest = _digest_of(query)
     cursor = _cursor_of(query, digest)
     searched = parse(query.q) if query.q is not None else None
-    asked = filters.filters_of(query)
     moves = query.due in filters.MOVING
     unless = None if moves else unless
-    shape = Shape(
-        filters=asked,
-        sort=tuple(query.sort) or (() if searched else filters.default_sort(asked)),
-        search=None if searched is None else search.shape_of(searched, chosen=cursor.word if cursor else None),
-        after=None if cursor is None else (cursor.part, tuple(value is None for value in cursor.values)),
-        skips=query.skip > 0,
-        unless=unless is not None,
-    )
+    shape = shape_of(query, searched, cursor, unless=unless is not None)
     values = {
         **filters.values_of(query, now=now),
         **_search_values(searched, cursor),
@@ -202,6 +194,21 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
         total_is_exact=is_exact,
         passed=passed,
         next_cursor=None if end is None else cursors.encode(end, digest),
+    )
+
+
+def shape_of(
+    query: TaskQuery, searched: Query | None = None, cursor: Cursor | None = None, *, unless: bool = False
+) -> Shape:
+    """Return all of a question but its values. ``searched`` is its ``q``, and ``cursor`` its cursor."""
+    asked = filters.filters_of(query)
+    return Shape(
+        filters=asked,
+        sort=tuple(query.sort) or (() if searched else filters.default_sort(asked)),
+        search=None if searched is None else search.shape_of(searched, chosen=cursor.word if cursor else None),
+        after=None if cursor is None else (cursor.part, tuple(value is None for value in cursor.values)),
+        skips=query.skip > 0,
+        unless=unless,
     )
 
 

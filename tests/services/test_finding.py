@@ -1,0 +1,183 @@
+"""Finding below HTTP: how many trips it takes, and what PostgreSQL does for it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import TypeAdapter
+
+from support.people import sign_up
+from support.trips import Trips, watched
+from todo.database import Session
+from todo.database.statements import CompiledText, Dialect
+from todo.kit.etags import Condition
+from todo.kit.queries import parse
+from todo.models.finding import TaskQuery
+from todo.models.views import ViewCreate, ViewQuery
+from todo.services import filters, finding, views
+
+NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+
+QUERIES = [
+    "",
+    "status=pending&priority=high",
+    "category_id=none&parent_id=none",
+    f"category_id={uuid4()}&parent_id={uuid4()}",
+    "tag=a&tag=b&not_tag=c",
+    "due=none",
+    "due=today",
+    "due=overdue",
+    "due=upcoming",
+    "due=week",
+    "due_before=2026-03-10&due_after=2026-03-01T09:00:00",
+    "completed_after=2026-03-10T09:00:00Z&created_before=2026-03-10&updated_after=2026-03-10",
+    "trashed=true&tag=a&not_tag=b",
+    "q=milk",
+    'q=milk oat* "oat milk" -soy&sort=-priority,due_date',
+    "sort=-priority,due_date,title&skip=3",
+]
+_LISTS = frozenset({"status", "priority", "tag", "not_tag", "sort"})
+_ADAPTER = TypeAdapter(TaskQuery)
+
+
+def query_of(text: str) -> TaskQuery:
+    """Read a query as a route does."""
+    raw: dict[str, Any] = {}
+    for name, value in parse_qsl(text):
+        if name in _LISTS:
+            raw.setdefault(name, []).append(value)
+        else:
+            raw[name] = value
+    return _ADAPTER.validate_strings(raw)
+
+
+@asynccontextmanager
+async def session_of(url: str) -> AsyncIterator[tuple[Session, Trips]]:
+    """A session whose connection stands, so that the next trip is the first."""
+    database, trips = watched(url)
+    await database.open()
+    await database.ping()
+    trips.count = 0
+    yield Session(database, sign_up(url, "alice")), trips
+    await database.close()
+
+
+# Task: T-371
+class TestTrips:
+    @pytest.mark.parametrize("text", QUERIES)
+    async def test_are_one_whatever_the_filter(self, database_url: str, text: str) -> None:
+        async with session_of(database_url) as (session, trips):
+            page = await finding.page(session, query_of(text), now=NOW, unless=Condition(frozenset({7})))
+
+        assert (page.tasks, page.total, page.total_is_exact, trips.count) == ([], 0, True, 1)
+
+    async def test_are_two_with_a_view(self, database_url: str) -> None:
+        async with session_of(database_url) as (session, trips):
+            view, _ = await views.create(session, ViewCreate(name="a", query=ViewQuery(tag=["a"])), now=NOW)
+            trips.count = 0
+            await finding.page(session, query_of(f"view={view['id']}"), now=NOW)
+
+        assert trips.count == 2
+
+
+MANY = """
+INSERT INTO tasks (user_id, id, title, tags, tag_keys, status, priority, due_date, created_at, updated_at, completed_at,
+                   creation_digest, revision)
+SELECT %(user)s, gen_random_uuid(), 'milk ' || n, tags, tags, CASE n %% 3 WHEN 0 THEN 'completed' ELSE 'pending' END,
+    CASE n %% 3 WHEN 1 THEN 'low' ELSE 'high' END, CASE WHEN n %% 4 > 0 THEN (date '2026-01-01' + n %% 365)::text END,
+    now() - make_interval(mins => n), now(), CASE n %% 3 WHEN 0 THEN now() END, '', 0
+FROM generate_series(1, 3000) AS n, LATERAL (SELECT CASE n %% 5 WHEN 0 THEN '["a"]' ELSE '[]' END::jsonb) AS t (tags)
+"""
+
+
+@pytest.fixture(scope="module")
+def crowded(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection that plans as the application's does, and somebody who has thousands of tasks.
+
+    It sorts only where no index has the order: with a hundred thousand tasks the planner sees that for itself.
+    """
+    user_id = sign_up(database_url, "alice")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(MANY, {"user": user_id})
+        connection.execute("ANALYZE tasks, task_tags, task_words")
+        for setting in (
+            "role = todo_app",
+            "plan_cache_mode = force_generic_plan",
+            "enable_seqscan = off",
+            "max_parallel_workers_per_gather = 0",
+            "enable_sort = off",
+            "enable_bitmapscan = off",
+        ):
+            connection.execute(sql.SQL("SET ") + sql.SQL(setting))
+        yield connection
+        connection.execute("RESET role")
+        connection.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
+
+
+def plan_of(connection: psycopg.Connection[Any], text: CompiledText) -> str:
+    """Return how PostgreSQL runs a statement whose values it does not know."""
+    name = f"p{uuid4().hex}"
+    nulls = ", ".join(["NULL"] * len(text.names))
+    connection.execute(f"PREPARE {name} AS ".encode() + text.sql)
+    rows = connection.execute(f"EXPLAIN (COSTS OFF) EXECUTE {name}({nulls})".encode()).fetchall()
+    connection.execute(f"DEALLOCATE {name}".encode())
+    return "\n".join(row[0] for row in rows)
+
+
+# Task: T-371
+# Task: T-372
+class TestPlans:
+    @pytest.mark.parametrize("is_behind", [False, True])
+    @pytest.mark.parametrize(
+        ("text", "index"),
+        [
+            ("parent_id=none", "ix_tasks_user_id_created_at"),
+            ("tag=a", "ix_task_tags_user_id_tag_key_created_at"),
+            ("not_tag=a", "ix_tasks_user_id_created_at"),
+            ("due=none", "ix_tasks_user_id_undated_created_at"),
+            ("due=overdue", "ix_tasks_user_id_open_due_at"),
+            ("due_after=2026-03-01", "ix_tasks_user_id_due_at"),
+            ("completed_after=2026-03-01", "ix_tasks_user_id_completed_at"),
+            ("updated_after=2026-03-01", "ix_tasks_user_id_updated_at"),
+            ("sort=due_date", "ix_tasks_user_id_due_at"),
+            ("sort=-due_date", "ix_tasks_user_id_due_at"),
+            ("sort=priority", "ix_tasks_user_id_priority_created_at"),
+            ("sort=-status", "ix_tasks_user_id_status_created_at"),
+            ("sort=position", "ix_tasks_user_id_position"),
+            ("q=milk", "ix_task_words_user_id_word"),
+        ],
+    )
+    def test_begin_in_an_index_and_sort_nothing(
+        self, crowded: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
+    ) -> None:
+        query = query_of(text)
+        shape = finding.shape_of(query, None if query.q is None else parse(query.q))
+        if is_behind:
+            source = finding._source_of(shape)
+            shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
+
+        plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
+
+        assert index in plan
+        assert "Sort" not in plan, plan
+        if is_behind:
+            # The place is a condition of the index, not of each row that comes before it.
+            assert any("ROW(" in line for line in plan.splitlines() if "Index Cond" in line), plan
+
+
+# Task: T-371
+def test_a_list_of_the_time_has_the_orders_of_its_indexes() -> None:
+    def default(text: str) -> tuple[str, ...]:
+        return filters.default_sort(filters.filters_of(query_of(text)))
+
+    assert default("") == default("due=none") == default("tag=a") == default("created_after=2026-03-10") == ()
+    assert default("due=week") == default("due_before=2026-03-10&completed_after=2026-03-10") == ("due_date",)
+    assert default("completed_after=2026-03-10&updated_after=2026-03-10") == ("-completed_at",)
+    assert default("updated_before=2026-03-10") == ("-updated_at",)
+    assert default("trashed=true&due=week") == ("-trashed_at",)
