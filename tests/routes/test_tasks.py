@@ -17,6 +17,7 @@ from support.tasks import (
     NOT_FOUND,
     PRIORITY_EXPECTED,
     STATUS_EXPECTED,
+    UNSET,
     UUID_EXPECTED,
     WRONG_FIELDS,
     add_task,
@@ -27,6 +28,7 @@ from support.tasks import (
 )
 from todo.kit.ids import uuid7
 
+EMPTY_PAGE = {"tasks": [], "total": 0, "total_is_exact": True, "page": 1, "page_size": 0, "next_cursor": None}
 ID_TAKEN = {
     "type": "about:blank",
     "title": "Conflict",
@@ -49,14 +51,11 @@ class TestCreate:
         assert response.headers["content-type"] == "application/json"
         assert task == {
             "id": task["id"],
+            **UNSET,
             "title": "Buy milk",
-            "description": None,
-            "status": "pending",
-            "priority": "medium",
-            "due_date": None,
+            "position": "500000000000001",
             "created_at": task["created_at"],
             "updated_at": task["created_at"],
-            "completed_at": None,
             "revision": 1,
         }
         assert response.headers["etag"] == '"1"'
@@ -64,20 +63,28 @@ class TestCreate:
         assert before <= instant(task["created_at"]) <= datetime.now(UTC)
 
     async def test_takes_every_field(self, alice: AsyncClient) -> None:
+        parent, category_id = await add_task(alice), str(uuid7())
+        await alice.post("/categories", json={"id": category_id, "name": "Kitchen"})
         body = {
             "id": str(uuid7()),
             "title": "Prendre du café ☕",
             "description": "# Beans\n\n  *not* ground \u202e\r\n",
             "status": "cancelled",
             "priority": "high",
-            "due_date": "2026-03-10",
+            "due_date": "2026-03-10T09:00:00",
+            "due_time_zone": "Europe/Paris",
+            "start_date": "2026-03-09",
+            "recurrence": {"rule": "FREQ=WEEKLY;INTERVAL=1", "from": "due", "month_end": "clamp", "missed": "keep"},
+            "category_id": category_id,
+            "parent_id": parent["id"],
+            "tags": ["Corner shop", "errand"],
         }
 
         response = await alice.post("/tasks", json=body)
 
         task = response.json()
-        created = {"created_at": task["created_at"], "updated_at": task["created_at"], "completed_at": None}
-        assert (response.status_code, task) == (201, {**body, **created, "revision": 1})
+        created = {name: task[name] for name in ("created_at", "updated_at", "position", "revision")}
+        assert (response.status_code, task) == (201, {**UNSET, **body, "series_id": body["id"], **created})
         assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == task
 
     async def test_completes_what_is_created_completed(self, alice: AsyncClient) -> None:
@@ -122,9 +129,17 @@ class TestCreate:
             ("2026-03-10T00:30+01:00", "2026-03-09T23:30:00Z"),
             ("2026-03-10t09:00:00.000001z", "2026-03-10T09:00:00.000001Z"),
             ("2026-03-10T09:00:00.120Z", "2026-03-10T09:00:00.12Z"),
+            ("2026-03-10T09:00:00", "2026-03-10T09:00:00"),
+            ("2026-03-10T09:00", "2026-03-10T09:00:00"),
+            ("2026-03-10T00:00:00", "2026-03-10T00:00:00"),
+            ("2026-03-10T00:00:00Z", "2026-03-10T00:00:00Z"),
+            ("0001-01-01T00:00:00", "0001-01-01T00:00:00"),
+            ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
         ],
     )
-    async def test_keeps_a_date_a_date_and_an_instant_in_utc(self, alice: AsyncClient, given: str, kept: str) -> None:
+    async def test_keeps_each_form_of_a_date_and_an_instant_in_utc(
+        self, alice: AsyncClient, given: str, kept: str
+    ) -> None:
         task = await add_task(alice, due_date=given)
 
         assert task["due_date"] == kept
@@ -324,7 +339,7 @@ class TestList:
 
         response = await alice.get("/tasks")
 
-        assert (response.status_code, response.json()) == (200, {"tasks": [], "total": 0, "page": 1, "page_size": 0})
+        assert (response.status_code, response.json()) == (200, EMPTY_PAGE)
 
     async def test_shows_whole_tasks_newest_first(self, alice: AsyncClient) -> None:
         oldest, middle, newest = [await add_task(alice, title=title) for title in ("one", "two", "three")]
@@ -333,7 +348,7 @@ class TestList:
 
         response = await alice.get("/tasks")
 
-        assert response.json() == {"tasks": [newest, middle, edited], "total": 3, "page": 1, "page_size": 3}
+        assert response.json() == {**EMPTY_PAGE, "tasks": [newest, middle, edited], "total": 3, "page_size": 3}
 
     async def test_shows_fifty_unless_told_otherwise(self, alice: AsyncClient) -> None:
         for number in range(51):
@@ -368,7 +383,7 @@ class TestList:
         answer = (await alice.get(f"/tasks{query}")).json()
 
         assert [task["title"] for task in answer.pop("tasks")] == seen
-        assert answer == {"total": 5, "page": page, "page_size": len(seen)}
+        assert (answer["total"], answer["page"], answer["page_size"]) == (5, page, len(seen))
 
     @pytest.mark.parametrize(
         ("query", "seen"),
@@ -438,8 +453,37 @@ class TestList:
 
 # Task: T-036
 class TestDelete:
-    async def test_answers_with_nothing_and_leaves_nothing(self, alice: AsyncClient) -> None:
+    async def test_answers_with_nothing_and_moves_it_to_the_trash(self, alice: AsyncClient) -> None:
         kept, task = await add_task(alice), await add_task(alice)
+
+        response = await alice.delete(f"/tasks/{task['id']}")
+
+        trashed = (await alice.get(f"/tasks/{task['id']}")).json()
+        assert (response.status_code, response.content) == (204, b"")
+        assert "content-type" not in response.headers
+        assert await tasks_of(alice) == [kept]
+        stamps = dict.fromkeys(("trashed_at", "updated_at"), trashed["updated_at"])
+        assert trashed == {**task, **stamps, "revision": 3}
+        assert instant(trashed["trashed_at"]) > instant(task["updated_at"])
+
+    async def test_leaves_what_is_in_the_trash_when_retried(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+        await alice.delete(f"/tasks/{task['id']}")
+        trashed = (await alice.get(f"/tasks/{task['id']}")).json()
+
+        again = await alice.delete(f"/tasks/{task['id']}")
+
+        assert again.status_code == 204
+        assert (await alice.get(f"/tasks/{task['id']}")).json() == trashed
+
+
+# Task: T-036
+class TestDeleteForGood:
+    @pytest.mark.parametrize("is_trashed", [False, True])
+    async def test_answers_with_nothing_and_leaves_nothing(self, alice: AsyncClient, *, is_trashed: bool) -> None:
+        kept, task = await add_task(alice), await add_task(alice)
+        if is_trashed:
+            await alice.delete(f"/tasks/{task['id']}")
 
         response = await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -448,11 +492,12 @@ class TestDelete:
         assert await tasks_of(alice) == [kept]
         assert problem_of(await alice.get(f"/tasks/{task['id']}")) == NOT_FOUND
 
-    async def test_says_the_second_time_that_there_is_none(self, alice: AsyncClient) -> None:
+    @pytest.mark.parametrize("query", ["", "?permanent=false", "?permanent=true"])
+    async def test_says_the_second_time_that_there_is_none(self, alice: AsyncClient, query: str) -> None:
         task = await add_task(alice)
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
-        again = await alice.delete(f"/tasks/{task['id']}?permanent=true")
+        again = await alice.delete(f"/tasks/{task['id']}{query}")
 
         assert problem_of(again) == NOT_FOUND
 
@@ -463,6 +508,15 @@ class TestDelete:
 
         assert Counter(response.status_code for response in responses) == {204: 1, 404: 9}
 
+    @pytest.mark.parametrize("said", ["", "1", "yes", "True"])
+    async def test_takes_true_and_false_only(self, alice: AsyncClient, said: str) -> None:
+        task = await add_task(alice)
+
+        response = await alice.delete(f"/tasks/{task['id']}?permanent={said}")
+
+        assert problem_of(response) == invalid(("/query/permanent", "Expected true or false."))
+        assert await tasks_of(alice) == [task]
+
 
 # Task: T-031
 class TestWithoutAnAccount:
@@ -470,7 +524,7 @@ class TestWithoutAnAccount:
         listed = await charlie.get("/tasks")
         read = await charlie.get(f"/tasks/{uuid7()}")
 
-        assert listed.json() == {"tasks": [], "total": 0, "page": 1, "page_size": 0}
+        assert listed.json() == EMPTY_PAGE
         assert problem_of(read) == NOT_FOUND
 
     @pytest.mark.parametrize(
@@ -482,6 +536,8 @@ class TestWithoutAnAccount:
             ("PATCH", f"/tasks/{uuid7()}", {}),
             ("DELETE", f"/tasks/{uuid7()}", None),
             ("POST", f"/tasks/{uuid7()}/complete", None),
+            ("POST", f"/tasks/{uuid7()}/complete", {"occurrence": "2026-03-10"}),
+            ("POST", f"/tasks/{uuid7()}/skip", None),
             ("POST", f"/tasks/{uuid7()}/reopen", None),
         ],
     )

@@ -12,6 +12,7 @@ from httpx import AsyncClient
 from support.tasks import (
     NO_SUCH_FIELD,
     NOT_FOUND,
+    UNSET,
     WRONG_FIELDS,
     add_task,
     instant,
@@ -31,7 +32,14 @@ OPEN = {"pending", "in_progress"}
 class TestReplace:
     async def test_gives_absent_fields_their_defaults(self, alice: AsyncClient) -> None:
         task = await add_task(
-            alice, description="Two litres", status="completed", priority="high", due_date="2026-03-10"
+            alice,
+            description="Two litres",
+            status="completed",
+            priority="high",
+            tags=["errand"],
+            due_date="2026-03-10T09:00:00",
+            start_date="2026-03-09",
+            due_time_zone="Europe/Paris",
         )
 
         response = await alice.put(f"/tasks/{task['id']}", json={"title": " Buy bread "})
@@ -40,15 +48,12 @@ class TestReplace:
         assert (response.status_code, replaced) == (
             200,
             {
+                **UNSET,
                 "id": task["id"],
                 "title": "Buy bread",
-                "description": None,
-                "status": "pending",
-                "priority": "medium",
-                "due_date": None,
+                "position": task["position"],
                 "created_at": task["created_at"],
                 "updated_at": replaced["updated_at"],
-                "completed_at": None,
                 "revision": 2,
             },
         )
@@ -63,6 +68,12 @@ class TestReplace:
             "status": "in_progress",
             "priority": "low",
             "due_date": "2026-03-10T08:00:00Z",
+            "due_time_zone": "Europe/Berlin",
+            "start_date": "2026-03-09",
+            "recurrence": None,
+            "category_id": None,
+            "parent_id": None,
+            "tags": ["Errand"],
         }
 
         replaced = (await alice.put(f"/tasks/{task['id']}", json=body)).json()

@@ -53,6 +53,26 @@ def invalid(*errors: tuple[str, str], code: str = "invalid_input", detail: str |
     }
 
 
+# What a task has of which only the title was given.
+UNSET: dict[str, Any] = {
+    "description": None,
+    "status": "pending",
+    "priority": "medium",
+    "due_date": None,
+    "due_time_zone": None,
+    "start_date": None,
+    "recurrence": None,
+    "series_id": None,
+    "last_completed_at": None,
+    "category_id": None,
+    "tags": [],
+    "parent_id": None,
+    "subtasks_total": 0,
+    "subtasks_completed": 0,
+    "trashed_at": None,
+    "completed_at": None,
+}
+
 BLANK = "\t \n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
 TOO_SHORT = "Expected 1 character or more."
 TOO_LONG = "Expected 200 characters or fewer."
@@ -60,6 +80,12 @@ NOT_TEXT = "Expected text."
 NO_SUCH_FIELD = "There is no such field here."
 STATUS_EXPECTED = "Expected 'pending', 'in_progress', 'completed' or 'cancelled'."
 PRIORITY_EXPECTED = "Expected 'low', 'medium' or 'high'."
+DUE_EXPECTED = (
+    "Expected a date (2026-03-10), a date and time (2026-03-10T09:00:00), or one with an offset (2026-03-10T09:00:00Z)."
+)
+NO_SUCH_DATE = "There is no such date. Check the day and the month; years go from 0001 to 9999."
+NO_SUCH_TIME = "There is no such time. Hours go from 00 to 23, minutes and seconds from 00 to 59."
+ZONE_EXPECTED = "Expected the IANA name of a time zone, such as Europe/Berlin or UTC."
 UUID_EXPECTED = "Expected a UUID, such as 0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2."
 
 NOT_FOUND: dict[str, Any] = {
@@ -95,26 +121,20 @@ WRONG_FIELDS: list[tuple[str, Any, str]] = [
     ("priority", 1, PRIORITY_EXPECTED),
     ("priority", None, PRIORITY_EXPECTED),
     ("due_date", 20260310, NOT_TEXT),
-    ("due_date", "", "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."),
-    ("due_date", "20260310", "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z)."),
-    (
-        "due_date",
-        "2026-W10-2",
-        "Expected a date (2026-03-10) or a date and time with an offset (2026-03-10T09:00:00Z).",
-    ),
-    ("due_date", "2026-02-30", "There is no such date. Check the day and the month; years go from 0001 to 9999."),
-    (
-        "due_date",
-        "2026-03-10T09:00:00",
-        "A time needs an offset, as in 2026-03-10T09:00:00Z or 2026-03-10T09:00:00+01:00.",
-    ),
-    (
-        "due_date",
-        "2026-12-31T23:59:60Z",
-        "There is no such time. Hours go from 00 to 23, minutes and seconds from 00 to 59.",
-    ),
+    *(("due_date", text, DUE_EXPECTED) for text in ("", "0", "25:99", "20260310", "2026-W10-2")),
+    ("due_date", "2026-02-30", NO_SUCH_DATE),
+    ("due_date", "2026-03-10T25:99:00", NO_SUCH_TIME),
+    ("due_date", "2026-12-31T23:59:60Z", NO_SUCH_TIME),
+    ("start_date", 0, NOT_TEXT),
+    ("start_date", "2026-02-30", NO_SUCH_DATE),
+    ("due_time_zone", "", ZONE_EXPECTED),
+    ("due_time_zone", "Mars/Olympus", ZONE_EXPECTED),
+    ("due_time_zone", "+01:00", ZONE_EXPECTED),
     *(
         (field, None, NO_SUCH_FIELD)
-        for field in ("user_id", "created_at", "updated_at", "completed_at", "creation_digest", "colour")
+        for field in (
+            *("user_id", "created_at", "updated_at", "completed_at", "creation_digest", "colour", "due_at"),
+            *("series_id", "last_completed_at", "recurrence_anchor", "position", "trashed_at", "subtasks_total"),
+        )
     ),
 ]
