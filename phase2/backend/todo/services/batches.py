@@ -10,7 +10,6 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel
 from sqlalchemy import ARRAY, Text, Uuid, any_, bindparam, cast, func, literal_column, select
-from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, Fault, Invalid, PreconditionFailed, TodoError
@@ -65,10 +64,10 @@ _CATEGORIES = Statement(
     )
 )
 _found = select(*PUBLIC).where(mine, tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))).subquery("found")
-# What is kept for a request that comes again: with its answer, which is read when all is done.
+# The answer, as it is kept for a request that comes again. The outcomes are text, and so stay as they were written.
 _OUTCOME = Statement(
     select(
-        cast(bindparam("outcomes", type_=Text), JSONB).label("outcomes"),
+        cast(bindparam("outcomes", type_=Text), Text).label("outcomes"),
         select(func.jsonb_agg(func.to_jsonb(literal_column("found"))))
         .select_from(_found)
         .scalar_subquery()
@@ -353,7 +352,7 @@ def _step_to(fault: Fault, each: _Named) -> str:
 
 
 def _told(each: _Named, status: int, error: TodoError | None = None) -> dict[str, Any]:
-    told: dict[str, Any] = {"op": each.operation.op, "status": status, "id": str(each.task_id), "error": None}
+    told: dict[str, Any] = {"op": each.operation.op, "status": status, "id": each.task_id, "task": None, "error": None}
     if error is not None:
         members = {name: getattr(error, name) for name in ("title", "status", "detail", "code")}
         told["error"] = {**members, **error.members}
@@ -361,16 +360,10 @@ def _told(each: _Named, status: int, error: TodoError | None = None) -> dict[str
 
 
 def _results(answer: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the results in the form in which they are shown, whatever order PostgreSQL's JSON has."""
     [row] = answer
     found = {each["id"]: instants_in_utc(each, PUBLIC_NAMES) for each in row["tasks"] or ()}
-    return [
-        {
-            "op": told["op"],
-            "status": told["status"],
-            "id": told["id"],
-            "task": None if told["error"] else found.get(told["id"]),
-            "error": told["error"],
-        }
-        for told in row["outcomes"]
-    ]
+    results: list[dict[str, Any]] = orjson.loads(row["outcomes"])
+    for result in results:
+        if result["error"] is None:
+            result["task"] = found.get(result["id"])
+    return results
