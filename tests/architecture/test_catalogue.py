@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from todo.database import isolation
+from todo.services import changes
 
 # Tables that belong to no user, and why that is right. todo_app has no grant on them.
 OF_NOBODY: Mapping[str, str] = {
@@ -272,3 +273,34 @@ class TestLists:
         found = {table for (table,) in catalogue.execute(_OURS + RULES[name].offenders, nothing)}
 
         assert found == set(exempt), f"exempt from '{name}', at the top of this file, is what needs it and nothing else"
+
+
+# Task: T-141
+class TestLogged:
+    """What the database logs, the feed has to be able to tell."""
+
+    def test_are_known_to_the_feed_by_the_names_that_the_log_has(self, catalogue: psycopg.Connection) -> None:
+        logged = logged_as(catalogue)
+
+        unknown = {name: table for name, table in logged.items() if name not in changes._ENTITIES}
+        assert not unknown, f"add these to _ENTITIES of services/changes.py, or their owners' feeds fail: {unknown}"
+        assert logged == {name: entity.table.name for name, entity in changes._ENTITIES.items()}
+
+    def test_would_be_missed(self, catalogue: psycopg.Connection) -> None:
+        catalogue.execute(
+            "CREATE FUNCTION app.log_bad() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS"
+            " $$BEGIN PERFORM app.append_change(NEW.user_id, 1, 'evil', NEW.id::text, 'create', NULL, NULL); END$$"
+        )
+
+        assert logged_as(catalogue)["evil"] == "bad"
+
+
+def logged_as(catalogue: psycopg.Connection) -> dict[str, str]:
+    """The tables that the log's functions are for, by the names under which they log."""
+    return dict(
+        catalogue.execute(
+            "SELECT DISTINCT (regexp_matches(prosrc, $re$, '(\\w+)', \\w+\\.id::text, '$re$, 'g'))[1],"
+            " substring(proname FROM '^log_(.*)')"
+            " FROM pg_proc WHERE pronamespace = 'app'::regnamespace AND proname LIKE 'log\\_%%'"
+        ).fetchall()
+    )

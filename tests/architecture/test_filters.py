@@ -6,6 +6,7 @@ The database's wall would hide that one is missing; here the statements themselv
 import importlib
 import inspect
 import itertools
+import json
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -35,32 +36,72 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
-from sqlalchemy.sql.selectable import AliasedReturnsRows, TableClause
+from sqlalchemy.sql.selectable import AliasedReturnsRows, ScalarSelect, SelectBase, TableClause
 
 from todo import database, services
 from todo.database import OwnedByCaller, Statement
 from todo.database.statements import USER_ID
+from todo.kit.recurrence import Rule
 from todo.models.base import table_of
+from todo.models.categories import Leftover
 from todo.models.changes import Change
+from todo.models.finding import Due, TaskQuery
 from todo.models.tasks import Task
-from todo.services import changes, search, tasks
+from todo.services import changes, filters, finding, search, task_rows
 
 _tasks = table_of(Task)
 _changes = table_of(Change)
+
+_ID = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
+_SIDES = [f"{name}_{side}" for name in ("due", "completed", "created", "updated") for side in ("before", "after")]
+# Each filter by itself in each of its forms, and many together.
+_QUERIES: list[dict[str, Any]] = [
+    {},
+    *({"status": some} for some in (["pending"], ["pending", "completed"])),
+    *({"priority": some} for some in (["high"], ["high", "low"])),
+    *({name: one} for name in ("category_id", "parent_id") for one in (_ID, "none")),
+    *({"tag": some} for some in (["a"], ["a", "b"])),
+    {"not_tag": ["a"]},
+    {"trashed": True},
+    *({"due": due} for due in Due),
+    *({side: form} for side in _SIDES for form in ("2026-03-10", "2026-03-10T09:00:00", "2026-03-10T09:00:00Z")),
+    {"status": ["pending"], "tag": ["a"], "not_tag": ["b"], "category_id": _ID, "due_before": "2026-03-10"},
+]
 
 # What a function that makes statements may be called with, by the type of its parameter. The statement that a repeated
 # request is answered from is made of any other.
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
-    tuple[str, ...]: [("title",), ("status", "title")],
+    Leftover: list(Leftover),
     tuple[tuple[str, bool], ...]: [(), (("status", False),), (("status", True), ("priority", False))],
     changes._Entity: list(changes._ENTITIES.values()),
-    Statement: [tasks._CREATE],
+    Statement: [task_rows.CREATE],
     search.Shape: [
         search.Shape(words, several, chosen, *[more] * 5)
         for words, several, chosen, more in itertools.product([False, True], repeat=4)
     ],
+    finding.Shape: [
+        finding.Shape(
+            filters.filters_of(TaskQuery.model_validate_json(json.dumps(query))), sort, words, None, skips, unless
+        )
+        for query in _QUERIES
+        for sort, words in ((("-due_date", "priority"), None), ((), search.Shape(*[True, True, False], *[True] * 5)))
+        for skips, unless in ((False, False), (True, True))
+    ],
 }
+
+# And by its module, where it takes the names of columns.
+_NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
+    "categories": [("name",), ("archived", "name")],
+    "changes": [("updated_at",)],
+    "profiles": [("time_zone",), ("day_start", "time_zone")],
+    "task_rows": [("title",), ("status", "title")],
+    "tasks": [("title",), ("status", "title")],
+    "views": [("name",), ("name", "query")],
+}
+
+# What other functions keep.
+_NO_STATEMENTS = (Rule,)
 
 
 def _modules() -> Iterator[ModuleType]:
@@ -70,16 +111,27 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def _makers(module: ModuleType) -> list[Callable[..., Any]]:
-    """The functions of a module that make statements, and keep them."""
+    """The functions of a module that make statements, or parts of them, and keep them. What they return they say."""
     return [
-        value for value in vars(module).values() if hasattr(value, "cache_info") and value.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if hasattr(value, "cache_info")
+        and value.__module__ == module.__name__
+        and get_type_hints(value)["return"] not in _NO_STATEMENTS
     ]
+
+
+def _examples_of(kind: Any, maker: Callable[..., Any]) -> Sequence[Any]:
+    module = maker.__module__.rpartition(".")[2]
+    examples = _NAMES.get(module) if kind == tuple[str, ...] else _EXAMPLES.get(kind)
+    assert examples, f"say in _EXAMPLES or _NAMES, in this file, what {module}.{maker.__name__} takes for a {kind}"
+    return examples
 
 
 def _made_by(maker: Callable[..., Any]) -> Iterator[Any]:
     hints = get_type_hints(maker)
     parameters = inspect.signature(maker).parameters.values()
-    for values in itertools.product(*(_EXAMPLES[hints[parameter.name]] for parameter in parameters)):
+    for values in itertools.product(*(_examples_of(hints[parameter.name], maker) for parameter in parameters)):
         given = list(zip(parameters, values, strict=True))
         positional = [value for parameter, value in given if parameter.kind != parameter.KEYWORD_ONLY]
         named = {parameter.name: value for parameter, value in given if parameter.kind == parameter.KEYWORD_ONLY}
@@ -118,7 +170,12 @@ def unfiltered(statement: Statement) -> set[str]:
 def _froms_of(part: Select[Any], filtered: set[FromClause]) -> list[FromClause]:
     """What a SELECT names, but for what belongs to the one around it, which is ``filtered`` there."""
     own: Any = part._correlate_except
-    return [each for each in part.get_final_froms() if own is None or each in own or each not in filtered]
+    around: Any = part._correlate
+    return [
+        each
+        for each in part.get_final_froms()
+        if each not in filtered or not (each in around or (own is not None and each not in own))
+    ]
 
 
 def _unfiltered(how: str, froms: Sequence[FromClause], where: ClauseElement | None) -> set[str]:
@@ -146,9 +203,17 @@ def _tables_in(element: FromClause) -> Iterator[FromClause]:
 
 def _others_in(part: Update | Delete) -> list[FromClause]:
     """The other tables of an UPDATE ... FROM or DELETE ... USING, which are there because a condition names them."""
-    columns = [each for where in _conjuncts(part.whereclause) for each in visitors.iterate(where)]
-    tables = [each.table for each in columns if isinstance(each, ColumnClause) and each.table is not None]
-    return [table for table in dict.fromkeys(tables) if table is not part.table]
+    tables = [each.table for where in _conjuncts(part.whereclause) for each in _columns_in(where)]
+    return [table for table in dict.fromkeys(tables) if table is not None and table is not part.table]
+
+
+def _columns_in(part: Any) -> Iterator[ColumnClause[Any]]:
+    """The columns that an expression names by itself: a subquery's are its own matter."""
+    if isinstance(part, ColumnClause):
+        yield part
+    elif not isinstance(part, SelectBase | ScalarSelect):
+        for below in part.get_children():
+            yield from _columns_in(below)
 
 
 def _is_owned(named: FromClause) -> bool:
@@ -182,10 +247,10 @@ class TestStatements:
 
         found = {name for name, _ in statements()}
 
-        assert making == {name.rpartition(".")[0] for name in found if name.startswith(services.__name__)}
+        assert making - {name.rpartition(".")[0] for name in found} == set()
         assert found >= {
-            "todo.services.tasks._READ",
-            "todo.services.tasks._page_statements",
+            "todo.services.task_rows.READ",
+            "todo.services.finding._statements",
             "todo.services.changes._return",
             "todo.database.retries._EXPIRE",
             "todo.database.retries.IN_FRONT",
@@ -207,8 +272,12 @@ class TestStatements:
             if inspect.isfunction(value) and value.__module__ == module.__name__ and _makes_statements(value)
         ]
 
-        # Its callers keep what it makes.
-        assert hidden == ["todo.services.tasks._update_statement"]
+        # Their callers keep what they make.
+        assert hidden == [
+            "todo.services.categories._update_statement",
+            "todo.services.categories._trash",
+            "todo.services.task_rows.updating",
+        ]
 
     @pytest.mark.parametrize(
         ("expression", "found"),
@@ -243,6 +312,18 @@ class TestStatements:
             (
                 insert(_tasks).from_select(["id", "user_id"], select(_changes.c.entity_id, _changes.c.user_id)),
                 {"INSERT tasks", "SELECT changes"},
+            ),
+            (
+                update(_tasks)
+                .where(OwnedByCaller(_tasks), _tasks.c.id.in_(select(_changes.c.entity_id)))
+                .values(title="x"),
+                {"SELECT changes"},
+            ),
+            (
+                select(
+                    select(_changes.c.revision).where(OwnedByCaller(_changes)).correlate(_tasks).scalar_subquery()
+                ).select_from(_tasks),
+                {"SELECT tasks"},
             ),
             (text("SELECT title FROM tasks"), {"text"}),
         ],
