@@ -113,6 +113,15 @@ class TestTracing:
         assert line["path"] == "/%0A%1b%C2%9B" + "a" * 187
         assert (line["user_id"], line["status"]) == (None, 404)
 
+    @pytest.mark.parametrize("sent", ["/api/v1/tags/geheim", "/api/v1/tags/a%2Fgeheim", "/api/v1/tags/a/geheim"])
+    async def test_logs_no_word_that_a_user_wrote_into_a_path(
+        self, anonymous: AsyncClient, log: pytest.LogCaptureFixture, sent: str
+    ) -> None:
+        await anonymous.delete(f"http://todo.test{sent}")
+
+        [line] = request_lines(log)
+        assert (line["path"], line["status"]) == ("/api/v1/tags/{name}", 401)
+
     async def test_logs_0_where_nobody_was_answered(self, log: pytest.LogCaptureFixture) -> None:
         async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
             return

@@ -23,6 +23,8 @@ PROTECTED = "/api/"
 
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LONGEST_LOGGED_PATH = 200
+# What comes behind is a tag, which its user wrote, and none of the log's business.
+_BEFORE_FREE_TEXT = b"/api/v1/tags/"
 # Where an answer begins; the second one refuses a WebSocket.
 _ANSWERS = frozenset({"http.response.start", "websocket.http.response.start"})
 _MASK = (1 << 128) - 1
@@ -81,6 +83,8 @@ def _request_id(scope: Scope) -> str:
 def _log(scope: Scope, trace: Trace, seconds: float) -> None:
     # As it was sent, still percent-encoded: it cannot forge anything on a terminal. The query may hold anything.
     raw_path: bytes = scope.get("raw_path") or b""
+    if raw_path.startswith(_BEFORE_FREE_TEXT):
+        raw_path = _BEFORE_FREE_TEXT + b"{name}"
     log_request(
         {
             "request_id": trace.request_id,
