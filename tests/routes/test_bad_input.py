@@ -1,5 +1,6 @@
 """Bad input at the door: each gets its clear 4xx at once, shows nothing of itself, and leaves nothing behind."""
 
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -167,7 +168,7 @@ async def unchanged(alice: AsyncClient, task: dict[str, Any]) -> AsyncIterator[N
     """Alice has this one task at the end, as it was."""
     yield
     page = (await alice.get("/tasks")).json()
-    assert page == {"tasks": [task], "total": 1, "page": 1, "page_size": 1}
+    assert (page["tasks"], page["total"]) == ([task], 1)
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -183,8 +184,8 @@ def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def address(path: str, task: dict[str, Any]) -> str:
-    """Fill a path in: with the task's id, so that only the input can be wrong."""
-    return path.removeprefix("/api/v1").replace("{task_id}", task["id"]).replace("{category_id}", task["id"])
+    """Fill a path in, with the task's id, so that only the input can be wrong."""
+    return re.sub(r"\{\w+\}", task["id"], path.removeprefix("/api/v1"))
 
 
 async def send(client: AsyncClient, method: str, path: str, bad: Bad) -> Response:
