@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from todo.clients.jwks import JwksClient
 from todo.database import Database, LocalSignals, Signals
 from todo.jobs.prune import PruneOptions, keep_pruning
-from todo.routes import categories, changes, events, health, me, tags, tasks, views
+from todo.routes import categories, changes, events, health, me, stats, tags, tasks, views
 from todo.services.live import Live, LiveOptions
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
@@ -73,6 +73,7 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         categories.router,
         tags.router,
         views.router,
+        stats.router,
         changes.router,
         events.router,
         me.router,

@@ -145,10 +145,16 @@ class Task(TaskBase, table=True):
         _newest_first("category_id", where="category_id IS NOT NULL"),
         _newest_first("parent_id", where="parent_id IS NOT NULL"),
         _by("due_at", where="due_at IS NOT NULL"),
-        _by("due_at", where="due_at IS NOT NULL AND status IN ('pending', 'in_progress')", name="open_due_at"),
+        _by(
+            "due_at",
+            where="due_at IS NOT NULL AND status IN ('pending', 'in_progress') AND trashed_at IS NULL",
+            name="open_due_at",
+        ),
         _by("position"),
         _by("updated_at"),
-        _by("completed_at", where="completed_at IS NOT NULL"),
+        _by("completed_at", where="completed_at IS NOT NULL AND trashed_at IS NULL"),
+        # Closed occurrences of series, which are no new tasks.
+        _by("created_at", where="series_id <> id AND trashed_at IS NULL", name="closed_created_at"),
         _by("trashed_at", where="trashed_at IS NOT NULL"),
     )
 

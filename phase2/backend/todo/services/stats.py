@@ -1,0 +1,174 @@
+"""Statistics: counted by the database in one statement, in the user's own days.
+
+Days are ranges of an index: a day costs what happened on it, and the rest of the tasks nothing. What is open is kept by
+the database already.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    DateTime,
+    FromClause,
+    Integer,
+    Time,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from todo.database import OwnedByCaller, Session, Statement
+from todo.models.base import table_of
+from todo.models.profiles import Profile
+from todo.models.stats import LONGEST_STREAK
+from todo.models.tasks import Priority, TaskCount
+from todo.services.task_rows import OPEN, alive, mine, now, tasks
+
+_profiles = table_of(Profile)
+_counts = table_of(TaskCount)
+_NO_CATEGORY = str(UUID(int=0))
+_zero, _one = literal_column("0", Integer), literal_column("1", Integer)
+# Constants, so that a plan that is made before it has values knows the index of open tasks.
+_open: list[ColumnElement[str]] = [literal_column(f"'{status.value}'") for status in OPEN]
+
+
+# Task: T-381
+async def read(session: Session, *, days: int, now: datetime) -> dict[str, Any]:
+    """Return how it goes at ``now`` (aware), and what was created and completed on the last ``days`` days."""
+    row = await session.one(_READ, days=days, now=now)
+    return {
+        "days": [{"date": day, "created": created, "completed": done} for day, created, done in row["days"]],
+        "open": _open_stats(row["open"] or ()),
+        "overdue": row["overdue"],
+        "streak": row["streak"],
+    }
+
+
+def _open_stats(counts: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
+    """Sum up the counts of open tasks, each of a category, a status and a priority."""
+    statuses, priorities, categories = Counter[str](), Counter[str](), Counter[str]()
+    for category_id, status, priority, number in counts:
+        statuses[status] += number
+        priorities[priority] += number
+        categories[category_id] += number
+    return {
+        "total": statuses.total(),
+        "by_status": {status.value: statuses[status.value] for status in OPEN},
+        "by_priority": {priority.value: priorities[priority.value] for priority in Priority},
+        "by_category": [
+            {"category_id": None if category_id == _NO_CATEGORY else category_id, "tasks": number}
+            for category_id, number in sorted(categories.items(), key=lambda each: (-each[1], each[0]))
+        ],
+    }
+
+
+def _setting(name: str, default: str) -> ColumnElement[Any]:
+    # Who never set anything has no row, and the defaults.
+    return func.coalesce(func.max(_profiles.c[name]), literal_column(f"'{default}'"))
+
+
+_clock = (
+    select(_setting("time_zone", "UTC").label("zone"), cast(_setting("day_start", "00:00"), Time).label("day_start"))
+    .where(OwnedByCaller(_profiles))
+    .cte("clock")
+)
+_today = select(_clock, func.app.local_day(now, _clock.c.zone, _clock.c.day_start, type_=Date).label("day")).cte(
+    "today"
+)
+
+
+def _end_of(day: ColumnElement[Any], clock: FromClause) -> ColumnElement[datetime]:
+    """Return the last moment of a day of the user's."""
+    return func.app.day_end(day, clock.c.zone, clock.c.day_start, type_=DateTime(timezone=True))
+
+
+def _number(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return (
+        select(func.count())
+        .select_from(tasks)
+        .where(mine, alive, *conditions)
+        .correlate_except(tasks)
+        .scalar_subquery()
+    )
+
+
+def _days() -> ColumnElement[Any]:
+    """List the days with what was created and completed: from the end of the day before, to its own."""
+    back = (
+        func.generate_series(_zero, bindparam("days", type_=Integer)).table_valued("days").render_derived(name="back")
+    )
+    a_day = (_today.c.day - back.c.days).label("day")
+    ends = select(a_day, _end_of(_today.c.day - back.c.days, _today).label("end")).join_from(_today, back, true())
+    ended = ends.subquery("ended")
+    day = select(ended, func.lag(ended.c.end).over(order_by=ended.c.day).label("start")).subquery("day")
+    # A closed occurrence has the time of the task that it is a copy of.
+    created = _number(tasks.c.created_at > day.c.start, tasks.c.created_at <= day.c.end) - _number(
+        tasks.c.created_at > day.c.start, tasks.c.created_at <= day.c.end, tasks.c.series_id != tasks.c.id
+    )
+    completed = _number(tasks.c.completed_at > day.c.start, tasks.c.completed_at <= day.c.end)
+    counted = func.jsonb_build_array(day.c.day, created, completed)
+    return (
+        select(func.jsonb_agg(aggregate_order_by(counted, day.c.day))).where(day.c.start.is_not(None)).scalar_subquery()
+    )
+
+
+def _streak() -> ColumnElement[int]:
+    """Count the days backwards while something was completed on each; today may be still to come."""
+    clock = (_today.c.zone, _today.c.day_start)
+    ends = [_end_of(_today.c.day - literal_column(str(back)), _today).label(f"end_{back}") for back in range(3)]
+    edge = select(*clock, _today.c.day, *ends).subquery("edge")
+    now_done = _is_something_completed(edge.c.end_1, edge.c.end_0)
+    latest = select(edge, now_done.label("is_done")).subquery("latest")
+    run = select(
+        latest.c.zone,
+        latest.c.day_start,
+        (latest.c.day - _one + cast(latest.c.is_done, Integer)).label("day"),
+        case((latest.c.is_done, latest.c.end_1), else_=latest.c.end_2).label("start"),
+        case((latest.c.is_done, latest.c.end_0), else_=latest.c.end_1).label("end"),
+        _zero.label("length"),
+    ).cte("run", recursive=True)
+    before = select(
+        run.c.zone,
+        run.c.day_start,
+        run.c.day - _one,
+        _end_of(run.c.day - literal_column("2"), run),
+        run.c.start,
+        run.c.length + _one,
+    ).where(run.c.length < literal_column(str(LONGEST_STREAK)), _is_something_completed(run.c.start, run.c.end))
+    return select(func.max(run.union_all(before).c.length)).scalar_subquery()
+
+
+def _is_something_completed(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[bool]:
+    # A value, which PostgreSQL looks up day by day: of EXISTS it would make a join.
+    within = (tasks.c.completed_at > start, tasks.c.completed_at <= end)
+    found = select(_one).select_from(tasks).where(mine, alive, *within).limit(_one).correlate_except(tasks)
+    return found.scalar_subquery().is_not(None)
+
+
+def _open_counts() -> ColumnElement[Any]:
+    each = func.jsonb_build_array(_counts.c.category_id, _counts.c.status, _counts.c.priority, _counts.c.tasks)
+    return (
+        select(func.jsonb_agg(each))
+        .where(OwnedByCaller(_counts), _counts.c.status.in_(_open), _counts.c.tasks > _zero)
+        .scalar_subquery()
+    )
+
+
+_READ = Statement(
+    select(
+        _days().label("days"),
+        _open_counts().label("open"),
+        _number(tasks.c.due_at < now, tasks.c.status.in_(_open)).label("overdue"),
+        _streak().label("streak"),
+    )
+)

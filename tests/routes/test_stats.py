@@ -1,0 +1,325 @@
+"""Statistics: at the HTTP door as of now, and in the service as of a moment of the test's choice."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from support.categories import add_category
+from support.families import act, add_line, trash
+from support.people import SECRET, client_of, sign_up
+from support.tasks import add_task, invalid, problem_of
+from support.trips import watched
+from todo.database import Database, Session
+from todo.main import create_app
+from todo.models.stats import LONGEST_STREAK
+from todo.services import stats
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+NOTHING_OPEN: dict[str, Any] = {
+    "total": 0,
+    "by_status": {"pending": 0, "in_progress": 0},
+    "by_priority": {"low": 0, "medium": 0, "high": 0},
+    "by_category": [],
+}
+NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
+
+
+async def stats_of(client: AsyncClient, days: int = 30) -> dict[str, Any]:
+    """Return the statistics as of now."""
+    response = await client.get("/stats", params={"days": days})
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+class Diary:
+    """A user whose tasks have happened at moments of the test's choice."""
+
+    def __init__(self, database: Database, database_url: str, client: AsyncClient, user_id: str) -> None:
+        self.client = client
+        self._database = database
+        self._database_url = database_url
+        self._user_id = user_id
+
+    async def created(self, *moments: str) -> None:
+        """Create a task at each of these moments."""
+        for moment in moments:
+            task = await add_task(self.client)
+            with psycopg.connect(self._database_url) as connection:
+                connection.execute("UPDATE tasks SET created_at = %s WHERE id = %s", (moment, task["id"]))
+
+    async def completed(self, *moments: str) -> list[dict[str, Any]]:
+        """Complete a task at each of these moments."""
+        return [
+            await act(self.client, await add_task(self.client), "complete", json={"completed_at": moment})
+            for moment in moments
+        ]
+
+    async def at(self, now: datetime, days: int = 3) -> dict[str, Any]:
+        """Return the statistics as of a moment."""
+        return await stats.read(Session(self._database, self._user_id), days=days, now=now)
+
+    async def days_at(self, now: datetime, days: int = 3) -> list[tuple[str, int, int]]:
+        """Return the days as of a moment: what was created and completed on each."""
+        found = (await self.at(now, days))["days"]
+        return [(day["date"], day["created"], day["completed"]) for day in found]
+
+    async def streak_at(self, now: datetime) -> int:
+        """Return the streak as of a moment."""
+        streak: int = (await self.at(now))["streak"]
+        return streak
+
+
+@pytest.fixture
+async def diary(database: Database, database_url: str, alice: AsyncClient) -> Diary:
+    return Diary(database, database_url, alice, (await alice.get("/me")).json()["id"])
+
+
+# Task: T-381
+class TestStats:
+    async def test_tell_of_nothing_at_first(self, alice: AsyncClient) -> None:
+        before = datetime.now(UTC).date()
+
+        found = await stats_of(alice)
+
+        days = [date.fromisoformat(day["date"]) for day in found["days"]]
+        assert days[-1] in (before, datetime.now(UTC).date())
+        assert days == [days[-1] - timedelta(days=back) for back in range(29, -1, -1)]
+        assert {(day["created"], day["completed"]) for day in found["days"]} == {(0, 0)}
+        assert {name: found[name] for name in found if name != "days"} == {
+            "open": NOTHING_OPEN,
+            "overdue": 0,
+            "streak": 0,
+        }
+
+    async def test_tell_of_the_last_thirty_days_unless_asked(self, alice: AsyncClient) -> None:
+        assert len((await alice.get("/stats")).json()["days"]) == 30
+
+    async def test_count_what_was_done_today(self, alice: AsyncClient) -> None:
+        category = await add_category(alice)
+        tasks = [await add_task(alice, priority=priority) for priority in ("low", "low", "high")]
+        await add_task(alice, category_id=category["id"], status="in_progress", due_date="2026-03-10")
+        await act(alice, tasks[0], "complete")
+        await alice.patch(f"/tasks/{(await add_task(alice))['id']}", json={"status": "cancelled"})
+
+        found = await stats_of(alice, days=1)
+
+        assert found == {
+            "days": [{"date": found["days"][0]["date"], "created": 5, "completed": 1}],
+            "open": {
+                "total": 3,
+                "by_status": {"pending": 2, "in_progress": 1},
+                "by_priority": {"low": 1, "medium": 1, "high": 1},
+                "by_category": [{"category_id": None, "tasks": 2}, {"category_id": category["id"], "tasks": 1}],
+            },
+            "overdue": 1,
+            "streak": 1,
+        }
+
+    async def test_are_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        await act(alice, await add_task(alice, due_date="2026-03-10"), "complete")
+        await add_task(alice, due_date="2026-03-10")
+
+        found = await stats_of(bob, days=1)
+
+        assert (found["days"][0]["created"], found["days"][0]["completed"]) == (0, 0)
+        assert (found["open"], found["overdue"], found["streak"]) == (NOTHING_OPEN, 0, 0)
+
+    @pytest.mark.parametrize(
+        ("days", "detail"),
+        [
+            ("0", "Expected 1 or more."),
+            ("367", "Expected 366 or less."),
+            ("-1", "Expected 1 or more."),
+            ("1.5", "Expected a whole number."),
+            ("", "Expected a whole number."),
+        ],
+    )
+    async def test_refuse_a_number_of_days_that_is_none(self, alice: AsyncClient, days: str, detail: str) -> None:
+        response = await alice.get("/stats", params={"days": days})
+
+        assert (response.status_code, problem_of(response)) == (422, invalid(("/query/days", detail)))
+
+    async def test_take_one_trip_and_have_no_tag(self, database_url: str) -> None:
+        database, trips = watched(database_url)
+        await database.open()
+        app: FastAPI = create_app(Settings(), database, SecretVerifier(SECRET))
+        async with client_of(app, sign_up(database_url, "alice")) as client:
+            trips.count = 0
+            response = await client.get("/stats", params={"days": 366})
+
+        assert (trips.count, len(response.json()["days"])) == (1, 366)
+        assert "etag" not in response.headers
+        await database.close()
+
+
+# Task: T-381
+class TestDays:
+    async def test_are_told_each_also_when_nothing_happened(self, diary: Diary) -> None:
+        await diary.created("2026-03-07T23:59:59.999999Z", "2026-03-08T00:00:00Z", "2026-03-10T11:00:00Z")
+        await diary.completed("2026-03-08T23:59:59.999999Z", "2026-03-10T00:00:00Z", "2026-03-10T11:59:00Z")
+
+        found = await diary.days_at(NOON)
+
+        assert found == [("2026-03-08", 1, 1), ("2026-03-09", 0, 0), ("2026-03-10", 1, 2)]
+
+    async def test_begin_and_end_where_the_user_is(self, diary: Diary) -> None:
+        await diary.client.patch("/me", json={"time_zone": "Pacific/Auckland", "day_start": "03:00"})
+        # 02:59:59 and 03:00 on the ninth, and 02:59:59 on the tenth; thirteen hours ahead.
+        await diary.created("2026-03-08T13:59:59Z", "2026-03-08T14:00:00Z", "2026-03-09T13:59:59Z")
+        await diary.completed("2026-03-08T14:00:00Z", "2026-03-09T14:00:00Z")
+
+        found = await diary.days_at(datetime(2026, 3, 9, 20, tzinfo=UTC))
+
+        assert found == [("2026-03-08", 1, 0), ("2026-03-09", 2, 1), ("2026-03-10", 0, 1)]
+
+    async def test_are_as_long_as_the_clocks_make_them(self, diary: Diary) -> None:
+        """29 March 2026 has 23 hours in Berlin: from 23:00 to 22:00 in UTC."""
+        await diary.client.patch("/me", json={"time_zone": "Europe/Berlin"})
+        await diary.completed("2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z")
+        await diary.completed("2026-03-29T22:00:00Z")
+
+        found = await diary.days_at(datetime(2026, 3, 30, 12, tzinfo=UTC))
+
+        assert found == [("2026-03-28", 0, 1), ("2026-03-29", 0, 2), ("2026-03-30", 0, 1)]
+
+    async def test_count_each_occurrence_that_was_completed_and_the_series_once(self, diary: Diary) -> None:
+        task = await add_task(diary.client, due_date="2026-03-08", recurrence={"rule": "FREQ=DAILY", "missed": "keep"})
+        for moment in ("2026-03-08T10:00:00Z", "2026-03-08T11:00:00Z", "2026-03-10T10:00:00Z"):
+            await act(diary.client, task, "complete", json={"completed_at": moment})
+
+        completed = [(day, done) for day, _, done in await diary.days_at(NOON)]
+        today = (await stats_of(diary.client, days=1))["days"]
+
+        assert completed == [("2026-03-08", 2), ("2026-03-09", 0), ("2026-03-10", 1)]
+        assert today[0]["created"] == 1
+
+    async def test_forget_what_is_reopened_trashed_or_deleted(self, diary: Diary) -> None:
+        reopened, trashed, deleted, _ = await diary.completed(*["2026-03-10T10:00:00Z"] * 4)
+        await act(diary.client, reopened, "reopen")
+        await trash(diary.client, trashed)
+        await diary.client.delete(f"/tasks/{deleted['id']}", params={"permanent": "true"})
+
+        found = await diary.days_at(NOON, days=1)
+        today = (await stats_of(diary.client, days=1))["days"][0]
+
+        assert found == [("2026-03-10", 0, 1)]
+        assert (today["created"], today["completed"]) == (2, 0)
+
+
+# Task: T-381
+class TestOpen:
+    async def test_is_what_is_open_and_not_in_the_trash(self, alice: AsyncClient) -> None:
+        line = await add_line(alice, 3)
+        await act(alice, line[2], "complete")
+        await trash(alice, await add_task(alice, priority="high"))
+
+        found = (await stats_of(alice))["open"]
+
+        assert found == {
+            "total": 2,
+            "by_status": {"pending": 2, "in_progress": 0},
+            "by_priority": {"low": 0, "medium": 2, "high": 0},
+            "by_category": [{"category_id": None, "tasks": 2}],
+        }
+
+    async def test_comes_back_with_what_is_restored(self, alice: AsyncClient) -> None:
+        line = await add_line(alice, 3)
+        before = (await stats_of(alice))["open"]
+        await trash(alice, line[0])
+        emptied = (await stats_of(alice))["open"]
+
+        await act(alice, line[0], "restore")
+
+        assert emptied == NOTHING_OPEN
+        assert (await stats_of(alice))["open"] == before
+
+    async def test_has_the_fullest_category_first(self, alice: AsyncClient) -> None:
+        few, most, emptied = [await add_category(alice, name=name) for name in ("Few", "Most", "Emptied")]
+        for category in (few, most, most, emptied):
+            task = await add_task(alice, category_id=category["id"])
+        await act(alice, task, "complete")
+
+        found = (await stats_of(alice))["open"]["by_category"]
+
+        assert found == [{"category_id": most["id"], "tasks": 2}, {"category_id": few["id"], "tasks": 1}]
+
+
+# Task: T-381
+class TestOverdue:
+    async def test_is_what_is_open_and_past_its_due_date(self, diary: Diary) -> None:
+        for due_date in ("2026-03-09", "2026-03-10", "2026-03-10T11:59:59", "2026-03-10T12:00:01", None):
+            await add_task(diary.client, due_date=due_date)
+        await act(diary.client, await add_task(diary.client, due_date="2026-03-09"), "complete")
+        await trash(diary.client, await add_task(diary.client, due_date="2026-03-09"))
+
+        assert (await diary.at(NOON))["overdue"] == 2
+
+    async def test_goes_by_the_users_day(self, diary: Diary) -> None:
+        await add_task(diary.client, due_date="2026-03-09")
+        await diary.client.patch("/me", json={"day_start": "13:00"})
+
+        assert (await diary.at(NOON))["overdue"] == 0
+        assert (await diary.at(NOON + timedelta(hours=1)))["overdue"] == 1
+
+
+# Task: T-381
+class TestStreak:
+    @pytest.mark.parametrize(
+        ("completed_on", "streak"),
+        [
+            ([], 0),
+            ([10], 1),
+            ([9], 1),
+            ([8], 0),
+            ([9, 10], 2),
+            ([8, 9], 2),
+            ([7, 8, 10], 1),
+            ([6, 7, 8, 9, 10], 5),
+            ([5, 7, 8, 9], 3),
+            ([10, 11], 1),
+        ],
+    )
+    async def test_is_unbroken_up_to_today_or_yesterday(
+        self, diary: Diary, completed_on: list[int], streak: int
+    ) -> None:
+        await diary.completed(*(f"2026-03-{day:02}T08:00:00Z" for day in completed_on))
+
+        assert await diary.streak_at(NOON) == streak
+
+    async def test_goes_by_the_users_days(self, diary: Diary) -> None:
+        """At half past two at night the day before is still today."""
+        await diary.client.patch("/me", json={"time_zone": "America/New_York", "day_start": "03:00"})
+        # On Saturday evening, and on Sunday at 02:30 and on Monday at 02:30; on Sunday the clocks went forward at two.
+        await diary.completed("2026-03-07T23:00:00Z", "2026-03-08T06:30:00Z", "2026-03-09T06:30:00Z")
+
+        assert await diary.streak_at(datetime(2026, 3, 9, 6, 45, tzinfo=UTC)) == 2
+        assert await diary.streak_at(datetime(2026, 3, 9, 7, 15, tzinfo=UTC)) == 2
+        assert await diary.streak_at(datetime(2026, 3, 10, 7, 15, tzinfo=UTC)) == 0
+
+    async def test_counts_occurrences_and_not_the_trash(self, diary: Diary) -> None:
+        task = await add_task(diary.client, due_date="2026-03-08", recurrence={"rule": "FREQ=DAILY"})
+        await act(diary.client, task, "complete", json={"completed_at": "2026-03-09T10:00:00Z"})
+        [today] = await diary.completed("2026-03-10T10:00:00Z")
+        with_both = await diary.streak_at(NOON)
+        await trash(diary.client, today)
+
+        assert (with_both, await diary.streak_at(NOON)) == (2, 1)
+
+    async def test_has_an_end(self, diary: Diary, database_url: str) -> None:
+        user_id = (await diary.client.get("/me")).json()["id"]
+        with psycopg.connect(database_url) as connection:
+            connection.execute(
+                "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, completed_at,"
+                " creation_digest)"
+                " SELECT %s, gen_random_uuid(), n, 'completed', 'low', now(), now(),"
+                " %s::timestamptz - n * interval '1 day', '' FROM generate_series(0, %s) AS n",
+                (user_id, NOON, LONGEST_STREAK + 10),
+            )
+
+        assert await diary.streak_at(NOON) == LONGEST_STREAK
