@@ -150,6 +150,7 @@ class TestStats:
         await database.open()
         app: FastAPI = create_app(Settings(), database, SecretVerifier(SECRET))
         async with client_of(app, sign_up(database_url, "alice")) as client:
+            await stats_of(client)
             trips.count = 0
             response = await client.get("/stats", params={"days": 366})
 

@@ -60,7 +60,7 @@ class OpenStats(SQLModel):
     )
     by_category: list[CategoryStats] = Field(
         description="The same by category, where there are any, the most first.",
-        schema_extra={"examples": [[{"category_id": None, "tasks": 7}]]},
+        schema_extra={"examples": [[{"category_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "tasks": 7}]]},
     )
 
 
