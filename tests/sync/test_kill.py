@@ -1,9 +1,10 @@
-"""``kill -9`` in the middle of a thousand writes: what was answered is there, once, and the feed is whole."""
+"""``kill -9`` in the middle of a thousand writes: what was answered is there, once, and nothing is there by half."""
 
 import asyncio
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
+from support.derived import wrong
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, serving, until
 from support.scratch import eventually
@@ -23,6 +26,9 @@ CLIENTS = 20
 # Of each client: a task is made and changed twice, and the second change is undone.
 TASKS_EACH = 14
 KILLS_AFTER = (150, 500, 800)
+# Of each client: a series is completed so often, and so often a tree is made by a batch, trashed and brought back.
+ROUNDS = 5
+TREE_KILLS_AFTER = (40, 150, 250)
 
 
 @dataclass
@@ -126,7 +132,48 @@ async def work(address: str, token: str, answers: Answers) -> None:
             answers.given.append((task_id, response.json()["state"]))
 
 
+async def work_on_trees(address: str, token: str, answers: Answers) -> None:
+    """Complete a series again and again, date by date, and let a tree come, go and come back."""
+    async with httpx.AsyncClient(
+        base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
+    ) as client:
+        recurrence = {"rule": "FREQ=DAILY", "missed": "keep"}
+        new = {"title": "Water the plants", "due_date": "2026-03-01", "recurrence": recurrence, "tags": ["home"]}
+        series = (await send(client, answers, "POST", "/tasks", json=new)).json()
+        below = {"title": "Fill the can", "parent_id": series["id"]}
+        assert (await send(client, answers, "POST", "/tasks", json=below)).status_code == 201
+        for _ in range(ROUNDS):
+            meant = {"occurrence": series["due_date"]}
+            response = await send(client, answers, "POST", f"/tasks/{series['id']}/complete", json=meant)
+            assert response.status_code == 200
+            series = response.json()
+            response = await send(client, answers, "POST", "/tasks/batch", json=A_TREE)
+            assert [result["status"] for result in response.json()["results"]] == [201, 201, 201, 200, 200]
+            top = response.json()["results"][0]["id"]
+            answers.given.append((series["id"], series))
+            for method, path, status in (
+                ("DELETE", f"/tasks/{top}", 204),
+                ("POST", f"/tasks/{top}/restore", 200),
+                ("DELETE", f"/tasks/{top}", 204),
+            ):
+                assert (await send(client, answers, method, path)).status_code == status
+                answers.given.append((top, None))
+        assert series["due_date"] == f"2026-03-{1 + ROUNDS:02}"
+
+
+A_TREE: dict[str, Any] = {
+    "operations": [
+        {"op": "create", "ref": "top", "task": {"title": "Party", "tags": ["home", "fun"]}},
+        {"op": "create", "ref": "milk", "task": {"title": "Buy milk", "parent_id": "$top"}},
+        {"op": "create", "task": {"title": "Find a shop", "parent_id": "$milk"}},
+        {"op": "complete", "id": "$milk"},
+        {"op": "update", "id": "$top", "changes": {"priority": "high"}},
+    ]
+}
+
+
 # Task: T-173
+# Task: T-325
 class TestKill:
     async def test_loses_nothing_that_was_answered_and_does_nothing_twice(
         self, server: Server, database_url: str
@@ -154,5 +201,46 @@ class TestKill:
         assert [told[task_id, state["revision"]] for task_id, state in answers.given if state] == [
             state for _, state in answers.given if state
         ]
-        assert now == copy.things == {change["id"]: change["state"] for change in log}
+        assert now == copy.things == {(change["type"], change["id"]): change["state"] for change in log}
         assert {(task["title"][-1], task["priority"]) for task in now.values()} == {("!", "medium")}
+
+    async def test_leaves_nothing_half_done(self, server: Server, database_url: str) -> None:
+        user_id = sign_up(database_url, "alice")
+        token = token_of(user_id)
+        answers = Answers()
+        writers = asyncio.gather(*(work_on_trees(server.address, token, answers) for _ in range(CLIENTS)))
+
+        for count in TREE_KILLS_AFTER:
+            await answers.reach(count)
+            await asyncio.to_thread(server.kill)
+        await writers
+
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=PATIENCE_SECONDS) as client:
+            copy = Copy(client)
+            await copy.catch_up(limit=100)
+            assert copy.things == await everything(client)
+        assert (server.kills, answers.repeated > 0) == (len(TREE_KILLS_AFTER), True)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            assert wrong(connection, user_id) == {}
+            # Of each series so many were closed as it has gone on, and each date once.
+            assert self.series_of(connection, user_id) == [(1 + ROUNDS, ROUNDS, ROUNDS)] * CLIENTS
+        kept = Counter((task["title"], task["status"], task["trashed_at"] is None) for task in copy.tasks.values())
+        assert kept == {
+            ("Water the plants", "pending", True): CLIENTS,
+            ("Water the plants", "completed", True): CLIENTS * ROUNDS,
+            ("Fill the can", "pending", True): CLIENTS,
+            ("Party", "pending", False): CLIENTS * ROUNDS,
+            ("Buy milk", "completed", False): CLIENTS * ROUNDS,
+            ("Find a shop", "completed", False): CLIENTS * ROUNDS,
+        }
+
+    @staticmethod
+    def series_of(connection: psycopg.Connection[Any], user_id: str) -> list[tuple[int, int, int]]:
+        """For each series: which occurrence is open, and how many are closed, and of how many dates."""
+        return connection.execute(
+            "SELECT t.recurrence_number, count(*)::int, count(DISTINCT closed.due_date)::int FROM tasks AS t"
+            " JOIN tasks AS closed ON closed.user_id = t.user_id AND closed.series_id = t.id AND closed.id <> t.id"
+            " WHERE t.user_id = %s AND t.recurrence IS NOT NULL GROUP BY t.id, t.recurrence_number",
+            (user_id,),
+        ).fetchall()

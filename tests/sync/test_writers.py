@@ -7,6 +7,7 @@ from collections import Counter
 import psycopg
 from httpx import AsyncClient
 
+from support.derived import wrong
 from support.sync import Change, Copy, everything, whole_log
 from support.tasks import add_task
 
@@ -16,23 +17,33 @@ SQL_WRITERS = 3
 
 
 async def write(client: AsyncClient, seed: int, shared: str) -> int:
-    """Write again and again, to tasks of one's own and to one that all share; return how often it had an effect."""
+    """Write again and again, to tasks of one's own and to one that all share; return how many changes that makes."""
     chance = random.Random(seed)
     effects = 0
     own: list[str] = []
     for n in range(WRITES):
-        match chance.choice(["create", "change", "share", "remove"]) if own else "create":
+        match chance.choice(["create", "put below", "change", "share", "trash", "remove"]) if own else "create":
             case "create":
                 response = await client.post("/tasks", json={"title": f"{seed}.{n}"})
                 own.append(response.json()["id"])
+                effects += 1
+            case "put below":
+                # What all share counts it.
+                response = await client.post("/tasks", json={"title": f"{seed}.{n}", "parent_id": shared})
+                effects += 2
             case "change":
                 response = await client.patch(f"/tasks/{chance.choice(own)}", json={"title": f"{seed}.{n}"})
+                effects += 1
             case "share":
                 response = await client.patch(f"/tasks/{shared}", json={"title": f"{seed}.{n}"})
-            case "remove":
+                effects += 1
+            case "trash":
                 response = await client.delete(f"/tasks/{own.pop()}")
+                effects += 1
+            case "remove":
+                response = await client.delete(f"/tasks/{own.pop()}", params={"permanent": "true"})
+                effects += 1
         assert response.status_code < 300, response.text
-        effects += 1
     return effects
 
 
@@ -67,6 +78,7 @@ async def read(client: AsyncClient, writing: asyncio.Event) -> tuple[list[Change
 
 
 # Task: T-172
+# Task: T-343
 class TestTwentyWriters:
     async def test_are_read_without_a_gap_and_without_a_double(self, alice: AsyncClient, database_url: str) -> None:
         user_id = (await alice.get("/me")).json()["id"]
@@ -86,6 +98,8 @@ class TestTwentyWriters:
             assert [change["revision"] for change in seen] == list(range(1, last + 1))
             assert seen == await whole_log(alice)
             assert copy.things == await everything(alice)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            assert wrong(connection, user_id) == {}
         assert Counter(change["operation"] for change in seen).keys() == {"create", "update", "delete"}
 
     async def test_are_followed_by_a_device_that_starts_in_the_middle(self, alice: AsyncClient) -> None:
@@ -100,3 +114,45 @@ class TestTwentyWriters:
         for copy in copies:
             await copy.catch_up()
             assert copy.things == now
+
+
+# Task: T-326
+class TestTwentyDevices:
+    async def test_that_complete_the_same_occurrence_complete_it_once(self, alice: AsyncClient) -> None:
+        recurrence = {"rule": "FREQ=DAILY", "missed": "keep"}
+        task = await add_task(alice, due_date="2026-03-10", recurrence=recurrence)
+
+        responses = await asyncio.gather(
+            *(alice.post(f"/tasks/{task['id']}/complete", json={"occurrence": "2026-03-10"}) for _ in range(20))
+        )
+
+        assert {response.json()["due_date"] for response in responses} == {"2026-03-11"}
+        assert [change["operation"] for change in await whole_log(alice)] == ["create", "create", "update"]
+
+    async def test_that_trash_and_restore_and_put_below_leave_nothing_alive_in_the_trash(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
+        user_id = (await alice.get("/me")).json()["id"]
+        top = await add_task(alice)
+        middle = await add_task(alice, parent_id=top["id"])
+
+        async def put_below(n: int) -> int:
+            response = await alice.post("/tasks", json={"title": str(n), "parent_id": middle["id"]})
+            return response.status_code
+
+        async def there_and_back(_: int) -> int:
+            response = await alice.delete(f"/tasks/{top['id']}")
+            back = await alice.post(f"/tasks/{top['id']}/restore")
+            return max(response.status_code, back.status_code)
+
+        statuses = await asyncio.gather(*(each(n) for n in range(20) for each in (put_below, there_and_back)))
+
+        assert set(statuses) <= {200, 201, 204, 409}
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            assert wrong(connection, user_id) == {}
+        made = statuses[::2].count(201)
+        copy = Copy(alice)
+        await copy.catch_up()
+        assert copy.things == await everything(alice)
+        assert len(copy.things) == 2 + made
+        assert made > 0
