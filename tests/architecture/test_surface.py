@@ -54,6 +54,13 @@ async def on_category(caller: Caller, method: str, path: str = "", **options: An
     return await caller.client.request(method, f"/categories/{category_id}{path}", **options)
 
 
+async def on_view(caller: Caller, method: str, **options: Any) -> Response:
+    """Send a request about a view that the caller has just made."""
+    made = await caller.client.post("/views", json={"name": f"Today {uuid4()}", "query": {"due": "today"}})
+    view_id = made.json().get("id", uuid4())
+    return await caller.client.request(method, f"/views/{view_id}", **options)
+
+
 HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "create_task": lambda caller: caller.client.post("/tasks", json={"title": "Buy milk", "description": "*Oat*"}),
     "list_tasks": lambda caller: caller.client.get("/tasks", params={"status_filter": "pending", "limit": 10}),
@@ -71,6 +78,11 @@ HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "update_category": lambda caller: on_category(caller, "PATCH", json={"archived": True}),
     "move_category": lambda caller: on_category(caller, "POST", "/move", json={"after_id": None}),
     "delete_category": lambda caller: on_category(caller, "DELETE", params={"tasks": "trash"}),
+    "create_view": lambda caller: caller.client.post("/views", json={"name": "Today", "query": {"due": "today"}}),
+    "list_views": lambda caller: caller.client.get("/views"),
+    "read_view": lambda caller: on_view(caller, "GET"),
+    "update_view": lambda caller: on_view(caller, "PATCH", json={"query": {"sort": ["-priority", "title"]}}),
+    "delete_view": lambda caller: on_view(caller, "DELETE"),
     "list_changes": lambda caller: caller.client.get("/changes", params={"since": 0, "limit": 10}),
     "read_snapshot": lambda caller: caller.client.get("/changes/snapshot", params={"limit": 1}),
     "undo_change": lambda caller: caller.client.post(f"/changes/{caller.task.get('revision', 1)}/undo"),
@@ -278,5 +290,6 @@ class TestFaults:
 
         assert faults_of(document, operation, response) == []
         assert faults_of(document, other, response) == [
-            f"'{field}' is a required property" for field in ("tasks", "total", "page", "page_size")
+            f"'{field}' is a required property"
+            for field in ("tasks", "total", "total_is_exact", "page", "page_size", "next_cursor")
         ]

@@ -236,7 +236,8 @@ class TestBodies:
         wrong = []
         for method, path, properties in takers:
             # What has to be there, so that nothing else is wrong.
-            other = "".join(f'"{one}": "milk", ' for one in ("title", "name") if one in properties and one != name)
+            needed = {"title": '"milk"', "name": '"milk"', "query": "{}"}
+            other = "".join(f'"{one}": {value}, ' for one, value in needed.items() if one in properties and one != name)
             for value in VALUES[name]:
                 bad = Bad("", 422, "invalid_input", f'{{{other}"{name}": {value}}}'.encode())
                 response = await send(alice, method, address(path, task), bad)

@@ -32,13 +32,19 @@ async def _add_category(client: AsyncClient) -> list[str]:
     return [(await add_category(client, name="Secret"))["id"]]
 
 
+async def _add_view(client: AsyncClient) -> list[str]:
+    made = await client.post("/views", json={"name": "Secret", "query": {"q": "secret"}})
+    return [made.json()["id"]]
+
+
 async def _add_things(client: AsyncClient) -> list[str]:
     """One of each kind and more, each of which is one change."""
-    return [*await add_tasks(client), *await _add_category(client)]
+    return [*await add_tasks(client), *await _add_category(client), *await _add_view(client)]
 
 
 TASKS = Resource("tasks", "task_id", add_tasks)
 CATEGORIES = Resource("categories", "category_id", _add_category)
+VIEWS = Resource("views", "view_id", _add_view)
 THINGS = Resource("changes", "id", _add_things)
 
 
@@ -51,8 +57,12 @@ def _categories_in(page: Any) -> list[str]:
     return [category["id"] for category in page["categories"]]
 
 
+def _views_in(page: Any) -> list[str]:
+    return [view["id"] for view in page["views"]]
+
+
 def _things_in(page: Any) -> list[str]:
-    return [*tasks_in(page), *_categories_in(page)]
+    return [*tasks_in(page), *_categories_in(page), *_views_in(page)]
 
 
 def _changed_in(feed: Any) -> list[str]:
@@ -73,6 +83,11 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | OfOwnProfile | Followi
             {"status_filter": ["completed", "cancelled", "in_progress", "pending"]},
             {"priority": "medium", "status": "completed"},
             {"skip": 1, "limit": 1},
+            {"q": "secret", "sort": "-priority,title"},
+            {"q": "sec*", "not_tag": "a"},
+            {"tag": "home", "due": "none"},
+            {"category_id": "none", "parent_id": "none", "sort": "due_date"},
+            {"created_after": "2020-01-01", "sort": "title"},
         ),
         tasks_in,
     ),
@@ -88,6 +103,13 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | OfOwnProfile | Followi
     "POST /api/v1/tasks/{task_id}/complete": ById(TASKS),
     "POST /api/v1/tasks/{task_id}/reopen": ById(TASKS),
     "GET /api/v1/tasks/{task_id}/history": ById(TASKS, reads=True),
+    "GET /api/v1/views": Listing(VIEWS, ({},), _views_in),
+    "POST /api/v1/views": Creating(VIEWS, {"name": "Mine", "query": {}}, other={"name": "Another", "query": {}}),
+    "GET /api/v1/views/{view_id}": ById(VIEWS, reads=True),
+    "PATCH /api/v1/views/{view_id}": ById(
+        VIEWS, ({"json": {"name": "Mine now"}}, {"json": {}}, {"json": {"query": {}}})
+    ),
+    "DELETE /api/v1/views/{view_id}": ById(VIEWS),
     "GET /api/v1/categories": Listing(CATEGORIES, ({}, {"archived": "false"}), _categories_in),
     "POST /api/v1/categories": Creating(CATEGORIES, {"name": "Mine"}, other={"name": "Another"}),
     "GET /api/v1/categories/{category_id}": ById(CATEGORIES, reads=True),
