@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
@@ -135,6 +136,42 @@ class TestOneByOne:
 
         assert connection.execute(row, (user_id,)).fetchall() == before
         assert operations(connection, user_id) == [(1, "create")]
+
+    def test_is_silent_of_what_follows_from_elsewhere(self, connection: Connection, user_id: str) -> None:
+        """When a task is due follows from its date and from where its owner is: the profile's change tells it."""
+        task_id = add(connection, user_id)
+        connection.execute("UPDATE tasks SET due_date = '2026-03-10T09:00:00' WHERE id = %s", (task_id,))
+        due_at = "SELECT to_char(due_at AT TIME ZONE 'UTC', 'HH24:MI'), revision FROM tasks WHERE id = %s"
+        before = connection.execute(due_at, (task_id,)).fetchone()
+
+        connection.execute(
+            "INSERT INTO profiles (user_id, id, time_zone, day_start, week_start, updated_at, revision)"
+            " VALUES (%s, 'me', 'Asia/Tokyo', '00:00', 'monday', now(), 0)",
+            (user_id,),
+        )
+
+        assert (before, connection.execute(due_at, (task_id,)).fetchone()) == (("09:00", 2), ("00:00", 2))
+        assert log_of(connection, user_id)[1:] == [(2, "update", str(task_id)), (3, "create", "me")]
+        state, _ = last(connection, user_id)
+        assert state.keys() == {"id", "time_zone", "day_start", "week_start", "updated_at"}
+
+    def test_tells_of_a_reopened_task_only_that(self, connection: Connection, user_id: str) -> None:
+        """It is due where its owner is by now, which is not told."""
+        task_id = add(connection, user_id)
+        connection.execute(
+            "UPDATE tasks SET status = 'cancelled', due_date = '2026-03-10T09:00:00' WHERE id = %s", (task_id,)
+        )
+        connection.execute(
+            "INSERT INTO profiles (user_id, id, time_zone, day_start, week_start, updated_at, revision)"
+            " VALUES (%s, 'me', 'Asia/Tokyo', '00:00', 'monday', now(), 0)",
+            (user_id,),
+        )
+
+        connection.execute("UPDATE tasks SET status = 'pending' WHERE id = %s", (task_id,))
+
+        due_at = connection.execute("SELECT due_at FROM tasks WHERE id = %s", (task_id,)).fetchall()[0][0]
+        assert due_at == datetime(2026, 3, 10, tzinfo=UTC)
+        assert last(connection, user_id)[1] == {"status": "cancelled"}
 
     def test_takes_another_key_for_another_thing(self, connection: Connection, user_id: str) -> None:
         old, new = add(connection, user_id), uuid4()

@@ -95,7 +95,7 @@ class TestJoinedTables:
 
     # Unique all the same: whoever inserts there names the key that may be met, so that a name that is taken raises, and
     # what was logged goes with it.
-    NAMES = ("uq_categories_user_id_name_key",)
+    NAMES = ("uq_categories_user_id_name_key", "uq_views_user_id_name_key")
     UNIQUE = (
         f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ({LOGGED})"
         " AND indisunique AND NOT indisprimary"

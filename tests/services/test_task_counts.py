@@ -6,6 +6,7 @@ from collections import Counter
 import psycopg
 from httpx import AsyncClient
 
+from support.categories import add_category, categories_of
 from support.tasks import add_task
 
 STATUSES = ("pending", "in_progress", "completed", "cancelled")
@@ -61,6 +62,43 @@ class TestTotals:
             )
 
         assert (await alice.get("/tasks")).json()["total"] == 5
+        assert await totals_are_right(alice)
+
+    async def test_leave_out_the_trash_with_all_that_is_in_it(self, alice: AsyncClient) -> None:
+        top = await add_task(alice, priority="high")
+        below = await add_task(alice, parent_id=top["id"])
+        await add_task(alice, parent_id=below["id"])
+        await add_task(alice, priority="low")
+
+        await alice.delete(f"/tasks/{top['id']}")
+        without = (await alice.get("/tasks")).json()["total"]
+        is_right = await totals_are_right(alice)
+        await alice.post(f"/tasks/{top['id']}/restore")
+        restored = (await alice.get("/tasks")).json()["total"]
+        await alice.delete(f"/tasks/{below['id']}")
+        await alice.delete(f"/tasks/{top['id']}", params={"permanent": "true"})
+
+        assert (without, is_right, restored) == (1, True, 4)
+        assert (await alice.get("/tasks")).json()["total"] == 1
+        assert await totals_are_right(alice)
+
+    async def test_follow_a_task_from_category_to_category(self, alice: AsyncClient) -> None:
+        work, home = [(await add_category(alice, name=name))["id"] for name in ("Work", "Home")]
+        tasks = [await add_task(alice, category_id=category) for category in (work, work, home, None)]
+        await alice.post(f"/tasks/{tasks[0]['id']}/complete")
+        await alice.post(f"/tasks/{tasks[1]['id']}/move", json={"category_id": home})
+        await alice.delete(f"/tasks/{tasks[2]['id']}")
+
+        counts = {c["name"]: (c["tasks_open"], c["tasks_completed"]) for c in await categories_of(alice)}
+        totals = [
+            (await alice.get("/tasks", params={"category_id": category})).json()["total"]
+            for category in (work, home, "none")
+        ]
+        await alice.delete(f"/categories/{work}")
+
+        assert counts == {"Work": (0, 1), "Home": (1, 0)}
+        assert totals == [1, 1, 1]
+        assert (await alice.get("/tasks", params={"category_id": "none"})).json()["total"] == 2
         assert await totals_are_right(alice)
 
     async def test_are_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
