@@ -1,5 +1,9 @@
 """Clocks that tests can move."""
 
+from datetime import UTC, datetime
+
+import pytest
+
 
 class Clock:
     """A clock that stands still until it is moved."""
@@ -9,3 +13,15 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class WallClock:
+    """The time at which tasks are written and read, which stands still until it is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = datetime(2026, 1, 1, 9, tzinfo=UTC)
+        monkeypatch.setattr("todo.routes.tasks.utc_now", lambda: self.now)
+
+    def set(self, text: str) -> None:
+        """Set it to an instant with its offset."""
+        self.now = datetime.fromisoformat(text).astimezone(UTC)

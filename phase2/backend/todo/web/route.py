@@ -7,7 +7,7 @@ too large 413, malformed JSON 400, invalid content 422, and only then the route.
 
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
-from typing import Annotated, Any, cast, get_origin
+from typing import Annotated, Any, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import orjson
@@ -50,7 +50,7 @@ class Route(APIRoute):
         validate = TypeAdapter(body.field_info.annotation).validator.validate_json if body else None
         body_required = body is not None and body.field_info.is_required()
         body_default = body.field_info.default if body and not body_required else None
-        fields = getattr(body.field_info.annotation, "model_fields", ()) if body else ()
+        fields = _fields_of(body.field_info.annotation) if body else ()
         places = [("body", fields), *head.places]
         request_name: str | None = dependant.request_param_name
         # The session of an operation that may come again under a key.
@@ -84,6 +84,11 @@ class Route(APIRoute):
             return response
 
         return handle
+
+
+def _fields_of(annotation: Any) -> list[str]:
+    """Return the fields of a body, which may be one that can be left out: ``Model | None``."""
+    return [name for model in (annotation, *get_args(annotation)) for name in getattr(model, "model_fields", ())]
 
 
 def _returns_session(dependency: Any) -> bool:
