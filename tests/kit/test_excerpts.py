@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,9 @@ class TestExcerpt:
             ("lt", "a < lt", "a &lt; <mark>lt</mark>"),
             ("x", '<b title="x">', "&lt;b title=&quot;<mark>x</mark>&quot;&gt;"),
             ("käse", "milk", "milk"),
+            ("cafe", "Un cafe\u0301 noir", "Un <mark>cafe\u0301</mark> noir"),
+            ("strasse", "Die Straße", "Die <mark>Straße</mark>"),
+            ("1 2", "Noch ½ Käse", "Noch <mark>½</mark> Käse"),
         ],
     )
     def test_marks_what_was_found(self, typed: str, text: str, shown: str) -> None:
@@ -50,6 +54,15 @@ class TestExcerpt:
 
     def test_is_cut_where_there_are_no_spaces(self) -> None:
         assert marked("milk", "milk" + "." * 1_000) == f"<mark>milk</mark>{'.' * 156}…"
+
+    def test_of_a_hundred_long_texts_in_any_script_is_made_in_less_than_two_seconds(self) -> None:
+        longest = "".join(map(chr, range(0x4E00, 0x4E00 + 10_000)))
+        started = time.process_time()
+
+        shown = [marked("丅", f"{number}", longest) for number in range(100)]
+
+        assert set(shown) == {f"{longest[:5]}<mark>丅</mark>{longest[6:MOST_CHARACTERS]}…"}
+        assert time.process_time() - started < 2
 
     @given(st.text(alphabet='ab ä<>&"買.', max_size=400), st.sampled_from(["a", "b*", "ä b", "買"]))
     def test_leaves_the_text_as_it_is(self, text: str, typed: str) -> None:

@@ -2,10 +2,12 @@
 
 import html
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
-from todo.kit.queries import SEPARATORS, SINGLES, Terms, searchable
+from todo.kit.queries import Terms, searchable
 
 MOST_CHARACTERS = 160
 # So much comes before the first match.
@@ -13,8 +15,22 @@ _BEFORE = 40
 
 _Span = tuple[int, int]
 
-# A word of text that is not folded.
-_WORD = re.compile(f"[{SINGLES}]|[^{SEPARATORS}{SINGLES}]+")
+# So many different characters are kept folded: more than one text has, and than most alphabets together.
+_MOST_FOLDED = 20_000
+
+
+class _Folded(dict[str, str]):
+    """Characters and what words are made of where they stand: folded, or spaces around it, or nothing at all."""
+
+    def __missing__(self, character: str) -> str:
+        if len(self) >= _MOST_FOLDED:
+            self.clear()
+        # Without the two spaces around any text.
+        folded = self[character] = searchable(character)[1:-1]
+        return folded
+
+
+_folded = _Folded()
 
 
 # Task: T-363
@@ -39,18 +55,29 @@ def excerpt(terms: Terms, texts: Sequence[str]) -> str:
 def _spans(terms: Terms, text: str) -> Iterator[_Span]:
     """Yield where the words stand that are looked for."""
     if text.isascii():
-        yield from (match.span() for match in _pattern(terms).finditer(text))
+        yield from (match.span() for match in _pattern(terms, "[0-9a-z]").finditer(text.lower()))
         return
-    for match in _WORD.finditer(text):
-        if any(word in terms.words or word.startswith(terms.prefixes) for word in searchable(match[0]).split()):
-            yield match.span()
+    # Character by character, so that what is found can be told in the text as it is; word by word would cost ten times
+    # as much.
+    folded = list(map(_folded.__getitem__, text))
+    matches = list(_pattern(terms, "[^ ]").finditer("".join(folded)))
+    ends = list(accumulate(map(len, folded))) if matches else []
+    last = 0
+    for match in matches:
+        start = bisect_right(ends, match.start())
+        # With the marks on its last letter, which are folded to nothing.
+        end = max(bisect_right(ends, match.end() - 1) + 1, bisect_right(ends, match.end()))
+        # One character can be two words.
+        if start >= last:
+            yield start, end
+            last = end
 
 
 @lru_cache(maxsize=256)
-def _pattern(terms: Terms) -> re.Pattern[str]:
-    """Return what finds the terms in text without other letters than A to Z, much faster than word by word."""
-    words = [re.escape(word) for word in terms.words] + [f"{re.escape(each)}[0-9a-z]*" for each in terms.prefixes]
-    return re.compile(f"(?<![0-9a-z])(?:{'|'.join(words)})(?![0-9a-z])", re.IGNORECASE)
+def _pattern(terms: Terms, letter: str) -> re.Pattern[str]:
+    """Return what finds the terms as whole words, which are made of such letters."""
+    words = [re.escape(word) for word in terms.words] + [f"{re.escape(each)}{letter}*" for each in terms.prefixes]
+    return re.compile(f"(?<!{letter})(?:{'|'.join(words)})(?!{letter})")
 
 
 def _window(text: str, first: int) -> _Span:
