@@ -168,7 +168,12 @@ class TestComplete:
     async def test_closes_the_occurrence_and_goes_on_under_the_same_id(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
-        fields = {"description": "Flat 4", "priority": "high", "tags": ["Home"], "due_time_zone": "Europe/Berlin"}
+        fields: dict[str, Any] = {
+            "description": "Flat 4",
+            "priority": "high",
+            "tags": ["Home"],
+            "due_time_zone": "Europe/Berlin",
+        }
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31T09:00:00", start_date="2026-01-28", **fields)
         clock.set("2026-01-30T12:00:00Z")
 

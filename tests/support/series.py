@@ -1,5 +1,6 @@
 """Series: tasks that repeat, made, completed, and looked at as a whole."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from httpx import AsyncClient, Response
@@ -19,7 +20,7 @@ def recurrence(rule: str, **others: str) -> dict[str, str]:
 
 
 async def add_series(
-    client: AsyncClient, rule: str, due_date: str, *, options: dict[str, str] | None = None, **fields: Any
+    client: AsyncClient, rule: str, due_date: str, *, options: Mapping[str, str] | None = None, **fields: Any
 ) -> Task:
     """Create a task that repeats. ``options`` are those of the recurrence."""
     return await add_task(client, due_date=due_date, recurrence=recurrence(rule, **(options or {})), **fields)
