@@ -426,6 +426,17 @@ class TestFromCompletion:
 
         assert (await complete(alice, task))["due_date"] == "2026-03-18"
 
+    async def test_counts_from_the_users_day_what_is_pinned_elsewhere(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
+        await live_in(alice, "Asia/Tokyo")
+        task = await add_series(
+            alice, "FREQ=DAILY", "2026-03-10T09:00:00", due_time_zone=NEW_YORK, options=self.OPTIONS
+        )
+        clock.set("2026-03-14T16:00:00Z")
+
+        assert (await complete(alice, task))["due_date"] == "2026-03-16T09:00:00"
+
     async def test_always_moves_past_the_due_date(self, alice: AsyncClient, clock: WallClock) -> None:
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=7", "2026-04-10", options=self.OPTIONS)
         clock.set("2026-03-15T12:00:00Z")

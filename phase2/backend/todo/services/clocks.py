@@ -72,11 +72,11 @@ class Clock:
         """Return a local due in the stored form that ``like`` has."""
         return form_of(self.instant(due) if isinstance(due, datetime) and like.endswith("Z") else due)
 
-    def due_at(self, form: str) -> datetime:
-        """Return the instant of a stored form, as the database does: of a day, its last microsecond."""
+    def due_at(self, form: str, due_time_zone: str | None) -> datetime:
+        """Return the instant of a stored form, as the database does. A day is its owner's, to its last microsecond."""
         due = parse_due(form)
         if isinstance(due, datetime):
-            return due if due.tzinfo is not None else self.instant(due)
+            return due if due.tzinfo is not None else self.of_task(due_time_zone).instant(due)
         if due == date.max:
             return _LAST_MOMENT
         return self.instant(datetime.combine(due + _ONE_DAY, self.day_start)) - datetime.resolution

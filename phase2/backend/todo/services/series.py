@@ -96,7 +96,7 @@ def advanced(row: Row, clock: Clock, at: datetime) -> dict[str, Any] | None:
     recurrence = _arithmetic(row["recurrence"], here)
     # When the clocks change they do not tell what has passed: from the day before on, instants do.
     completed = here.shown(at) - _ONE_DAY if at.year > 1 else here.shown(at)
-    state = rules.advance(recurrence, _state(row, here), completed=completed, today=here.today(at))
+    state = rules.advance(recurrence, _state(row, here), completed=completed, today=clock.today(at))
     if recurrence.counted_from == CountedFrom.due and recurrence.missed == Missed.skip:
         while state is not None and isinstance(state.due, datetime) and here.instant(state.due) <= at:
             state = rules.skip_one(recurrence, state)
@@ -111,8 +111,8 @@ def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
     if row["recurrence"]["from"] != CountedFrom.completion or row["last_completed_at"] is None:
         return False
     here = clock.of_task(row["due_time_zone"])
-    last = here.today(datetime.fromisoformat(row["last_completed_at"]))
-    return here.today(at) <= last < _day(here.local(row["due_date"]))
+    last = clock.today(datetime.fromisoformat(row["last_completed_at"]))
+    return clock.today(at) <= last < _day(here.local(row["due_date"]))
 
 
 # Task: T-326
@@ -134,13 +134,17 @@ async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[di
     [row] = rows
     if row["due_date"] is None or row["status"] not in OPEN:
         return []
-    here = Clock.of(profiles).of_task(row["due_time_zone"])
+    clock = Clock.of(profiles)
+    here = clock.of_task(row["due_time_zone"])
     found = [(row["due_date"], row["start_date"])]
     if row["recurrence"] is not None:
         following = rules.upcoming(_arithmetic(row["recurrence"], here), _state(row, here))
         forms = (here.form(due, like=row["recurrence_due"]) for _, due in islice(following, limit - 1))
         found += [(form, _next_start(row, form, here)) for form in forms]
-    return [{"due_date": due, "start_date": start, "due_at": form_of(here.due_at(due))} for due, start in found]
+    return [
+        {"due_date": due, "start_date": start, "due_at": form_of(clock.due_at(due, row["due_time_zone"]))}
+        for due, start in found
+    ]
 
 
 def require_series(row: Row) -> None:
