@@ -61,6 +61,32 @@ async def on_view(caller: Caller, method: str, **options: Any) -> Response:
     return await caller.client.request(method, f"/views/{view_id}", **options)
 
 
+A_BATCH = {
+    "operations": [
+        {"op": "create", "ref": "party", "task": {"title": "Party"}},
+        {"op": "create", "task": {"title": "Cake", "parent_id": "$party"}},
+        {"op": "complete", "id": "$party"},
+    ]
+}
+
+
+def on_a_series(method: str, path: str) -> Callable[[Caller], Awaitable[Response]]:
+    """Return what sends something about a task that repeats."""
+
+    async def send(caller: Caller) -> Response:
+        repeating = {"due_date": "2026-03-10", "recurrence": {"rule": "FREQ=DAILY"}}
+        await caller.send("PATCH", json=repeating)
+        return await caller.send(method, path)
+
+    return send
+
+
+async def on_tag(caller: Caller, method: str, **options: Any) -> Response:
+    """Send something about a tag that a task has."""
+    await caller.send("PATCH", json={"tags": ["job"]})
+    return await caller.client.request(method, "/tags/job", **options)
+
+
 HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "create_task": lambda caller: caller.client.post("/tasks", json={"title": "Buy milk", "description": "*Oat*"}),
     "list_tasks": lambda caller: caller.client.get("/tasks", params={"status_filter": "pending", "limit": 10}),
@@ -71,6 +97,14 @@ HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "complete_task": lambda caller: caller.send("POST", "/complete"),
     "reopen_task": lambda caller: caller.send("POST", "/reopen"),
     "read_task_history": lambda caller: caller.send("GET", "/history"),
+    "skip_task": on_a_series("POST", "/skip"),
+    "list_occurrences": on_a_series("GET", "/occurrences"),
+    "move_task": lambda caller: caller.send("POST", "/move", json={"before_id": None}),
+    "restore_task": lambda caller: caller.send("POST", "/restore"),
+    "run_batch": lambda caller: caller.client.post("/tasks/batch", json=A_BATCH),
+    "list_tags": lambda caller: caller.client.get("/tags"),
+    "rename_tag": lambda caller: on_tag(caller, "PATCH", json={"name": "Work"}),
+    "delete_tag": lambda caller: on_tag(caller, "DELETE"),
     "create_category": lambda caller: caller.client.post("/categories", json={"name": "Food", "color": "#1E90FF"}),
     "list_categories": lambda caller: caller.client.get("/categories", params={"archived": "false"}),
     "read_category": lambda caller: on_category(caller, "GET"),
@@ -83,6 +117,7 @@ HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "read_view": lambda caller: on_view(caller, "GET"),
     "update_view": lambda caller: on_view(caller, "PATCH", json={"query": {"sort": ["-priority", "title"]}}),
     "delete_view": lambda caller: on_view(caller, "DELETE"),
+    "read_stats": lambda caller: caller.client.get("/stats", params={"days": 7}),
     "list_changes": lambda caller: caller.client.get("/changes", params={"since": 0, "limit": 10}),
     "read_snapshot": lambda caller: caller.client.get("/changes/snapshot", params={"limit": 1}),
     "undo_change": lambda caller: caller.client.post(f"/changes/{caller.task.get('revision', 1)}/undo"),
@@ -92,7 +127,17 @@ HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "read_health": lambda caller: caller.client.get("http://todo.test/healthz"),
     "read_readiness": lambda caller: caller.client.get("http://todo.test/readyz"),
 }
-ANSWERS_WITH_A_TASK = {"create_task", "read_task", "replace_task", "update_task", "complete_task", "reopen_task"}
+ANSWERS_WITH_A_TASK = {
+    "create_task",
+    "read_task",
+    "replace_task",
+    "update_task",
+    "complete_task",
+    "reopen_task",
+    "skip_task",
+    "move_task",
+    "restore_task",
+}
 
 # Said where an operation is missing in it, or is in it and gone.
 TRIED = "HAPPY, in this file, has a request for every operation that has to succeed, and nothing else"
@@ -205,7 +250,8 @@ class TestOperations:
             assert re.fullmatch(r"[^`\n.]+", operation["summary"]), f"{where}: the first sentence is no plain text"
             assert {"400", "422", "500"} <= set(operation["responses"]), where
             assert ("401" in operation["responses"]) == ((method, path) not in PUBLIC), where
-            assert ("404" in operation["responses"]) == ("{" in path), where
+            # A batch has its ids in the body.
+            assert ("404" in operation["responses"]) == ("{" in path or path.endswith("/batch")), where
             silent = [each["name"] for each in operation.get("parameters", ()) if not each.get("description")]
             assert not silent, f"{where}: these parameters need a description: {silent}"
 

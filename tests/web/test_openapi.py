@@ -15,7 +15,8 @@ from sqlmodel import Field, SQLModel
 from support.repository import ROOT, text_of
 from todo import errors
 from todo.models.base import Body
-from todo.models.tasks import Status
+from todo.models.finding import TaskQuery
+from todo.models.tasks import Status, TaskBase
 from todo.web import openapi
 from todo.web.route import Route
 
@@ -115,6 +116,20 @@ class TestDocument:
             "complete_task",
             "reopen_task",
             "read_task_history",
+            "skip_task",
+            "list_occurrences",
+            "move_task",
+            "restore_task",
+            "run_batch",
+            "list_tags",
+            "rename_tag",
+            "delete_tag",
+            "create_view",
+            "list_views",
+            "read_view",
+            "update_view",
+            "delete_view",
+            "read_stats",
             "create_category",
             "list_categories",
             "read_category",
@@ -141,6 +156,9 @@ class TestDocument:
             == {
                 "tasks",
                 "categories",
+                "tags",
+                "views",
+                "stats",
                 "changes",
                 "live",
                 "me",
@@ -152,8 +170,8 @@ class TestDocument:
     def test_tells_summary_and_description_apart(self, document: dict[str, Any]) -> None:
         operation = operations_of(document)["delete_task"]
 
-        assert operation["summary"] == "Delete a task for good"
-        assert operation["description"] == "Deleted again, it is a 404."
+        assert operation["summary"].startswith("Move a task to the trash")
+        assert operation["description"].startswith("The latter with ``permanent=true``.")
 
     def test_says_where_the_new_task_is(self, document: dict[str, Any]) -> None:
         responses = operations_of(document)["create_task"]["responses"]
@@ -191,6 +209,13 @@ class TestShapes:
             "CategoryReplace",
             "CategoryUpdate",
             "CategoryMove",
+            "Completion",
+            "Skip",
+            "TaskMove",
+            "TagRename",
+            "ViewCreate",
+            "ViewUpdate",
+            "Batch",
         ],
     )
     def test_of_bodies_are_closed(self, document: dict[str, Any], name: str) -> None:
@@ -203,15 +228,23 @@ class TestShapes:
 
         clearable = {name for name, field in fields.items() if {"type": "null"} in field.get("anyOf", ())}
 
-        assert set(fields) == {"title", "description", "status", "priority", "due_date"}
-        assert clearable == {"description", "due_date"}
-        assert not [name for name, field in fields.items() if "default" in field]
+        assert set(fields) == {*TaskBase.model_fields, "scope"}
+        assert clearable == {
+            "description",
+            "due_date",
+            "due_time_zone",
+            "start_date",
+            "recurrence",
+            "category_id",
+            "parent_id",
+        }
+        assert {name for name, field in fields.items() if "default" in field} == {"scope"}
         assert "required" not in document["components"]["schemas"]["TaskUpdate"]
 
     def test_of_filters_say_that_one_is_another_name(self, document: dict[str, Any]) -> None:
         parameters = {one["name"]: one for one in operations_of(document)["list_tasks"]["parameters"]}
 
-        assert set(parameters) == {"skip", "limit", "status", "status_filter", "priority", "If-None-Match"}
+        assert set(parameters) == {*TaskQuery.model_fields, "If-None-Match"}
         assert parameters["status_filter"]["schema"] == parameters["status"]["schema"]
         assert parameters["status_filter"]["description"].startswith("Another name of `status`")
 
@@ -235,9 +268,23 @@ class TestErrors:
             "replace_task": CHANGING | BODY,
             "update_task": CHANGING | BODY,
             "delete_task": CHANGING - {"200"} | {"204"},
-            "complete_task": CHANGING,
+            "complete_task": CHANGING | BODY,
             "reopen_task": CHANGING,
             "read_task_history": READING | {"404"},
+            "skip_task": CHANGING | BODY,
+            "list_occurrences": READING | {"404"},
+            "move_task": CHANGING | BODY,
+            "restore_task": CHANGING,
+            "run_batch": CHANGING | BODY,
+            "list_tags": READING | {"304"},
+            "rename_tag": WRITING | BODY | {"409"},
+            "delete_tag": WRITING - {"200"} | {"204"},
+            "create_view": READING | BODY | {"201", "403", "409", "412"},
+            "list_views": READING | {"304"},
+            "read_view": READING | {"304", "404"},
+            "update_view": CHANGING | BODY,
+            "delete_view": CHANGING - {"200"} | {"204"},
+            "read_stats": READING,
             "create_category": READING | BODY | {"201", "403", "409", "412"},
             "list_categories": READING | {"304"},
             "read_category": READING | {"304", "404"},
@@ -345,6 +392,20 @@ class TestHeaders:
             "complete_task": {"If-Match", "Idempotency-Key"},
             "reopen_task": {"If-Match", "Idempotency-Key"},
             "read_task_history": set(),
+            "skip_task": {"If-Match", "Idempotency-Key"},
+            "list_occurrences": set(),
+            "move_task": {"If-Match", "Idempotency-Key"},
+            "restore_task": {"If-Match", "Idempotency-Key"},
+            "run_batch": {"Idempotency-Key"},
+            "list_tags": {"If-None-Match"},
+            "rename_tag": {"Idempotency-Key"},
+            "delete_tag": set(),
+            "create_view": {"If-None-Match", "Idempotency-Key"},
+            "list_views": {"If-None-Match"},
+            "read_view": {"If-None-Match"},
+            "update_view": {"If-Match", "Idempotency-Key"},
+            "delete_view": {"If-Match"},
+            "read_stats": set(),
             "create_category": {"If-None-Match", "Idempotency-Key"},
             "list_categories": {"If-None-Match"},
             "read_category": {"If-None-Match"},
@@ -389,6 +450,20 @@ class TestHeaders:
             "complete_task": {"200": tagged | replayed},
             "reopen_task": {"200": tagged | replayed},
             "read_task_history": {"200": set()},
+            "skip_task": {"200": tagged | replayed},
+            "list_occurrences": {"200": set()},
+            "move_task": {"200": tagged | replayed},
+            "restore_task": {"200": tagged | replayed},
+            "run_batch": {"200": replayed},
+            "list_tags": {"200": tagged, "304": tagged},
+            "rename_tag": {"200": replayed},
+            "delete_tag": {"204": set()},
+            "create_view": {"200": made, "201": made},
+            "list_views": {"200": tagged, "304": tagged},
+            "read_view": {"200": tagged, "304": tagged},
+            "update_view": {"200": tagged | replayed},
+            "delete_view": {"204": set()},
+            "read_stats": {"200": set()},
             "create_category": {"200": made, "201": made},
             "list_categories": {"200": tagged, "304": tagged},
             "read_category": {"200": tagged, "304": tagged},
@@ -406,10 +481,13 @@ class TestHeaders:
             "read_readiness": {"200": set()},
         }
 
-    def test_always_come_but_for_the_mark_of_a_stored_answer(self, document: dict[str, Any]) -> None:
+    def test_always_come_but_for_what_only_some_answers_have(self, document: dict[str, Any]) -> None:
         headers = document["components"]["headers"]
 
-        assert {name for name, header in headers.items() if not header.get("required")} == {"Idempotency-Replayed"}
+        assert {name for name, header in headers.items() if not header.get("required")} == {
+            "Idempotency-Replayed",
+            "ETag-Unless-Timed",
+        }
 
 
 # Task: T-050

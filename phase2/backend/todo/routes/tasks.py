@@ -52,7 +52,12 @@ async def create_task(body: TaskCreate, session: SessionDep, if_none_match: Only
 
 
 # Task: T-033
-@router.get("", response_model=TaskPage, response_description="A page of tasks.", responses=_UNCHANGED)
+@router.get(
+    "",
+    response_model=TaskPage,
+    response_description="A page of tasks.",
+    responses={**_UNCHANGED, 200: {"x-timed": True}},
+)
 async def list_tasks(
     query: Annotated[TaskQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -82,7 +87,10 @@ async def list_tasks(
 
 # Task: T-353
 @router.post(
-    "/batch", response_model=BatchResults, response_description="What became of each operation.", responses=_CONTENDED
+    "/batch",
+    response_model=BatchResults,
+    response_description="What became of each operation.",
+    responses={404: {}, **_CONTENDED},
 )
 async def run_batch(body: Batch, session: SessionDep) -> dict[str, Any]:
     """Do up to 100 things to your tasks at once, in order and in one transaction.

@@ -140,6 +140,11 @@ _HEADERS: _Json = {
         "description": "The revision: send it as `If-None-Match` to a read, or as `If-Match` to a write.",
         "schema": {"type": "string", "examples": ['"17"']},
     },
+    # The same where some of the answers depend on the time, and have none.
+    "ETag-Unless-Timed": {
+        "description": "The revision: send it as `If-None-Match`. An answer that depends on the time has none.",
+        "schema": {"type": "string", "examples": ['"17"']},
+    },
     "Idempotency-Replayed": {
         "description": "`true` if this is the stored answer to an earlier request with the same `Idempotency-Key`.",
         "schema": {"type": "string", "enum": ["true"]},
@@ -336,6 +341,8 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
             "Idempotency-Replayed": takes_key,
         }
         response["headers"] = {name: _header(name) for name, is_sent in headers.items() if is_sent}
+        if response.pop("x-timed", False):
+            response["headers"]["ETag"] = _header("ETag-Unless-Timed")
         _add_example(response, schemas)
     failures = {status for status in responses if status >= _FAILURE} | _failures_of(operation, path, method)
     return {
