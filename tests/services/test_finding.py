@@ -170,6 +170,19 @@ class TestPlans:
             # The place is a condition of the index, not of each row that comes before it.
             assert any("ROW(" in line for line in plan.splitlines() if "Index Cond" in line), plan
 
+    @pytest.mark.parametrize("text", ['q="oat milk"', 'q=milk -"oat milk"', 'q=mil* -"oat milk"'])
+    def test_read_the_text_of_nothing_but_what_has_the_words(self, crowded: psycopg.Connection[Any], text: str) -> None:
+        query = query_of(text)
+        crowded.execute("SET enable_sort = on")
+
+        plan = plan_of(crowded, finding._statements(finding.shape_of(query, parse(query.q or "")))[1].text(Dialect()))
+
+        crowded.execute("SET enable_sort = off")
+        # A filter of the tasks' own could be looked at for all of them, before they are joined.
+        reading = [line for line in plan.splitlines() if "searchable" in line]
+        assert reading
+        assert all("task_id = id" in line for line in reading), plan
+
 
 # Task: T-371
 def test_a_list_of_the_time_has_the_orders_of_its_indexes() -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    case,
     func,
     literal_column,
     not_,
@@ -228,10 +229,15 @@ def _conditions(shape: Shape, task_id: ColumnElement[Any]) -> tuple[ColumnElemen
         (shape.unwanted_words, _number_of(task_id, unwanted) == 0),
         (shape.more_prefixes, _number_of_prefixes(task_id, prefixes) == func.cardinality(prefixes)),
         (shape.unwanted_prefixes, _number_of_prefixes(task_id, unwanted_prefixes) == 0),
-        (shape.phrases, text.like(all_(_texts("search_phrases")))),
-        (shape.unwanted_phrases, text.not_like(all_(_texts("search_unwanted_phrases")))),
+        (shape.phrases, _of_hits(task_id, text.like(all_(_texts("search_phrases"))))),
+        (shape.unwanted_phrases, _of_hits(task_id, text.not_like(all_(_texts("search_unwanted_phrases"))))),
     )
     return tuple(condition for holds, condition in conditions if holds)
+
+
+def _of_hits(task_id: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    # It names both sides of the join: PostgreSQL might otherwise read the texts of all tasks, and then join.
+    return case((task_id == _tasks.c.id, condition))
 
 
 def _number_of(task_id: ColumnElement[Any], names: ColumnElement[Any]) -> ColumnElement[Any]:
