@@ -164,6 +164,12 @@ class TestFilters:
 
         assert (response.status_code, problem_of(response)) == (422, invalid((f"/query/{name}", detail)))
 
+    @pytest.mark.parametrize("filter_", ["", "trashed=true", "tag=a", "sort=title", "q=milk"])
+    async def test_pass_over_as_many_as_there_can_be(self, alice: AsyncClient, filter_: str) -> None:
+        await add_task(alice, title="Milk", tags=["a"])
+
+        assert await found(alice, f"{filter_}&skip=2147483647&limit=100") == []
+
 
 # Task: T-371
 class TestDue:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     FromClause,
-    Integer,
     Select,
     Table,
     Text,
@@ -287,8 +286,9 @@ class _Source(NamedTuple):
     word: ColumnElement[Any]
 
 
-_limit = bindparam("limit", type_=Integer)
-_skip = bindparam("skip", type_=Integer)
+# Added up they may be more than an Integer holds.
+_limit = bindparam("limit", type_=BigInteger)
+_skip = bindparam("skip", type_=BigInteger)
 
 
 def _source_of(shape: Shape) -> _Source:
