@@ -57,6 +57,13 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str, str]] = [
 
 # Task: T-373
 class TestCreate:
+    async def test_keeps_each_status_once_however_often_it_is_said(self, alice: AsyncClient) -> None:
+        query = {"status": ["pending", "completed", "pending"] * 1_000, "priority": ["high"] * 1_000}
+
+        view = await add_view(alice, query=query)
+
+        assert view["query"] == {"status": ["pending", "completed"], "priority": ["high"]}
+
     async def test_keeps_a_query_as_it_is_understood(self, alice: AsyncClient) -> None:
         category_id = str(uuid4())
         query = {

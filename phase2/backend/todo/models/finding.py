@@ -1,7 +1,7 @@
 """Finding tasks: what can be asked of the list, and a page of it."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic import Field as PydanticField
@@ -40,6 +40,8 @@ _SORT_EXPECTED = (
     f"Expected up to {MOST_SORT_KEYS} of {', '.join(SORT_KEYS)}, each once and with a - in front for descending."
 )
 
+_ValueT = TypeVar("_ValueT")
+
 
 class Due(StrEnum):
     """When a task is due, seen from the user's day."""
@@ -74,6 +76,10 @@ def _sorted_by(texts: list[str]) -> list[str]:
     return keys
 
 
+def _each_once(values: list[_ValueT]) -> list[_ValueT]:
+    return list(dict.fromkeys(values))
+
+
 def _true_or_false(value: Any) -> Any:
     # In a query it is text, in JSON it is not.
     if isinstance(value, str) and value not in ("true", "false"):
@@ -89,6 +95,8 @@ IdOrNone = Annotated[
 Search = Annotated[str, AfterValidator(_searched)]
 SortKeys = Annotated[list[str], AfterValidator(_sorted_by)]
 TagNames = Annotated[list[Tag], PydanticField(max_length=MOST_TAGS)]
+Statuses = Annotated[list[Status], AfterValidator(_each_once)]
+Priorities = Annotated[list[Priority], AfterValidator(_each_once)]
 YesOrNo = Annotated[bool, BeforeValidator(_true_or_false)]
 
 _TIME_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
@@ -107,13 +115,11 @@ def _times(what: str, *, is_before: bool) -> Any:
 class TaskFilter(SQLModel):
     """What tasks are looked for, and in which order. All that is said has to hold."""
 
-    status: list[Status] = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
-    status_filter: list[Status] = Field(
+    status: Statuses = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
+    status_filter: Statuses = Field(
         default_factory=list, description="Another name of `status`; what both say adds up."
     )
-    priority: list[Priority] = Field(
-        default_factory=list, description="Only tasks of this priority; repeat for several."
-    )
+    priority: Priorities = Field(default_factory=list, description="Only tasks of this priority; repeat for several.")
     category_id: IdOrNone | None = Field(
         default=None,
         description="Only tasks in this category; `none`: in no category.",
