@@ -282,10 +282,11 @@ def _create(work: _Work, new: TaskCreate, task_id: UUID) -> int:
 def _update(work: _Work, changes: TaskUpdate, task_id: UUID) -> None:
     row = work.plan.alive(task_id)
     sent = tuple(name for name in WRITABLE if name in changes.model_fields_set)
-    if "status" in sent:
-        plans.refuse_transition(row, changes.status)
+    edit = plans.Edit(changes, sent, changes.scope)
+    # For what it raises: that comes before the references.
+    edit.columns(row, work.plan.clock)
     _refuse_references(work, changes, task_id)
-    plans.Edit(changes, sent, changes.scope).plan(work.plan, task_id)
+    edit.plan(work.plan, task_id)
 
 
 def _move(work: _Work, move: MoveOperation, task_id: UUID) -> None:
@@ -321,6 +322,8 @@ def _refuse_references(work: _Work, part: Any, task_id: UUID) -> None:
 
 
 def _refuse_parent(plan: plans.Plan, task_id: str, parent_id: str) -> None:
+    if parent_id == task_id:
+        raise Conflict(CIRCLE, code="circle")
     parent = plan.rows.get(parent_id)
     if parent is None:
         raise Invalid(UNKNOWN["parent_id"])

@@ -149,20 +149,25 @@ class Edit:
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
+        values, shown = self.columns(row, plan.clock)
+        plan.set(row, values, shown=shown)
+        if "status" in self.names and self.body.status is Status.completed:
+            # As any other completion, when the rest is done.
+            Completion().plan(plan, task_id)
+
+    def columns(self, row: Row, clock: series.Clock) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the columns as they are written, and those that read otherwise. Raises what is wrong with them."""
         values = stored(self.body, self.names)
         shown = {name: getattr(self.body, name) for name in ("tags",) if name in values}
         if "status" in values:
             refuse_transition(row, values["status"])
             if values["status"] == Status.completed:
-                # As any other completion, when the rest is done.
                 values.pop("status")
-        moved = series.edited(row, self._times(values), plan.clock, only_this=self.scope is Scope.occurrence)
+        moved = series.edited(row, self._times(values), clock, only_this=self.scope is Scope.occurrence)
         if moved.get("recurrence") is not None:
             shown["recurrence"] = moved["recurrence"]
             moved["recurrence"] = stored_recurrence(self.body.recurrence)
-        plan.set(row, {**values, **moved}, shown=shown)
-        if "status" in self.names and self.body.status is Status.completed:
-            Completion().plan(plan, task_id)
+        return {**values, **moved}, shown
 
     def _times(self, values: dict[str, Any]) -> dict[str, Any]:
         """Take out of ``values`` what moves a series, as it is read."""
