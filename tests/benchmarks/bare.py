@@ -17,20 +17,19 @@ from psycopg_pool import AsyncConnectionPool
 
 SECRET = os.environ.get("JWT_SECRET", "")
 
-_TASK = (
-    "json_build_object('id', id, 'title', title, 'description', description, 'status', status, 'priority', priority,"
-    " 'due_date', due_date, 'created_at', created_at, 'updated_at', updated_at, 'completed_at', completed_at,"
-    " 'revision', revision)::text"
-)
-_READ = f"SELECT {_TASK} FROM tasks WHERE user_id = %s AND id = %s"
 _NAMES = (
-    "id", "title", "description", "status", "priority", "due_date",
-    "created_at", "updated_at", "completed_at", "revision",
+    "id", "title", "description", "status", "priority", "due_date", "due_time_zone", "start_date", "recurrence",
+    "series_id", "last_completed_at", "category_id", "tags", "parent_id", "subtasks_total", "subtasks_completed",
+    "position", "trashed_at", "created_at", "updated_at", "completed_at", "revision",
 )  # fmt: skip
+_PAIRS = ", ".join(f"'{name}', {name}" for name in _NAMES)
+_TASK = f"json_build_object({_PAIRS})::text"
+_READ = f"SELECT {_TASK} FROM tasks WHERE user_id = %s AND id = %s"
 _LIST = (
     f"SELECT {', '.join(_NAMES)},"
     " (SELECT coalesce(sum(tasks), 0)::bigint FROM task_counts WHERE user_id = %(user)s {which})"
-    " FROM tasks WHERE user_id = %(user)s {which} ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(skip)s"
+    " FROM tasks WHERE user_id = %(user)s AND trashed_at IS NULL {which}"
+    " ORDER BY created_at DESC, id DESC LIMIT %(limit)s OFFSET %(skip)s"
 )
 _LIST_ALL, _LIST_STATUS = _LIST.format(which=""), _LIST.format(which="AND status = %(status)s")
 _CREATE = (
@@ -42,9 +41,13 @@ _COMPLETE = (
     "UPDATE tasks SET status = 'completed', completed_at = coalesce(completed_at, now()), updated_at = now()"
     f" WHERE user_id = %s AND id = %s RETURNING {_TASK}"
 )
-_DELETE = "DELETE FROM tasks WHERE user_id = %s AND id = %s RETURNING ''"
+_DELETE = (
+    "UPDATE tasks SET trashed_at = now(), trash_id = id, updated_at = now() WHERE user_id = %s AND id = %s RETURNING ''"
+)
 _CHANGE = "UPDATE tasks SET {assignments}, updated_at = now() WHERE user_id = %s AND id = %s" + f" RETURNING {_TASK}"
-_COLUMNS = ("title", "description", "priority", "due_date")
+_COLUMNS = (
+    "title", "description", "priority", "due_date", "due_time_zone", "start_date", "category_id", "parent_id",
+)  # fmt: skip
 
 _ROOT = "/api/v1/tasks"
 # One plan for each, as ours: planned anew for every request they would cost twice as much.
@@ -74,7 +77,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 def _page(rows: Sequence[Any]) -> bytes:
     tasks = [dict(zip(_NAMES, row, strict=False)) for row in rows]
-    return orjson.dumps({"tasks": tasks, "total": rows[0][-1] if rows else 0, "page": 1, "page_size": len(rows)})
+    total = rows[0][-1] if rows else 0
+    following = f"{tasks[-1]['created_at'].isoformat()} {tasks[-1]['id']}" if len(rows) < total else None
+    page = {"total": total, "total_is_exact": True, "page": 1, "page_size": len(rows), "next_cursor": following}
+    return orjson.dumps({"tasks": tasks, **page})
 
 
 def _statement(scope: Any, user: str, body: bytes) -> tuple[str, Sequence[Any] | Mapping[str, Any], int]:

@@ -4,6 +4,7 @@ FastAPI, SQLModel, an AsyncSession per request, ORM objects, ``response_model``,
 connects as the owner of the tables, so row-level security does not slow it down, and its filters keep users apart.
 """
 
+import base64
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import jwt
 from fastapi import Depends, FastAPI, HTTPException, Query, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import Column, DateTime, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlmodel import Field, SQLModel, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -51,6 +53,12 @@ class TaskBase(SQLModel):
     status: Status = Field(default=Status.pending, sa_type=Text)
     priority: Priority = Field(default=Priority.medium, sa_type=Text)
     due_date: str | None = None
+    due_time_zone: str | None = None
+    start_date: str | None = None
+    recurrence: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # type: ignore[call-overload]
+    category_id: UUID | None = None
+    parent_id: UUID | None = None
+    tags: list[str] = Field(default_factory=list, sa_type=JSONB)
 
 
 class Task(TaskBase, table=True):
@@ -61,6 +69,15 @@ class Task(TaskBase, table=True):
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     updated_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    series_id: UUID | None = None
+    last_completed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    tag_keys: list[str] = Field(default_factory=list, sa_type=JSONB)
+    subtasks_total: int = 0
+    subtasks_completed: int = 0
+    # The database gives a new task its place.
+    position: str | None = None
+    trashed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    trash_id: UUID | None = None
     revision: int = 0
     creation_digest: bytes = b""
 
@@ -75,10 +92,22 @@ class TaskUpdate(SQLModel):
     status: Status | None = None
     priority: Priority | None = None
     due_date: str | None = None
+    due_time_zone: str | None = None
+    start_date: str | None = None
+    recurrence: dict[str, Any] | None = None
+    category_id: UUID | None = None
+    parent_id: UUID | None = None
+    tags: list[str] | None = None
 
 
 class TaskPublic(TaskBase):
     id: UUID
+    series_id: UUID | None
+    last_completed_at: datetime | None
+    subtasks_total: int
+    subtasks_completed: int
+    position: str
+    trashed_at: datetime | None
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
@@ -88,8 +117,10 @@ class TaskPublic(TaskBase):
 class TaskPage(SQLModel):
     tasks: list[TaskPublic]
     total: int
+    total_is_exact: bool
     page: int
     page_size: int
+    next_cursor: str | None
 
 
 async def get_session() -> AsyncIterator[AsyncSession]:
@@ -117,6 +148,10 @@ async def get_task(session: AsyncSession, user_id: str, task_id: UUID) -> Task:
     return task
 
 
+def cursor_after(task: Task) -> str:
+    return base64.urlsafe_b64encode(f"{task.created_at.isoformat()} {task.id}".encode()).decode()
+
+
 @app.get("/api/v1/tasks", response_model=TaskPage)
 async def list_tasks(
     session: SessionDep,
@@ -125,14 +160,22 @@ async def list_tasks(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     status: Status | None = None,
 ) -> dict[str, Any]:
-    mine = select(Task).where(Task.user_id == user_id)
-    counted = select(func.count()).select_from(Task).where(Task.user_id == user_id)
+    alive = Task.user_id == user_id, col(Task.trashed_at).is_(None)
+    mine = select(Task).where(*alive)
+    counted = select(func.count()).select_from(Task).where(*alive)
     if status is not None:
         mine, counted = mine.where(Task.status == status), counted.where(Task.status == status)
     total = (await session.exec(counted)).one()
     newest_first = mine.order_by(col(Task.created_at).desc(), col(Task.id).desc())
     tasks = (await session.exec(newest_first.offset(skip).limit(limit))).all()
-    return {"tasks": tasks, "total": total, "page": skip // limit + 1, "page_size": len(tasks)}
+    return {
+        "tasks": tasks,
+        "total": total,
+        "total_is_exact": True,
+        "page": skip // limit + 1,
+        "page_size": len(tasks),
+        "next_cursor": cursor_after(tasks[-1]) if skip + len(tasks) < total else None,
+    }
 
 
 @app.post("/api/v1/tasks", response_model=TaskPublic, status_code=201)
@@ -168,7 +211,9 @@ async def complete_task(task_id: UUID, session: SessionDep, user_id: CurrentUser
 @app.delete("/api/v1/tasks/{task_id}", status_code=204)
 async def delete_task(task_id: UUID, session: SessionDep, user_id: CurrentUser) -> None:
     task = await get_task(session, user_id, task_id)
-    await session.delete(task)
+    task.trashed_at = task.updated_at = datetime.now(UTC)
+    task.trash_id = task.id
+    session.add(task)
     await session.commit()
 
 

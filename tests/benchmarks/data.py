@@ -1,6 +1,7 @@
 """What the benchmark measures on: users and their tasks, filled in by SQL, and as the API would leave them."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,25 +14,79 @@ BIG, SMALL = "big", "small"
 # Without triggers and keys, which would take minutes; what they do is done below, at once.
 _FILL_TASKS = """
 INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, created_at, updated_at, completed_at,
-                   revision, creation_digest)
+                   position, revision, creation_digest)
 SELECT user_id, uuidv7(at - now()), 'Task number ' || n,
        CASE WHEN n %% 2 = 0 THEN 'Two litres, *organic*, from the shop around the corner: it closes at eight.' END,
        status, (ARRAY['low', 'medium', 'high'])[1 + n %% 3],
        CASE WHEN n %% 3 = 0 THEN '2026-03-10' WHEN n %% 3 = 1 THEN '2026-03-10T08:00:00Z' END,
-       at, at, CASE status WHEN 'completed' THEN at END, n, '\\x00'
+       at, at, CASE status WHEN 'completed' THEN at END, 500000000000000 + n, n, '\\x00'
 FROM (
-    SELECT user_id, n, now() - (%(tasks)s - n) * interval '1 minute' AS at,
+    SELECT user_id, n, now() - (%(tasks)s - n) * make_interval(mins => %(minutes)s) AS at,
            (ARRAY['pending', 'pending', 'in_progress', 'completed', 'cancelled'])[1 + n %% 5] AS status
     FROM unnest(%(users)s::text[]) AS user_id, generate_series(1, %(tasks)s) AS n
 ) AS made
 """
-_FILL_LOG = """
-INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM tasks GROUP BY user_id;
-INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
-SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - 'user_id' FROM tasks AS t;
-INSERT INTO task_counts (user_id, status, priority, tasks)
-SELECT user_id, status, priority, count(*) FROM tasks GROUP BY user_id, status, priority
+# As many on each day, and as many of everything among a hundred tasks, whether there are so many or a thousand times.
+_FURNISH = """
+INSERT INTO categories (user_id, id, name, name_key, archived, position, created_at, updated_at, revision,
+                        creation_digest)
+SELECT user_id, gen_random_uuid(), 'Category ' || n, 'category ' || n, false, 500000000000000 + tasks + n, now(), now(),
+       tasks + n, '\\x00'
+FROM unnest(%(users)s::text[]) AS users (user_id), generate_series(1, 4) AS n,
+     LATERAL (SELECT max(revision) AS tasks FROM tasks WHERE tasks.user_id = users.user_id) AS counted
 """
+_FURNISH_TASKS = """
+UPDATE tasks AS t SET
+    description = (ARRAY['Ask the bank for the statement of march.', 'Water the tomatoes; not in the noon sun.',
+        'Read the *contract* again, then sign.', 'Oat milk, bread, and lemons for the weekend.'])[1 + t.revision %% 4],
+    due_date = CASE WHEN t.revision / 4 %% 5 > 0 THEN
+        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int,
+                CASE t.revision %% 2 WHEN 0 THEN 'YYYY-MM-DD' ELSE 'YYYY-MM-DD"T"08:00:00"Z"' END) END,
+    category_id = (SELECT id FROM categories AS c WHERE c.user_id = t.user_id
+                   AND name = 'Category ' || t.revision / 5 %% 5),
+    tags = tagged.tags, tag_keys = tagged.tags,
+    parent_id = parent.id,
+    trashed_at = CASE WHEN t.revision %% 20 IN (15, 16) THEN now() END,
+    trash_id = CASE WHEN t.revision %% 20 IN (15, 16) THEN t.id END
+FROM tasks AS self
+CROSS JOIN LATERAL (SELECT greatest(3, %(tasks)s / 30) AS days) AS spread
+CROSS JOIN LATERAL (
+    SELECT (ARRAY['[]', '["work"]', '["home", "urgent"]', '["errand"]', '["urgent"]']::jsonb[])
+        [1 + self.revision / 3 %% 5] AS tags
+) AS tagged
+LEFT JOIN tasks AS parent ON parent.user_id = self.user_id AND self.revision %% 20 BETWEEN 1 AND 10
+    AND parent.revision = self.revision / 20 * 20
+WHERE t.user_id = self.user_id AND t.id = self.id AND t.user_id = ANY(%(users)s)
+"""
+_DERIVE = """
+UPDATE tasks AS p SET subtasks_total = below.total, subtasks_completed = below.completed
+FROM (
+    SELECT user_id, parent_id, count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed
+    FROM tasks WHERE parent_id IS NOT NULL AND trashed_at IS NULL GROUP BY user_id, parent_id
+) AS below WHERE p.user_id = below.user_id AND p.id = below.parent_id;
+UPDATE tasks SET due_at = app.resolve_time(due_date, NULL, 'UTC', '00:00') WHERE due_date IS NOT NULL;
+INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
+    SELECT user_id, revision FROM tasks UNION ALL SELECT user_id, revision FROM categories
+) AS things GROUP BY user_id;
+INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
+SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - '{user_id,revision,due_at,start_at}'::text[]
+FROM tasks AS t UNION ALL
+SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
+FROM categories AS c;
+INSERT INTO task_counts (user_id, category_id, status, priority, tasks)
+SELECT user_id, coalesce(category_id, '00000000-0000-0000-0000-000000000000'), status, priority, count(*)
+FROM tasks WHERE trashed_at IS NULL GROUP BY 1, 2, 3, 4;
+INSERT INTO task_tags (user_id, tag_key, task_id, tag, created_at)
+SELECT user_id, tag, id, tag, created_at FROM tasks, jsonb_array_elements_text(tags) AS tag WHERE trashed_at IS NULL;
+INSERT INTO task_words (user_id, task_id, word, weight, created_at)
+SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
+    SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL
+    SELECT string_to_table(app.searchable(tags), ' '), 2 UNION ALL
+    SELECT string_to_table(app.searchable(description), ' '), 3
+) AS found (word, weight) WHERE word NOT IN ('', '|') GROUP BY user_id, id, word, created_at
+"""
+# So many minutes apart: somebody with a hundred thousand tasks has made thirty a day.
+_OFTEN, _SELDOM = 1, 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +94,7 @@ class Size:
     """How much of everything. ``rounds`` of ``seconds``; requests that need a task each come ``fresh`` at a time.
 
     Before anything counts, ``warm`` requests are sent. ``delayed`` requests of each kind go through the network,
-    ``starts`` are timed, and ``live`` clients see ``changes``.
+    ``finds`` look for the same, ``starts`` are timed, and ``live`` clients see ``changes``.
     """
 
     users: int
@@ -52,6 +107,7 @@ class Size:
     fresh: int
     warm: int
     delayed: int
+    finds: int
     starts: int
     live: int
     changes: int
@@ -59,11 +115,11 @@ class Size:
 
 FULL = Size(
     users=1_000, tasks=200, big=100_000, many_users=100_000,
-    rounds=5, side_rounds=3, seconds=3, fresh=1_500, warm=200, delayed=30, starts=3, live=1_000, changes=200,
+    rounds=5, side_rounds=3, seconds=3, fresh=1_500, warm=200, delayed=30, finds=60, starts=3, live=1_000, changes=200,
 )  # fmt: skip
 QUICK = Size(
     users=130, tasks=200, big=10_000, many_users=2_000,
-    rounds=2, side_rounds=1, seconds=1, fresh=200, warm=80, delayed=16, starts=1, live=200, changes=50,
+    rounds=2, side_rounds=1, seconds=1, fresh=200, warm=80, delayed=16, finds=20, starts=1, live=200, changes=50,
 )  # fmt: skip
 
 
@@ -85,18 +141,29 @@ def token_of(user_id: str) -> str:
     return jwt.encode(claims, SECRET, "HS256")
 
 
-def fill(url: str, people: dict[int, list[str]]) -> None:
-    """Make users with as many tasks as their key says, and look at the tables as autovacuum would."""
+def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = ()) -> None:
+    """Make users with as many tasks as their key says, and look at the tables as autovacuum would.
+
+    Those who are ``furnished`` have categories, tags, dates, subtasks and a trash.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
+        connection.execute("SET timezone = 'UTC'")
         for tasks, users in people.items():
             connection.execute(
                 'INSERT INTO "user" (id, name, email, "emailVerified")'
                 " SELECT id, 'Alice Liddell', id || '@example.com', true FROM unnest(%s::text[]) AS id",
                 [users],
             )
-            connection.execute(_FILL_TASKS, {"users": users, "tasks": tasks})
-        connection.execute(_FILL_LOG)
+            plain = [user for user in users if user not in furnished]
+            connection.execute(_FILL_TASKS, {"users": plain, "tasks": tasks, "minutes": _OFTEN})
+            rich = {"users": [user for user in users if user in furnished], "tasks": tasks, "minutes": _SELDOM}
+            connection.execute(_FILL_TASKS, rich)
+            connection.execute("ANALYZE tasks")
+            for statement in (_FURNISH, _FURNISH_TASKS):
+                connection.execute(statement, rich)
+        connection.execute("ANALYZE tasks")
+        connection.execute(_DERIVE)
         connection.execute("VACUUM (ANALYZE)")
 
 
@@ -108,6 +175,24 @@ def some_tasks(connection: psycopg.Connection[Any], users: list[str], each: int)
         " FROM tasks WHERE user_id = ANY(%s)) AS numbered WHERE n <= %s ORDER BY md5(id)",
         [users, each],
     ).fetchall()
+
+
+def some_places(connection: psycopg.Connection[Any], user: str) -> tuple[str, str]:
+    """Return the ids of one of a furnished user's categories, and of a task that ten lie under."""
+    [row] = connection.execute(
+        "SELECT (SELECT id::text FROM categories WHERE user_id = %(user)s ORDER BY name LIMIT 1),"
+        " (SELECT id::text FROM tasks WHERE user_id = %(user)s AND subtasks_total = 10 ORDER BY revision LIMIT 1)",
+        {"user": user},
+    ).fetchall()
+    return row
+
+
+def count_tasks(connection: psycopg.Connection[Any], user: str) -> int:
+    """Return how many tasks a user has, without the trash."""
+    [row] = connection.execute(
+        "SELECT sum(tasks)::int FROM task_counts WHERE user_id = %(user)s", {"user": user}
+    ).fetchall()
+    return row[0]
 
 
 def new_tasks(connection: psycopg.Connection[Any], users: list[str], count: int) -> list[tuple[str, str]]:

@@ -112,6 +112,14 @@ class Bench:
         """Return some of a user's tasks."""
         return data.some_tasks(self._connection, [user], 64)
 
+    def some_places(self, user: str) -> tuple[str, str]:
+        """Return the ids of a category of a user's, and of a task that others lie under."""
+        return data.some_places(self._connection, user)
+
+    def count_tasks(self, user: str) -> int:
+        """Return how many tasks a user has."""
+        return data.count_tasks(self._connection, user)
+
     def execute(self, sql: str) -> None:
         """Do something to the database, past everybody."""
         self._connection.execute(sql)
@@ -128,11 +136,13 @@ class Bench:
             self.execute("VACUUM tasks, revisions")
         return await self.figures(server, requests, once=operation.fresh)
 
-    async def figures(self, server: Server, requests: Sequence[Request], *, once: bool = False) -> Figures:
+    async def figures(
+        self, server: Server, requests: Sequence[Request], *, once: bool = False, connections: int = load.CONNECTIONS
+    ) -> Figures:
         """Send requests, and look at the accounts before and after."""
         app, database = server.cpu, database_cpu(self.postmaster)
         done: Load = (
-            await load.drive_once(server.port, requests)
+            await load.drive_once(server.port, requests, connections=connections)
             if once
             else await load.drive(server.port, requests, seconds=self.size.seconds)
         )

@@ -1,0 +1,147 @@
+"""What finding costs somebody who has a hundred tasks, and somebody who has a hundred thousand.
+
+A page is as long for both: what differs is how much there is that it does not show.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import orjson
+
+from benchmarks import data, load
+from benchmarks.load import Request
+from benchmarks.measure import ROOT, Bench, Figures, median
+from benchmarks.sections import Note, Results
+from benchmarks.servers import Server
+
+GOAL = 3.0
+"""So many times as much at most, for a thousand times as many tasks."""
+
+# So short that a hundred tasks fill a page of nearly everything.
+LIMIT = 10
+_CONNECTIONS = 2
+_AT_ONCE = 10
+# What is far too dear need not be measured well.
+_MOST_SECONDS = 4.0
+
+SORTS = (
+    "created_at",
+    "updated_at",
+    "completed_at",
+    "due_date",
+    "start_date",
+    "priority",
+    "status",
+    "title",
+    "position",
+)
+SEARCHES = {
+    "a word of all": "task",
+    "a word of a quarter": "milk",
+    "a word of one": "99",
+    "two words": "oat lemons",
+    "a word and a rare one": "task 99",
+    "a prefix": "contr*",
+    "a short prefix": "t*",
+    "a phrase": '"oat milk"',
+    "without a word": "task -milk",
+    "nothing": "zebra",
+}
+
+
+def filters(category_id: str, parent_id: str) -> dict[str, dict[str, str]]:
+    """Return what is asked for, by group and name, as queries of ``GET /tasks``."""
+    ago, yesterday = (time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400 * days)) for days in (2, 1))
+    narrowing: dict[str, Mapping[str, object]] = {
+        "status": {"status": "pending"},
+        "two statuses": {"status": ["pending", "in_progress"]},
+        "priority": {"priority": "high"},
+        "category": {"category_id": category_id},
+        "no category": {"category_id": "none"},
+        "tag": {"tag": "work"},
+        "two tags": {"tag": ["home", "urgent"]},
+        "not tag": {"not_tag": "urgent"},
+        "parent": {"parent_id": parent_id},
+        "no parent": {"parent_id": "none"},
+        **{f"due {when}": {"due": when} for when in ("none", "today", "overdue", "upcoming", "week")},
+        "due before": {"due_before": yesterday},
+        "due after": {"due_after": yesterday},
+        "completed after": {"completed_after": ago},
+        "completed before": {"completed_before": yesterday},
+        "created after": {"created_after": ago},
+        "created before": {"created_before": yesterday},
+        "updated after": {"updated_after": ago},
+        "updated before": {"updated_before": yesterday},
+        "trash": {"trashed": "true"},
+        "several": {"status": "pending", "priority": "high", "category_id": category_id, "not_tag": "urgent"},
+        "tag and due": {"tag": "work", "due": "overdue"},
+    }
+    queries: dict[str, dict[str, Mapping[str, object]]] = {
+        "filter": {"none": {}, **narrowing},
+        "sort": {
+            **{key: {"sort": key} for key in SORTS},
+            **{f"-{key}": {"sort": f"-{key}"} for key in SORTS},
+            "several": {"sort": "-priority,due_date,title"},
+            "of a filter": {"status": "pending", "sort": "due_date"},
+        },
+        "search": {
+            **{name: {"q": words} for name, words in SEARCHES.items()},
+            "in a filter": {"q": "milk", "status": "pending"},
+        },
+    }
+    return {
+        group: {name: urlencode({**query, "limit": LIMIT}, doseq=True) for name, query in named.items()}
+        for group, named in queries.items()
+    }
+
+
+# Task: T-382
+async def finding(bench: Bench, server: Server, note: Note) -> Results:
+    """Return what each way to find something costs, for the two users."""
+    sizes = {"100 tasks": data.SMALL, f"{bench.size.big:,} tasks": data.BIG}
+    asked = {name: await _requests(bench, server, user) for name, user in sizes.items()}
+    results: Results = {}
+    for what in next(iter(asked.values())):
+        note(f"{what}, of {' and '.join(sizes)}")
+        turns: dict[str, list[Figures]] = {name: [] for name in sizes}
+        for number in range(1 + bench.size.side_rounds):
+            for name in sizes:
+                figures = await _turn(bench, server, asked[name][what])
+                # The first time statements are prepared, and the caches filled.
+                if number:
+                    turns[name].append(figures)
+        results[what] = {name: median(figures) for name, figures in turns.items()}
+    return results
+
+
+async def _requests(bench: Bench, server: Server, user: str) -> dict[str, Request]:
+    """Return what a user asks, by what it is."""
+    token = data.token_of(user)
+    category_id, parent_id = bench.some_places(user)
+    asked = {
+        f"{group}: {name}": Request("GET", f"{ROOT}?{query}", token)
+        for group, queries in filters(category_id, parent_id).items()
+        for name, query in queries.items()
+    }
+    for name, query in {"newest first": "", "by title": "&sort=title", "of a search": "&q=milk"}.items():
+        # Nearly every fourth task has the milk, and some of them are in the trash.
+        middle = bench.count_tasks(user) // (10 if "q=" in query else 2)
+        page = await load.answer(server.port, Request("GET", f"{ROOT}?skip={middle}&limit={LIMIT}{query}", token))
+        cursor = orjson.loads(page.partition(b"\r\n\r\n")[2])["next_cursor"]
+        following = urlencode({"limit": LIMIT, "cursor": cursor})
+        asked[f"cursor: {name}"] = Request("GET", f"{ROOT}?{following}{query}", token)
+    for path in ("tags", "categories", "stats"):
+        asked[f"GET /{path}"] = Request("GET", f"/api/v1/{path}", token)
+    return asked
+
+
+async def _turn(bench: Bench, server: Server, request: Request) -> Figures:
+    """Ask so many times, or for so long, a few at once."""
+    until = time.monotonic() + _MOST_SECONDS
+    parts: list[Figures] = []
+    while len(parts) * _AT_ONCE < bench.size.finds and time.monotonic() < until:
+        parts.append(await bench.figures(server, [request] * _AT_ONCE, once=True, connections=_CONNECTIONS))
+        await asyncio.sleep(0)
+    return median(parts)
