@@ -10,7 +10,18 @@ from uuid import uuid4
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.strangers import ById, Creating, Following, Listing, OfNobody, OfOwnLog, OfOwnProfile, Request, Resource
+from support.strangers import (
+    ById,
+    Creating,
+    Following,
+    Listing,
+    Naming,
+    OfNobody,
+    OfOwnLog,
+    OfOwnProfile,
+    Request,
+    Resource,
+)
 from support.tasks import add_task
 
 _TASK_CHANGES: tuple[Request, ...] = (
@@ -32,6 +43,13 @@ async def _add_category(client: AsyncClient) -> list[str]:
     return [(await add_category(client, name="Secret"))["id"]]
 
 
+async def _add_tag(client: AsyncClient) -> list[str]:
+    """A tag of a name of its own, on a task."""
+    name = f"secret {uuid4()}"
+    await add_task(client, tags=[name])
+    return [name]
+
+
 async def _add_view(client: AsyncClient) -> list[str]:
     made = await client.post("/views", json={"name": "Secret", "query": {"q": "secret"}})
     return [made.json()["id"]]
@@ -45,6 +63,7 @@ async def _add_things(client: AsyncClient) -> list[str]:
 TASKS = Resource("tasks", "task_id", add_tasks)
 CATEGORIES = Resource("categories", "category_id", _add_category)
 VIEWS = Resource("views", "view_id", _add_view)
+TAGS = Resource("task_tags", "name", _add_tag)
 THINGS = Resource("changes", "id", _add_things)
 
 
@@ -55,6 +74,10 @@ def tasks_in(page: Any) -> list[str]:
 
 def _categories_in(page: Any) -> list[str]:
     return [category["id"] for category in page["categories"]]
+
+
+def _tags_in(page: Any) -> list[str]:
+    return [tag["name"] for tag in page["tags"]]
 
 
 def _views_in(page: Any) -> list[str]:
@@ -69,7 +92,11 @@ def _changed_in(feed: Any) -> list[str]:
     return [change["id"] for change in feed["changes"]]
 
 
-ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
+def _operations(*operations: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"operations": [{"op": "create", "ref": "own", "task": {"title": "Own"}}, *operations]}
+
+
+ROWS: Mapping[str, ById | Naming | Listing | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
     "GET /healthz": OfNobody(),
     "GET /readyz": OfNobody(),
     "GET /api/v1/me": OfOwnProfile(),
@@ -103,6 +130,27 @@ ROWS: Mapping[str, ById | Listing | Creating | OfOwnLog | OfOwnProfile | Followi
     "POST /api/v1/tasks/{task_id}/complete": ById(TASKS),
     "POST /api/v1/tasks/{task_id}/reopen": ById(TASKS),
     "GET /api/v1/tasks/{task_id}/history": ById(TASKS, reads=True),
+    "POST /api/v1/tasks/batch": Naming(
+        TASKS,
+        (
+            lambda named: _operations({"op": "update", "id": named, "changes": {"title": "Mine now"}}),
+            lambda named: _operations({"op": "update", "id": named, "changes": {}, "revision": 1}),
+            lambda named: _operations({"op": "complete", "id": named}),
+            lambda named: _operations({"op": "complete", "id": named, "occurrence": "2026-03-10"}),
+            lambda named: _operations({"op": "reopen", "id": named}),
+            lambda named: _operations({"op": "move", "id": named, "after_id": None}),
+            lambda named: _operations({"op": "delete", "id": named}),
+            lambda named: _operations({"op": "delete", "id": named, "permanent": True}),
+            lambda named: _operations({"op": "create", "task": {"title": "Mine", "parent_id": named}}),
+            lambda named: _operations({"op": "update", "id": "$own", "changes": {"parent_id": named}}),
+            lambda named: _operations({"op": "move", "id": "$own", "parent_id": named}),
+            lambda named: _operations({"op": "move", "id": "$own", "after_id": named}),
+            lambda named: _operations({"op": "move", "id": "$own", "before_id": named}),
+        ),
+    ),
+    "GET /api/v1/tags": Listing(TAGS, ({},), _tags_in),
+    "PATCH /api/v1/tags/{name}": ById(TAGS, ({"json": {"name": "mine now"}},)),
+    "DELETE /api/v1/tags/{name}": ById(TAGS),
     "GET /api/v1/views": Listing(VIEWS, ({},), _views_in),
     "POST /api/v1/views": Creating(VIEWS, {"name": "Mine", "query": {}}, other={"name": "Another", "query": {}}),
     "GET /api/v1/views/{view_id}": ById(VIEWS, reads=True),

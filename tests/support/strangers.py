@@ -89,6 +89,14 @@ class Creating:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """An operation whose body names a row that belongs to somebody else: it is refused, as one that there is not."""
+
+    of: Resource
+    bodies: tuple[Callable[[str], Mapping[str, Any]], ...]
+
+
+@dataclass(frozen=True)
 class OfOwnLog:
     """An operation on a change, by its number: everybody's count from 1, so that a stranger's is one's own or none."""
 

@@ -19,6 +19,7 @@ from support.strangers import (
     Creating,
     Following,
     Listing,
+    Naming,
     OfNobody,
     OfOwnLog,
     OfOwnProfile,
@@ -218,6 +219,26 @@ class TestMatrix:
 
         assert answer.status_code == 422
         assert walled.rows_of(alices)[row.of.table] == []
+
+    @pytest.mark.parametrize("operation", rows_of_kind(Naming))
+    async def test_takes_a_strangers_row_in_a_body_for_none(
+        self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str
+    ) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Naming)
+        foreign_ids = await row.of.add(alice)
+        [own, *_] = await row.of.add(bob)
+        before = {user: walled.rows_of(user) for user in (await user_of(alice), await user_of(bob))}
+
+        for number, body in enumerate(row.bodies):
+            unknown = await send(bob, operation, "", {"json": body(str(uuid4()))})
+            assert unknown.status_code in (404, 422), number
+            for foreign_id in foreign_ids:
+                foreign = await send(bob, operation, "", {"json": body(foreign_id)})
+                assert without_request_id(foreign) == without_request_id(unknown), number
+
+        assert {user: walled.rows_of(user) for user in before} == before
+        assert (await send(bob, operation, "", {"json": row.bodies[0](own)})).status_code == 200
 
     @pytest.mark.parametrize("operation", rows_of_kind(OfOwnProfile))
     async def test_is_about_the_callers_own_profile(
