@@ -128,7 +128,6 @@ _NO_DATES = [
     "-2026-03-10",
     "2026-03-10T25:99:00Z",
     "2026-03-10T24:00:01Z",
-    "2026-03-10T09:00:00",
     "2026-03-10T09:00:00+99:00",
     "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:59-14:00",
@@ -171,13 +170,13 @@ async def unchanged(alice: AsyncClient, task: dict[str, Any]) -> AsyncIterator[N
     assert (page["tasks"], page["total"]) == ([task], 1)
 
 
-def operations(app: FastAPI) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield method, path and properties of the body of every operation that takes JSON."""
+def operations(app: FastAPI, *, must: bool = False) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield method, path and properties of the body of every operation that takes JSON, or ``must`` have it."""
     specification = app.openapi()
     for path, item in specification["paths"].items():
         for method, operation in item.items():
             schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-            if schema is not None:
+            if schema is not None and (operation["requestBody"].get("required") or not must):
                 name = schema.get("$ref", "").rpartition("/")[2]
                 resolved = specification["components"]["schemas"].get(name, schema)
                 yield method.upper(), path, resolved.get("properties", {})
@@ -218,7 +217,7 @@ class TestBodies:
         self, app: FastAPI, alice: AsyncClient, task: dict[str, Any], bad: Bad
     ) -> None:
         answered = {}
-        for method, path, _ in operations(app):
+        for method, path, _ in operations(app, must=bad.content in (b"", b"null")):
             started = time.monotonic()
             response = await send(alice, method, address(path, task), bad)
             assert time.monotonic() - started < ENOUGH_SECONDS
@@ -376,14 +375,15 @@ class TestQueries:
             for method, operation in item.items():
                 if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
                     continue
-                filled_in = path.replace("{task_id}", task["id"]).replace("{revision}", str(task["revision"]))
+                filled_in = re.sub(r"\{\w+\}", task["id"], path.replace("{revision}", str(task["revision"])))
                 url = f"http://todo.test{filled_in}?nonsense=1"
                 response = await alice.request(method.upper(), url, json={"title": "milk"})
                 pointers = [error["pointer"] for error in response.json()["errors"]]
-                answered[method, path] = response.status_code, pointers
+                # The body is right for some of them only.
+                answered[method, path] = response.status_code, "/query/nonsense" in pointers
 
-        assert ("delete", "/api/v1/tasks/{task_id}") in answered
-        assert answered == dict.fromkeys(answered, (422, ["/query/nonsense"]))
+        assert ("put", "/api/v1/tasks/{task_id}") in answered
+        assert answered == dict.fromkeys(answered, (422, True))
 
 
 _ID = "018f0000-0000-7000-8000-000000000000"
