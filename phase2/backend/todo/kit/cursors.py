@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-LONGEST = 2_000
+LONGEST = 4_000
 
 NOT_OURS = "This is not a cursor that an answer gave. Start without one."
 OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
