@@ -186,11 +186,7 @@ class TestOperations:
         changes = (await alice.get("/changes", params={"since": 1})).json()["changes"]
         undone = await alice.post("/changes/2/undo")
 
-        assert [(change["operation"], change["fields"]) for change in changes] == [
-            ("update", ["title"]),
-            ("create", None),
-            ("update", ["priority"]),
-        ] or [change["operation"] for change in changes] == ["update", "create", "update"]
+        assert [change["operation"] for change in changes] == ["update", "create", "update"]
         assert undone.status_code == 200, undone.text
         assert (await read(alice, task["id"]))["title"] == task["title"]
         assert (await read(alice, task["id"]))["priority"] == "high"
@@ -359,6 +355,10 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
     "move under the trash": (on("move", "{plain}", parent_id="{binned}"), failing("under_trash", 409, UNDER_TRASH)),
     "a circle of one": (on("move", "{plain}", parent_id="{plain}"), failing("circle", 409, CIRCLE)),
     "a circle of many": (update("{level 1}", parent_id="{level 4}"), failing("circle", 409, CIRCLE)),
+    "a circle of what is completed with it": (
+        update("{level 1}", parent_id="{level 3}", status="completed"),
+        failing("circle", 409, CIRCLE),
+    ),
     "an id that is taken": (
         create("other", id="{plain}"),
         failing("id_taken", 409, "You already have another task with this id. Choose a new id."),
@@ -453,7 +453,7 @@ async def send_alone(client: AsyncClient, operation: Operation) -> Response:
         return await client.patch(path, json=operation["changes"])
     if op == "delete":
         return await client.delete(path, params={"permanent": str(operation.get("permanent", False)).lower()})
-    return await client.post(f"{path}/{op}", **({} if op == "reopen" else {"json": operation}))
+    return await client.post(f"{path}/{op}", json=None if op == "reopen" else operation)
 
 
 def error_alone(response: Response, op: str) -> dict[str, Any]:
@@ -512,9 +512,7 @@ class TestFailures:
     async def test_of_a_batch_are_those_of_the_first_that_fails(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
-        response = await send(
-            alice, update(task), on("complete", uuid4().hex[:0] or str(uuid4())), create(parent_id=str(uuid4()))
-        )
+        response = await send(alice, update(task), on("complete", str(uuid4())), create(parent_id=str(uuid4())))
 
         assert (response.status_code, response.json()["pointer"]) == (404, "/body/operations/1")
 
@@ -533,7 +531,7 @@ class TestFailures:
         assert [task["title"] for task in await tasks_of(alice)] == ["d"]
 
     async def test_that_only_the_database_finds_leave_nothing_and_say_where(
-        self, alice: AsyncClient, database_url: str, monkeypatch: pytest.MonkeyPatch
+        self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = await add_task(alice)
         monkeypatch.setattr("todo.services.batches._refuse_references", lambda *_: None)
@@ -567,8 +565,8 @@ class TestRevision:
     async def test_that_has_passed_is_told_with_what_there_is(self, alice: AsyncClient, op: str) -> None:
         task = await add_task(alice)
         task = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Bread"})).json()
-        members: dict[str, Any] = {"update": {"changes": {"title": "x"}}, "move": {"after_id": None}}.get(op, {})
-        operation = on(op, task, revision=1, **members)
+        members: dict[str, dict[str, Any]] = {"update": {"changes": {"title": "x"}}, "move": {"after_id": None}}
+        operation = on(op, task, revision=1, **members.get(op, {}))
 
         [_, result] = await results_of(alice, update(task, priority="high"), operation, atomic=False)
         await alice.patch(f"/tasks/{task['id']}", json={"priority": "medium"})
@@ -721,7 +719,7 @@ class TestSameTask:
 
     async def test_may_be_created_again_and_again(self, alice: AsyncClient) -> None:
         chosen = str(uuid7())
-        body = {"description": "Oat", "tags": ["a"], "due_date": "2026-03-10"}
+        body: dict[str, Any] = {"description": "Oat", "tags": ["a"], "due_date": "2026-03-10"}
 
         results = await results_of(
             alice,
@@ -1000,7 +998,7 @@ def story(chance: random.Random) -> list[Operation]:
 
 # Task: T-353
 class TestEquivalence:
-    @pytest.mark.parametrize("seed", range(12))
+    @pytest.mark.parametrize("seed", range(16))
     async def test_a_batch_does_what_its_operations_do_one_by_one(
         self, alice: AsyncClient, bob: AsyncClient, database_url: str, seed: int
     ) -> None:

@@ -464,7 +464,7 @@ class TestTable:
             }
             kind = chance.choice([*requests, "create", "create"])
             method, path, content = requests[kind]
-            answer = await alice.request(method, path, **({} if content is None else {"json": content}))
+            answer = await alice.request(method, path, json=content)
             assert answer.status_code < 500, answer.text
             if answer.is_success:
                 done.add(kind)
@@ -483,12 +483,12 @@ class TestTrips:
             await tagged_with(alice, "work")
             counted = []
             for method, path, body in (
-                ("GET", "/tags", {}),
-                ("PATCH", "/tags/work", {"json": {"name": "office"}}),
-                ("DELETE", "/tags/office", {}),
+                ("GET", "/tags", None),
+                ("PATCH", "/tags/work", {"name": "office"}),
+                ("DELETE", "/tags/office", None),
             ):
                 trips.count = 0
-                response = await alice.request(method, path, **body)
+                response = await alice.request(method, path, json=body)
                 counted.append((response.status_code, trips.count))
         await database.close()
 

@@ -85,14 +85,16 @@ class Plan:
         return 1 + sum(1 for _ in self._levels(task_id, also_trashed=True))
 
     def _levels(self, task_id: str, *, also_trashed: bool) -> Iterator[list[Row]]:
-        above = {task_id}
+        above = seen = {task_id}
+        # A step that would make a circle is refused by the database only when all is planned.
         while level := [
             each
             for each in self.rows.values()
-            if each["parent_id"] in above and (also_trashed or each["trashed_at"] is None)
+            if each["parent_id"] in above and each["id"] not in seen and (also_trashed or each["trashed_at"] is None)
         ]:
             yield level
             above = {each["id"] for each in level}
+            seen = seen | above
 
 
 class Step(Protocol):
@@ -155,7 +157,7 @@ class Edit:
             # As any other completion, when the rest is done.
             Completion().plan(plan, task_id)
 
-    def columns(self, row: Row, clock: series.Clock) -> tuple[dict[str, Any], dict[str, Any]]:
+    def columns(self, row: Row, clock: Clock) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the columns as they are written, and those that read otherwise. Raises what is wrong with them."""
         values = stored(self.body, self.names)
         shown = {name: getattr(self.body, name) for name in ("tags",) if name in values}
