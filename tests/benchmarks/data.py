@@ -187,14 +187,6 @@ def some_places(connection: psycopg.Connection[Any], user: str) -> tuple[str, st
     return row
 
 
-def count_tasks(connection: psycopg.Connection[Any], user: str) -> int:
-    """Return how many tasks a user has, without the trash."""
-    [row] = connection.execute(
-        "SELECT sum(tasks)::int FROM task_counts WHERE user_id = %(user)s", {"user": user}
-    ).fetchall()
-    return row[0]
-
-
 def new_tasks(connection: psycopg.Connection[Any], users: list[str], count: int) -> list[tuple[str, str]]:
     """Make pending tasks for requests that use one up each; return owners and ids."""
     return connection.execute(

@@ -116,10 +116,6 @@ class Bench:
         """Return the ids of a category of a user's, and of a task that others lie under."""
         return data.some_places(self._connection, user)
 
-    def count_tasks(self, user: str) -> int:
-        """Return how many tasks a user has."""
-        return data.count_tasks(self._connection, user)
-
     def execute(self, sql: str) -> None:
         """Do something to the database, past everybody."""
         self._connection.execute(sql)

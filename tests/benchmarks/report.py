@@ -17,6 +17,8 @@ GOALS = {
     "create": ((2.5, 3.5), (2.4, 1.7)),
     "patch": ((2.5, 3.5), (2.4, 1.7)),
 }
+# specs/004-full-task: a thousand times as many tasks cost so many times as much at most.
+FINDING_GOAL = 3.0
 # What stands between them in the README is written here.
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 _PEERS = ("ours", "conventional", "bare")
@@ -33,6 +35,8 @@ def show(report: Report) -> None:
     for growth in ("growth_of_a_user", "growth_of_the_table"):
         (few, small), (many, large) = report[growth].items()
         _table(("CPU us", few, many, "ratio"), [_compared(name, small[name], large[name]) for name in small])
+    heads, *rows = _finding(report)
+    _table(heads, rows)
     log = [_compared(name, how["without"], how["with"]) for name, how in report["without_the_log"].items()]
     _table(("CPU us", "without the log", "with it", "ratio"), log)
     _say("\n".join(_remarks(report)))
@@ -74,6 +78,12 @@ def _markdown(report: Report) -> Iterator[str]:
         away = report["network"][name]["ours"]
         yield f"| {' | '.join([name, *cpu, *ratios, format(away['trips'], '.1f'), format(away['p50_ms'], '.1f')])} |"
     yield ""
+    heads, *rows = _dearest(report)
+    yield f"| {' | '.join(heads)} |"
+    yield "|---|--:|--:|--:|--:|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""
     for remark in _remarks(report):
         yield f"* {remark}"
 
@@ -86,6 +96,11 @@ def _remarks(report: Report) -> Iterator[str]:
     (few, small), (many, large) = report["growth_of_a_user"].items()
     page = "list 50, total"
     yield f"The first page of {many} costs {_over(large[page], small[page])} times that of {few} (goal: 1.3)"
+    dear = [name for name, sizes in report["finding"].items() if _growth(sizes) > FINDING_GOAL]
+    yield (
+        f"Of {len(report['finding'])} ways to find tasks {len(report['finding']) - len(dear)} cost at most"
+        f" {FINDING_GOAL:g} times as much among {many} as among {few}" + (f"; not {', '.join(dear)}" if dear else "")
+    )
     if followed := report["live"]:
         yield (
             f"Live: {followed['clients']:,} clients, {followed['events']:,} events; from a write's begin to the event"
@@ -122,6 +137,32 @@ def _ratios(report: Report) -> list[Sequence[str]]:
 
 def _compared(name: str, less: Figures, more: Figures) -> Sequence[str]:
     return name, f"{_cpu(less):,.0f}", f"{_cpu(more):,.0f}", _over(more, less)
+
+
+def _finding(report: Report) -> Iterator[Sequence[str]]:
+    """Give the heads, and a row for each way to find something."""
+    few, many = next(iter(report["finding"].values()))
+    yield ("finding, CPU us", few, many, "ratio", "goal")
+    for name, sizes in report["finding"].items():
+        yield (*_compared(name, sizes[few], sizes[many]), f"{FINDING_GOAL:g}")
+
+
+def _dearest(report: Report) -> Iterator[Sequence[str]]:
+    """Give the heads, and for each kind of finding that whose cost grows most."""
+    few, many = next(iter(report["finding"].values()))
+    yield ("CPU per page, µs; of each kind what grows most", few, many, "ratio", "goal")
+    dearest: dict[str, tuple[str, Mapping[str, Figures]]] = {}
+    for name, sizes in report["finding"].items():
+        kind = name.partition(":")[0]
+        if kind not in dearest or _growth(sizes) > _growth(dearest[kind][1]):
+            dearest[kind] = name, sizes
+    for name, sizes in dearest.values():
+        yield (*_compared(name, sizes[few], sizes[many]), f"{FINDING_GOAL:g}")
+
+
+def _growth(sizes: Mapping[str, Figures]) -> float:
+    small, large = sizes.values()
+    return _cpu(large) / _cpu(small)
 
 
 def _away(report: Report) -> str:

