@@ -98,7 +98,8 @@ async def run_batch(body: Batch, session: SessionDep) -> dict[str, Any]:
     Give a task that you create a `ref`, and later operations may name it: `"$party"` for the `ref` `party`, as an `id`,
     `parent_id`, `after_id` or `before_id`. Unless `atomic` is false it is all or nothing: the first operation that
     fails is answered as it would be by itself, and points to its place. With `atomic` false the rest is done, and each
-    result has its own `status`. To retry safely send an `Idempotency-Key`.
+    result has its own `status`. The body may have 1 MiB, which is a hundred descriptions of 10,000 ASCII characters. To
+    retry safely send an `Idempotency-Key`.
     """
     return {"results": await batches.run(session, body, now=utc_now())}
 

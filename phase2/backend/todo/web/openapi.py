@@ -72,6 +72,11 @@ _PROBLEM: _Json = {
             "description": "What exactly is not acceptable; only with status 422.",
             "items": {"$ref": "#/components/schemas/Fault"},
         },
+        "pointer": {
+            "type": "string",
+            "description": "Of a batch the operation that failed, as a JSON pointer (RFC 6901).",
+            "examples": ["/body/operations/1"],
+        },
         "current": {
             "type": "object",
             "description": "The thing as it is now; only with status 412.",
