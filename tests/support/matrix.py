@@ -12,6 +12,7 @@ from httpx import AsyncClient
 from support.categories import add_category
 from support.strangers import (
     ById,
+    Counting,
     Creating,
     Following,
     Listing,
@@ -39,6 +40,11 @@ async def add_tasks(client: AsyncClient) -> list[str]:
     ]
 
 
+async def _add_series(client: AsyncClient) -> list[str]:
+    repeating = {"due_date": "2026-03-10", "recurrence": {"rule": "FREQ=DAILY"}}
+    return [(await add_task(client, title="Secret habit", **repeating))["id"]]
+
+
 async def _add_category(client: AsyncClient) -> list[str]:
     return [(await add_category(client, name="Secret"))["id"]]
 
@@ -61,6 +67,7 @@ async def _add_things(client: AsyncClient) -> list[str]:
 
 
 TASKS = Resource("tasks", "task_id", add_tasks)
+SERIES = Resource("tasks", "task_id", _add_series)
 CATEGORIES = Resource("categories", "category_id", _add_category)
 VIEWS = Resource("views", "view_id", _add_view)
 TAGS = Resource("task_tags", "name", _add_tag)
@@ -96,7 +103,7 @@ def _operations(*operations: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"operations": [{"op": "create", "ref": "own", "task": {"title": "Own"}}, *operations]}
 
 
-ROWS: Mapping[str, ById | Naming | Listing | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
+ROWS: Mapping[str, ById | Naming | Listing | Counting | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
     "GET /healthz": OfNobody(),
     "GET /readyz": OfNobody(),
     "GET /api/v1/me": OfOwnProfile(),
@@ -130,6 +137,12 @@ ROWS: Mapping[str, ById | Naming | Listing | Creating | OfOwnLog | OfOwnProfile 
     "POST /api/v1/tasks/{task_id}/complete": ById(TASKS),
     "POST /api/v1/tasks/{task_id}/reopen": ById(TASKS),
     "GET /api/v1/tasks/{task_id}/history": ById(TASKS, reads=True),
+    "POST /api/v1/tasks/{task_id}/skip": ById(SERIES, ({"json": {}}, {"json": {"occurrence": "2026-03-10"}})),
+    "GET /api/v1/tasks/{task_id}/occurrences": ById(SERIES, reads=True),
+    "POST /api/v1/tasks/{task_id}/move": ById(
+        TASKS, ({"json": {"before_id": None}}, {"json": {"after_id": str(uuid4())}}, {"json": {"parent_id": None}})
+    ),
+    "POST /api/v1/tasks/{task_id}/restore": ById(TASKS),
     "POST /api/v1/tasks/batch": Naming(
         TASKS,
         (
@@ -148,6 +161,7 @@ ROWS: Mapping[str, ById | Naming | Listing | Creating | OfOwnLog | OfOwnProfile 
             lambda named: _operations({"op": "move", "id": "$own", "before_id": named}),
         ),
     ),
+    "GET /api/v1/stats": Counting(TASKS),
     "GET /api/v1/tags": Listing(TAGS, ({},), _tags_in),
     "PATCH /api/v1/tags/{name}": ById(TAGS, ({"json": {"name": "mine now"}},)),
     "DELETE /api/v1/tags/{name}": ById(TAGS),

@@ -109,6 +109,13 @@ class OfOwnProfile:
 
 
 @dataclass(frozen=True)
+class Counting:
+    """An operation that counts the caller's rows, and nobody else's."""
+
+    of: Resource
+
+
+@dataclass(frozen=True)
 class Following:
     """A stream of the caller's own changes."""
 

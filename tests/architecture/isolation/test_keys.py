@@ -6,7 +6,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.matrix import ROWS, TASKS
-from support.strangers import ById, Creating, OfOwnLog, OfOwnProfile, Request, send, user_of
+from support.strangers import ById, Creating, Naming, OfOwnLog, OfOwnProfile, Request, send, user_of
 from support.tasks import without_request_id
 from support.walls import Walled
 
@@ -22,7 +22,7 @@ class TestIdempotencyKeys:
     @pytest.mark.parametrize("operation", _keyed())
     async def test_never_meet(self, walled: Walled, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
         row = ROWS[operation]
-        [first_id, *_] = await (row.of if isinstance(row, ById | Creating) else TASKS).add(alice)
+        [first_id, *_] = await (row.of if isinstance(row, ById | Creating | Naming) else TASKS).add(alice)
         row_id = "1" if isinstance(row, OfOwnLog) else first_id
         unknown_id = "4711" if isinstance(row, OfOwnLog) else str(uuid4())
         request: Request = {"headers": {"Idempotency-Key": "one"}}
@@ -30,6 +30,8 @@ class TestIdempotencyKeys:
             request = {**request, "json": row.body}
         elif isinstance(row, ById) and row.bodies:
             request = {**request, **row.bodies[0]}
+        elif isinstance(row, Naming):
+            request = {**request, "json": row.bodies[0](first_id)}
         hers = await send(alice, operation, row_id, request)
         before = walled.rows_of(await user_of(alice))
 

@@ -16,6 +16,7 @@ from support.people import token_of
 from support.strangers import (
     CONDITIONS,
     ById,
+    Counting,
     Creating,
     Following,
     Listing,
@@ -239,6 +240,20 @@ class TestMatrix:
 
         assert {user: walled.rows_of(user) for user in before} == before
         assert (await send(bob, operation, "", {"json": row.bodies[0](own)})).status_code == 200
+
+    @pytest.mark.usefixtures("walled")
+    @pytest.mark.parametrize("operation", rows_of_kind(Counting))
+    async def test_counts_only_the_callers_rows(self, alice: AsyncClient, bob: AsyncClient, operation: str) -> None:
+        row = ROWS[operation]
+        assert isinstance(row, Counting)
+        await row.of.add(bob)
+        his = (await send(bob, operation, "", {})).json()
+        nothing = (await send(alice, operation, "", {})).json()
+
+        await row.of.add(alice)
+
+        assert (await send(bob, operation, "", {})).json() == his
+        assert (await send(alice, operation, "", {})).json() == his != nothing
 
     @pytest.mark.parametrize("operation", rows_of_kind(OfOwnProfile))
     async def test_is_about_the_callers_own_profile(
