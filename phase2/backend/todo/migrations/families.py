@@ -63,47 +63,70 @@ CREATE TRIGGER check_still_alive AFTER UPDATE ON tasks FOR EACH ROW
 """
 
 # The parent's own change, with a revision of its own: whoever holds the parent learns of it. What is in the trash does
-# not count.
+# not count. A statement that updates many tasks only notes whose children they were and are, in a setting that ends
+# with the transaction; each of these parents is counted, and changes, once.
 _PROGRESS = """
-CREATE FUNCTION app.count_subtasks() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION app.count_subtask() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    was_under CONSTANT uuid := CASE WHEN OLD.trashed_at IS NULL THEN OLD.parent_id END;
-    is_under CONSTANT uuid := CASE WHEN NEW.trashed_at IS NULL THEN NEW.parent_id END;
-    was_done CONSTANT integer := (OLD.status = 'completed')::integer;
-    is_done CONSTANT integer := (NEW.status = 'completed')::integer;
-    at CONSTANT timestamptz := coalesce(NEW.updated_at, now());
+    child CONSTANT public.tasks := CASE TG_OP WHEN 'INSERT' THEN NEW ELSE OLD END;
+    one CONSTANT integer := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
 BEGIN
     {unless_gone}
-    IF was_under = is_under THEN
-        UPDATE public.tasks
-        SET subtasks_completed = subtasks_completed - was_done + is_done, updated_at = greatest(updated_at, at)
-        WHERE user_id = NEW.user_id AND id = is_under;
-        RETURN NULL;
-    END IF;
-    IF was_under IS NOT NULL THEN
-        UPDATE public.tasks
-        SET subtasks_total = subtasks_total - 1, subtasks_completed = subtasks_completed - was_done,
-            updated_at = greatest(updated_at, at)
-        WHERE user_id = OLD.user_id AND id = was_under;
-    END IF;
-    IF is_under IS NOT NULL THEN
-        UPDATE public.tasks
-        SET subtasks_total = subtasks_total + 1, subtasks_completed = subtasks_completed + is_done,
-            updated_at = greatest(updated_at, at)
-        WHERE user_id = NEW.user_id AND id = is_under;
-    END IF;
+    UPDATE public.tasks
+    SET subtasks_total = subtasks_total + one,
+        subtasks_completed = subtasks_completed + one * (child.status = 'completed')::integer,
+        updated_at = greatest(updated_at, CASE TG_OP WHEN 'INSERT' THEN child.updated_at ELSE now() END)
+    WHERE user_id = child.user_id AND id = child.parent_id;
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER count_subtask AFTER INSERT ON tasks FOR EACH ROW
-    WHEN (NEW.parent_id IS NOT NULL) EXECUTE FUNCTION app.count_subtasks();
+    WHEN (NEW.parent_id IS NOT NULL AND NEW.trashed_at IS NULL) EXECUTE FUNCTION app.count_subtask();
 CREATE TRIGGER count_lost_subtask AFTER DELETE ON tasks FOR EACH ROW
-    WHEN (OLD.parent_id IS NOT NULL) EXECUTE FUNCTION app.count_subtasks();
-CREATE TRIGGER count_changed_subtask AFTER UPDATE ON tasks FOR EACH ROW
+    WHEN (OLD.parent_id IS NOT NULL AND OLD.trashed_at IS NULL) EXECUTE FUNCTION app.count_subtask();
+
+CREATE FUNCTION app.note_parents() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted jsonb := coalesce(nullif(current_setting('app.parents', true), ''), '{{}}');
+    parent uuid;
+BEGIN
+    FOREACH parent IN ARRAY array_remove(ARRAY[OLD.parent_id, NEW.parent_id], NULL) LOOP
+        noted := noted || jsonb_build_object(parent, jsonb_build_array(NEW.user_id, NEW.updated_at));
+    END LOOP;
+    PERFORM set_config('app.parents', noted::text, true);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER note_parents AFTER UPDATE ON tasks FOR EACH ROW
     WHEN ((NEW.parent_id IS NOT NULL OR OLD.parent_id IS NOT NULL) AND (
         NEW.parent_id IS DISTINCT FROM OLD.parent_id OR (NEW.trashed_at IS NULL) <> (OLD.trashed_at IS NULL)
         OR (NEW.status = 'completed') <> (OLD.status = 'completed')
-    )) EXECUTE FUNCTION app.count_subtasks();
+    )) EXECUTE FUNCTION app.note_parents();
+
+CREATE FUNCTION app.count_noted_parents() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted CONSTANT jsonb := nullif(current_setting('app.parents', true), '');
+    parent uuid;
+    note jsonb;
+BEGIN
+    IF noted IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM set_config('app.parents', '', true);
+    FOR parent, note IN SELECT key, value FROM jsonb_each(noted) LOOP
+        UPDATE public.tasks AS p
+        SET (subtasks_total, subtasks_completed) = (
+                SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM public.tasks AS child
+                WHERE child.user_id = p.user_id AND child.parent_id = p.id AND child.trashed_at IS NULL
+            ),
+            updated_at = greatest(updated_at, (note ->> 1)::timestamptz)
+        WHERE user_id = note ->> 0 AND id = parent;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER count_noted_parents AFTER UPDATE OF parent_id, trashed_at, status ON tasks
+    FOR EACH STATEMENT EXECUTE FUNCTION app.count_noted_parents();
 """
 
 _PARTS = (_CHECK, _ALIVE, _PROGRESS)
@@ -114,7 +137,8 @@ _TRIGGERS = (
     "check_still_alive",
     "count_subtask",
     "count_lost_subtask",
-    "count_changed_subtask",
+    "note_parents",
+    "count_noted_parents",
 )
 
 
@@ -129,5 +153,5 @@ def drop_families() -> None:
     """Undo ``make_families``, before its columns go."""
     for trigger in _TRIGGERS:
         op.execute(f"DROP TRIGGER {trigger} ON tasks")
-    for function in ("check_family", "check_alive", "count_subtasks"):
+    for function in ("check_family", "check_alive", "count_subtask", "note_parents", "count_noted_parents"):
         op.execute(f"DROP FUNCTION app.{function}()")

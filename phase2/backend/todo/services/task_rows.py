@@ -24,6 +24,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -118,13 +119,16 @@ def setting(names: tuple[str, ...]) -> Statement:
     return updating([this_one], parameters(names))
 
 
-def _below(start: ColumnElement[bool], *, only_alive: bool) -> Select[Any]:
-    """Return the ids of the tasks for which ``start`` holds, and of everything under them."""
+def _is_among(*ids: Select[Any]) -> ColumnElement[bool]:
+    # As an array, which is there first: so it is the rows that are looked up, one by one, however many there are.
+    return tasks.c.id == any_(func.array(union(*ids).scalar_subquery(), type_=ARRAY(Uuid)))
+
+
+def _below(start: ColumnElement[bool]) -> Select[Any]:
+    """Return the ids of the tasks for which ``start`` holds, and of everything under them, also in the trash."""
     below = select(tasks.c.id).where(mine, start).cte("below", recursive=True)
     child = tasks.alias("child")
-    found = select(child.c.id).where(
-        OwnedByCaller(child), child.c.parent_id == below.c.id, *([child.c.trashed_at.is_(None)] if only_alive else [])
-    )
+    found = select(child.c.id).where(OwnedByCaller(child), child.c.parent_id == below.c.id)
     return select(below.union(found).c.id)
 
 
@@ -142,7 +146,7 @@ def _above() -> Select[Any]:
 _everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest"))
 FAMILIES = Statement(
     select(*_everything, func.encode(tasks.c.creation_digest, "hex").label("digest")).where(
-        mine, or_(tasks.c.id.in_(_above()), tasks.c.id.in_(_below(_some, only_alive=False)))
+        mine, _is_among(_above(), _below(_some))
     )
 )
 """The tasks with these ``ids``, what lies under them, the ``others``, and what all these lie under: whole rows."""
@@ -156,7 +160,7 @@ def trashing(*, conditional: bool) -> Statement:
     start = and_(_this, alive, *([still] if conditional else []))
     return Statement(
         update(tasks)
-        .where(mine, tasks.c.id.in_(_below(start, only_alive=True)))
+        .where(mine, alive, _is_among(_below(start)))
         .values(
             trashed_at=now,
             trash_id=bindparam("task_id", type_=Uuid),
@@ -178,13 +182,13 @@ def _fallen() -> Select[Any]:
 
 RESTORE = Statement(
     update(tasks)
-    .where(mine, tasks.c.id.in_(_fallen()))
+    .where(mine, _is_among(_fallen()))
     .values(trashed_at=null(), trash_id=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
 """Bring back a task from the trash, and what went there with it. Take the user's turn before."""
 
-_under_this = tasks.c.id.in_(_below(_this, only_alive=True))
+_under_this = _is_among(_below(_this))
 COMPLETE_BELOW = Statement(
     update(tasks)
     .where(mine, alive, _under_this, tasks.c.id != bindparam("task_id", type_=Uuid), is_open(tasks.c.status))
