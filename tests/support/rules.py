@@ -17,6 +17,7 @@ _FREQUENCIES: dict[str, Literal[0, 1, 2, 3]] = {
 }
 
 
+# Task: T-324
 def _some(items: list[str], most: int) -> st.SearchStrategy[str]:
     return st.lists(st.sampled_from(items), min_size=1, max_size=most, unique=True).map(",".join)
 
