@@ -27,6 +27,8 @@ NEW_YORK = "America/New_York"
 # Where the days of the year 1 begin before it, and those of 9999 end after it.
 EDGES = ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"]
 
+NO_TEXTS: list[Any] = [0, 0.0, False, 1773133200, [], {}]
+
 # Each form, where its owner is, the zone it is pinned to, and when that is.
 INSTANTS: list[tuple[str, str, str | None, str]] = [
     ("2026-03-10", "UTC", None, "2026-03-10T23:59:59.999999Z"),
@@ -140,7 +142,7 @@ class TestForms:
             ),
             *((text, NO_SUCH_DATE) for text in ("2026-02-30", "2026-02-30T09:00", "0000-01-01", "2026-13-01")),
             *((text, NO_SUCH_TIME) for text in ("2026-03-10T25:99", "2026-03-10T24:00", "2026-03-10T23:59:60")),
-            *((value, NOT_TEXT) for value in (0, 0.0, False, 1773133200, [], {})),
+            *((value, NOT_TEXT) for value in NO_TEXTS),
         ],
     )
     async def test_that_are_none_are_refused_and_change_nothing(

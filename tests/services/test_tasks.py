@@ -22,8 +22,10 @@ from todo.database.statements import CompiledText
 from todo.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
+from todo.models.finding import TaskQuery
+from todo.models.recurrence import Recurrence
 from todo.models.tasks import Priority, Status, TaskCreate, TaskReplace, TaskUpdate
-from todo.services import changes, finding, tasks
+from todo.services import changes, finding, series, tasks, trash
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -109,16 +111,15 @@ class TestOneTrip:
         counts = {
             "create": await trips_of(tasks.create(scene.session, new, now=NOW)),
             "read": await trips_of(tasks.read(scene.session, task_id)),
-            "list": await trips_of(
-                finding.page(scene.session, skip=0, limit=50, statuses=[Status.pending], priorities=[])
-            ),
+            "list": await trips_of(finding.page(scene.session, TaskQuery(status=[Status.pending]), now=NOW)),
             "replace": await trips_of(tasks.replace(scene.session, task_id, TaskReplace(title="a"), now=LATER)),
             "change": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
             "change nothing": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(), now=LATER)),
             "complete": await trips_of(tasks.complete(scene.session, task_id, now=LATER)),
             "complete again": await trips_of(tasks.complete(scene.session, task_id, now=LATER)),
             "reopen": await trips_of(tasks.reopen(scene.session, task_id, now=LATER)),
-            "remove": await trips_of(tasks.remove(scene.session, task_id)),
+            "trash": await trips_of(trash.put(scene.session, task_id, now=LATER)),
+            "remove": await trips_of(trash.remove(scene.session, task_id)),
         }
 
         assert counts == dict.fromkeys(counts, 1)
@@ -135,7 +136,6 @@ class TestOneTrip:
         current = Condition(frozenset([1]))
         new = TaskCreate(title="Buy bread")
         title = TaskUpdate(title="a")
-        filters: dict[str, Any] = {"skip": 0, "limit": 50, "statuses": [], "priorities": []}
         counts = {
             "replace if": await trips_of(
                 lambda session: tasks.replace(session, task_id, TaskReplace(title="b"), now=LATER, if_match=current)
@@ -152,12 +152,33 @@ class TestOneTrip:
             ),
             "complete": await trips_of(lambda session: tasks.complete(session, task_id, now=LATER), "complete"),
             "reopen": await trips_of(lambda session: tasks.reopen(session, task_id, now=LATER), "reopen"),
-            "list unless": await trips_of(lambda session: finding.page(session, **filters, unless=current)),
+            "list unless": await trips_of(lambda session: finding.page(session, TaskQuery(), now=NOW, unless=current)),
             "feed": await trips_of(lambda session: changes.since(session, 6, limit=100)),
-            "feed unless": await trips_of(lambda session: changes.since(session, 6, limit=100, unless=current)),
         }
 
         assert counts == dict.fromkeys(counts, 1)
+
+
+# Task: T-325
+class TestTwoTrips:
+    async def test_are_what_a_series_takes(self, scene: Scene) -> None:
+        daily = Recurrence(rule="FREQ=DAILY")
+        task_id = await scene.add(due_date="2026-03-10", recurrence=daily)
+        counts = {}
+        for name, work in {
+            "create": scene.add(due_date="2026-03-10", recurrence=daily),
+            "complete": tasks.complete(scene.session, task_id, now=NOW, occurrence="2026-03-10"),
+            "complete again": tasks.complete(scene.session, task_id, now=NOW, occurrence="2026-03-10"),
+            "skip": tasks.skip(scene.session, task_id, now=NOW),
+        }.items():
+            scene.trips.count = 0
+            await work
+            counts[name] = scene.trips.count
+        scene.trips.count = 0
+        await series.occurrences(scene.session, task_id, limit=100)
+
+        assert counts == dict.fromkeys(counts, 2)
+        assert scene.trips.count == 1
 
 
 # Task: T-031
@@ -206,7 +227,7 @@ class TestCreate:
 
         row, said_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy milk"), now=NOW)
 
-        page = await finding.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await finding.page(scene.session, TaskQuery(), now=NOW)
         # With an id of the caller's nobody can tell which of the requests it was.
         assert (page, said_new) == (finding.Page([row], total=1, revision=1), is_new)
 
@@ -247,8 +268,10 @@ class TestPage:
             ids = [await scene.add() for _ in range(9)]
 
             pages = [
-                await finding.page(scene.session, skip=skip, limit=2, statuses=[], priorities=[])
-                for skip in range(0, 10, 2)
+                await finding.page(
+                    scene.session, TaskQuery.model_validate_strings({"skip": skip, "limit": "2"}), now=NOW
+                )
+                for skip in ("0", "2", "4", "6", "8")
             ]
 
         assert [UUID(row["id"]) for page in pages for row in page.tasks] == sorted(ids, reverse=True)
@@ -258,7 +281,7 @@ class TestPage:
         older = await scene.add(id=UUID(int=2**128 - 1))
         newer, _ = await tasks.create(scene.session, TaskCreate(id=UUID(int=0), title="a"), now=LATER)
 
-        page = await finding.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await finding.page(scene.session, TaskQuery(), now=NOW)
 
         assert [row["id"] for row in page.tasks] == [newer["id"], str(older)]
 
@@ -266,7 +289,7 @@ class TestPage:
         for microseconds in range(5):
             await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
 
-        page = await finding.page(scene.session, skip=0, limit=50, statuses=[], priorities=[])
+        page = await finding.page(scene.session, TaskQuery(), now=NOW)
 
         assert page.tasks == sorted(page.tasks, key=lambda row: str(row["id"]), reverse=True)
 
@@ -291,7 +314,6 @@ class Explaining(Session):
 class TestUnless:
     """A list that the client has already is not run: its condition is evaluated once, before anything is looked at."""
 
-    FILTERS: Mapping[str, Any] = {"skip": 0, "limit": 50, "statuses": [Status.pending], "priorities": []}
     READS_ROWS = re.compile(r" on (tasks|changes) \((?!never executed)")
 
     @pytest.mark.parametrize(("seen", "is_read"), [({1}, False), ({7, 1}, False), ({2}, True), ({0}, True)])
@@ -301,23 +323,13 @@ class TestUnless:
         task_id = await scene.add()
         session = Explaining(scene.session._database, scene.user_id)
 
-        page = await finding.page(session, **self.FILTERS, unless=Condition(frozenset(seen)))
+        page = await finding.page(
+            session, TaskQuery(status=[Status.pending]), now=NOW, unless=Condition(frozenset(seen))
+        )
 
         assert any("One-Time Filter" in plan for plan in session.plans)
         assert any(self.READS_ROWS.search(plan) for plan in session.plans) is is_read
         assert ([row["id"] for row in page.tasks], page.revision) == ([str(task_id)] if is_read else [], 1)
-
-    @pytest.mark.parametrize(("seen", "is_read"), [({1}, False), ({2}, True)])
-    async def test_reads_a_change_only_if_there_is_something_new(
-        self, scene: Scene, seen: set[int], *, is_read: bool
-    ) -> None:
-        await scene.add()
-        session = Explaining(scene.session._database, scene.user_id)
-
-        feed = await changes.since(session, 0, limit=100, unless=Condition(frozenset(seen)))
-
-        assert any(self.READS_ROWS.search(plan) for plan in session.plans) is is_read
-        assert (len(feed.changes), feed.latest) == (int(is_read), 1)
 
 
 # Task: T-034
@@ -368,20 +380,6 @@ class TestChange:
 
         assert (row["status"], row["completed_at"]) == ("completed", LATER_TEXT)
         assert scene.trips.count == 3
-
-    async def test_gives_up_when_others_open_and_close_it_again_and_again(self, scene: Scene) -> None:
-        task_id = await scene.add(status=Status.cancelled)
-        close, open_ = (lambda: scene.meanwhile(CLOSE)), (lambda: scene.meanwhile(OPEN))
-        scene.before_trips({2: open_, 3: close, 4: open_, 5: close, 6: open_})
-
-        with pytest.raises(Conflict) as refused:
-            await tasks.complete(scene.session, task_id, now=LATER)
-
-        assert (refused.value.code, refused.value.detail) == (
-            "conflict",
-            "Others are changing this task at the same moment. Try again.",
-        )
-        assert scene.trips.count == 6
 
     async def test_is_refused_by_the_status_at_the_time_of_writing(self, scene: Scene) -> None:
         task_id = await scene.add()
@@ -434,6 +432,6 @@ class TestRemove:
     async def test_lets_the_id_be_used_again(self, scene: Scene) -> None:
         task_id = await scene.add()
 
-        await tasks.remove(scene.session, task_id)
+        await trash.remove(scene.session, task_id)
 
         assert await scene.add(id=task_id) == task_id
