@@ -42,7 +42,10 @@ class Completion(Body):
 
     completed_at: Instant | None = Field(
         default=None,
-        description="When it was done, if not just now: an instant with offset, not in the future.",
+        description=(
+            "When it was done, if not just now: an instant with offset, not in the future. "
+            "What repeats goes on from there."
+        ),
         schema_extra={"examples": ["2026-03-01T07:30:00Z"]},
     )
     occurrence: DueDate | None = Field(

@@ -133,6 +133,8 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if
     """Change the fields that you send, and no others.
 
     ``null`` clears what may be empty; ``{}`` changes nothing. What changes nothing keeps the ``revision``.
+    A new ``due_date`` moves what repeats from here on, or with ``scope`` ``occurrence`` this one only. Another rule
+    begins anew, at the next date that fits it; where only its end changes, or its options, the series goes on.
     A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
     """
     task = await tasks.change(session, task_id, body, now=utc_now(), if_match=if_match)
@@ -209,7 +211,8 @@ async def complete_task(
     What repeats goes on to its next date, under the same id, and is answered: ``completed_at`` is null and
     ``last_completed_at`` says when. The occurrence stays as a completed task with the same ``series_id``. Its subtasks
     begin anew, but for those that repeat by themselves. Name the ``occurrence`` that you mean, and a second attempt
-    does nothing more; without it, complete again means the next one.
+    does nothing more; without it, complete again means the next one. What counts from completion makes one step a day.
+    What is undone is undone change by change: the series' step, and the closed occurrence.
     """
     said = body or Completion()
     task = await tasks.complete(
