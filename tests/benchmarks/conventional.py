@@ -55,7 +55,7 @@ class TaskBase(SQLModel):
     due_date: str | None = None
     due_time_zone: str | None = None
     start_date: str | None = None
-    recurrence: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))  # type: ignore[call-overload]
+    recurrence: dict[str, Any] | None = Field(default=None, sa_type=JSONB(none_as_null=True))
     category_id: UUID | None = None
     parent_id: UUID | None = None
     tags: list[str] = Field(default_factory=list, sa_type=JSONB)

@@ -179,12 +179,12 @@ def some_tasks(connection: psycopg.Connection[Any], users: list[str], each: int)
 
 def some_places(connection: psycopg.Connection[Any], user: str) -> tuple[str, str]:
     """Return the ids of one of a furnished user's categories, and of a task that ten lie under."""
-    [row] = connection.execute(
+    [(category_id, task_id)] = connection.execute(
         "SELECT (SELECT id::text FROM categories WHERE user_id = %(user)s ORDER BY name LIMIT 1),"
         " (SELECT id::text FROM tasks WHERE user_id = %(user)s AND subtasks_total = 10 ORDER BY revision LIMIT 1)",
         {"user": user},
     ).fetchall()
-    return row
+    return category_id, task_id
 
 
 def new_tasks(connection: psycopg.Connection[Any], users: list[str], count: int) -> list[tuple[str, str]]:

@@ -35,8 +35,8 @@ def show(report: Report) -> None:
     for growth in ("growth_of_a_user", "growth_of_the_table"):
         (few, small), (many, large) = report[growth].items()
         _table(("CPU us", few, many, "ratio"), [_compared(name, small[name], large[name]) for name in small])
-    heads, *rows = _finding(report)
-    _table(heads, rows)
+    finding, *rows = _finding(report)
+    _table(finding, rows)
     log = [_compared(name, how["without"], how["with"]) for name, how in report["without_the_log"].items()]
     _table(("CPU us", "without the log", "with it", "ratio"), log)
     _say("\n".join(_remarks(report)))
@@ -78,8 +78,8 @@ def _markdown(report: Report) -> Iterator[str]:
         away = report["network"][name]["ours"]
         yield f"| {' | '.join([name, *cpu, *ratios, format(away['trips'], '.1f'), format(away['p50_ms'], '.1f')])} |"
     yield ""
-    heads, *rows = _dearest(report)
-    yield f"| {' | '.join(heads)} |"
+    finding, *rows = _dearest(report)
+    yield f"| {' | '.join(finding)} |"
     yield "|---|--:|--:|--:|--:|"
     for row in rows:
         yield f"| {' | '.join(row)} |"

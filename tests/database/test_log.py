@@ -20,7 +20,7 @@ INSERT = (
     " VALUES (%s, %s, %s, 'pending', 'low', '2026-03-01 07:30Z', '2026-03-01 07:30Z', '\\x0102')"
 )
 # The columns of a task that nobody has set.
-UNSET = {
+UNSET: dict[str, Any] = {
     **dict.fromkeys(("due_time_zone", "start_date", "recurrence", "series_id", "category_id", "parent_id")),
     **dict.fromkeys(("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")),
     **dict.fromkeys(("last_occurrence", "last_skipped", "last_completed_at", "trashed_at", "trash_id")),

@@ -37,7 +37,7 @@ FIELDS: dict[str, Any] = {
     "due_time_zone": st.none() | ZONES,
     "tags": TAGS,
 }
-WHEN = st.one_of(
+WHEN: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"due_date": st.none() | DUE}),
     st.fixed_dictionaries({"due_date": DUE, "recurrence": RECURRENCE}, optional={"start_date": st.just("2026-03-01")}),
