@@ -28,7 +28,7 @@ _OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
 # Task: T-011
 # Task: T-311
 def canonical_due(text: str) -> str:
-    """Return ``text`` in the one form that is stored: ``2026-03-10``, or ``2026-03-10T09:00:00`` with or without a ``Z``.
+    """Return ``text`` in the form that is stored: ``2026-03-10``, or ``2026-03-10T09:00:00`` with or without a ``Z``.
 
     A fraction of a second loses its zeros at the end. Raises ValueError, with a message for the user, for
     anything that ``parse_due`` refuses.

@@ -99,12 +99,12 @@ def upgrade() -> None:
     ):
         op.create_index(name, "tasks", ["user_id", *columns, *_NEWEST_FIRST], postgresql_where=_ALIVE)
     # With the trash: the foreign keys look for what is there, too.
-    for column in ("category_id", "parent_id"):
+    for reference in ("category_id", "parent_id"):
         op.create_index(
-            f"ix_tasks_user_id_{column}_created_at",
+            f"ix_tasks_user_id_{reference}_created_at",
             "tasks",
-            ["user_id", column, *_NEWEST_FIRST],
-            postgresql_where=sa.text(f"{column} IS NOT NULL"),
+            ["user_id", reference, *_NEWEST_FIRST],
+            postgresql_where=sa.text(f"{reference} IS NOT NULL"),
         )
     op.create_index("ix_tasks_user_id_position", "tasks", ["user_id", "position", "id"])
     op.create_index("ix_tasks_user_id_updated_at", "tasks", ["user_id", "updated_at", "id"])
