@@ -172,7 +172,7 @@ def some_tasks(connection: psycopg.Connection[Any], users: list[str], each: int)
     return connection.execute(
         "SELECT user_id, id FROM ("
         " SELECT user_id, id::text, row_number() OVER (PARTITION BY user_id ORDER BY md5(id::text)) AS n"
-        " FROM tasks WHERE user_id = ANY(%s)) AS numbered WHERE n <= %s ORDER BY md5(id)",
+        " FROM tasks WHERE user_id = ANY(%s) AND trashed_at IS NULL) AS numbered WHERE n <= %s ORDER BY md5(id)",
         [users, each],
     ).fetchall()
 

@@ -18,6 +18,7 @@ from todo.migrations import runner
 
 DELAY_SECONDS = 0.005
 _DELAYED_CONNECTIONS = 2
+_LOG_TRIGGERS = ("take_turn", "log_write")
 
 Note = Callable[[str], None]
 Results = dict[str, dict[str, Figures]]
@@ -125,14 +126,15 @@ async def without_the_log(bench: Bench, server: Server, note: Note) -> Results:
         try:
             for _ in range(bench.size.side_rounds):
                 for how, figures in turns.items():
-                    # The trigger also gives a new row its revision.
-                    bench.execute("ALTER TABLE tasks ALTER revision SET DEFAULT 0")
-                    bench.execute(f"ALTER TABLE tasks {'ENABLE' if how == 'with' else 'DISABLE'} TRIGGER USER")
+                    # The trigger also gives a new row its revision and its place.
+                    bench.execute("ALTER TABLE tasks ALTER revision SET DEFAULT 0, ALTER position SET DEFAULT '5'")
+                    for trigger in _LOG_TRIGGERS:
+                        bench.execute(f"ALTER TABLE tasks {'ENABLE' if how == 'with' else 'DISABLE'} TRIGGER {trigger}")
                     await bench.warm(server, operation)
                     figures.append(await bench.turn(server, operation))
         finally:
             bench.execute("ALTER TABLE tasks ENABLE TRIGGER USER")
-            bench.execute("ALTER TABLE tasks ALTER revision DROP DEFAULT")
+            bench.execute("ALTER TABLE tasks ALTER revision DROP DEFAULT, ALTER position DROP DEFAULT")
         results[operation.name] = {how: median(figures) for how, figures in turns.items()}
     return results
 

@@ -334,7 +334,9 @@ class Families(RuleBasedStateMachine):
             assert write.key not in self.kept
             self.kept[write.key] = write.digested, response.json()
         self._check_answer(write, response)
-        if write.kind in SAYING_WHAT_IS_TO_BE and not lose and write.key is None:
+        # To complete a series once more means its next occurrence.
+        completes = write.method == "PATCH" and write.body.get("status") == "completed"
+        if write.kind in SAYING_WHAT_IS_TO_BE and not completes and not lose and write.key is None:
             self._send_again(device, write, response)
         return response
 
