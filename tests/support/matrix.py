@@ -140,7 +140,7 @@ ROWS: Mapping[str, ById | Naming | Listing | Counting | Creating | OfOwnLog | Of
     "POST /api/v1/tasks/{task_id}/skip": ById(SERIES, ({"json": {}}, {"json": {"occurrence": "2026-03-10"}})),
     "GET /api/v1/tasks/{task_id}/occurrences": ById(SERIES, reads=True),
     "POST /api/v1/tasks/{task_id}/move": ById(
-        TASKS, ({"json": {"before_id": None}}, {"json": {"after_id": str(uuid4())}}, {"json": {"parent_id": None}})
+        TASKS, ({"json": {"parent_id": None}}, {"json": {"before_id": None}}, {"json": {"after_id": str(uuid4())}})
     ),
     "POST /api/v1/tasks/{task_id}/restore": ById(TASKS),
     "POST /api/v1/tasks/batch": Naming(
