@@ -26,7 +26,8 @@ _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
 _PLANNING = raw(
     "SELECT pg_catalog.set_config(name, setting, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'),"
-    " ('enable_seqscan', 'off'), ('max_parallel_workers_per_gather', '0')) AS settings (name, setting)"
+    " ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'), ('enable_sort', 'off'), ('enable_hashjoin', 'off'),"
+    " ('enable_mergejoin', 'off'), ('max_parallel_workers_per_gather', '0')) AS settings (name, setting)"
 )
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
@@ -267,9 +268,10 @@ async def _configure(connection: Connection) -> None:
     try:
         connection.pooled = await _is_pooled(connection, deadline=deadline)
         if not connection.pooled:
-            # One plan fits a statement for every user, since each begins with one user's rows of an index. Left to
-            # itself PostgreSQL plans lists anew for each request once one user has far more rows than others. Where few
-            # users have nearly all rows it would read everybody's, or start workers for a page of one's own.
+            # One plan fits a statement for every user: it walks along an index of the user's rows until the page is
+            # full. PostgreSQL knows the average user only, for whom it is as good to take all rows and sort them; for
+            # somebody with a thousand times as many that is a thousand times as dear. Where few users have nearly all
+            # rows it would read everybody's, or start workers for a page of one's own.
             await connection.exchange([(_PLANNING, ())], deadline=deadline)
     except (ConnectionLost, DatabaseFault, TimeoutError):
         # A server that takes connections and says nothing must not keep the pool's workers waiting.
