@@ -113,6 +113,8 @@ def crowded(database_url: str) -> Iterator[psycopg.Connection[Any]]:
             "max_parallel_workers_per_gather = 0",
             "enable_sort = off",
             "enable_bitmapscan = off",
+            "enable_hashjoin = off",
+            "enable_mergejoin = off",
         ):
             connection.execute(sql.SQL("SET ") + sql.SQL(setting))
         yield connection
