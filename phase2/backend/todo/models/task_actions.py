@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, ConfigDict, model_validator
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import form_of, parse_due
-from todo.models.base import Body, Id, WholeNumber, absent
+from todo.models.base import Body, Id, TrueOrFalse, WholeNumber, absent
 from todo.models.tasks import DueDate
 
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
@@ -23,15 +23,7 @@ def _instant(text: str) -> str:
     return form_of(due)
 
 
-def _yes_or_no(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("Expected true or false.")
-    return text == "true"
-
-
 Instant = Annotated[str, AfterValidator(_instant)]
-YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
-"""A query parameter: in these two words only."""
 
 
 # Task: T-326
@@ -146,4 +138,4 @@ class TaskMove(Body):
 class TaskDeletion(SQLModel):
     """Query of ``DELETE /tasks/{id}``."""
 
-    permanent: YesOrNo = Field(default=False, description="Delete it for good, instead of moving it to the trash.")
+    permanent: TrueOrFalse = Field(default=False, description="Delete it for good, instead of moving it to the trash.")

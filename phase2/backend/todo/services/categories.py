@@ -51,7 +51,7 @@ from todo.models.categories import (
     Leftover,
 )
 from todo.models.tasks import Status, Task, TaskCount
-from todo.services.revisions import HEAD, LATEST, TURN, head_of, not_seen, seen
+from todo.services.revisions import HEAD, LATEST, TURN, expected, head_of, is_conditional, not_seen, seen
 
 LOGGED_NAMES = tuple(CategoryLogged.model_fields)
 
@@ -203,7 +203,7 @@ async def move(
     Raises Invalid if the other one is not there, or is the same.
     """
     values = {"this_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
-    statement = _move_statement(conditional=_is_conditional(if_match))
+    statement = _move_statement(conditional=is_conditional(if_match))
     try:
         return _answer(await _write(session, [statement], values, if_match=if_match))
     except DatabaseFault as fault:
@@ -221,14 +221,14 @@ async def remove(
 
     Each of them has a change of its own. Raises NotFound when there is no such category.
     """
-    statements = _delete_statements(leftover, conditional=_is_conditional(if_match))
+    statements = _delete_statements(leftover, conditional=is_conditional(if_match))
     await _write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
 
 
 async def _change(
     session: Session, category_id: UUID, values: Mapping[str, Any], *, now: datetime, if_match: Condition | None
 ) -> Answer:
-    statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
+    statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
     values = {"this_id": category_id, "now": now, **values}
     return _answer(await _write(session, [statement], values, if_match=if_match))
 
@@ -240,7 +240,7 @@ async def _write(
 
     Raises NotFound if there is no such category, PreconditionFailed if it is not as ``if_match`` says.
     """
-    conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
+    conditions = expected(if_match)
     for _ in range(_MOST_ATTEMPTS):
         row = await _run(session, statements, {**values, **conditions})
         if row is not None:
@@ -289,11 +289,6 @@ def as_conflict(fault: DatabaseFault) -> Conflict | None:
 def _answer(row: Row) -> Answer:
     latest = row.pop("latest")
     return Answer(row, latest)
-
-
-def _is_conditional(if_match: Condition | None) -> bool:
-    """Tell whether the statement itself has to look: ``*`` asks only that there is one, as every write does."""
-    return if_match is not None and if_match.revisions is not None
 
 
 def _still_holds(if_match: Condition, current: Row) -> bool:

@@ -27,6 +27,7 @@ from todo.kit.etags import Condition
 from todo.kit.zones import ZONE_EXPECTED
 from todo.models.base import table_of
 from todo.models.profiles import PROFILE_ID, Profile, ProfileBase, ProfilePublic, ProfileUpdate
+from todo.services.revisions import expected, is_conditional
 
 _profiles = table_of(Profile)
 PUBLIC_NAMES = tuple(ProfilePublic.model_fields)
@@ -56,9 +57,9 @@ async def change(session: Session, body: ProfileUpdate, *, now: datetime, if_mat
     not as ``if_match`` says, and Invalid for a zone that only Python knows.
     """
     sent = {name: getattr(body, name) for name in _SETTINGS if name in body.model_fields_set}
-    conditional = if_match is not None and if_match.revisions is not None
+    conditional = is_conditional(if_match)
     statement = _change_statement(tuple(sent), conditional=conditional)
-    conditions = {"revisions": sorted(if_match.revisions or ())} if if_match is not None else {}
+    conditions = expected(if_match)
     for _ in range(_MOST_ATTEMPTS):
         row = await _write(session, statement, {**sent, **conditions, "now": now})
         if row is not None:

@@ -49,3 +49,14 @@ def not_seen() -> ColumnElement[bool]:
 def seen(condition: Condition) -> list[int]:
     """Return the revisions for ``not_seen``."""
     return sorted(condition.revisions or ())
+
+
+# Task: T-121
+def is_conditional(if_match: Condition | None) -> bool:
+    """Tell whether a statement itself has to look: ``*`` asks only that there is something, as every write does."""
+    return if_match is not None and if_match.revisions is not None
+
+
+def expected(if_match: Condition | None) -> dict[str, list[int]]:
+    """Return the parameter ``revisions`` of a statement that looks."""
+    return {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}

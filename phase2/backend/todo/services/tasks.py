@@ -21,6 +21,7 @@ from todo.models.task_actions import TaskMove
 from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import plans, series
 from todo.services.faults import no_such_place, seen_by_users
+from todo.services.revisions import expected, is_conditional
 from todo.services.task_rows import (
     CREATE,
     PUBLIC_NAMES,
@@ -130,7 +131,7 @@ async def _edit(
     if edit.body.recurrence is None:
         # What does not repeat yet: then there is nothing to plan, and the statement finds out.
         values = stored(edit.body, edit.names)
-        statement = _change_statement(tuple(values), **_how(if_match))
+        statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
         row = await _write(session, statement, task_id, values, now, if_match)
         if row is not None:
             return row
@@ -158,7 +159,9 @@ async def complete(
     completion = plans.Completion(at=at, occurrence=occurrence)
     if occurrence is None:
         values = {"status": Status.completed, "completed_at": at or now}
-        row = await _write(session, _complete_statement(**_how(if_match)), task_id, values, now, if_match)
+        row = await _write(
+            session, _complete_statement(conditional=is_conditional(if_match)), task_id, values, now, if_match
+        )
         if row is not None:
             return row
     return await plans.run(session, task_id, completion, now=now, if_match=if_match)
@@ -172,7 +175,7 @@ async def move(
 
     Raises NotFound, Invalid for a place, category or parent that there is not, and Conflict for a circle.
     """
-    statement, values = moving(body, **_how(if_match))
+    statement, values = moving(body, conditional=is_conditional(if_match))
     try:
         row = await _write(session, statement, task_id, values, now, if_match)
         if row is None:
@@ -197,7 +200,7 @@ async def skip(
 # Task: T-035
 async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
     """Make a completed or cancelled task pending again. An open task stays as it is, and so does what lies under it."""
-    row = await _write(session, _reopen_statement(**_how(if_match)), task_id, {}, now, if_match)
+    row = await _write(session, _reopen_statement(conditional=is_conditional(if_match)), task_id, {}, now, if_match)
     return row if row is not None else await plans.run(session, task_id, plans.Reopening(), now=now, if_match=if_match)
 
 
@@ -210,16 +213,11 @@ async def _write(
     if_match: Condition | None,
 ) -> TaskRow | None:
     """Run a statement on one task; return its row, or ``None`` if it passed the task over."""
-    conditions = {"revisions": sorted(if_match.revisions or ())} if if_match is not None else {}
+    conditions = expected(if_match)
     try:
         return await session.first(statement, task_id=task_id, now=now, **values, **conditions)
     except DatabaseFault as fault:
         raise seen_by_users(fault) or fault from None
-
-
-def _how(if_match: Condition | None) -> dict[str, bool]:
-    """Tell whether the statement itself has to look: ``*`` asks only that there is a task, as every write does."""
-    return {"conditional": if_match is not None and if_match.revisions is not None}
 
 
 @cache

@@ -1,15 +1,13 @@
 """The trash: a task goes there with what lies under it, and comes back as the same tree, or is deleted for good."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from todo.database import Row, Session
 from todo.errors import Conflict, NotFound
 from todo.kit.etags import Condition
 from todo.services import plans
-from todo.services.revisions import TURN
+from todo.services.revisions import TURN, expected, is_conditional
 from todo.services.task_rows import READ, TaskRow, deleting, trashing
 
 _MOST_ATTEMPTS = 3
@@ -19,9 +17,9 @@ _MOST_ATTEMPTS = 3
 async def put(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> None:
     """Move a task to the trash at ``now``, and all that lies under it. What is there already stays. Raises NotFound."""
     for _ in range(_MOST_ATTEMPTS):
-        values = {"task_id": task_id, "now": now, **_conditions(if_match)}
+        values = {"task_id": task_id, "now": now, **expected(if_match)}
         # In its turn the statement sees what others have put under the task until then.
-        _, rows = await session.together((TURN, {}), (trashing(conditional=_looks(if_match)), values))
+        _, rows = await session.together((TURN, {}), (trashing(conditional=is_conditional(if_match)), values))
         if rows or (await _current(session, task_id, if_match))["trashed_at"] is not None:
             return
     raise Conflict("Others are changing this task at the same moment. Try again.")
@@ -40,8 +38,8 @@ async def restore(session: Session, task_id: UUID, *, now: datetime, if_match: C
 async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
     """Delete a task for good, in the trash or not, and all that lies under it. Raises NotFound when there is none."""
     for _ in range(_MOST_ATTEMPTS):
-        statement = deleting(conditional=_looks(if_match))
-        if await session.first(statement, task_id=task_id, **_conditions(if_match)) is not None:
+        statement = deleting(conditional=is_conditional(if_match))
+        if await session.first(statement, task_id=task_id, **expected(if_match)) is not None:
             return
         await _current(session, task_id, if_match)
     raise Conflict("Others are changing this task at the same moment. Try again.")
@@ -55,11 +53,3 @@ async def _current(session: Session, task_id: UUID, if_match: Condition | None) 
         raise NotFound
     plans.refuse_if_stale(row, if_match)
     return row
-
-
-def _looks(if_match: Condition | None) -> bool:
-    return if_match is not None and if_match.revisions is not None
-
-
-def _conditions(if_match: Condition | None) -> Mapping[str, Any]:
-    return {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}

@@ -18,7 +18,7 @@ from todo.kit.ids import uuid7
 from todo.kit.text import folded
 from todo.models.base import digest_of, table_of
 from todo.models.views import MOST_VIEWS, View, ViewCreate, ViewPublic, ViewQuery, ViewUpdate
-from todo.services.revisions import HEAD, TURN, head_of
+from todo.services.revisions import HEAD, TURN, expected, head_of, is_conditional
 
 PUBLIC_NAMES = tuple(ViewPublic.model_fields)
 
@@ -126,14 +126,14 @@ async def change(
 ) -> Row:
     """Set the fields that were sent, and no others. A name that is taken is a Conflict."""
     values = _values_of(body)
-    statement = _change_statement(tuple(values), conditional=_is_conditional(if_match))
+    statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
     return await _write(session, statement, {**values, "view_id": view_id, "now": now}, if_match=if_match)
 
 
 # Task: T-373
 async def remove(session: Session, view_id: UUID, *, if_match: Condition | None = None) -> None:
     """Delete a view for good. Raises NotFound when there is none."""
-    statement = _delete_statement(conditional=_is_conditional(if_match))
+    statement = _delete_statement(conditional=is_conditional(if_match))
     await _write(session, statement, {"view_id": view_id}, if_match=if_match)
 
 
@@ -144,7 +144,7 @@ async def _write(
 
     Raises NotFound if there is no such view, PreconditionFailed if it is not as ``if_match`` says.
     """
-    conditions = {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}
+    conditions = expected(if_match)
     for _ in range(_MOST_ATTEMPTS):
         row = await _run(session, statement, {**values, **conditions})
         if row is not None:
@@ -190,11 +190,6 @@ def as_conflict(fault: DatabaseFault) -> Conflict | None:
 
 def _contended() -> Conflict:
     return Conflict("Others are changing this view at the same moment. Try again.")
-
-
-def _is_conditional(if_match: Condition | None) -> bool:
-    """Tell whether the statement itself has to look: ``*`` asks only that there is one, as every write does."""
-    return if_match is not None and if_match.revisions is not None
 
 
 def _values_of(body: ViewCreate | ViewUpdate) -> dict[str, Any]:
