@@ -34,6 +34,7 @@ from todo.models.categories import Category
 from todo.models.tasks import Status, TaskCreate, TaskUpdate
 from todo.services import plans, series
 from todo.services.clocks import PROFILE, Clock
+from todo.services.creation import id_taken
 from todo.services.faults import (
     CIRCLE,
     MOST_LEVELS,
@@ -52,7 +53,6 @@ from todo.services.task_rows import (
     PUBLIC_NAMES,
     WRITABLE,
     deleting,
-    id_taken,
     mine,
     moving,
     stored,
@@ -262,7 +262,7 @@ def _create(work: _Work, new: TaskCreate, task_id: UUID) -> int:
     existing = work.plan.rows.get(str(task_id))
     if existing is not None:
         if existing["digest"] != digest.hex():
-            raise id_taken()
+            raise id_taken("task")
         return 200
     _refuse_references(work, new, task_id)
     done_at = work.plan.now if new.status is Status.completed else None

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
-    Text,
     Uuid,
     and_,
     bindparam,
@@ -34,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
-from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.errors import Conflict, Fault, Invalid
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.kit.text import folded
@@ -51,7 +50,8 @@ from todo.models.categories import (
     Leftover,
 )
 from todo.models.tasks import Status, Task, TaskCount
-from todo.services.revisions import HEAD, LATEST, TURN, expected, head_of, is_conditional, not_seen, seen
+from todo.services.named import Named
+from todo.services.revisions import HEAD, LATEST, head_of, is_conditional, not_seen, seen
 
 LOGGED_NAMES = tuple(CategoryLogged.model_fields)
 
@@ -64,9 +64,7 @@ _its_tasks = and_(OwnedByCaller(_tasks), _tasks.c.category_id == bindparam("this
 _now = bindparam("now", type_=DateTime(timezone=True))
 
 _OPEN = (Status.pending, Status.in_progress)
-_MOST_ATTEMPTS = 3
 _WRITABLE = tuple(CategoryBase.model_fields)
-_NAME_IS_UNIQUE = "uq_categories_user_id_name_key"
 
 
 def _tasks_of(*statuses: Status) -> ColumnElement[int]:
@@ -94,9 +92,6 @@ _READ = Statement(select(*_ANSWERED).where(_this_one))
 # The same, where a miss belongs to a write: a deleted account is told apart from a missing category.
 _READ_FOR_CHANGE = Statement(select(*_ANSWERED).where(_this_one), part_of_write=True)
 _READ_WITH_DIGEST = Statement(select(*_ANSWERED, _categories.c.creation_digest).where(_this_one))
-_NAMESAKE = Statement(
-    select(_categories.c.id).where(_mine, _categories.c.name_key == bindparam("name_key", type_=Text))
-)
 _CREATE = Statement(
     insert(_categories)
     .values(
@@ -117,6 +112,25 @@ _known = func.unnest(bindparam("revisions", type_=ARRAY(BigInteger))).column_val
 _still = _categories.c.revision <= select(func.max(_known)).where(_known <= LATEST).scalar_subquery()
 
 
+def _refusal(fault: DatabaseFault) -> Conflict | None:
+    if fault.sqlstate == SqlState.one_too_many:
+        sentence = f"You have {MOST_CATEGORIES:,} categories, and more are not possible. Delete one first."
+        return Conflict(sentence, code="too_many_categories")
+    if fault.sqlstate == SqlState.no_room:
+        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="no_room")
+    return None
+
+
+def _still_holds(if_match: Condition, current: Row) -> bool:
+    """Say in Python what ``_still`` says."""
+    if if_match.revisions is None:
+        return True
+    return any(current["revision"] <= known <= current["latest"] for known in if_match.revisions)
+
+
+NAMED = Named("category", _categories, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _refusal, _still_holds)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A category or several, and the user's revision that this is true of."""
@@ -135,27 +149,14 @@ async def create(
     name that is taken and one category too many. With ``unless`` (``*``, or the revision that the client knows) a
     category that is there already is PreconditionFailed.
     """
-    category_id = body.id or uuid7(now)
-    digest = digest_of(body)
-    new = {**_values_of(body, _WRITABLE), "this_id": category_id, "creation_digest": digest, "now": now}
-    for _ in range(_MOST_ATTEMPTS):
-        row = await _run(session, [_CREATE], new)
-        if row is not None:
-            return _answer(row), True
-        existing = await session.first(_READ_WITH_DIGEST, this_id=category_id)
-        if existing is None:
-            # Deleted in between, it or its namesake: what was taken is free again.
-            continue
-        existing_digest = existing.pop("creation_digest")
-        if body.id is None:
-            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
-            return _answer(existing), True
-        if unless is not None and unless.names(existing["revision"]):
-            raise _stale(existing)
-        if existing_digest != digest:
-            raise Conflict("You already have another category with this id. Choose a new id.", code="id_taken")
-        return _answer(existing), False
-    raise _contended()
+    new = {
+        **_values_of(body, _WRITABLE),
+        "this_id": body.id or uuid7(now),
+        "creation_digest": digest_of(body),
+        "now": now,
+    }
+    row, is_new = await NAMED.create(session, _CREATE, new, chosen_id=body.id, unless=unless)
+    return _answer(row), is_new
 
 
 # Task: T-332
@@ -205,7 +206,7 @@ async def move(
     values = {"this_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
     statement = _move_statement(conditional=is_conditional(if_match))
     try:
-        return _answer(await _write(session, [statement], values, if_match=if_match))
+        return _answer(await NAMED.write(session, [statement], values, if_match=if_match))
     except DatabaseFault as fault:
         if fault.sqlstate != SqlState.no_such_place:
             raise
@@ -222,7 +223,7 @@ async def remove(
     Each of them has a change of its own. Raises NotFound when there is no such category.
     """
     statements = _delete_statements(leftover, conditional=is_conditional(if_match))
-    await _write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
+    await NAMED.write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
 
 
 async def _change(
@@ -230,81 +231,12 @@ async def _change(
 ) -> Answer:
     statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
     values = {"this_id": category_id, "now": now, **values}
-    return _answer(await _write(session, [statement], values, if_match=if_match))
-
-
-async def _write(
-    session: Session, statements: Sequence[Statement], values: Mapping[str, Any], *, if_match: Condition | None
-) -> Row:
-    """Run statements on one category and return the row of the last of them.
-
-    Raises NotFound if there is no such category, PreconditionFailed if it is not as ``if_match`` says.
-    """
-    conditions = expected(if_match)
-    for _ in range(_MOST_ATTEMPTS):
-        row = await _run(session, statements, {**values, **conditions})
-        if row is not None:
-            return row
-        # They passed over the category, or there is none. Look which; if it changed in between, try again.
-        current = await session.one(_READ_FOR_CHANGE, this_id=values["this_id"])
-        if if_match is not None and not _still_holds(if_match, current):
-            raise _stale(current)
-    raise _contended()
-
-
-async def _run(session: Session, statements: Sequence[Statement], values: Mapping[str, Any]) -> Row | None:
-    """Run statements when the user's other writers are done, so that they see and count what those left.
-
-    Returns the row of the last of them; ``None`` also if there was a namesake that is gone by now. Raises Conflict if
-    there is one, or one category too many.
-    """
-    try:
-        *_, rows = await session.together((TURN, {}), *((statement, values) for statement in statements))
-    except DatabaseFault as fault:
-        if fault.constraint != _NAME_IS_UNIQUE:
-            raise as_conflict(fault) or fault from None
-        namesake = await session.first(_NAMESAKE, name_key=values["name_key"])
-        if namesake is None:
-            return None
-        raise Conflict(
-            "Another category of yours has this name; see conflicting_id. Choose another name.",
-            code="name_taken",
-            conflicting_id=namesake["id"],
-        ) from None
-    return rows[0] if rows else None
-
-
-def as_conflict(fault: DatabaseFault) -> Conflict | None:
-    """Return what to tell the user if a category cannot be as a write would have it, else ``None``."""
-    if fault.constraint == _NAME_IS_UNIQUE:
-        return Conflict("Another category of yours has this name by now. Rename that one first.", code="name_taken")
-    if fault.sqlstate == SqlState.one_too_many:
-        sentence = f"You have {MOST_CATEGORIES:,} categories, and more are not possible. Delete one first."
-        return Conflict(sentence, code="too_many_categories")
-    if fault.sqlstate == SqlState.no_room:
-        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="no_room")
-    return None
+    return _answer(await NAMED.write(session, [statement], values, if_match=if_match))
 
 
 def _answer(row: Row) -> Answer:
     latest = row.pop("latest")
     return Answer(row, latest)
-
-
-def _still_holds(if_match: Condition, current: Row) -> bool:
-    """Say in Python what ``_still`` says."""
-    if if_match.revisions is None:
-        return True
-    return any(current["revision"] <= known <= current["latest"] for known in if_match.revisions)
-
-
-def _stale(current: Row) -> PreconditionFailed:
-    latest = current.pop("latest")
-    return PreconditionFailed(current=current, revision=latest)
-
-
-def _contended() -> Conflict:
-    return Conflict("Others are changing this category at the same moment. Try again.")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -45,9 +45,7 @@ from todo.models.changes import Change, Operation
 from todo.models.profiles import Profile
 from todo.models.tasks import Task
 from todo.models.views import View
-from todo.services import views
-from todo.services.categories import LOGGED_NAMES as CATEGORY_NAMES
-from todo.services.categories import as_conflict
+from todo.services import categories, views
 from todo.services.faults import in_the_way_of_undo
 from todo.services.profiles import PUBLIC_NAMES as PROFILE_NAMES
 from todo.services.revisions import HEAD, HEAD_HELD, TURN, head_of
@@ -62,18 +60,19 @@ _tasks = table_of(Task)
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """A kind of thing that the log knows."""
+    """A kind of thing that the log knows. ``refusal`` says why one of them cannot become again what it was."""
 
     table: Table
     public: tuple[str, ...]
+    refusal: Callable[[DatabaseFault], Conflict | None] = in_the_way_of_undo
 
 
 # A new table joins here, by the name that its migration gave it. The feed fails at a name that is not here. Then it
 # joins ``snapshot``, and the shapes in ``todo.models.changes``.
 _ENTITIES = {
     "task": _Entity(_tasks, TASK_NAMES),
-    "category": _Entity(_categories, CATEGORY_NAMES),
-    "view": _Entity(table_of(View), views.PUBLIC_NAMES),
+    "category": _Entity(_categories, categories.LOGGED_NAMES, categories.NAMED.as_conflict),
+    "view": _Entity(table_of(View), views.PUBLIC_NAMES, views.NAMED.as_conflict),
     "profile": _Entity(_profiles, PROFILE_NAMES),
 }
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -130,7 +129,7 @@ _PAGE_BY_ID = Statement(
     .limit(_limit)
 )
 _ALL_CATEGORIES = Statement(
-    select(*(_categories.c[name] for name in CATEGORY_NAMES))
+    select(*(_categories.c[name] for name in categories.LOGGED_NAMES))
     .where(OwnedByCaller(_categories))
     .order_by(_categories.c.position)
 )
@@ -350,7 +349,9 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
         try:
             *_, rows, [head] = await session.together(*_reversal(change, now=now), (HEAD, {}))
         except DatabaseFault as fault:
-            raise views.as_conflict(fault) or as_conflict(fault) or in_the_way_of_undo(fault) or fault from None
+            refusal = _ENTITIES[change["entity"]].refusal(fault)
+            # What is undone may take tasks along.
+            raise refusal or in_the_way_of_undo(fault) or fault from None
         thing = _only(rows)
         undone = {
             "undone": revision,

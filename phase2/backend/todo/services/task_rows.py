@@ -30,7 +30,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from todo.database import OwnedByCaller, Row, Statement
-from todo.errors import Conflict
 from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
@@ -290,8 +289,3 @@ def _move_statement(names: tuple[str, ...], *, has_place: bool, conditional: boo
 def deleting(*, conditional: bool) -> Statement:
     """Delete one task for good; what lies under it goes by its foreign key."""
     return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))
-
-
-def id_taken() -> Conflict:
-    """Return the refusal of an id that stands for another task."""
-    return Conflict("You already have another task with this id. Choose a new id.", code="id_taken")

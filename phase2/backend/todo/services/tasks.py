@@ -13,13 +13,13 @@ from uuid import UUID
 from sqlalchemy import and_, case, func, or_
 
 from todo.database import DatabaseFault, Session, Statement
-from todo.errors import Conflict, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import digest_of
 from todo.models.task_actions import TaskMove
 from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import plans, series
+from todo.services.creation import created
 from todo.services.faults import no_such_place, seen_by_users
 from todo.services.revisions import expected, is_conditional
 from todo.services.task_rows import (
@@ -30,7 +30,6 @@ from todo.services.task_rows import (
     WRITABLE,
     TaskRow,
     alive,
-    id_taken,
     is_open,
     moving,
     parameters,
@@ -53,8 +52,6 @@ __all__ = [
     "replace",
     "skip",
 ]
-
-_MOST_ATTEMPTS = 3
 
 # What moves a series, which is planned.
 _TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
@@ -79,27 +76,21 @@ async def create(
         "completed_at": now if body.status is Status.completed else None,
         "creation_digest": digest,
     }
-    for _ in range(_MOST_ATTEMPTS):
+
+    async def try_to_create() -> TaskRow | None:
         try:
-            row = await session.first(CREATE, task_id=task_id, now=now, **new)
+            return await session.first(CREATE, task_id=task_id, now=now, **new)
         except DatabaseFault as fault:
             raise seen_by_users(fault) or fault from None
-        if row is not None:
-            return row, True
-        existing = await session.first(READ_WITH_DIGEST, task_id=task_id)
-        if existing is None:
-            # Deleted in between: the id is free again.
-            continue
-        existing_digest = existing.pop("creation_digest")
-        if body.id is None:
-            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
-            return existing, True
-        if unless is not None and unless.names(existing["revision"]):
-            raise PreconditionFailed(current=existing, revision=existing["revision"])
-        if existing_digest != digest:
-            raise id_taken()
-        return existing, False
-    raise Conflict("Others are changing this task at the same moment. Try again.")
+
+    return await created(
+        "task",
+        body.id,
+        digest,
+        create=try_to_create,
+        look=lambda: session.first(READ_WITH_DIGEST, task_id=task_id),
+        unless=unless,
+    )
 
 
 # Task: T-032

@@ -1,6 +1,5 @@
 """Saved views: named combinations of filters, and an order, for the list of tasks."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -8,34 +7,32 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ARRAY, BigInteger, DateTime, Text, Uuid, and_, any_, bindparam, delete, func, select, update
+from sqlalchemy import ARRAY, BigInteger, DateTime, Uuid, and_, any_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
-from todo.errors import Conflict, PreconditionFailed
+from todo.errors import Conflict
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.kit.text import folded
 from todo.models.base import digest_of, table_of
 from todo.models.views import MOST_VIEWS, View, ViewCreate, ViewPublic, ViewQuery, ViewUpdate
-from todo.services.revisions import HEAD, TURN, expected, head_of, is_conditional
+from todo.services.named import Named
+from todo.services.revisions import HEAD, head_of, is_conditional
 
 PUBLIC_NAMES = tuple(ViewPublic.model_fields)
 
 _views = table_of(View)
 _PUBLIC = tuple(_views.c[name] for name in PUBLIC_NAMES)
 _mine = OwnedByCaller(_views)
-_this_one = and_(_mine, _views.c.id == bindparam("view_id", type_=Uuid))
+_this_one = and_(_mine, _views.c.id == bindparam("this_id", type_=Uuid))
 _still = _views.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 _now = bindparam("now", type_=DateTime(timezone=True))
-_MOST_ATTEMPTS = 3
-_NAME_IS_UNIQUE = "uq_views_user_id_name_key"
 
 _READ = Statement(select(*_PUBLIC).where(_this_one))
 # The same, where a miss belongs to a write: a deleted account is told apart from a missing view.
 _READ_FOR_CHANGE = Statement(select(*_PUBLIC).where(_this_one), part_of_write=True)
 _READ_WITH_DIGEST = Statement(select(*_PUBLIC, _views.c.creation_digest).where(_this_one))
-_NAMESAKE = Statement(select(_views.c.id).where(_mine, _views.c.name_key == bindparam("name_key", type_=Text)))
 ALL = Statement(select(*_PUBLIC).where(_mine).order_by(_views.c.name_key))
 """Every view of the user's, by name."""
 
@@ -43,7 +40,7 @@ _CREATE = Statement(
     insert(_views)
     .values(
         user_id=bindparam("user_id"),
-        id=bindparam("view_id"),
+        id=bindparam("this_id"),
         name=bindparam("name"),
         name_key=bindparam("name_key"),
         query=bindparam("query", type_=JSONB),
@@ -56,6 +53,17 @@ _CREATE = Statement(
     # The id is chosen before it is sent: the second time it is found taken, by the same digest.
     repeatable=True,
 )
+
+
+def _refusal(fault: DatabaseFault) -> Conflict | None:
+    if fault.sqlstate == SqlState.one_too_many and fault.table == _views.name:
+        return Conflict(
+            f"You have {MOST_VIEWS} views, and more are not possible. Delete one first.", code="too_many_views"
+        )
+    return None
+
+
+NAMED = Named("view", _views, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _refusal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,39 +83,25 @@ async def create(
     The same body under the same id again gives the view as it is today; another body is a Conflict, and so are a name
     that is taken and one view too many. With ``unless`` a view that is there already is PreconditionFailed.
     """
-    view_id = body.id or uuid7(now)
-    digest = digest_of(body)
-    new = {**_values_of(body), "view_id": view_id, "creation_digest": digest, "now": now}
-    for _ in range(_MOST_ATTEMPTS):
-        row = await _run(session, _CREATE, new)
-        if row is not None:
-            return row, True
-        existing = await session.first(_READ_WITH_DIGEST, view_id=view_id)
-        if existing is None:
-            # Deleted in between, it or its namesake: what was taken is free again.
-            continue
-        existing_digest = existing.pop("creation_digest")
-        if body.id is None:
-            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
-            return existing, True
-        if unless is not None and unless.names(existing["revision"]):
-            raise PreconditionFailed(current=existing, revision=existing["revision"])
-        if existing_digest != digest:
-            raise Conflict("You already have another view with this id. Choose a new id.", code="id_taken")
-        return existing, False
-    raise _contended()
+    new = {
+        **_values_of(body),
+        "this_id": body.id or uuid7(now),
+        "creation_digest": digest_of(body),
+        "now": now,
+    }
+    return await NAMED.create(session, _CREATE, new, chosen_id=body.id, unless=unless)
 
 
 # Task: T-373
 async def read(session: Session, view_id: UUID) -> Row:
     """Return one view. Raises NotFound for an unknown id and for somebody else's alike."""
-    return await session.one(_READ, view_id=view_id)
+    return await session.one(_READ, this_id=view_id)
 
 
 # Task: T-373
 async def query_of(session: Session, view_id: UUID) -> ViewQuery | None:
     """Return what a view asks for; ``None`` if there is none of the user's with this id."""
-    row = await session.first(_READ, view_id=view_id)
+    row = await session.first(_READ, this_id=view_id)
     # As JSON, since only there are its texts what they stand for.
     return None if row is None else ViewQuery.model_validate_json(orjson.dumps(row["query"]))
 
@@ -127,69 +121,14 @@ async def change(
     """Set the fields that were sent, and no others. A name that is taken is a Conflict."""
     values = _values_of(body)
     statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
-    return await _write(session, statement, {**values, "view_id": view_id, "now": now}, if_match=if_match)
+    return await NAMED.write(session, [statement], {**values, "this_id": view_id, "now": now}, if_match=if_match)
 
 
 # Task: T-373
 async def remove(session: Session, view_id: UUID, *, if_match: Condition | None = None) -> None:
     """Delete a view for good. Raises NotFound when there is none."""
     statement = _delete_statement(conditional=is_conditional(if_match))
-    await _write(session, statement, {"view_id": view_id}, if_match=if_match)
-
-
-async def _write(
-    session: Session, statement: Statement, values: Mapping[str, Any], *, if_match: Condition | None
-) -> Row:
-    """Run a statement on one view and return its row.
-
-    Raises NotFound if there is no such view, PreconditionFailed if it is not as ``if_match`` says.
-    """
-    conditions = expected(if_match)
-    for _ in range(_MOST_ATTEMPTS):
-        row = await _run(session, statement, {**values, **conditions})
-        if row is not None:
-            return row
-        # It passed over the view, or there is none. Look which; if it changed in between, try again.
-        current = await session.one(_READ_FOR_CHANGE, view_id=values["view_id"])
-        if if_match is not None and not if_match.names(current["revision"]):
-            raise PreconditionFailed(current=current, revision=current["revision"])
-    raise _contended()
-
-
-async def _run(session: Session, statement: Statement, values: Mapping[str, Any]) -> Row | None:
-    """Run a statement when the user's other writers are done; return its row.
-
-    ``None`` also if there was a namesake that is gone by now. Raises Conflict if there is one, or one view too many.
-    """
-    try:
-        *_, rows = await session.together((TURN, {}), (statement, values))
-    except DatabaseFault as fault:
-        if fault.constraint != _NAME_IS_UNIQUE:
-            raise as_conflict(fault) or fault from None
-        namesake = await session.first(_NAMESAKE, name_key=values["name_key"])
-        if namesake is None:
-            return None
-        raise Conflict(
-            "Another view of yours has this name; see conflicting_id. Choose another name.",
-            code="name_taken",
-            conflicting_id=namesake["id"],
-        ) from None
-    return rows[0] if rows else None
-
-
-def as_conflict(fault: DatabaseFault) -> Conflict | None:
-    """Return what to tell the user if a view cannot be as a write would have it, else ``None``."""
-    if fault.constraint == _NAME_IS_UNIQUE:
-        return Conflict("Another view of yours has this name by now. Rename that one first.", code="name_taken")
-    if fault.sqlstate == SqlState.one_too_many and fault.table == _views.name:
-        return Conflict(
-            f"You have {MOST_VIEWS} views, and more are not possible. Delete one first.", code="too_many_views"
-        )
-    return None
-
-
-def _contended() -> Conflict:
-    return Conflict("Others are changing this view at the same moment. Try again.")
+    await NAMED.write(session, [statement], {"this_id": view_id}, if_match=if_match)
 
 
 def _values_of(body: ViewCreate | ViewUpdate) -> dict[str, Any]:
