@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from todo.models.base import STORABLE, Body, Id, TrueOrFalse, absent, owner_column
+from todo.models.moves import Move
 
 MOST_CATEGORIES = 1000
 """So many a user may have; the database counts."""
@@ -104,35 +105,14 @@ class CategoryUpdate(Body):
 
 
 # Task: T-333
-class CategoryMove(Body):
+class CategoryMove(Move):
     """Body of ``POST /categories/{id}/move``: exactly one of the two."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"}]})
-
-    after_id: Id | None = absent(
-        description="The category that it comes right behind; null: behind none, so that it is the first.",
-        schema_extra=_ID_EXTRA,
-    )
-    before_id: Id | None = absent(
-        description="The category that it comes right before; null: before none, so that it is the last.",
-        schema_extra=_ID_EXTRA,
-    )
-
     @model_validator(mode="after")
-    def _names_one_place(self) -> "CategoryMove":
-        if len(self.model_fields_set) != 1:
+    def _has_a_place(self) -> "CategoryMove":
+        if not self.has_place:
             raise ValueError("Give either after_id or before_id.")
         return self
-
-    @property
-    def is_behind(self) -> bool:
-        """Tell which of the two was given."""
-        return "after_id" in self.model_fields_set
-
-    @property
-    def neighbour_id(self) -> UUID | None:
-        """What was given."""
-        return self.after_id if self.is_behind else self.before_id
 
 
 # Task: T-331

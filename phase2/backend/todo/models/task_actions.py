@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from typing import Annotated, Any
-from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, model_validator
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import form_of, parse_due
 from todo.models.base import Body, Id, TrueOrFalse, WholeNumber, absent
+from todo.models.moves import Move
 from todo.models.tasks import DueDate
 
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
@@ -94,19 +94,9 @@ class Occurrences(SQLModel):
 
 
 # Task: T-343
-class TaskMove(Body):
+class TaskMove(Move):
     """Body of ``POST /tasks/{id}/move``: a place, or another category or parent, or both."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"}]})
-
-    after_id: Id | None = absent(
-        description="The task that it comes right behind; null: behind none, so that it is the first.",
-        schema_extra=_ID_EXTRA,
-    )
-    before_id: Id | None = absent(
-        description="The task that it comes right before; null: before none, so that it is the last.",
-        schema_extra=_ID_EXTRA,
-    )
     category_id: Id | None = absent(description="The category that it moves to.", schema_extra=_ID_EXTRA)
     parent_id: Id | None = absent(description="The task that it becomes a part of.", schema_extra=_ID_EXTRA)
 
@@ -114,24 +104,7 @@ class TaskMove(Body):
     def _says_where(self) -> "TaskMove":
         if self.model_fields_set.isdisjoint(TaskMove.model_fields):
             raise ValueError("Say where: with after_id or before_id, category_id, or parent_id.")
-        if {"after_id", "before_id"} <= self.model_fields_set:
-            raise ValueError("Give either after_id or before_id.")
         return self
-
-    @property
-    def has_place(self) -> bool:
-        """Tell whether it is to stand beside another one."""
-        return bool({"after_id", "before_id"} & self.model_fields_set)
-
-    @property
-    def is_behind(self) -> bool:
-        """Tell on which side of the neighbour."""
-        return "after_id" in self.model_fields_set
-
-    @property
-    def neighbour_id(self) -> UUID | None:
-        """The task that it is to stand beside."""
-        return self.after_id if self.is_behind else self.before_id
 
 
 # Task: T-351
