@@ -57,6 +57,15 @@ def children_of(pid: int) -> list[int]:
     return [child for child, parent in pairs if parent == pid]
 
 
+def accepts(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 class Unfinished:
     """A request whose body has not arrived in full."""
 
@@ -145,7 +154,7 @@ class TestServe:
         started = time.monotonic()
 
         server.interrupt()
-        time.sleep(0.5)
+        until(lambda: not accepts(server.address))
         code = server.stop()
 
         assert code == 130

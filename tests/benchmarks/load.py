@@ -90,7 +90,9 @@ async def _drive_with_wrk(wrk: str, port: int, requests: Sequence[Request], seco
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            out, _ = await asyncio.wait_for(process.communicate(), seconds + _PATIENCE_SECONDS)
+            # Not wait_for(), which before Python 3.12 forgets that it was cancelled if it is done at the same moment.
+            async with asyncio.timeout(seconds + _PATIENCE_SECONDS):
+                out, _ = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
