@@ -5,7 +5,7 @@ starts on, leap or not. The cycle starts with a year that 400 divides; year 0 is
 """
 
 from calendar import isleap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import accumulate
 from math import gcd
@@ -18,10 +18,12 @@ KINDS = range(14)
 CYCLE_YEARS = 400
 CYCLE_DAYS = 146_097
 
-_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+JANUARY_AFTER = 13
+
+_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31)
 _COMMON_STARTS = tuple(accumulate(_LENGTHS, initial=0))
 _LEAP_STARTS = tuple(start + (month > 1) for month, start in enumerate(_COMMON_STARTS))
-# By kind: the day of the year on which each month starts, and the next year.
+# By kind: the day of the year, from 0, on which each month starts, the January after, and the month after that.
 STARTS = (_COMMON_STARTS,) * 7 + (_LEAP_STARTS,) * 7
 # By year of the cycle: its kind, which is the weekday of 1 January, plus 7 in a leap year.
 CYCLE = bytes(date(year, 1, 1).weekday() + 7 * isleap(year) for year in range(CYCLE_YEARS, 2 * CYCLE_YEARS))
@@ -33,14 +35,25 @@ def kind_of(year: int) -> int:
 
 
 def first_of(year: int) -> int:
-    """Return 1 January, of the years 0 and 10000 too."""
+    """Return 1 January of a year, of those too that ``date`` does not have."""
     before = year - 1
     return before * 365 + before // 4 - before // 100 + before // 400 + 1
 
 
 def year_of(day: int) -> int:
-    """Return the year of a day, of the years 0 and 10000 too."""
-    return date.fromordinal(day + CYCLE_DAYS).year - CYCLE_YEARS if day < 1 else date.fromordinal(day).year
+    """Return the year of a day."""
+    return date.fromordinal(day).year
+
+
+def shape_of(kind: int, month: int) -> tuple[int, int]:
+    """Return the weekday that a month starts on in a year of this kind, and its length."""
+    start, end = STARTS[kind][month - 1 : month + 1]
+    return (kind + start) % 7, end - start
+
+
+def in_cycle(of_kinds: Sequence[bytes]) -> bytes:
+    """Return what there is of each kind of year as it follows in a cycle."""
+    return b"".join([of_kinds[kind] for kind in CYCLE])
 
 
 # Task: T-322
