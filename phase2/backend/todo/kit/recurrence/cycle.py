@@ -17,7 +17,7 @@ KINDS = range(14)
 # The calendar repeats after so many years: to the day, and to the weekday.
 CYCLE_YEARS = 400
 CYCLE_DAYS = 146_097
-
+# As a month: weeks reach into it.
 JANUARY_AFTER = 13
 
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31)

@@ -1,13 +1,13 @@
-"""The days that a rule names: sets of days within a week, a month or a year, and the walk from one to the next.
+"""The days that a rule comes to, counted from an anchor: the walk from one to the next, and how many there are.
 
-Days are proleptic Gregorian ordinals, as ``date.toordinal`` gives them. What a rule names in a year depends on nothing
-but its kind, and in a month on its length and the weekday it starts on: each is worked out once.
+Days are proleptic Gregorian ordinals, as ``date.toordinal`` gives them. Periods are the days, weeks, months or years
+that the rule goes by; INTERVAL takes every so manieth from the anchor's on.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
-from itertools import compress, takewhile
+from itertools import takewhile
 from math import lcm
 
 from todo.kit.recurrence.cycle import (
@@ -15,7 +15,6 @@ from todo.kit.recurrence.cycle import (
     CYCLE,
     CYCLE_DAYS,
     CYCLE_YEARS,
-    JANUARY_AFTER,
     KINDS,
     LAST_DAY,
     LAST_YEAR,
@@ -23,11 +22,11 @@ from todo.kit.recurrence.cycle import (
     first_of,
     in_cycle,
     kind_of,
-    shape_of,
     total,
     year_of,
 )
-from todo.kit.recurrence.rules import Frequency, Rule, Weekday
+from todo.kit.recurrence.named import Named
+from todo.kit.recurrence.rules import Frequency, Rule
 
 _MOST_DAYS = 366
 # Nothing for so long is never. What comes more rarely (29 February, if a Monday, every 997 days) would take too long.
@@ -39,31 +38,13 @@ _FEW_YEARS = 10
 
 # Task: T-322
 class Expansion:
-    """A rule counted from an anchor, which gives what the rule leaves open: the phase, the weekday, the day, the month.
-
-    With ``clamp``, a day of the month that a month lacks becomes its last day; else such a month has no such day.
-    """
+    """A rule counted from an anchor. ``clamp`` is as in ``Named``."""
 
     def __init__(self, rule: Rule, anchor: date, *, clamp: bool) -> None:
         self._rule = rule
         self._frequency = rule.frequency
+        self._named = Named(rule, anchor, clamp=clamp)
         self._anchor = anchor.toordinal()
-        self._flags_by_shape: dict[tuple[int, int], bytes] = {}
-        self._flags_by_kind: dict[int, bytes] = {}
-        self._of_week: dict[bytes, tuple[int, ...]] = {}
-        self._of_month: dict[tuple[int, int], tuple[int, ...]] = {}
-        self._of_year: dict[int, tuple[int, ...]] = {}
-        by_month = rule.frequency in {Frequency.MONTHLY, Frequency.YEARLY}
-        bare = by_month and not rule.month_days and not rule.weekdays
-        month_days = (anchor.day,) if bare else rule.month_days
-        # By the length of a month.
-        self._month_days = {length: _month_days(month_days, length, clamp=clamp) for length in range(28, 32)}
-        only_anchors = bare and rule.frequency is Frequency.YEARLY and not rule.months
-        self._months = (anchor.month,) if only_anchors else rule.months or ALL_MONTHS
-        only_weekday = rule.frequency is Frequency.WEEKLY and not rule.weekdays
-        self._weekdays = (Weekday(0, anchor.weekday()),) if only_weekday else rule.weekdays
-        # An ordinal counts within the year where a yearly rule names no month, and within the month otherwise.
-        self._by_year = rule.frequency is Frequency.YEARLY and not rule.months
         # From the anchor's on, every INTERVALth counts.
         self._first_period = self._period_of(self._anchor)
 
@@ -99,21 +80,6 @@ class Expansion:
         periods = range(first + (self._first_period - first) % step, self._period_of(until), step)
         return self._size(periods) + self._passed(until) - self._passed(since)
 
-    def of_year(self, kind: int) -> tuple[int, ...]:
-        """Return the days, from 0, that a yearly rule names in a year of this kind."""
-        if kind not in self._of_year:
-            self._of_year[kind] = self._positioned(self._flags_of(kind))
-        return self._of_year[kind]
-
-    def of_month(self, kind: int, month: int) -> tuple[int, ...]:
-        """Return the days, from 0, that a monthly rule names in this month of a year of this kind."""
-        if month not in self._months:
-            return ()
-        shape = shape_of(kind, month)
-        if shape not in self._of_month:
-            self._of_month[shape] = self._positioned(self._flags_of_month(kind, month))
-        return self._of_month[shape]
-
     def _daily(self, since: int) -> Iterator[int]:
         rule, first, step = self._rule, self._anchor, self._rule.interval
         if step % 7 == 0 and rule.weekdays and all(day != _weekday(first) for _, day in rule.weekdays):
@@ -137,10 +103,10 @@ class Expansion:
     def _stretches(self, year: int) -> Iterator[tuple[int, bytes]]:
         """Yield the first day of a year, and the flags from there on: of single years first, then of whole cycles."""
         for near in range(year, year + _FEW_YEARS):
-            yield first_of(near), self._flags_of(kind_of(near))
+            yield first_of(near), self._named.flags(kind_of(near))
         start = first_of(year + _FEW_YEARS)
         turn = (start - first_of(0)) % CYCLE_DAYS
-        cycle = in_cycle([self._flags_of(kind) for kind in KINDS])
+        cycle = in_cycle([self._named.flags(kind) for kind in KINDS])
         cycle = cycle[turn:] + cycle[:turn]
         for first in range(start, LAST_DAY + 1, CYCLE_DAYS):
             yield first, cycle
@@ -153,7 +119,7 @@ class Expansion:
         near, step = self._near(since), self._rule.interval
         # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at.
         turn = lcm(step, 12)
-        named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._months]
+        named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._named.months]
         end = (LAST_YEAR + 1) * 12
         periods = (months + behind for behind in range(0, end - near, turn) for months in named)
         gap = min(lcm(step, CYCLE_YEARS * 12), _LONGEST_GAP_YEARS * 12)
@@ -181,17 +147,17 @@ class Expansion:
     def _days_in(self, period: int) -> Sequence[int]:
         """Return the days that the rule names in a period, provided that it is in step."""
         if self._frequency is Frequency.YEARLY:
-            start, days = first_of(period), self.of_year(kind_of(period))
+            start, days = first_of(period), self._named.of_year(kind_of(period))
         elif self._frequency is Frequency.MONTHLY:
             year, month = divmod(period, 12)
             kind = kind_of(year)
-            start, days = first_of(year) + STARTS[kind][month], self.of_month(kind, month + 1)
+            start, days = first_of(year) + STARTS[kind][month], self._named.of_month(kind, month + 1)
         elif self._frequency is Frequency.WEEKLY:
             start = period * 7 + 1 + self._rule.week_start
-            days = self._in_week(self._flags_of_week(start))
+            days = self._named.of_week(start)
         else:
             year = year_of(period)
-            start, days = period, (0,) if self._flags_of(kind_of(year))[period - first_of(year)] else ()
+            start, days = period, (0,) if self._named.flags(kind_of(year))[period - first_of(year)] else ()
         return [start + day for day in days]
 
     def _passed(self, day: int) -> int:
@@ -205,7 +171,7 @@ class Expansion:
         if len(periods) <= _FEW_PERIODS:
             return sum(len(self._days_in(period)) for period in periods)
         if self._frequency is Frequency.YEARLY:
-            return total(CYCLE, {kind: len(self.of_year(kind)) for kind in KINDS}, periods)
+            return total(CYCLE, {kind: len(self._named.of_year(kind)) for kind in KINDS}, periods)
         sizes = [self._sizes(kind) for kind in KINDS]
         # The first one that begins in the year 0, as the cycle does.
         first = {
@@ -219,68 +185,10 @@ class Expansion:
     def _sizes(self, kind: int) -> bytes:
         """Return how many days each period has, of those that begin in a year of this kind."""
         if self._frequency is Frequency.DAILY:
-            return self._flags_of(kind)
-        if self._frequency is Frequency.MONTHLY:
-            return bytes([len(self.of_month(kind, month)) for month in ALL_MONTHS])
-        flags = self._flags_of(kind)
-        weeks = range((self._rule.week_start - kind) % 7, len(flags), 7)
-        flags += self._flags_of_month(kind, JANUARY_AFTER)
-        return bytes([len(self._in_week(flags[week : week + 7])) for week in weeks])
-
-    # Flags tell of each day in turn whether the rule names it, BYSETPOS aside.
-
-    def _flags_of(self, kind: int) -> bytes:
-        if kind not in self._flags_by_kind:
-            flags = b"".join([self._flags_of_month(kind, month) for month in ALL_MONTHS])
-            if self._by_year and self._weekdays:
-                flags = _both(flags, self._flags_of_weekdays(kind % 7, len(flags)))
-            self._flags_by_kind[kind] = flags
-        return self._flags_by_kind[kind]
-
-    def _flags_of_week(self, start: int) -> bytes:
-        # A week may reach out of the years that there are: then what counts is the same week of another cycle.
-        day = date.fromordinal(start % CYCLE_DAYS + CYCLE_DAYS)
-        kind = kind_of(day.year)
-        flags = self._flags_of_month(kind, day.month)
-        if len(flags) < day.day + 6:
-            flags += self._flags_of_month(kind, day.month + 1)
-        return flags[day.day - 1 : day.day + 6]
-
-    def _flags_of_month(self, kind: int, month: int) -> bytes:
-        first, length = shape = shape_of(kind, month)
-        if (1 if month == JANUARY_AFTER else month) not in self._months:
-            return bytes(length)
-        if shape not in self._flags_by_shape:
-            flags = self._month_days[length]
-            if self._weekdays and not self._by_year:
-                flags = _both(flags, self._flags_of_weekdays(first, length))
-            self._flags_by_shape[shape] = flags
-        return self._flags_by_shape[shape]
-
-    def _flags_of_weekdays(self, first: int, length: int) -> bytes:
-        """Flag what BYDAY names in a month or year of this length that begins on the weekday ``first``."""
-        flags = bytearray(length)
-        for ordinal, weekday in self._weekdays:
-            every = range((weekday - first) % 7, length, 7)
-            if not ordinal:
-                flags[every.start :: 7] = b"\1" * len(every)
-            elif abs(ordinal) <= len(every):
-                flags[every[ordinal - 1 if ordinal > 0 else ordinal]] = 1
-        return bytes(flags)
-
-    def _in_week(self, flags: bytes) -> tuple[int, ...]:
-        """Return the days, from 0, that a weekly rule names in a week with these flags."""
-        if flags not in self._of_week:
-            self._of_week[flags] = self._positioned(flags)
-        return self._of_week[flags]
-
-    def _positioned(self, flags: bytes) -> tuple[int, ...]:
-        """Return the days of one period, from 0, that have a flag, and of those the ones that BYSETPOS names."""
-        days = tuple(compress(range(len(flags)), flags))
-        if not self._rule.positions or self._frequency is Frequency.DAILY:
-            return days
-        within = (position for position in self._rule.positions if abs(position) <= len(days))
-        return tuple(sorted({days[position - 1 if position > 0 else position] for position in within}))
+            return self._named.flags(kind)
+        if self._frequency is Frequency.WEEKLY:
+            return self._named.sizes_of_weeks(kind, self._rule.week_start)
+        return bytes([len(self._named.of_month(kind, month)) for month in ALL_MONTHS])
 
 
 def _walk(
@@ -302,23 +210,6 @@ def _flagged(flags: bytes) -> Iterator[int]:
     while place >= 0:
         yield place
         place = flags.find(1, place + 1)
-
-
-def _both(some: bytes, others: bytes) -> bytes:
-    return (int.from_bytes(some) & int.from_bytes(others)).to_bytes(len(some))
-
-
-def _month_days(days: Iterable[int], length: int, *, clamp: bool) -> bytes:
-    """Flag those of these days of the month that one of this length has; all of its days for none."""
-    if not days:
-        return b"\1" * length
-    flags = bytearray(length)
-    for day in days:
-        # Only from the start of a month can a day lie behind its end, and be held at it.
-        real = min(day, length) if clamp else day
-        if abs(real) <= length:
-            flags[real - 1 if real > 0 else real] = 1
-    return bytes(flags)
 
 
 def _weekday(day: int) -> int:
