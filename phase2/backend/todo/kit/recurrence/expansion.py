@@ -1,7 +1,7 @@
 """The days that a rule comes to, counted from an anchor: the walk from one to the next, and how many there are.
 
 Days are proleptic Gregorian ordinals, as ``date.toordinal`` gives them. Periods are the days, weeks, months or years
-that the rule goes by; INTERVAL takes every so manieth from the anchor's on.
+that the rule goes by; from the anchor's on, INTERVAL takes one and leaves out the rest.
 """
 
 from bisect import bisect_left
@@ -44,6 +44,8 @@ class Expansion:
         self._rule = rule
         self._frequency = rule.frequency
         self._named = Named(rule, anchor, clamp=clamp)
+        daily = rule.frequency is Frequency.DAILY
+        self._names_every_day = daily and not (rule.months or rule.month_days or rule.weekdays)
         self._anchor = anchor.toordinal()
         # From the anchor's on, every INTERVALth counts.
         self._first_period = self._period_of(self._anchor)
@@ -69,9 +71,9 @@ class Expansion:
                 yield day
 
     def count(self, since: int, until: int) -> int:
-        """Return how many days there are from the anchor and ``since`` on, and before the day ``until``.
+        """Return how many of the ``days`` from ``since`` on lie before the day ``until``.
 
-        Takes no longer for thousands of years than for a few.
+        Takes no longer for thousands of years than for a few. Goes across a gap in which ``days`` would end.
         """
         since = max(since, self._anchor)
         if until <= since:
@@ -85,7 +87,7 @@ class Expansion:
         if step % 7 == 0 and rule.weekdays and all(day != _weekday(first) for _, day in rule.weekdays):
             # Every such step is of whole weeks.
             return
-        if not (rule.months or rule.month_days or rule.weekdays):
+        if self._names_every_day:
             yield from range(since + (first - since) % step, LAST_DAY + 1, step)
             return
         last = since
@@ -117,9 +119,14 @@ class Expansion:
 
     def _monthly(self, since: int) -> Iterator[int]:
         near, step = self._near(since), self._rule.interval
-        # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at.
+        # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at,
+        # nor are those that lack the day in every year.
         turn = lcm(step, 12)
         named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._named.months]
+        if not any(map(self._days_in, named)):
+            named = [months for months in named if any(self._named.of_month(kind, months % 12 + 1) for kind in KINDS)]
+        if not named:
+            return iter(())
         end = (LAST_YEAR + 1) * 12
         periods = (months + behind for behind in range(0, end - near, turn) for months in named)
         gap = min(lcm(step, CYCLE_YEARS * 12), _LONGEST_GAP_YEARS * 12)
@@ -163,11 +170,14 @@ class Expansion:
     def _passed(self, day: int) -> int:
         """Return how many days of its period lie before a day."""
         period = self._period_of(day)
-        in_step = (period - self._first_period) % self._rule.interval == 0
-        return bisect_left(self._days_in(period), day) if in_step else 0
+        if self._frequency is Frequency.DAILY or (period - self._first_period) % self._rule.interval:
+            return 0
+        return bisect_left(self._days_in(period), day)
 
     def _size(self, periods: range) -> int:
         """Return how many days these periods have."""
+        if self._names_every_day:
+            return len(periods)
         if len(periods) <= _FEW_PERIODS:
             return sum(len(self._days_in(period)) for period in periods)
         if self._frequency is Frequency.YEARLY:
