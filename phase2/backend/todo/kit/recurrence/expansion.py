@@ -119,18 +119,20 @@ class Expansion:
 
     def _monthly(self, since: int) -> Iterator[int]:
         near, step = self._near(since), self._rule.interval
-        # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at,
-        # nor are those that lack the day in every year.
+        # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at.
         turn = lcm(step, 12)
         named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._named.months]
-        if not any(map(self._days_in, named)):
-            named = [months for months in named if any(self._named.of_month(kind, months % 12 + 1) for kind in KINDS)]
-        if not named:
-            return iter(())
         end = (LAST_YEAR + 1) * 12
-        periods = (months + behind for behind in range(0, end - near, turn) for months in named)
+
+        def periods() -> Iterator[int]:
+            yield from named
+            # Nor are those, from the second time round, that lack the day in every year.
+            real = [months for months in named if any(self._named.of_month(kind, months % 12 + 1) for kind in KINDS)]
+            if real:
+                yield from (months + behind for behind in range(turn, end - near, turn) for months in real)
+
         gap = min(lcm(step, CYCLE_YEARS * 12), _LONGEST_GAP_YEARS * 12)
-        return _walk(takewhile(lambda months: months < end, periods), self._days_in, near, gap)
+        return _walk(takewhile(lambda months: months < end, periods()), self._days_in, near, gap)
 
     def _yearly(self, since: int) -> Iterator[int]:
         near, step = self._near(since), self._rule.interval
