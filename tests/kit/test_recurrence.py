@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from itertools import islice, pairwise, takewhile
 from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -24,6 +25,7 @@ from todo.kit.recurrence import (
     skip_one,
     upcoming,
 )
+from todo.kit.recurrence.expansion import Expansion
 
 often = settings(max_examples=800, deadline=None)
 quickly = settings(max_examples=250, deadline=None)
@@ -34,6 +36,7 @@ days = st.one_of(
     st.sampled_from([date(2024, 2, 29), date(2096, 2, 29), date(2026, 1, 31), date(2023, 12, 31), date(2025, 8, 30)]),
 )
 dues: st.SearchStrategy[Due] = st.one_of(days, st.builds(datetime.combine, days, st.times()))
+ordinals = st.integers(1, date.max.toordinal())
 month_ends = st.sampled_from(["clamp", "skip"])
 recurrences = st.builds(
     Recurrence,
@@ -226,6 +229,58 @@ class TestProperties:
         # A series that counts from completion forgets the day it was clamped from.
         assume(how.counted_from == "due" or first.day <= 28)
         assert previewed == skipped
+
+
+# Task: T-323
+class TestCount:
+    @quickly
+    @given(
+        st.one_of(rule_texts(), rule_texts(most_interval=1_000)),
+        st.builds(date.fromordinal, ordinals),
+        ordinals,
+        st.one_of(st.integers(-10, 1_500), st.integers(0, 300_000)),
+        st.booleans(),
+    )
+    @example("FREQ=WEEKLY;BYMONTH=1,12;BYDAY=SA,SU,MO,TU;BYSETPOS=-1", date(1, 1, 1), 1, 300_000, False)  # noqa: FBT003
+    @example("FREQ=WEEKLY;INTERVAL=3;BYMONTH=1;BYDAY=SA,TU;WKST=SA", date(9, 1, 3), 3_300_000, 300_000, False)  # noqa: FBT003
+    @example("FREQ=DAILY;INTERVAL=6;BYMONTHDAY=30,31", date(2026, 1, 1), 740_000, 300_000, True)  # noqa: FBT003
+    def test_is_that_of_the_days_that_a_walk_comes_by(
+        self,
+        text: str,
+        anchor: date,
+        since: int,
+        span: int,
+        clamp: bool,  # noqa: FBT001
+    ) -> None:
+        until = min(since + span, date.max.toordinal())
+        expansion = Expansion(parse_rule(text), anchor, clamp=clamp)
+
+        counted = expansion.count(since, until)
+
+        assert counted == sum(1 for _ in takewhile(lambda day: day < until, expansion.days(since)))
+
+    @quickly
+    @given(rule_texts(), st.integers(1, 1_000), month_ends, dues, st.integers(0, 40), st.integers(0, 900_000))
+    def test_is_used_up_by_centuries_as_if_each_day_was_walked_to(
+        self, text: str, most: int, month_end: Any, due: Due, place: int, late: int
+    ) -> None:
+        how = Recurrence(parse_rule(f"{text};COUNT={most}"), month_end=month_end)
+        first = fitting(how, due)
+        assume(first is not None)
+        assert first is not None
+        walked = list(occurrences(how, first))
+        number, current = walked[min(place, len(walked) - 1)]
+        today = date.fromordinal(current.toordinal() + late)
+        now = datetime.combine(today, time(12))
+
+        after = advance(how, State(first, number, current), completed=now, today=today)
+        moved = skip_one(how, State(first, number, at_time_of(first, today), nominal=current))
+
+        reached = now if isinstance(first, datetime) else today
+        assert after == next((State(first, *found) for found in walked if is_past(found[1], current, reached)), None)
+        assert moved == next(
+            (State(first, *found) for found in walked if is_past(found[1], current, at_time_of(first, today))), None
+        )
 
 
 # What is promised for a request, times ten: coverage looks at every line that runs.

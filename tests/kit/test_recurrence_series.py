@@ -2,7 +2,7 @@
 
 # ruff: noqa: DTZ001  Times are naive here: local to the task.
 
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from itertools import islice
 from typing import Any
 
@@ -210,6 +210,27 @@ class TestAdvance:
         )
         assert completed(recurrence("FREQ=DAILY;COUNT=4"), state, date(2026, 3, 10)) is None
         assert completed(recurrence("FREQ=DAILY;UNTIL=20260310"), state, date(2026, 3, 10)) is None
+
+    @pytest.mark.parametrize(
+        ("text", "missed"),
+        [
+            ("FREQ=DAILY;INTERVAL=773", 189),
+            ("FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29", 97),
+            ("FREQ=WEEKLY;INTERVAL=27;BYDAY=SA", 773),
+            ("FREQ=MONTHLY;BYMONTHDAY=13;BYDAY=FR", 688),
+            ("FREQ=MONTHLY;INTERVAL=5", 960),
+            ("FREQ=YEARLY;BYDAY=53TH", 71),
+        ],
+    )
+    def test_uses_up_count_by_what_the_calendar_has_in_four_centuries(self, text: str, missed: int) -> None:
+        how = recurrence(f"{text};COUNT=1000", month_end="skip")
+        first = fitting(how, date(2001, 1, 1))
+        assert isinstance(first, date)
+        again = first.replace(year=first.year + 400)
+
+        after = completed(how, State(first, 1, first), again - timedelta(1))
+
+        assert after == State(first, missed + 1, again)
 
     @pytest.mark.parametrize(
         ("now", "due"),

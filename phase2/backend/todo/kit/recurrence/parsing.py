@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Any
 
-from todo.kit.recurrence.expansion import KINDS, Expansion
+from todo.kit.recurrence.cycle import ALL_MONTHS, KINDS
+from todo.kit.recurrence.named import Named
 from todo.kit.recurrence.rules import WEEKDAYS, Frequency, Rule, Weekday
 
 # These keep the arithmetic short, whatever the rule.
@@ -88,10 +89,10 @@ def _occurs(rule: Rule) -> bool:
             return False
     if rule.frequency is Frequency.WEEKLY:
         return True
-    expansion = Expansion(rule, date(2001, 1, 1), clamp=False)
-    if rule.frequency is Frequency.MONTHLY:
-        return any(expansion.of_month(kind, month) for kind in KINDS for month in rule.months or range(1, 13))
-    return any(expansion.of_year(kind) for kind in KINDS)
+    named = Named(rule, date(2001, 1, 1), clamp=False)
+    if rule.frequency is Frequency.YEARLY:
+        return any(named.of_year(kind) for kind in KINDS)
+    return any(named.of_month(kind, month) for kind in KINDS for month in ALL_MONTHS)
 
 
 def _frequency(value: str) -> Frequency:

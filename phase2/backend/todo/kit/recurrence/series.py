@@ -7,6 +7,7 @@ by the day, also where a time stands on the other side.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from todo.kit.recurrence.expansion import Expansion
@@ -101,8 +102,7 @@ def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
     if recurrence.counted_from == "completion":
         anchor = _at(_day(state.due), state.anchor)
         return occurrences(recurrence, anchor, after=state.due, number=state.number)
-    following = occurrences(recurrence, state.anchor, after=_nominal(state), number=state.number)
-    return ((number, due) for number, due in following if _later(due, state.due))
+    return _expand(recurrence, state.anchor, state.number, after=_nominal(state), beyond=_reached(state))
 
 
 # Task: T-323
@@ -123,7 +123,7 @@ def shift(start: Due, due_before: Due, due_after: Due) -> Due:
 def _next(recurrence: Recurrence, anchor: Due, number: int, *, beyond: Due, after: Due | None = None) -> State | None:
     """Return the series at its first occurrence strictly after ``beyond``; ``number`` is that of ``after``.
 
-    Only COUNT asks how many lie between the two: without it they are not walked through, and not counted.
+    Only COUNT asks how many lie between the two: without it they are not counted.
     """
     start = beyond if after is None or recurrence.rule.count is None else after
     return next(
@@ -136,23 +136,24 @@ def _expand(
     recurrence: Recurrence, anchor: Due, number: int, *, after: Due | None, beyond: Due | None
 ) -> Iterator[tuple[int, Due]]:
     """Yield what is strictly after ``beyond``, having counted what is strictly after ``after``."""
-    rule, anchor_day = recurrence.rule, _day(anchor)
-    after_day = 0 if after is None else _day(after).toordinal()
-    beyond_day = 0 if beyond is None else _day(beyond).toordinal()
-    for day in Expansion(rule, anchor_day, clamp=recurrence.month_end == "clamp").days(after_day):
-        if after is not None and day == after_day and not _later(_at(date.fromordinal(day), anchor), after):
-            continue
-        number += 1
-        if rule.count is not None and number > rule.count:
-            return
-        if day < beyond_day:
-            continue
+    rule = recurrence.rule
+    expansion = Expansion(rule, _day(anchor), clamp=recurrence.month_end == "clamp")
+    since = until = 0
+    if after is not None:
+        since = _day(after).toordinal()
+        # The day of ``after`` itself counts only if the series is due later on it.
+        since += not _later(_at(_day(after), anchor), after)
+    if beyond is not None:
+        until = max(since, _day(beyond).toordinal())
+        number += expansion.count(since, until)
+    left = None if rule.count is None else max(0, rule.count - number)
+    for place, day in enumerate(islice(expansion.days(until), left), number + 1):
         due = _at(date.fromordinal(day), anchor)
         if beyond is not None and not _later(due, beyond):
             continue
         if rule.until is not None and _later(due, _local(rule.until)):
             return
-        yield number, due
+        yield place, due
 
 
 def _local(until: Due) -> Due:
