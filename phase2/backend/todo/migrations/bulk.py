@@ -56,7 +56,7 @@ $$;
 # or parents, is written before the statement is done: its rows are all changed by then.
 _MOST_NOTED = 4_000
 
-_COUNT = f"""
+_COUNT = """
 CREATE FUNCTION app.add_to_counts(noted jsonb) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -77,25 +77,25 @@ END
 $$;
 CREATE FUNCTION app.note_counts() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    noted jsonb := coalesce(nullif(current_setting('app.counts', true), ''), '{{{{}}}}');
+    noted jsonb := coalesce(nullif(current_setting('app.counts', true), ''), '{{}}');
     place text;
 BEGIN
-    {UNLESS_GONE_WITH_ITS_USER}
+    {unless_gone}
     IF OLD.trashed_at IS NULL THEN
         place := jsonb_build_array(
-            OLD.user_id, coalesce(OLD.category_id, '{NO_CATEGORY}'), OLD.status, OLD.priority)::text;
+            OLD.user_id, coalesce(OLD.category_id, '{no_category}'), OLD.status, OLD.priority)::text;
         noted := noted || jsonb_build_object(place, coalesce((noted ->> place)::bigint, 0) - 1);
     END IF;
     IF TG_OP = 'UPDATE' THEN
         IF NEW.trashed_at IS NULL THEN
             place := jsonb_build_array(
-                NEW.user_id, coalesce(NEW.category_id, '{NO_CATEGORY}'), NEW.status, NEW.priority)::text;
+                NEW.user_id, coalesce(NEW.category_id, '{no_category}'), NEW.status, NEW.priority)::text;
             noted := noted || jsonb_build_object(place, coalesce((noted ->> place)::bigint, 0) + 1);
         END IF;
     END IF;
-    IF length(noted::text) > {_MOST_NOTED} THEN
+    IF length(noted::text) > {most_noted} THEN
         PERFORM app.add_to_counts(noted);
-        noted := '{{{{}}}}';
+        noted := '{{}}';
     END IF;
     PERFORM set_config('app.counts', noted::text, true);
     RETURN NULL;
@@ -116,7 +116,7 @@ DROP TRIGGER count_new ON tasks;
 DROP TRIGGER count_moved ON tasks;
 CREATE TRIGGER count_new AFTER INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION app.count_tasks();
 CREATE TRIGGER count_lost AFTER DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION app.note_counts();
-CREATE TRIGGER count_moved AFTER UPDATE ON tasks FOR EACH ROW {{when_moved}} EXECUTE FUNCTION app.note_counts();
+CREATE TRIGGER count_moved AFTER UPDATE ON tasks FOR EACH ROW {when_moved} EXECUTE FUNCTION app.note_counts();
 CREATE TRIGGER write_counts_of_lost AFTER DELETE ON tasks FOR EACH STATEMENT EXECUTE FUNCTION app.write_counts();
 CREATE TRIGGER write_counts_of_moved AFTER UPDATE OF status, priority, user_id, category_id, trashed_at ON tasks
     FOR EACH STATEMENT EXECUTE FUNCTION app.write_counts();
@@ -140,7 +140,7 @@ _WHEN_MOVED = """
 """
 
 # A parent that is noted again is counted again, which is no change.
-_PARENTS = f"""
+_PARENTS = """
 CREATE FUNCTION app.count_parents(noted jsonb) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -167,7 +167,7 @@ BEGIN
     FOREACH parent IN ARRAY array_remove(ARRAY[OLD.parent_id, NEW.parent_id], NULL) LOOP
         noted := noted || jsonb_build_object(parent, jsonb_build_array(NEW.user_id, NEW.updated_at));
     END LOOP;
-    IF length(noted::text) > {_MOST_NOTED} THEN
+    IF length(noted::text) > {most_noted} THEN
         PERFORM set_config('app.parents', '', true);
         PERFORM app.count_parents(noted);
     ELSE
@@ -234,8 +234,15 @@ DROP FUNCTION app.count_parents(jsonb);
 def make_bulk() -> None:
     """Let a statement that writes many rows write what follows from them once."""
     op.execute(_NEXT_REVISION)
-    op.execute(_COUNT.format(when_moved=_WHEN_MOVED))
-    op.execute(_PARENTS)
+    op.execute(
+        _COUNT.format(
+            unless_gone=UNLESS_GONE_WITH_ITS_USER,
+            no_category=NO_CATEGORY,
+            most_noted=_MOST_NOTED,
+            when_moved=_WHEN_MOVED,
+        )
+    )
+    op.execute(_PARENTS.format(most_noted=_MOST_NOTED))
 
 
 def drop_bulk() -> None:

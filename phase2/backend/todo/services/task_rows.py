@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     DateTime,
-    Lateral,
     Select,
     Text,
     Uuid,
@@ -31,6 +30,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from todo.database import OwnedByCaller, Row, Statement
 from todo.errors import Conflict
@@ -135,7 +135,7 @@ def _below(start: ColumnElement[bool]) -> Select[Any]:
     return select(below.union(select(child.c.id).select_from(below.join(child, true()))).c.id)
 
 
-def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> Lateral:
+def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> LateralFromClause:
     """Return the children of each parent, looked up by it, as ``child``; those for which ``which`` holds of ``CHILD``.
 
     The OFFSET keeps the look-up apart: joined, the children of one parent would be compared with every other parent.

@@ -195,6 +195,11 @@ _ERRORS: tuple[TodoError, ...] = (
     errors.Conflict(),
     errors.Conflict("You already have another task with this id. Choose a new id.", code="id_taken"),
     errors.Conflict(
+        "This changes more than one request can, and nothing was changed. Do it in parts: some of the tasks at a time,"
+        " with POST /api/v1/tasks/batch, until what is left is few enough.",
+        code="too_much_at_once",
+    ),
+    errors.Conflict(
         "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
         code="idempotency_key_in_use",
     ),
