@@ -177,7 +177,7 @@ class TestTooMuch:
     ) -> None:
         user_id = await id_of(alice)
         fill(database_url, user_id, 1_000, tags='["Work"]')
-        request = {"url": "/tags/work", "json": {"name": "Office"}, "headers": {"Idempotency-Key": "rename"}}
+        request: dict[str, Any] = {"url": "/tags/work", "json": {"name": "Office"}, "headers": {"Idempotency-Key": "rename"}}
 
         hurried = served(database_url, long_statement_timeout_milliseconds=25)
         async with hurried as (app, _), client_of(app, user_id) as me:
@@ -195,7 +195,7 @@ class TestTooMuch:
 class TestMeanwhile:
     async def test_others_go_on_and_ones_own_changes_are_told_to_come_again(self, database_url: str) -> None:
         alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
-        limits = {"pool_size": 4, "budget_seconds": 0.4, "statement_timeout_milliseconds": 200}
+        limits: dict[str, Any] = {"pool_size": 4, "budget_seconds": 0.4, "statement_timeout_milliseconds": 200}
         async with (
             served(database_url, **limits) as (app, database),
             client_of(app, alice) as own,
