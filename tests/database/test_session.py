@@ -13,7 +13,7 @@ from support.people import sign_up
 from support.scratch import ADD, COUNT, eventually, sql, waiting
 from todo.database import Database, DatabaseFault, DatabaseOptions, Session
 from todo.database.statements import raw
-from todo.errors import Forbidden, NotFound, Unavailable
+from todo.errors import Conflict, Forbidden, NotFound, Unavailable
 
 Admin = psycopg.Connection[Any]
 
@@ -347,6 +347,112 @@ class TestBusyDatabase:
 
         await database.close()
         assert seconds < 2
+
+
+# Task: T-383
+class TestLong:
+    """What may take long, beside what may not. Of eight connections two may be kept for it."""
+
+    @pytest.fixture
+    async def hurried(self, database_url: str) -> AsyncIterator[Database]:
+        options = DatabaseOptions(
+            pool_size=8, budget_seconds=0.4, statement_timeout_milliseconds=200, long_budget_seconds=10
+        )
+        database = Database(database_url, options)
+        await database.open()
+        await eventually(lambda: database._pool.get_stats()["pool_available"])
+        yield database
+        await database.close()
+
+    async def test_has_time_for_a_statement_where_others_have_not(self, hurried: Database, user_id: str) -> None:
+        assert await Session(hurried, user_id, may_take_long=True).all(sql("SELECT pg_sleep(0.6)::text AS it")) == [
+            {"it": ""}
+        ]
+        with pytest.raises(Unavailable, match="busy"):
+            await Session(hurried, user_id).all(sql("SELECT pg_sleep(0.6)::text"))
+
+    async def test_has_time_for_all_trips_of_a_transaction(self, hurried: Database, user_id: str) -> None:
+        session = Session(hurried, user_id, may_take_long=True)
+        async with session.transaction():
+            await session.one(ADD, task_id=uuid4())
+            await session.all(sql("SELECT pg_sleep(0.6)::text"))
+            await session.one(ADD, task_id=uuid4())
+
+        assert await Session(hurried, user_id).one(COUNT) == {"n": 2}
+
+    async def test_waits_for_a_lock_no_longer_than_others(self, hurried: Database, user_id: str, admin: Admin) -> None:
+        with psycopg.connect(admin.info.dsn) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(4711)")
+            with pytest.raises(Unavailable, match="busy"):
+                await Session(hurried, user_id, may_take_long=True).all(sql("SELECT pg_advisory_xact_lock(4711)::text"))
+
+        assert not hurried._long
+
+    async def test_is_one_of_a_user_and_two_of_all(self, hurried: Database, database_url: str) -> None:
+        alice, bob, charlie = (sign_up(database_url, name) for name in ("alice", "bob", "charlie"))
+        asleep = sql("SELECT pg_sleep(1.5)::text AS it")
+
+        first = [asyncio.create_task(Session(hurried, alice, may_take_long=True).all(asleep)) for _ in range(4)]
+        await eventually(lambda: hurried._long)
+        others = [
+            asyncio.create_task(Session(hurried, who, may_take_long=True).all(asleep)) for who in (bob, bob, charlie)
+        ]
+        answers = await asyncio.gather(*first, *others, return_exceptions=True)
+
+        done = [answer for answer in answers if not isinstance(answer, BaseException)]
+        assert done == [[{"it": ""}]] * 2
+        assert {type(answer) for answer in answers[:4]} == {list, Unavailable}
+        await eventually(lambda: not hurried._long)
+
+    async def test_leaves_a_user_no_more_connections_than_others(self, hurried: Database, database_url: str) -> None:
+        alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
+        asleep = sql("SELECT pg_sleep(1)::text AS it")
+        long = [asyncio.create_task(Session(hurried, alice, may_take_long=True).all(asleep)) for _ in range(20)]
+        await eventually(lambda: hurried._long)
+
+        seen = [await Session(hurried, bob).one(COUNT) for _ in range(20)]
+
+        await asyncio.gather(*long, return_exceptions=True)
+        assert seen == [{"n": 0}] * 20
+
+    async def test_is_not_done_twice_when_its_connection_dies(
+        self, hurried: Database, user_id: str, admin: Admin
+    ) -> None:
+        asleep = sql("SELECT pg_sleep(60)::text", repeatable=True)
+        long = asyncio.create_task(Session(hurried, user_id, may_take_long=True).all(asleep))
+        await eventually(lambda: hurried._long)
+
+        for (pid,) in admin.execute("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'"):
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+
+        with pytest.raises(Unavailable, match="lost"):
+            await long
+        assert not _busy(admin)
+
+    async def test_ends_at_the_server_when_its_task_is_cancelled(
+        self, hurried: Database, user_id: str, admin: Admin
+    ) -> None:
+        """As when the server is told to stop: all or nothing, and nobody waits for what is left of it."""
+        work = [(ADD, {"task_id": uuid4()}), (sql("SELECT pg_sleep(60)::text"), {})]
+        long = asyncio.create_task(Session(hurried, user_id, may_take_long=True).together(*work))
+        await eventually(lambda: hurried._long)
+
+        long.cancel()
+        await asyncio.wait([long])
+
+        await eventually(lambda: not (hurried._long or _busy(admin)))
+        assert long.cancelled()
+        assert await Session(hurried, user_id).one(COUNT) == {"n": 0}
+
+    async def test_says_that_it_is_too_much(self, database_url: str, user_id: str) -> None:
+        database = Database(database_url, DatabaseOptions(long_statement_timeout_milliseconds=50))
+        await database.open()
+
+        with pytest.raises(Conflict) as refused:
+            await Session(database, user_id, may_take_long=True).all(sql("SELECT pg_sleep(60)::text"))
+
+        await database.close()
+        assert refused.value.code == "too_much_at_once"
 
 
 def _busy(admin: Admin) -> list[Any]:

@@ -278,7 +278,7 @@ class TestErrors:
             "run_batch": CHANGING | BODY,
             "list_tags": READING | {"304"},
             "rename_tag": WRITING | BODY | {"409"},
-            "delete_tag": WRITING - {"200"} | {"204"},
+            "delete_tag": WRITING - {"200"} | {"204", "409"},
             "create_view": READING | BODY | {"201", "403", "409", "412"},
             "list_views": READING | {"304"},
             "read_view": READING | {"304", "404"},
@@ -363,7 +363,14 @@ class TestErrors:
             examples = [*alone, *(example["value"] for example in content.get("examples", {}).values())]
             shown[name] = [example["code"] for example in examples]
 
-        assert shown["Conflict"] == ["conflict", "id_taken", "idempotency_key_in_use", "changed_since", "name_taken"]
+        assert shown["Conflict"] == [
+            "conflict",
+            "id_taken",
+            "idempotency_key_in_use",
+            "changed_since",
+            "name_taken",
+            "too_much_at_once",
+        ]
         assert shown["Invalid"] == ["invalid_input", "idempotency_key_reused"]
         assert (shown["Gone"], shown["PreconditionFailed"]) == (["resync_required"], ["precondition_failed"])
         assert all(shown.values())

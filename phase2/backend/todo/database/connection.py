@@ -7,7 +7,7 @@ transaction-locally by the first statement holds for the rest and for nothing el
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -59,6 +59,9 @@ class Connection(AsyncConnection[TupleRow]):
     pooled = True
     # Whose it is while it is lent, where that counts.
     holder: str | None = None
+    # Asked at the deadline, for a later one; and whether there was one.
+    more_time: Callable[[], float | None] | None = None
+    is_long = False
 
     def prepare(self) -> None:
         """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""
@@ -93,7 +96,16 @@ class Connection(AsyncConnection[TupleRow]):
 
     def _expire(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(TimeoutError())
+            later = self._later()
+            if later is None:
+                self._waiter.set_exception(TimeoutError())
+            else:
+                self._timer = self._loop.call_at(later, self._expire)
+
+    def _later(self) -> float | None:
+        """Return a deadline that is still to come, if there is one."""
+        later = self.more_time() if self.more_time is not None else None
+        return later if later is not None and self._loop.time() < later else None
 
     def give_up(self) -> None:
         """Mark the connection as beyond use; the pool replaces it."""
@@ -123,7 +135,7 @@ class Connection(AsyncConnection[TupleRow]):
             raise ConnectionLost(untouched=True)
         if self._waiter is not None:
             raise RuntimeError("one exchange at a time: another task waits on this connection")
-        if self._loop.time() >= deadline:
+        if self._loop.time() >= deadline and self._later() is None:
             # Nothing is sent that there is no time to wait for: a COMMIT above all.
             raise TimeoutError
         try:
@@ -210,14 +222,14 @@ class Connection(AsyncConnection[TupleRow]):
     async def _wait(self, deadline: float, *, for_writing: bool = False) -> None:
         """Wait until an answer is there (or the socket takes more). Raises TimeoutError at the deadline."""
         self._waiter = waiter = self._loop.create_future()
-        timer = self._loop.call_at(deadline, self._expire)
+        self._timer = self._loop.call_at(deadline, self._expire)
         if for_writing:
             self._loop.add_writer(self._descriptor, self._wake)
         try:
             await waiter
         finally:
             self._waiter = None
-            timer.cancel()
+            self._timer.cancel()
             # Of a lost connection the descriptor is closed, and may be another's by now.
             if for_writing and not self.lost:
                 self._loop.remove_writer(self._descriptor)

@@ -20,6 +20,7 @@ class SqlState(StrEnum):
     serialization_failure = "40001"
     deadlock_detected = "40P01"
     query_canceled = "57014"
+    lock_not_available = "55P03"
     in_failed_sql_transaction = "25P02"
     # An unknown time zone, where no other parameter can be wrong.
     invalid_parameter_value = "22023"
@@ -80,7 +81,7 @@ _UNAVAILABLE = frozenset(
         "25P04",
         # An object in use; a lock that was not to be had.
         "55006",
-        "55P03",
+        SqlState.lock_not_available,
     }
 )
 

@@ -13,7 +13,7 @@ from todo.database.statements import raw
 
 # Every name in it is qualified, operators and types too: it is read while the path is still another's. Left to itself,
 # PostgreSQL looks for temporary tables first.
-_IDENTITY = raw(
+_SETTINGS = (
     "SELECT pg_catalog.set_config('role', $1, true),"
     " pg_catalog.set_config('app.user', extract(epoch FROM pg_catalog.now())"
     " OPERATOR(pg_catalog.||) ' ' OPERATOR(pg_catalog.||) $2::pg_catalog.text, true),"
@@ -22,18 +22,28 @@ _IDENTITY = raw(
     " pg_catalog.set_config('timezone', 'UTC', true),"
     " pg_catalog.set_config('datestyle', 'ISO', true)"
 )
+_IDENTITY = raw(_SETTINGS)
+# What may take long works long, and waits for others no longer than any other request does.
+_IDENTITY_FOR_LONG = raw(f"{_SETTINGS}, pg_catalog.set_config('lock_timeout', $4, true)")
 
 
 # Task: T-023
 class Identities:
     """Makes the statement that says, for the rest of the transaction, who is asking and for how long."""
 
-    def __init__(self, *, role: str, timeout_milliseconds: int) -> None:
+    def __init__(self, *, role: str, timeout_milliseconds: int, long_timeout_milliseconds: int = 0) -> None:
         self._role = role.encode()
         self._timeout = str(timeout_milliseconds).encode()
+        self._long_timeout = str(long_timeout_milliseconds).encode()
 
     def of(self, user_id: str) -> Call:
         """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL."""
         if "\x00" in user_id:
             raise ValueError("a user id cannot have a NUL")
         return _IDENTITY, (self._role, user_id.encode(), self._timeout)
+
+    # Task: T-383
+    def of_long(self, user_id: str) -> Call:
+        """Return the statement for a transaction that may take long."""
+        _, (role, user, timeout) = self.of(user_id)
+        return _IDENTITY_FOR_LONG, (role, user, self._long_timeout, timeout)

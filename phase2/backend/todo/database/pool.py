@@ -55,6 +55,10 @@ class DatabaseOptions:
     # Less than the two seconds after which a caller is promised an answer, if only a 503.
     budget_seconds: float = 1.6
     statement_timeout_milliseconds: int = 1_400
+    # What changes very many rows may take longer, where its route says so: less than the 30 seconds after which the
+    # usual load balancer, or an impatient client, gives up.
+    long_budget_seconds: float = 22.0
+    long_statement_timeout_milliseconds: int = 20_000
     role: str = APP_ROLE
     filter_by_owner: bool = True
 
@@ -90,7 +94,9 @@ class Database:
         self.options = options or DatabaseOptions()
         self.dialect = Dialect(filter_by_owner=self.options.filter_by_owner)
         self.identities = Identities(
-            role=self.options.role, timeout_milliseconds=self.options.statement_timeout_milliseconds
+            role=self.options.role,
+            timeout_milliseconds=self.options.statement_timeout_milliseconds,
+            long_timeout_milliseconds=self.options.long_statement_timeout_milliseconds,
         )
         # Called with the user after a write has been committed.
         self.on_write: Callable[[str], None] | None = None
@@ -101,6 +107,9 @@ class Database:
         # One user never has more than half of the connections, if there are two.
         share = max(1, self.options.pool_size // 2)
         self._shares = Shares(most=share, most_waiting=20 * share)
+        # Who has a connection for longer: one each, and together a quarter of them.
+        self._long: set[str] = set()
+        self._most_long = max(1, self.options.pool_size // 4)
         self._pool = _Pool(
             connection_class=Connection,
             kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
@@ -188,7 +197,8 @@ class Database:
         """Do ``work``, one transaction, on a connection; and again after a deadlock, or on another if that was lost.
 
         The connection counts as ``user_id``'s. One that was lost in the middle is no reason to repeat what is not
-        ``repeatable``: it may have been done. Raises what ``work`` raises, and Unavailable.
+        ``repeatable``: it may have been done. What has taken long is not done twice. Raises what ``work`` raises, and
+        Unavailable.
         """
         attempts_left = _MOST_ATTEMPTS
         while True:
@@ -197,10 +207,10 @@ class Database:
             try:
                 return await work(connection)
             except ConnectionLost as lost:
-                if not (lost.untouched or repeatable) or not attempts_left:
+                if not (lost.untouched or repeatable) or connection.is_long or not attempts_left:
                     raise
             except DatabaseFault as fault:
-                if fault.sqlstate not in ROLLED_BACK_FOR_OTHERS or not attempts_left:
+                if fault.sqlstate not in ROLLED_BACK_FOR_OTHERS or connection.is_long or not attempts_left:
                     raise
             finally:
                 await self.release(connection)
@@ -220,6 +230,22 @@ class Database:
             raise
         connection.holder = user_id
         return connection
+
+    # Task: T-383
+    def lend_for_long(self, connection: Connection) -> bool:
+        """Let a user keep a connection for longer than a request takes; say whether that can be.
+
+        One user has one of these, since the others would only wait for their turn behind it, and all users together
+        leave most of the pool to what is quick.
+        """
+        user_id = connection.holder
+        if user_id is None or connection.is_long:
+            return connection.is_long
+        if user_id in self._long or len(self._long) >= self._most_long:
+            return False
+        self._long.add(user_id)
+        connection.is_long = True
+        return True
 
     async def _lend(self, deadline: float) -> Connection:
         loop = asyncio.get_running_loop()
@@ -250,10 +276,14 @@ class Database:
     async def _put(self, connection: Connection) -> None:
         # Before anybody else has it, and given back after: who waits for the share finds the connection.
         holder, connection.holder = connection.holder, None
+        was_long, connection.is_long = connection.is_long, False
+        connection.more_time = None
         try:
             await self._pool.putconn(connection)
         finally:
             if holder is not None:
+                if was_long:
+                    self._long.discard(holder)
                 self._shares.give_back(holder)
 
 

@@ -109,7 +109,9 @@ def in_use(fault: DatabaseFault, *, answered: int) -> Conflict | None:
 
     ``answered`` is how many statements are answered when it is the lock's turn.
     """
-    if fault.sqlstate == SqlState.query_canceled and len(fault.before) == answered:
+    # Which of the two depends on how long the request itself may take.
+    waited = fault.sqlstate in {SqlState.query_canceled, SqlState.lock_not_available}
+    if waited and len(fault.before) == answered:
         return Conflict(
             "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
             code="idempotency_key_in_use",

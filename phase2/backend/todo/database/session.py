@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
 from psycopg.pq.abc import PGresult
 
-from todo.database.connection import Connection, Row
+from todo.database.connection import Call, Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
 from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
-from todo.errors import Forbidden, NotFound, Unavailable
+from todo.errors import Conflict, Forbidden, NotFound, Unavailable
 
 _BEGIN = raw("BEGIN")
 _COMMIT = raw("COMMIT")
@@ -38,7 +39,8 @@ class Session:
     """What a route gets: runs statements as ``user_id`` and as nobody else.
 
     It is good for one request. All of its trips share one budget of time, which begins with the first: what takes
-    longer, such as a stream, opens a session for each step.
+    longer, such as a stream, opens a session for each step. One that ``may_take_long`` gets more time at its end, if
+    not too many have: so that what is quick at the same door is one of many, as elsewhere.
 
     The values of a statement are given by name; ``user_id`` is added. Every method may raise Unavailable, and
     Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
@@ -51,12 +53,13 @@ class Session:
         "_deadline",
         "_has_written",
         "_is_finished",
+        "_may_take_long",
         "replayed",
         "retry",
         "user_id",
     )
 
-    def __init__(self, database: Database, user_id: str) -> None:
+    def __init__(self, database: Database, user_id: str, *, may_take_long: bool = False) -> None:
         # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
         # the same again.
         self.retry: RetryKey | None = None
@@ -69,6 +72,7 @@ class Session:
         self._deadline: float | None = None
         self._has_written = False
         self._is_finished = False
+        self._may_take_long = may_take_long
         self.user_id = user_id
 
     async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
@@ -119,13 +123,12 @@ class Session:
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
-        deadline = self._until()
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
         in_front = self._in_front(self.retry) if self.retry is not None else []
         try:
-            connection, results = await self._begin([*in_front, *texts], deadline)
+            connection, results = await self._begin([*in_front, *texts])
         except _FAILURES as error:
-            raise self._as_in_use(error) or _seen_by_callers(error) from None
+            raise self._as_in_use(error) or self._seen_by_callers(error) from None
         self._connection = connection
         try:
             kept = self._replayed(kept_answer(self.retry, results[len(in_front) - 1])) if self.retry else None
@@ -133,7 +136,7 @@ class Session:
             self._is_finished = False
             yield kept, [connection.rows(result, text) for result, (text, _) in own]
             if not self._is_finished:
-                await self._commit(connection, deadline)
+                await self._commit(connection)
             self._connection = None
             if self._has_written:
                 self._note_write()
@@ -141,34 +144,35 @@ class Session:
             if not connection.is_idle:
                 # Where that fails, the connection is closed, and the server rolls back by itself.
                 with contextlib.suppress(ConnectionLost, DatabaseFault, TimeoutError):
-                    await connection.exchange([(_ROLLBACK, ())], deadline=deadline)
+                    await connection.exchange([(_ROLLBACK, ())], deadline=self._until())
             raise
         finally:
             self._connection = None
             self._closing.clear()
             await self._database.release(connection)
 
-    async def _begin(self, texts: Sequence[_Text], deadline: float) -> tuple[Connection, list[PGresult]]:
+    async def _begin(self, texts: Sequence[_Text]) -> tuple[Connection, list[PGresult]]:
         """Begin a transaction of this user, with ``texts``; return their results, and the connection to release."""
         while True:
-            connection = await self._database.acquire(deadline=deadline, user_id=self.user_id)
+            connection = await self._database.acquire(deadline=self._until(), user_id=self.user_id)
             try:
                 calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
-                opening = [(_BEGIN, ()), self._database.identities.of(self.user_id)]
-                results = await connection.exchange([*opening, *calls], deadline=deadline)
+                opening = [(_BEGIN, ()), self._identify(connection)]
+                results = await connection.exchange([*opening, *calls], deadline=self._until())
             except BaseException as error:
+                was_long = connection.is_long
                 await self._database.release(connection)
-                if not isinstance(error, ConnectionLost):
+                if was_long or not isinstance(error, ConnectionLost):
                     raise
             else:
                 return connection, results[len(opening) :]
 
-    async def _commit(self, connection: Connection, deadline: float) -> None:
+    async def _commit(self, connection: Connection) -> None:
         calls = [(text, connection.encode(text, self._own(values))) for text, values in self._closing]
         try:
-            *_, result = await connection.exchange([*calls, (_COMMIT, ())], deadline=deadline)
+            *_, result = await connection.exchange([*calls, (_COMMIT, ())], deadline=self._until())
         except _FAILURES as error:
-            raise _seen_by_callers(error) from None
+            raise self._seen_by_callers(error) from None
         if result.command_status != b"COMMIT":
             raise DatabaseFault(SqlState.in_failed_sql_transaction)
 
@@ -190,7 +194,7 @@ class Session:
         try:
             results = await connection.exchange([*calls, (_COMMIT, ())], deadline=self._until())
         except _FAILURES as error:
-            raise _seen_by_callers(error) from None
+            raise self._seen_by_callers(error) from None
         if results[-1].command_status != b"COMMIT":
             raise DatabaseFault(SqlState.in_failed_sql_transaction)
         self._is_finished = True
@@ -231,9 +235,9 @@ class Session:
                 return kept
             if is_without_effect(fault):
                 return []
-            raise in_use(fault, answered=1) or _seen_by_callers(fault) from None
+            raise in_use(fault, answered=1) or self._seen_by_callers(fault) from None
         except (ConnectionLost, TimeoutError) as error:
-            raise _seen_by_callers(error) from None
+            raise self._seen_by_callers(error) from None
         self.retry = None
         self._note_write()
         return rows
@@ -261,6 +265,35 @@ class Session:
             self._deadline = asyncio.get_running_loop().time() + self._database.options.budget_seconds
         return self._deadline
 
+    def _seen_by_callers(self, error: Exception) -> Exception:
+        """Turn what the database says into the errors that callers know; what is left is for the service."""
+        if isinstance(error, ConnectionLost):
+            return _unavailable("The connection to the database was lost. Look whether your change was made.")
+        if isinstance(error, TimeoutError):
+            return _unavailable("The database did not answer in time. Look whether your change was made.")
+        if not isinstance(error, DatabaseFault):
+            return error
+        if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
+            return _account_is_gone()
+        if self._may_take_long and error.sqlstate == SqlState.query_canceled:
+            # It worked all the while: of waiting for others the server says something else.
+            return _too_much()
+        return as_unavailable(error) or error
+
+    def _identify(self, connection: Connection) -> Call:
+        """Return the statement that says who is asking, for a connection that this session has from here on."""
+        if not self._may_take_long:
+            return self._database.identities.of(self.user_id)
+        connection.more_time = partial(self._more_time, connection)
+        return self._database.identities.of_long(self.user_id)
+
+    def _more_time(self, connection: Connection) -> float | None:
+        """Return a later deadline for what is not done at the end of the usual time; ``None`` if too many have one."""
+        if not connection.is_long and self._database.lend_for_long(connection):
+            options = self._database.options
+            self._deadline = self._until() + options.long_budget_seconds - options.budget_seconds
+        return self._deadline if connection.is_long else None
+
     async def _run(self, texts: Sequence[_Text], *, repeatable: bool) -> list[list[Row]]:
         try:
             if self._connection is not None:
@@ -272,12 +305,12 @@ class Session:
                 user_id=self.user_id,
             )
         except _FAILURES as error:
-            raise _seen_by_callers(error) from None
+            raise self._seen_by_callers(error) from None
 
     async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
         calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
         if self._connection is None:
-            calls.insert(0, self._database.identities.of(self.user_id))
+            calls.insert(0, self._identify(connection))
         results = await connection.exchange(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
@@ -287,21 +320,17 @@ def _was_looked_up(fault: DatabaseFault) -> bool:
     return len(fault.before) > _LOOKED_UP
 
 
-def _seen_by_callers(error: Exception) -> Exception:
-    """Turn what the database says into the errors that callers know; what is left is for the service."""
-    if isinstance(error, ConnectionLost):
-        return _unavailable("The connection to the database was lost. Look whether your change was made.")
-    if isinstance(error, TimeoutError):
-        return _unavailable("The database did not answer in time. Look whether your change was made.")
-    if not isinstance(error, DatabaseFault):
-        return error
-    if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
-        return _account_is_gone()
-    return as_unavailable(error) or error
-
-
 def _unavailable(detail: str) -> Unavailable:
     return Unavailable(f"{detail} Then try again.", code="database_unavailable")
+
+
+# Task: T-384
+def _too_much() -> Conflict:
+    return Conflict(
+        "This changes more than one request can, and nothing was changed. Do it in parts: some of the tasks at a time,"
+        " with POST /api/v1/tasks/batch, until what is left is few enough.",
+        code="too_much_at_once",
+    )
 
 
 def _account_is_gone() -> Forbidden:

@@ -1,6 +1,6 @@
 """What a route may ask for, as Annotated aliases."""
 
 from todo.dependencies.identity import CurrentUser
-from todo.dependencies.session import SessionDep
+from todo.dependencies.session import LongSessionDep, SessionDep
 
-__all__ = ["CurrentUser", "SessionDep"]
+__all__ = ["CurrentUser", "LongSessionDep", "SessionDep"]

@@ -14,4 +14,11 @@ def open_session(request: Request) -> Session:
     return Session(request.app.state.database, current_user(request).user_id)
 
 
+# Task: T-383
+def open_long_session(request: Request) -> Session:
+    """Return a session for what may change thousands of tasks, and may take its time for that."""
+    return Session(request.app.state.database, current_user(request).user_id, may_take_long=True)
+
+
+LongSessionDep = Annotated[Session, Depends(open_long_session)]
 SessionDep = Annotated[Session, Depends(open_session)]

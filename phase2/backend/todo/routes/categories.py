@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from todo.dependencies import SessionDep
+from todo.dependencies import LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.categories import (
@@ -124,7 +124,7 @@ async def move_category(
 async def delete_category(
     category_id: CategoryId,
     query: Annotated[CategoryDeletion, Query()],
-    session: SessionDep,
+    session: LongSessionDep,
     if_match: IfMatch = None,
 ) -> None:
     """Delete a category. Its tasks stay, in no category, or go to the trash.

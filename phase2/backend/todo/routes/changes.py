@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from todo.dependencies import SessionDep
+from todo.dependencies import LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.changes import ChangeFeed, FeedQuery, Snapshot, SnapshotQuery, Undone
 from todo.services import changes
@@ -57,7 +57,7 @@ async def read_snapshot(query: Annotated[SnapshotQuery, Query()], session: Sessi
     response_description="It is undone.",
     responses={409: {}},
 )
-async def undo_change(revision: RevisionId, session: SessionDep) -> dict[str, Any]:
+async def undo_change(revision: RevisionId, session: LongSessionDep) -> dict[str, Any]:
     """Undo one change: what it made is removed, what it changed or removed is as it was before.
 
     If later changes touched the same fields it is 409 with the code ``changed_since``, and ``conflicts`` lists them.

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from todo.database import Row
-from todo.dependencies import CurrentUser, SessionDep
+from todo.dependencies import CurrentUser, LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.profiles import Me, ProfileUpdate
 from todo.models.users import Identity
@@ -33,7 +33,9 @@ async def read_me(user: CurrentUser, session: SessionDep, if_none_match: IfNoneM
 
 # Task: T-302
 @router.patch("/me", response_model=Me, response_description="The caller.", responses={409: {}, 412: {}})
-async def update_me(body: ProfileUpdate, user: CurrentUser, session: SessionDep, if_match: IfMatch = None) -> Response:
+async def update_me(
+    body: ProfileUpdate, user: CurrentUser, session: LongSessionDep, if_match: IfMatch = None
+) -> Response:
     """Change the settings that you send, and no others.
 
     ``{}`` changes nothing. What changes nothing keeps the ``revision``.

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
-from todo.dependencies import SessionDep
+from todo.dependencies import LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.tags import Tag, TagList, TagPublic, TagRename
 from todo.services import tags
@@ -29,7 +29,7 @@ async def list_tags(session: SessionDep, if_none_match: IfNoneMatch = None) -> R
 
 # Task: T-341
 @router.patch("/{name}", response_model=TagPublic, response_description="The tag as it is now.")
-async def rename_tag(name: TagName, body: TagRename, session: SessionDep) -> dict[str, Any]:
+async def rename_tag(name: TagName, body: TagRename, session: LongSessionDep) -> dict[str, Any]:
     """Rename a tag on all its tasks, also in the trash. If there is a tag of the new name, the two become one.
 
     A task that has both keeps the one of the new name as it is. Each task's change is a change of its own, and can be
@@ -39,7 +39,7 @@ async def rename_tag(name: TagName, body: TagRename, session: SessionDep) -> dic
 
 
 # Task: T-341
-@router.delete("/{name}", status_code=204, response_description="No task has it any more.")
-async def delete_tag(name: TagName, session: SessionDep) -> None:
+@router.delete("/{name}", status_code=204, response_description="No task has it any more.", responses={409: {}})
+async def delete_tag(name: TagName, session: LongSessionDep) -> None:
     """Take a tag off all its tasks, also in the trash. The tasks stay. A tag that no task has is a 404."""
     await tags.remove(session, name, now=utc_now())

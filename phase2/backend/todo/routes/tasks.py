@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from todo.dependencies import SessionDep
+from todo.dependencies import LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.batches import Batch, BatchResults
@@ -92,7 +92,7 @@ async def list_tasks(
     response_description="What became of each operation.",
     responses={404: {}, **_CONTENDED},
 )
-async def run_batch(body: Batch, session: SessionDep) -> dict[str, Any]:
+async def run_batch(body: Batch, session: LongSessionDep) -> dict[str, Any]:
     """Do up to 100 things to your tasks at once, in order and in one transaction.
 
     Give a task that you create a `ref`, and later operations may name it: `"$party"` for the `ref` `party`, as an `id`,
@@ -116,7 +116,9 @@ async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneM
 @router.put(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
-async def replace_task(task_id: TaskId, body: TaskReplace, session: SessionDep, if_match: IfMatch = None) -> Response:
+async def replace_task(
+    task_id: TaskId, body: TaskReplace, session: LongSessionDep, if_match: IfMatch = None
+) -> Response:
     """Replace a task: a field that you leave out gets its default.
 
     A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
@@ -129,7 +131,7 @@ async def replace_task(task_id: TaskId, body: TaskReplace, session: SessionDep, 
 @router.patch(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
-async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if_match: IfMatch = None) -> Response:
+async def update_task(task_id: TaskId, body: TaskUpdate, session: LongSessionDep, if_match: IfMatch = None) -> Response:
     """Change the fields that you send, and no others.
 
     ``null`` clears what may be empty; ``{}`` changes nothing. What changes nothing keeps the ``revision``.
@@ -145,7 +147,7 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: SessionDep, if
 # Task: T-351
 @router.delete("/{task_id}", status_code=204, response_description="It is in the trash, or gone.", responses=_CONTENDED)
 async def delete_task(
-    task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: SessionDep, if_match: IfMatch = None
+    task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: LongSessionDep, if_match: IfMatch = None
 ) -> None:
     """Move a task to the trash with all that lies under it, or delete it for good.
 
@@ -165,7 +167,7 @@ async def delete_task(
     response_description="The task, out of the trash.",
     responses=_CONTENDED,
 )
-async def restore_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
+async def restore_task(task_id: TaskId, session: LongSessionDep, if_match: IfMatch = None) -> Response:
     """Bring a task back from the trash, with all that went there with it: the same tree, as it was.
 
     What is not in the trash stays as it is: safe to retry. Where what the task lies under is in the trash, that has to
@@ -201,7 +203,7 @@ async def move_task(task_id: TaskId, body: TaskMove, session: SessionDep, if_mat
     },
 )
 async def complete_task(
-    task_id: TaskId, session: SessionDep, body: Completion | None = None, if_match: IfMatch = None
+    task_id: TaskId, session: LongSessionDep, body: Completion | None = None, if_match: IfMatch = None
 ) -> Response:
     """Mark a task completed.
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import distinct_on, insert
@@ -52,6 +53,7 @@ from todo.models.categories import (
 from todo.models.tasks import Status, Task, TaskCount
 from todo.services.named import Named
 from todo.services.revisions import HEAD, LATEST, head_of, is_conditional, not_seen, seen
+from todo.services.task_rows import CHILD, children_of
 
 LOGGED_NAMES = tuple(CategoryLogged.model_fields)
 
@@ -298,10 +300,8 @@ def _trash(goes: ColumnElement[bool]) -> Statement:
         .where(_its_tasks, _tasks.c.trashed_at.is_(None), goes)
         .cte("falling", recursive=True)
     )
-    child = _tasks.alias("child")
-    below = select(child.c.id, falling.c.root, falling.c.depth + 1).where(
-        OwnedByCaller(child), child.c.parent_id == falling.c.id, child.c.trashed_at.is_(None)
-    )
+    child = children_of(falling.c.id, CHILD.c.trashed_at.is_(None))
+    below = select(child.c.id, falling.c.root, falling.c.depth + 1).select_from(falling.join(child, true()))
     falling = falling.union_all(below)
     topmost = (
         select(falling.c.id, falling.c.root)

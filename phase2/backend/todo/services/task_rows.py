@@ -21,13 +21,16 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    literal_column,
     null,
     or_,
     select,
+    true,
     union,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from todo.database import OwnedByCaller, Row, Statement
 from todo.kit.text import folded
@@ -49,6 +52,7 @@ mine = OwnedByCaller(tasks)
 this_one = and_(mine, tasks.c.id == bindparam("task_id"))
 alive = tasks.c.trashed_at.is_(None)
 now = bindparam("now", type_=DateTime(timezone=True))
+CHILD = tasks.alias("one")
 still = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 
 READ = Statement(select(*PUBLIC).where(this_one))
@@ -126,9 +130,17 @@ def _is_among(*ids: Select[Any]) -> ColumnElement[bool]:
 def _below(start: ColumnElement[bool]) -> Select[Any]:
     """Return the ids of the tasks for which ``start`` holds, and of everything under them, also in the trash."""
     below = select(tasks.c.id).where(mine, start).cte("below", recursive=True)
-    child = tasks.alias("child")
-    found = select(child.c.id).where(OwnedByCaller(child), child.c.parent_id == below.c.id)
-    return select(below.union(found).c.id)
+    child = children_of(below.c.id)
+    return select(below.union(select(child.c.id).select_from(below.join(child, true()))).c.id)
+
+
+def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> LateralFromClause:
+    """Return the children of each parent, looked up by it, as ``child``; those for which ``which`` holds of ``CHILD``.
+
+    The OFFSET keeps the look-up apart: joined, the children of one parent would be compared with every other parent.
+    """
+    found = select(CHILD.c.id, CHILD.c.trash_id).where(OwnedByCaller(CHILD), CHILD.c.parent_id == parent_id, *which)
+    return found.offset(literal_column("0")).lateral("child")
 
 
 _some = tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
@@ -172,10 +184,8 @@ def trashing(*, conditional: bool) -> Statement:
 def _fallen() -> Select[Any]:
     """Return the ids of a task in the trash, and of what went there with it."""
     fallen = select(tasks.c.id, tasks.c.trash_id).where(mine, _this).cte("fallen", recursive=True)
-    child = tasks.alias("child")
-    found = select(child.c.id, child.c.trash_id).where(
-        OwnedByCaller(child), child.c.parent_id == fallen.c.id, child.c.trash_id == fallen.c.trash_id
-    )
+    child = children_of(fallen.c.id, CHILD.c.trash_id == fallen.c.trash_id)
+    found = select(child.c.id, child.c.trash_id).select_from(fallen.join(child, true()))
     return select(fallen.union(found).c.id)
 
 

@@ -1,0 +1,220 @@
+"""One request that changes thousands of tasks: done, all of it and in time, or refused for what it is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+
+from support.derived import wrong
+from support.many import fill
+from support.people import SECRET, client_of, sign_up
+from support.scratch import eventually, sql
+from support.tasks import add_task, problem_of
+from todo.database import Database, DatabaseOptions, Session
+from todo.main import create_app
+from todo.services.revisions import TURN
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
+
+TOO_MUCH = {
+    "type": "about:blank",
+    "title": "Conflict",
+    "status": 409,
+    "detail": (
+        "This changes more than one request can, and nothing was changed. Do it in parts: some of the tasks at a time,"
+        " with POST /api/v1/tasks/batch, until what is left is few enough."
+    ),
+    "code": "too_much_at_once",
+}
+
+
+async def id_of(client: AsyncClient) -> str:
+    """Return the caller's id."""
+    answer: str = (await client.get("/me")).json()["id"]
+    return answer
+
+
+async def total_of(client: AsyncClient, **filters: Any) -> int:
+    """Return how many tasks there are."""
+    answer = await client.get("/tasks", params={"limit": 1, **filters})
+    assert answer.status_code == 200, answer.text
+    total: int = answer.json()["total"]
+    return total
+
+
+def told_since(database_url: str, user_id: str, revision: int) -> list[tuple[str, str, int]]:
+    """Return how many changes of each kind the log has since then."""
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(
+            "SELECT entity, operation, count(*)::int FROM changes WHERE user_id = %s AND revision > %s"
+            " GROUP BY 1, 2 ORDER BY 1, 2",
+            (user_id, revision),
+        ).fetchall()
+
+
+def is_right(database_url: str, user_id: str) -> bool:
+    with psycopg.connect(database_url) as connection:
+        return wrong(connection, user_id) == {}
+
+
+@asynccontextmanager
+async def served(database_url: str, **options: Any) -> AsyncIterator[tuple[FastAPI, Database]]:
+    """The application on a pool of its own, with other limits."""
+    database = Database(database_url, DatabaseOptions(**options))
+    await database.open()
+    await eventually(lambda: database._pool.get_stats()["pool_available"])
+    try:
+        yield create_app(Settings(), database, SecretVerifier(SECRET)), database
+    finally:
+        await database.close()
+
+
+# Task: T-383
+class TestRename:
+    async def test_takes_a_tag_of_thousands_along(self, alice: AsyncClient, database_url: str) -> None:
+        user_id = await id_of(alice)
+        fill(database_url, user_id, 5_000, tags='["Home", "Work"]')
+
+        renamed = await alice.patch("/tags/work", json={"name": "Office"})
+
+        assert (renamed.status_code, renamed.json()) == (200, {"name": "Office", "tasks": 5_000})
+        assert told_since(database_url, user_id, 5_000) == [("task", "update", 5_000)]
+        assert is_right(database_url, user_id)
+
+
+# Task: T-383
+class TestFamily:
+    async def test_of_thousands_goes_comes_back_and_is_done(self, alice: AsyncClient, database_url: str) -> None:
+        user_id = await id_of(alice)
+        parent = await add_task(alice, title="Move house")
+        fill(database_url, user_id, 3_000, parent_id=parent["id"])
+
+        trashed = await alice.delete(f"/tasks/{parent['id']}")
+        left = await total_of(alice)
+        restored = await alice.post(f"/tasks/{parent['id']}/restore")
+        back = await total_of(alice)
+        completed = await alice.post(f"/tasks/{parent['id']}/complete")
+
+        assert (trashed.status_code, left) == (204, 0)
+        assert (restored.status_code, back, restored.json()["subtasks_total"]) == (200, 3_001, 3_000)
+        assert (completed.status_code, completed.json()["subtasks_completed"]) == (200, 3_000)
+        assert await total_of(alice, status="completed") == 3_001
+        assert is_right(database_url, user_id)
+
+
+# Task: T-383
+class TestZone:
+    async def test_takes_thousands_of_days_along(self, alice: AsyncClient, database_url: str) -> None:
+        user_id = await id_of(alice)
+        fill(database_url, user_id, 12_000, due_date="2026-03-10")
+
+        moved = await alice.patch("/me", json={"time_zone": "Asia/Tokyo"})
+
+        assert (moved.status_code, moved.json()["time_zone"]) == (200, "Asia/Tokyo")
+        assert told_since(database_url, user_id, 12_000) == [("profile", "create", 1)]
+        assert is_right(database_url, user_id)
+
+
+# Task: T-383
+class TestCategory:
+    @pytest.mark.parametrize(("leftover", "alive"), [("keep", 12_000), ("trash", 0)])
+    async def test_of_thousands_can_be_deleted(
+        self, alice: AsyncClient, database_url: str, leftover: str, alive: int
+    ) -> None:
+        user_id = await id_of(alice)
+        category = (await alice.post("/categories", json={"name": "House"})).json()
+        fill(database_url, user_id, 12_000, category_id=category["id"])
+
+        gone = await alice.delete(f"/categories/{category['id']}", params={"tasks": leftover})
+
+        assert gone.status_code == 204, gone.text
+        assert await total_of(alice) == alive
+        assert told_since(database_url, user_id, 12_001) == [("category", "delete", 1), ("task", "update", 12_000)]
+        assert is_right(database_url, user_id)
+
+
+# Task: T-384
+class TestTooMuch:
+    async def test_is_said_so_and_changes_nothing(self, alice: AsyncClient, database_url: str) -> None:
+        user_id = await id_of(alice)
+        category = (await alice.post("/categories", json={"name": "House"})).json()
+        parent = await add_task(alice, title="Move house")
+        fill(
+            database_url, user_id, 2_000,
+            due_date="2026-03-10", category_id=category["id"], tags='["Work"]', parent_id=parent["id"],
+        )  # fmt: skip
+        task = f"/tasks/{parent['id']}"
+        doors: list[tuple[str, str, Any]] = [
+            ("PATCH", "/tags/work", {"name": "Office"}),
+            ("DELETE", "/tags/work", None),
+            ("DELETE", task, None),
+            ("DELETE", f"{task}?permanent=true", None),
+            ("POST", f"{task}/complete", None),
+            ("PATCH", task, {"status": "completed"}),
+            ("POST", "/tasks/batch", {"operations": [{"op": "delete", "id": parent["id"]}]}),
+            ("PATCH", "/me", {"time_zone": "Asia/Tokyo"}),
+            ("DELETE", f"/categories/{category['id']}?tasks=keep", None),
+            ("DELETE", f"/categories/{category['id']}?tasks=trash", None),
+        ]
+
+        hurried = served(database_url, long_statement_timeout_milliseconds=25)
+        async with hurried as (app, _), client_of(app, user_id) as me:
+            answers = [await me.request(method, path, json=body) for method, path, body in doors]
+            added = await me.post("/tasks", json={"title": "Buy milk"})
+
+        assert [(answer.status_code, problem_of(answer)) for answer in answers] == [(409, TOO_MUCH)] * len(doors)
+        assert added.status_code == 201
+        assert told_since(database_url, user_id, 0) == [("task", "create", 1)]
+        assert is_right(database_url, user_id)
+
+    async def test_is_refused_again_under_its_key_and_done_when_there_is_time(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
+        user_id = await id_of(alice)
+        fill(database_url, user_id, 1_000, tags='["Work"]')
+        request: dict[str, Any] = {"url": "/tags/work", "json": {"name": "Office"}, "headers": {"Idempotency-Key": "rename"}}
+
+        hurried = served(database_url, long_statement_timeout_milliseconds=25)
+        async with hurried as (app, _), client_of(app, user_id) as me:
+            refused = await me.patch(**request)
+        done, again = [await alice.patch(**request) for _ in range(2)]
+
+        assert problem_of(refused) == TOO_MUCH
+        assert [done.json(), again.json()] == [{"name": "Office", "tasks": 1_000}] * 2
+        assert "idempotency-replayed" not in done.headers
+        assert again.headers["idempotency-replayed"] == "true"
+        assert told_since(database_url, user_id, 0) == [("task", "update", 1_000)]
+
+
+# Task: T-383
+class TestMeanwhile:
+    async def test_others_go_on_and_ones_own_changes_are_told_to_come_again(self, database_url: str) -> None:
+        alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
+        limits: dict[str, Any] = {"pool_size": 4, "budget_seconds": 0.4, "statement_timeout_milliseconds": 200}
+        async with (
+            served(database_url, **limits) as (app, database),
+            client_of(app, alice) as own,
+            client_of(app, bob) as other,
+        ):
+            long = asyncio.create_task(
+                Session(database, alice, may_take_long=True).together((TURN, {}), (sql("SELECT pg_sleep(2)::text"), {}))
+            )
+            await eventually(lambda: database._long)
+
+            own_write = await own.post("/tasks", json={"title": "Buy milk"})
+            own_read = await own.get("/tasks")
+            others = [await other.post("/tasks", json={"title": "Buy milk"}) for _ in range(5)]
+            was_busy = not long.done()
+            await long
+            later = await own.post("/tasks", json={"title": "Buy milk"})
+
+        assert was_busy
+        assert (own_write.status_code, own_write.headers["retry-after"]) == (503, "1")
+        assert "Try again in a moment." in own_write.json()["detail"]
+        assert [own_read.status_code, later.status_code] == [200, 201]
+        assert [answer.status_code for answer in others] == [201] * 5
