@@ -177,7 +177,11 @@ class TestTooMuch:
     ) -> None:
         user_id = await id_of(alice)
         fill(database_url, user_id, 1_000, tags='["Work"]')
-        request: dict[str, Any] = {"url": "/tags/work", "json": {"name": "Office"}, "headers": {"Idempotency-Key": "rename"}}
+        request: dict[str, Any] = {
+            "url": "/tags/work",
+            "json": {"name": "Office"},
+            "headers": {"Idempotency-Key": "rename"},
+        }
 
         hurried = served(database_url, long_statement_timeout_milliseconds=25)
         async with hurried as (app, _), client_of(app, user_id) as me:
