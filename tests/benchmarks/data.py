@@ -69,7 +69,7 @@ INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
     SELECT user_id, revision FROM tasks UNION ALL SELECT user_id, revision FROM categories
 ) AS things GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
-SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - '{user_id,revision,due_at,start_at}'::text[]
+SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - '{user_id,revision,due_at,start_at,title_key}'::text[]
 FROM tasks AS t UNION ALL
 SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
 FROM categories AS c;
@@ -78,6 +78,8 @@ SELECT user_id, coalesce(category_id, '00000000-0000-0000-0000-000000000000'), s
 FROM tasks WHERE trashed_at IS NULL GROUP BY 1, 2, 3, 4;
 INSERT INTO task_tags (user_id, tag_key, task_id, tag, created_at)
 SELECT user_id, tag, id, tag, created_at FROM tasks, jsonb_array_elements_text(tags) AS tag WHERE trashed_at IS NULL;
+INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
+SELECT user_id, tag_key, tag, count(*) FROM task_tags GROUP BY 1, 2, 3;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
 SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
     SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     TIMESTAMP,
+    BigInteger,
     ColumnElement,
     Date,
     DateTime,
     FromClause,
     Integer,
+    Select,
     Text,
     Time,
     Uuid,
@@ -33,11 +35,12 @@ from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.finding import NONE, Due, TaskFilter
 from todo.models.profiles import Profile, Weekday
-from todo.models.tasks import TaskTag
+from todo.models.tasks import TagCount, TaskTag
 from todo.services.task_rows import OPEN, alive, now, tasks
 
 _profiles = table_of(Profile)
 _task_tags = table_of(TaskTag)
+_tag_counts = table_of(TagCount)
 
 _TIMES = {
     "due": tasks.c.due_at,
@@ -46,7 +49,6 @@ _TIMES = {
     "updated": tasks.c.updated_at,
 }
 _SIDES = tuple(f"{name}_{side}" for name in _TIMES for side in ("before", "after"))
-_FEW = 1_000
 
 # The forms of a filter.
 ONE, SEVERAL, YES = "one", "several", "yes"
@@ -63,6 +65,7 @@ class Filter(NamedTuple):
 
 
 TRASHED = Filter("trashed", YES)
+TAGGED = Filter("tag", ONE)
 
 
 # Task: T-371
@@ -150,7 +153,7 @@ def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[Colum
         side = name.rpartition("_")[2]
         if side in ("before", "after"):
             found.append(_beyond(name, side, form))
-        elif not (is_driven and (name, form) == ("tag", ONE)):
+        elif not (is_driven and (name, form) == TAGGED):
             found.append(_CONDITIONS[name](form, is_trashed=is_trashed))
     return found
 
@@ -311,14 +314,12 @@ def driver_of(filters: tuple[Filter, ...]) -> Driver | None:
 
 def _rarest() -> ColumnElement[Any]:
     asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key", name="asked").render_derived()
-    counted = _task_tags.alias("counted")
-    some = (
-        select(literal_column("1").label("one"))
-        .select_from(counted)
-        .where(OwnedByCaller(counted), counted.c.tag_key == asked.c.key)
-        .limit(literal_column(str(_FEW)))
-        .correlate(asked)
-        .subquery("some")
-    )
-    number = select(func.count()).select_from(some).correlate(asked).scalar_subquery()
+    number = number_of_tagged(asked.c.key).correlate(asked).scalar_subquery()
     return select(asked.c.key).order_by(number).limit(literal_column("1")).scalar_subquery()
+
+
+# Task: T-375
+def number_of_tagged(key: ColumnElement[str]) -> Select[Any]:
+    """Return the query for how many tasks have a tag, the trash aside, however it is typed."""
+    number = cast(func.coalesce(func.sum(_tag_counts.c.tasks), literal_column("0")), BigInteger)
+    return select(number).where(OwnedByCaller(_tag_counts), _tag_counts.c.tag_key == key)

@@ -359,6 +359,9 @@ def _part_list(source: _Source, number: int, part: Part, most: int) -> Select[An
 def _counting(source: _Source, shape: Shape) -> Select[Any]:
     if shape.search is None and {each.name for each in shape.filters} <= _COUNTED:
         return select(_total_of(shape.filters).label("total"), LATEST.label("revision"))
+    if shape.search is None and shape.filters == (filters.TAGGED,):
+        tagged = filters.number_of_tagged(bindparam("tag_key", type_=Text)).scalar_subquery()
+        return select(tagged.label("total"), LATEST.label("revision"))
     # In its own order an index is walked along, and left when enough have been looked at.
     some = (
         select(and_(true(), *source.checks).label("fits"))
