@@ -17,7 +17,7 @@ BEGIN
         DELETE FROM public.task_tags AS t
         WHERE t.user_id = OLD.user_id AND t.task_id = OLD.id
             AND t.tag_key IN (SELECT jsonb_array_elements_text(OLD.tag_keys))
-        {count_gone};
+        {gone};
     END IF;
     IF TG_OP <> 'DELETE' THEN
         {with_more}
@@ -25,18 +25,23 @@ BEGIN
         SELECT NEW.user_id, keys.value, NEW.id, NEW.tags ->> (keys.ordinality - 1)::integer, NEW.created_at
         FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
         WHERE NEW.trashed_at IS NULL
-        {count_more};
+        {more};
     END IF;
     RETURN NULL;
 END
 $$;
 """
 
-# In the same statement, from what it took away and put in: the counts are those of the rows, whatever happened to the
-# task. Of one snapshot each is either the last of its kind or not.
+# What stays is left alone. Counted is what the statement itself took away and put in, so the counts are those of the
+# rows, whatever happened to the task. Of one snapshot each is either the last of its kind or not.
 _COUNTING = {
     "with_gone": "WITH gone AS (",
-    "count_gone": """
+    "gone": """
+            AND NOT EXISTS (
+                SELECT FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
+                WHERE NEW.trashed_at IS NULL AND keys.value = t.tag_key
+                    AND NEW.tags ->> (keys.ordinality - 1)::integer = t.tag
+            )
             RETURNING t.tag_key, t.tag
         ), fewer AS (
             UPDATE public.tag_counts AS c SET tasks = c.tasks - 1 FROM gone
@@ -45,7 +50,8 @@ _COUNTING = {
         DELETE FROM public.tag_counts AS c USING gone
         WHERE c.user_id = OLD.user_id AND c.tag_key = gone.tag_key AND c.tag = gone.tag AND c.tasks = 1""",
     "with_more": "WITH more AS (",
-    "count_more": """
+    "more": """
+            ON CONFLICT (user_id, tag_key, task_id) DO NOTHING
             RETURNING tag_key, tag
         )
         INSERT INTO public.tag_counts AS c (user_id, tag_key, tag, tasks)
