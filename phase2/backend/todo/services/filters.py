@@ -36,6 +36,7 @@ from todo.models.base import table_of
 from todo.models.finding import NONE, Due, TaskFilter
 from todo.models.profiles import Profile, Weekday
 from todo.models.tasks import TagCount, TaskTag
+from todo.services import meeting
 from todo.services.task_rows import OPEN, alive, now, tasks
 
 _profiles = table_of(Profile)
@@ -142,10 +143,10 @@ def filled_by(filters: tuple[Filter, ...]) -> frozenset[str]:
 
 
 # Task: T-371
-def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[ColumnElement[bool]]:
+def conditions_of(filters: tuple[Filter, ...], driver: "Driver | None" = None) -> list[ColumnElement[bool]]:
     """Return what has to hold of a task; without a filter, that it is not in the trash.
 
-    Where ``is_driven``, ``driver_of`` sees to the tag, or to one of them.
+    The ``driver`` sees to the tag, or to one of them.
     """
     is_trashed = TRASHED in filters
     found: list[ColumnElement[bool]] = [] if is_trashed else [alive]
@@ -153,13 +154,13 @@ def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[Colum
         side = name.rpartition("_")[2]
         if side in ("before", "after"):
             found.append(_beyond(name, side, form))
-        elif not (is_driven and (name, form) == TAGGED):
-            found.append(_CONDITIONS[name](form, is_trashed=is_trashed))
+        elif driver is None or (name, form) != TAGGED:
+            found.append(_CONDITIONS[name](form, is_trashed=is_trashed, driver=driver))
     return found
 
 
 def _one_of(name: str) -> Callable[..., ColumnElement[bool]]:
-    def condition(form: str, **_: bool) -> ColumnElement[bool]:
+    def condition(form: str, **_: Any) -> ColumnElement[bool]:
         column: ColumnElement[str] = tasks.c[name]
         # One value by equality: only so is an index that goes on behind it in the order of the list.
         several = form == SEVERAL
@@ -169,46 +170,48 @@ def _one_of(name: str) -> Callable[..., ColumnElement[bool]]:
 
 
 def _reference(name: str) -> Callable[..., ColumnElement[bool]]:
-    def condition(form: str, **_: bool) -> ColumnElement[bool]:
+    def condition(form: str, **_: Any) -> ColumnElement[bool]:
         return tasks.c[name].is_(None) if form == NONE else tasks.c[name] == bindparam(name, type_=Uuid)
 
     return condition
 
 
-def _trashed(_: str, **__: bool) -> ColumnElement[bool]:
+def _trashed(_: str, **__: Any) -> ColumnElement[bool]:
     return tasks.c.trashed_at.is_not(None)
 
 
-def _tagged(form: str, *, is_trashed: bool) -> ColumnElement[bool]:
+def _tagged(form: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnElement[bool]:
     """Hold for a task that has all of the tags. What is in the trash has them in its own row only."""
     keys = bindparam("tag_keys", type_=ARRAY(Text))
     if is_trashed:
         return func.jsonb_exists_all(tasks.c.tag_keys, keys)
     if form == ONE:
-        return _number_of_tags(keys) == literal_column("1")
-    return _number_of_tags(keys) == func.cardinality(keys)
+        return _number_of_tags(keys, driver) == literal_column("1")
+    has_all = _number_of_tags(keys, driver) == func.cardinality(keys)
+    return has_all if driver is None else meeting.often_or_seldom(driver.id, has_all, driver.far, driver.others)
 
 
-def _not_tagged(_: str, *, is_trashed: bool) -> ColumnElement[bool]:
+def _not_tagged(_: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnElement[bool]:
     keys = bindparam("unwanted_tag_keys", type_=ARRAY(Text))
     if is_trashed:
         return func.jsonb_exists_any(tasks.c.tag_keys, keys).is_(False)
-    return _number_of_tags(keys) == literal_column("0")
+    return _number_of_tags(keys, driver) == literal_column("0")
 
 
-def _number_of_tags(keys: ColumnElement[Any]) -> ColumnElement[int]:
+def _number_of_tags(keys: ColumnElement[Any], driver: "Driver | None") -> ColumnElement[int]:
     # A value, which PostgreSQL looks up row by row: of EXISTS it would make a join, and might begin with it.
     own = _task_tags.alias("own_tags")
+    task_id = tasks.c.id if driver is None else driver.id
     return (
         select(func.count())
         .select_from(own)
-        .where(OwnedByCaller(own), own.c.task_id == tasks.c.id, own.c.tag_key == any_(keys))
+        .where(OwnedByCaller(own), own.c.task_id == task_id, own.c.tag_key == any_(keys))
         .correlate_except(own)
         .scalar_subquery()
     )
 
 
-def _due(form: str, **_: bool) -> ColumnElement[bool]:
+def _due(form: str, **_: Any) -> ColumnElement[bool]:
     due_at = tasks.c.due_at
     if form == Due.none:
         return due_at.is_(None)
@@ -289,33 +292,64 @@ def _beyond(name: str, side: str, form: str) -> ColumnElement[bool]:
 
 # Task: T-371
 class Driver(NamedTuple):
-    """A table beside ``tasks`` to walk along: ``created_at`` and ``id`` are the task's, in the order of an index."""
+    """A table beside ``tasks`` to walk along: ``created_at`` and ``id`` are the task's, in the order of an index.
+
+    Of several tags it is the one that the fewest have. ``far`` holds for what is far along it, and ``others`` are the
+    ids of what has the next one.
+    """
 
     table: FromClause
     on: ColumnElement[bool]
     conditions: tuple[ColumnElement[bool], ...]
     created_at: ColumnElement[Any]
     id: ColumnElement[Any]
+    far: ColumnElement[bool]
+    others: Select[Any]
 
 
 # Task: T-371
-def driver_of(filters: tuple[Filter, ...]) -> Driver | None:
-    """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``."""
+def driver_of(filters: tuple[Filter, ...], *, is_behind: bool = False) -> Driver | None:
+    """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``.
+
+    Where it ``is_behind``, the walk begins at the time ``after_0``.
+    """
     if TRASHED in filters:
         return None
     form = next((each.form for each in filters if each.name == "tag"), None)
     if form is None:
         return None
-    tagged = _task_tags.alias("tagged")
-    key = bindparam("tag_key", type_=Text) if form == ONE else _rarest()
-    conditions = (OwnedByCaller(tagged), tagged.c.tag_key == key)
-    return Driver(tagged, tagged.c.task_id == tasks.c.id, conditions, tagged.c.created_at, tagged.c.task_id)
+    tagged, ahead, others = (_task_tags.alias(name) for name in ("tagged", "ahead", "others"))
+    key = bindparam("tag_key", type_=Text) if form == ONE else _rarest(0)
+    begun = [ahead.c.created_at <= cast(bindparam("after_0", type_=Text), DateTime(timezone=True))] if is_behind else []
+    place = (
+        select(ahead.c.created_at)
+        .where(OwnedByCaller(ahead), ahead.c.tag_key == key, *begun, _reading_pays)
+        .order_by(ahead.c.created_at.desc(), ahead.c.task_id.desc())
+        .offset(literal_column(str(meeting.MOST_LOOKED_UP)))
+        .limit(literal_column("1"))
+        .scalar_subquery()
+    )
+    return Driver(
+        tagged,
+        tagged.c.task_id == tasks.c.id,
+        (OwnedByCaller(tagged), tagged.c.tag_key == key),
+        tagged.c.created_at,
+        tagged.c.task_id,
+        tagged.c.created_at <= place,
+        select(others.c.task_id).where(OwnedByCaller(others), others.c.tag_key == _rarest(1)),
+    )
 
 
-def _rarest() -> ColumnElement[Any]:
-    asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key", name="asked").render_derived()
-    number = number_of_tagged(asked.c.key).correlate(asked).scalar_subquery()
-    return select(asked.c.key).order_by(number).limit(literal_column("1")).scalar_subquery()
+_asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key", name="asked").render_derived()
+
+
+def _rarest(place: int) -> ColumnElement[Any]:
+    """Return the tag that the fewest tasks have, or one that comes after it."""
+    return _of_ranked("key", place)
+
+
+def _of_ranked(name: str, place: int) -> ColumnElement[Any]:
+    return select(_ranked.c[name]).offset(literal_column(str(place))).limit(literal_column("1")).scalar_subquery()
 
 
 # Task: T-375
@@ -323,3 +357,8 @@ def number_of_tagged(key: ColumnElement[str]) -> Select[Any]:
     """Return the query for how many tasks have a tag, the trash aside, however it is typed."""
     number = cast(func.coalesce(func.sum(_tag_counts.c.tasks), literal_column("0")), BigInteger)
     return select(number).where(OwnedByCaller(_tag_counts), _tag_counts.c.tag_key == key)
+
+
+_number = number_of_tagged(_asked.c.key).correlate(_asked).scalar_subquery().label("number")
+_ranked = select(_asked.c.key, _number).order_by(_number).cte("ranked")
+_reading_pays = _of_ranked("number", 1) <= _of_ranked("number", 0) * literal_column(str(meeting.MOST_TIMES))
