@@ -51,6 +51,9 @@ _TIMES = {
 }
 _SIDES = tuple(f"{name}_{side}" for name in _TIMES for side in ("before", "after"))
 
+# With a hash made of them.
+_READ_PER_LOOK_UP = 32
+
 # The forms of a filter.
 ONE, SEVERAL, YES = "one", "several", "yes"
 DATE, LOCAL, INSTANT = "date", "local", "instant"
@@ -187,8 +190,12 @@ def _tagged(form: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnEl
         return func.jsonb_exists_all(tasks.c.tag_keys, keys)
     if form == ONE:
         return _number_of_tags(keys, driver) == literal_column("1")
-    has_all = _number_of_tags(keys, driver) == func.cardinality(keys)
-    return has_all if driver is None else meeting.often_or_seldom(driver.id, has_all, driver.far, driver.others)
+    if driver is None:
+        return _number_of_tags(keys) == func.cardinality(keys)
+    # Without the one that it is found by; the cast tells ANY that it is an array, not rows.
+    more = cast(select(func.array_remove(keys, _rarest(0))).scalar_subquery(), ARRAY(Text))
+    has_all = _number_of_tags(more, driver) == func.cardinality(keys) - literal_column("1")
+    return meeting.often_or_seldom(driver.id, has_all, driver.far, driver.others)
 
 
 def _not_tagged(_: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnElement[bool]:
@@ -198,7 +205,7 @@ def _not_tagged(_: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnE
     return _number_of_tags(keys, driver) == literal_column("0")
 
 
-def _number_of_tags(keys: ColumnElement[Any], driver: "Driver | None") -> ColumnElement[int]:
+def _number_of_tags(keys: ColumnElement[Any], driver: "Driver | None" = None) -> ColumnElement[int]:
     # A value, which PostgreSQL looks up row by row: of EXISTS it would make a join, and might begin with it.
     own = _task_tags.alias("own_tags")
     task_id = tasks.c.id if driver is None else driver.id
@@ -323,9 +330,9 @@ def driver_of(filters: tuple[Filter, ...], *, is_behind: bool = False) -> Driver
     begun = [ahead.c.created_at <= cast(bindparam("after_0", type_=Text), DateTime(timezone=True))] if is_behind else []
     place = (
         select(ahead.c.created_at)
-        .where(OwnedByCaller(ahead), ahead.c.tag_key == key, *begun, _reading_pays)
+        .where(OwnedByCaller(ahead), ahead.c.tag_key == key, *begun)
         .order_by(ahead.c.created_at.desc(), ahead.c.task_id.desc())
-        .offset(literal_column(str(meeting.MOST_LOOKED_UP)))
+        .offset(meeting.far_from(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP))
         .limit(literal_column("1"))
         .scalar_subquery()
     )
@@ -361,4 +368,3 @@ def number_of_tagged(key: ColumnElement[str]) -> Select[Any]:
 
 _number = number_of_tagged(_asked.c.key).correlate(_asked).scalar_subquery().label("number")
 _ranked = select(_asked.c.key, _number).order_by(_number).cte("ranked")
-_reading_pays = _of_ranked("number", 1) <= _of_ranked("number", 0) * literal_column(str(meeting.MOST_TIMES))

@@ -6,13 +6,20 @@ the one, thousands the other, and hardly any both, it is by far dearer than read
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, false, true
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal_column, true
 
-MOST_LOOKED_UP = 300
+LEAST_LOOKED_UP = 100
 """So many are looked up one by one, before what has the other is read."""
 
-MOST_TIMES = 32
-"""So many are read for the price of two look-ups, and a hash: of more it does not pay."""
+
+# Task: T-376
+def far_from(number: ColumnElement[int], *, per_look_up: int) -> ColumnElement[int]:
+    """Return how many are looked up before ``number`` others are read, as many as one look-up costs at a time.
+
+    By then the look-ups have cost about half as much as the reading will: whatever comes next, it is never by far too
+    much.
+    """
+    return func.greatest(literal_column(str(LEAST_LOOKED_UP)), number // literal_column(str(per_look_up)))
 
 
 # Task: T-376

@@ -45,6 +45,8 @@ _task_words = table_of(TaskWord)
 
 # How many rows are rather counted, or sorted, than passed by: the fewer there are, the more a walk passes by.
 _FEW = 2_000
+# Of those that many tasks have there may be a few times as many as are counted.
+_READ_PER_LOOK_UP = 8
 _BEHIND_EVERY_LETTER = "\U0010ffff"
 
 
@@ -188,7 +190,7 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
     walked = select(ahead.c.weight, ahead.c.created_at).where(
         OwnedByCaller(ahead), ahead.c.word == word, _reading_pays()
     )
-    most: ColumnElement[int] = literal_column(str(meeting.MOST_LOOKED_UP))
+    most = meeting.far_from(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP)
     if not is_behind:
         return walked.order_by(*_rank(ahead)).offset(most).limit(literal_column("1")).cte("place")
     weight, created_at = (
