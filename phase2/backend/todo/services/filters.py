@@ -84,7 +84,7 @@ def filters_of(query: TaskFilter) -> tuple[Filter, ...]:
     if query.trashed:
         found.append(TRASHED)
     if query.tag:
-        found.append(Filter("tag", SEVERAL if len(query.tag) > 1 else ONE))
+        found.append(Filter("tag", SEVERAL if len(_keys_of(query.tag)) > 1 else ONE))
     if query.not_tag:
         found.append(Filter("not_tag", YES))
     if query.due is not None:
@@ -106,7 +106,7 @@ def _form_of(text: str) -> str:
 # Task: T-371
 def values_of(query: TaskFilter, *, now: datetime) -> dict[str, Any]:
     """Return the values of the filters; a statement takes those that it names. ``now`` is aware."""
-    tags = list(dict.fromkeys(folded(tag) for tag in query.tag))
+    tags = _keys_of(query.tag)
     return {
         "status": _one_or_list(query.statuses),
         "priority": _one_or_list(query.priority),
@@ -118,6 +118,10 @@ def values_of(query: TaskFilter, *, now: datetime) -> dict[str, Any]:
         "now": now,
         **_times_of(query),
     }
+
+
+def _keys_of(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(folded(tag) for tag in tags))
 
 
 def _one_or_list(values: list[Any]) -> Any:
