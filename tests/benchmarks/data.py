@@ -42,6 +42,8 @@ UPDATE tasks AS t SET
     due_date = CASE WHEN t.revision / 4 %% 5 > 0 THEN
         to_char(current_date + (t.revision * 7919 %% days - days / 3)::int,
                 CASE t.revision %% 2 WHEN 0 THEN 'YYYY-MM-DD' ELSE 'YYYY-MM-DD"T"08:00:00"Z"' END) END,
+    start_date = CASE WHEN t.revision %% 7 = 0 THEN
+        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int, 'YYYY-MM-DD') END,
     category_id = (SELECT id FROM categories AS c WHERE c.user_id = t.user_id
                    AND name = 'Category ' || t.revision / 5 %% 5),
     tags = tagged.tags, tag_keys = tagged.tags,
@@ -64,7 +66,9 @@ FROM (
     SELECT user_id, parent_id, count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed
     FROM tasks WHERE parent_id IS NOT NULL AND trashed_at IS NULL GROUP BY user_id, parent_id
 ) AS below WHERE p.user_id = below.user_id AND p.id = below.parent_id;
-UPDATE tasks SET due_at = app.resolve_time(due_date, NULL, 'UTC', '00:00') WHERE due_date IS NOT NULL;
+UPDATE tasks SET due_at = app.resolve_time(due_date, NULL, 'UTC', '00:00'),
+    start_at = app.resolve_time(start_date, NULL, 'UTC', '00:00')
+WHERE due_date IS NOT NULL OR start_date IS NOT NULL;
 INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
     SELECT user_id, revision FROM tasks UNION ALL SELECT user_id, revision FROM categories
 ) AS things GROUP BY user_id;
