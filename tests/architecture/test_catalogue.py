@@ -38,6 +38,7 @@ NOT_LOGGED: Mapping[str, str] = {
     "idempotency_keys": "Answers to requests. What a request did is in the log.",
     "task_counts": "How many of the user's tasks there are; the tasks themselves are in the log.",
     "task_words": "Where a search looks for the tasks; the tasks themselves are in the log.",
+    "tag_counts": "How many of the user's tasks have a tag; the tasks themselves are in the log.",
     "task_tags": "Where a filter looks for tags; the tasks themselves are in the log.",
 }
 

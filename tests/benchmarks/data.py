@@ -42,6 +42,8 @@ UPDATE tasks AS t SET
     due_date = CASE WHEN t.revision / 4 %% 5 > 0 THEN
         to_char(current_date + (t.revision * 7919 %% days - days / 3)::int,
                 CASE t.revision %% 2 WHEN 0 THEN 'YYYY-MM-DD' ELSE 'YYYY-MM-DD"T"08:00:00"Z"' END) END,
+    start_date = CASE WHEN t.revision %% 7 = 0 THEN
+        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int, 'YYYY-MM-DD') END,
     category_id = (SELECT id FROM categories AS c WHERE c.user_id = t.user_id
                    AND name = 'Category ' || t.revision / 5 %% 5),
     tags = tagged.tags, tag_keys = tagged.tags,
@@ -64,12 +66,15 @@ FROM (
     SELECT user_id, parent_id, count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed
     FROM tasks WHERE parent_id IS NOT NULL AND trashed_at IS NULL GROUP BY user_id, parent_id
 ) AS below WHERE p.user_id = below.user_id AND p.id = below.parent_id;
-UPDATE tasks SET due_at = app.resolve_time(due_date, NULL, 'UTC', '00:00') WHERE due_date IS NOT NULL;
+UPDATE tasks SET due_at = app.resolve_time(due_date, NULL, 'UTC', '00:00'),
+    start_at = app.resolve_time(start_date, NULL, 'UTC', '00:00')
+WHERE due_date IS NOT NULL OR start_date IS NOT NULL;
 INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
     SELECT user_id, revision FROM tasks UNION ALL SELECT user_id, revision FROM categories
 ) AS things GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
-SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - '{user_id,revision,due_at,start_at}'::text[]
+SELECT user_id, revision, 'task', id, 'create', created_at,
+       to_jsonb(t) - '{user_id,revision,due_at,start_at,title_key}'::text[]
 FROM tasks AS t UNION ALL
 SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
 FROM categories AS c;
@@ -78,6 +83,8 @@ SELECT user_id, coalesce(category_id, '00000000-0000-0000-0000-000000000000'), s
 FROM tasks WHERE trashed_at IS NULL GROUP BY 1, 2, 3, 4;
 INSERT INTO task_tags (user_id, tag_key, task_id, tag, created_at)
 SELECT user_id, tag, id, tag, created_at FROM tasks, jsonb_array_elements_text(tags) AS tag WHERE trashed_at IS NULL;
+INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
+SELECT user_id, tag_key, tag, count(*) FROM task_tags GROUP BY 1, 2, 3;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
 SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
     SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL

@@ -65,6 +65,7 @@ SELECT 'schema', nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <
 ORDER BY 1, 2
 """
 VERSION_TABLE = "todo_alembic_version"
+SEARCHABLE = "CREATE FUNCTION app.searchable(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN $1"
 
 
 @pytest.fixture
@@ -231,9 +232,11 @@ class TestInStep:
 
     def test_makes_the_constraints_that_alembic_does_not_compare(self, url: str) -> None:
         """Alembic looks at neither CHECK constraints nor the columns of a primary key."""
+        # What a column follows by, whatever it does.
+        execute(url, "CREATE SCHEMA app", SEARCHABLE)
         create_from_models(url)
         said = self.tables_of_ours(url)
-        execute(url, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+        execute(url, "DROP SCHEMA public, app CASCADE", "CREATE SCHEMA public")
 
         runner.upgrade(url)
 

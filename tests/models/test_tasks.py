@@ -82,6 +82,7 @@ class TestTables:
         assert columns - set(TaskPublic.model_fields) == {
             "user_id",
             "creation_digest",
+            "title_key",
             "due_at",
             "start_at",
             "tag_keys",

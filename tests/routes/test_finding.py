@@ -490,7 +490,7 @@ class TestTotal:
             "": (240, True),
             "category_id=none": (240, True),
             "sort=title": (240, True),
-            "tag=a": (200, False),
+            "tag=a": (240, True),
             "q=milk": (200, False),
             "due=none": (200, False),
             "due=none&skip=220": (240, False),

@@ -87,11 +87,12 @@ class TestTrips:
 
 
 MANY = """
-INSERT INTO tasks (user_id, id, title, tags, tag_keys, status, priority, due_date, created_at, updated_at, completed_at,
-                   creation_digest, revision)
+INSERT INTO tasks (user_id, id, title, tags, tag_keys, status, priority, due_date, start_date, created_at, updated_at,
+                   completed_at, creation_digest, revision)
 SELECT %(user)s, gen_random_uuid(), 'milk ' || n, tags, tags, CASE n %% 3 WHEN 0 THEN 'completed' ELSE 'pending' END,
     CASE n %% 3 WHEN 1 THEN 'low' ELSE 'high' END, CASE WHEN n %% 4 > 0 THEN (date '2026-01-01' + n %% 365)::text END,
-    now() - make_interval(mins => n), now(), CASE n %% 3 WHEN 0 THEN now() END, '', 0
+    CASE n %% 7 WHEN 0 THEN (date '2026-01-01' + n %% 365)::text END, now() - make_interval(mins => n), now(),
+    CASE n %% 3 WHEN 0 THEN now() END, '', 0
 FROM generate_series(1, 3000) AS n, LATERAL (SELECT CASE n %% 5 WHEN 0 THEN '["a"]' ELSE '[]' END::jsonb) AS t (tags)
 """
 
@@ -115,6 +116,7 @@ def crowded(database_url: str) -> Iterator[psycopg.Connection[Any]]:
             "enable_bitmapscan = off",
             "enable_hashjoin = off",
             "enable_mergejoin = off",
+            "enable_material = off",
         ):
             connection.execute(sql.SQL("SET ") + sql.SQL(setting))
         yield connection
@@ -151,6 +153,10 @@ class TestPlans:
             ("sort=-due_date", "ix_tasks_user_id_due_at"),
             ("sort=priority", "ix_tasks_user_id_priority_created_at"),
             ("sort=-status", "ix_tasks_user_id_status_created_at"),
+            ("sort=start_date", "ix_tasks_user_id_start_at"),
+            ("sort=-start_date", "ix_tasks_user_id_start_at"),
+            ("sort=title", "ix_tasks_user_id_title_key"),
+            ("sort=-title", "ix_tasks_user_id_title_key"),
             ("sort=position", "ix_tasks_user_id_position"),
             ("q=milk", "ix_task_words_user_id_word"),
         ],
@@ -171,6 +177,36 @@ class TestPlans:
         if is_behind:
             # The place is a condition of the index, not of each row that comes before it.
             assert any("ROW(" in line for line in plan.splitlines() if "Index Cond" in line), plan
+
+    @pytest.mark.parametrize("is_behind", [False, True])
+    @pytest.mark.parametrize(
+        ("text", "index"),
+        [
+            ("tag=a&tag=b", "ix_task_tags_user_id_tag_key_created_at"),
+            ("tag=a&tag=b&not_tag=c&status=pending&due=none", "ix_task_tags_user_id_tag_key_created_at"),
+            ("q=milk oat", "ix_task_words_user_id_word"),
+            ("q=milk oat -soy&tag=a&priority=high", "ix_task_words_user_id_word"),
+        ],
+    )
+    def test_look_up_what_is_found_along_the_rarest_and_read_the_next_once(
+        self, crowded: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
+    ) -> None:
+        query = query_of(text)
+        shape = finding.shape_of(query, None if query.q is None else parse(query.q))
+        if is_behind:
+            source = finding._source_of(shape)
+            shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
+        crowded.execute("SET enable_sort = on")
+
+        plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
+
+        crowded.execute("SET enable_sort = off")
+        assert index in plan
+        assert "hashed SubPlan" in plan, plan
+        # Nobody walks along all tasks to join them.
+        assert "Materialize" not in plan, plan
+        tasks = [line for line in plan.splitlines() if line.strip().endswith(" on tasks")]
+        assert {line.split(" on tasks")[0].split()[-1] for line in tasks} == {"pk_tasks"}, plan
 
     @pytest.mark.parametrize("text", ['q="oat milk"', 'q=milk -"oat milk"', 'q=mil* -"oat milk"'])
     def test_read_the_text_of_nothing_but_what_has_the_words(self, crowded: psycopg.Connection[Any], text: str) -> None:

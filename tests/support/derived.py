@@ -7,7 +7,7 @@ import psycopg
 
 # What is logged, under which name, and without which columns.
 _LOGGED = {
-    "tasks": ("task", "user_id,revision,due_at,start_at"),
+    "tasks": ("task", "user_id,revision,due_at,start_at,title_key"),
     "categories": ("category", "user_id,revision"),
     "profiles": ("profile", "user_id,revision"),
     "views": ("view", "user_id,revision"),
@@ -83,6 +83,12 @@ RULES: Mapping[str, str] = {
         "SELECT key, id, tags ->> (place - 1)::int, created_at FROM tasks,"
         " jsonb_array_elements_text(tag_keys) WITH ORDINALITY AS keys (key, place)"
         " WHERE user_id = %(user)s AND trashed_at IS NULL",
+    ),
+    "how many have each tag": _differing(
+        "SELECT tag_key, tag, tasks FROM tag_counts WHERE user_id = %(user)s",
+        "SELECT key, tags ->> (place - 1)::int AS tag, count(*) FROM tasks,"
+        " jsonb_array_elements_text(tag_keys) WITH ORDINALITY AS keys (key, place)"
+        " WHERE user_id = %(user)s AND trashed_at IS NULL GROUP BY 1, 2",
     ),
     "each tag has its key": (
         "SELECT id, tags, tag_keys FROM tasks WHERE user_id = %(user)s AND (tag_keys <> lower(tags::text)::jsonb"

@@ -27,7 +27,8 @@ _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_el
 _PLANNING = raw(
     "SELECT pg_catalog.set_config(name, setting, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'),"
     " ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'), ('enable_sort', 'off'), ('enable_hashjoin', 'off'),"
-    " ('enable_mergejoin', 'off'), ('max_parallel_workers_per_gather', '0')) AS settings (name, setting)"
+    " ('enable_mergejoin', 'off'), ('enable_material', 'off'), ('max_parallel_workers_per_gather', '0'))"
+    " AS settings (name, setting)"
 )
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 

@@ -1,28 +1,76 @@
 """Tags, spread over a table of their own so that an index finds a tag's tasks. The task's row is the truth."""
 
+from collections.abc import Mapping
+
 from alembic import op
 
 from todo.migrations.tables import UNLESS_GONE_WITH_ITS_USER
 
 # As the policies have it, ``tags @> ...`` could not use an index. ``tag_keys`` has the same order as ``tags``.
 _SPREAD = """
-CREATE FUNCTION app.spread_tags() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION app.spread_tags() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     {unless_gone}
     IF TG_OP <> 'INSERT' THEN
+        {with_gone}
         DELETE FROM public.task_tags AS t
         WHERE t.user_id = OLD.user_id AND t.task_id = OLD.id
-            AND t.tag_key IN (SELECT jsonb_array_elements_text(OLD.tag_keys));
+            AND t.tag_key IN (SELECT jsonb_array_elements_text(OLD.tag_keys))
+        {gone};
     END IF;
     IF TG_OP <> 'DELETE' THEN
+        {with_more}
         INSERT INTO public.task_tags (user_id, tag_key, task_id, tag, created_at)
         SELECT NEW.user_id, keys.value, NEW.id, NEW.tags ->> (keys.ordinality - 1)::integer, NEW.created_at
         FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
-        WHERE NEW.trashed_at IS NULL;
+        WHERE NEW.trashed_at IS NULL
+        {more};
     END IF;
     RETURN NULL;
 END
 $$;
+"""
+
+# What stays is left alone. Counted is what the statement itself took away and put in, so the counts are those of the
+# rows, whatever happened to the task. Of one snapshot each is either the last of its kind or not.
+_COUNTING = {
+    "with_gone": "WITH gone AS (",
+    "gone": """
+            AND NOT EXISTS (
+                SELECT FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
+                WHERE NEW.trashed_at IS NULL AND keys.value = t.tag_key
+                    AND NEW.tags ->> (keys.ordinality - 1)::integer = t.tag
+            )
+            RETURNING t.tag_key, t.tag
+        ), fewer AS (
+            UPDATE public.tag_counts AS c SET tasks = c.tasks - 1 FROM gone
+            WHERE c.user_id = OLD.user_id AND c.tag_key = gone.tag_key AND c.tag = gone.tag AND c.tasks > 1
+        )
+        DELETE FROM public.tag_counts AS c USING gone
+        WHERE c.user_id = OLD.user_id AND c.tag_key = gone.tag_key AND c.tag = gone.tag AND c.tasks = 1""",
+    "with_more": "WITH more AS (",
+    "more": """
+            ON CONFLICT (user_id, tag_key, task_id) DO NOTHING
+            RETURNING tag_key, tag
+        )
+        INSERT INTO public.tag_counts AS c (user_id, tag_key, tag, tasks)
+        SELECT NEW.user_id, more.tag_key, more.tag, 1 FROM more
+        ON CONFLICT (user_id, tag_key, tag) DO UPDATE SET tasks = c.tasks + 1""",
+}
+_NOT_COUNTING = dict.fromkeys(_COUNTING, "")
+
+# Whoever owns the tables is under their policies, and would see no row.
+_COUNT = """
+ALTER TABLE task_tags NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE tag_counts NO FORCE ROW LEVEL SECURITY;
+INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
+    SELECT user_id, tag_key, tag, count(*) FROM task_tags GROUP BY user_id, tag_key, tag;
+ALTER TABLE task_tags FORCE ROW LEVEL SECURITY;
+ALTER TABLE tag_counts FORCE ROW LEVEL SECURITY;
+"""
+
+_TRIGGERS = """
 CREATE TRIGGER spread_tags AFTER INSERT ON tasks FOR EACH ROW
     WHEN (NEW.tags <> '[]') EXECUTE FUNCTION app.spread_tags();
 CREATE TRIGGER spread_changed_tags AFTER UPDATE ON tasks FOR EACH ROW
@@ -50,7 +98,8 @@ $$;
 # Task: T-341
 def make_tags() -> None:
     """Keep the tags' table from now on."""
-    op.execute(_SPREAD.format(unless_gone=UNLESS_GONE_WITH_ITS_USER))
+    _spread(_NOT_COUNTING)
+    op.execute(_TRIGGERS)
     op.execute(_RENAME)
 
 
@@ -60,3 +109,19 @@ def drop_tags() -> None:
         op.execute(f"DROP TRIGGER {trigger} ON tasks")
     op.execute("DROP FUNCTION app.spread_tags()")
     op.execute("DROP FUNCTION app.renamed(jsonb, jsonb, text, text, text)")
+
+
+# Task: T-375
+def count_tags() -> None:
+    """Keep how many tasks have each tag, of each way to type it, from now on and of those that are there."""
+    _spread(_COUNTING)
+    op.execute(_COUNT)
+
+
+def stop_counting_tags() -> None:
+    """Undo ``count_tags``, before its table goes."""
+    _spread(_NOT_COUNTING)
+
+
+def _spread(counting: Mapping[str, str]) -> None:
+    op.execute(_SPREAD.format(unless_gone=UNLESS_GONE_WITH_ITS_USER, **counting))

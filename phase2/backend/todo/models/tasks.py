@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKeyConstraint,
     Index,
@@ -45,6 +46,9 @@ class Priority(StrEnum):
     medium = "medium"
     high = "high"
 
+
+# A row of an index has room for so much.
+TITLE_KEY = '"left"(btrim(app.searchable(title)), 200)'
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
 Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
@@ -152,6 +156,8 @@ class Task(TaskBase, table=True):
         ),
         _by("position"),
         _by("updated_at"),
+        _by("title_key", where="trashed_at IS NULL"),
+        _by("start_at", where="start_at IS NOT NULL AND trashed_at IS NULL"),
         _by("completed_at", where="completed_at IS NOT NULL AND trashed_at IS NULL"),
         # Closed occurrences of series, which are no new tasks.
         _by("created_at", where="series_id <> id AND trashed_at IS NULL", name="closed_created_at"),
@@ -164,6 +170,10 @@ class Task(TaskBase, table=True):
     updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column("completed_at", DateTime(timezone=True)))
     revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
+    # The title's words, folded, by which titles are sorted: the same on every machine, and compared byte by byte.
+    title_key: str = Field(
+        sa_column=Column("title_key", Text(collation="C"), Computed(TITLE_KEY, persisted=True), nullable=False)
+    )
     # Due and start as instants; the database resolves them. The last moment of an all-day task's day.
     due_at: datetime | None = Field(default=None, sa_column=Column("due_at", DateTime(timezone=True)))
     start_at: datetime | None = Field(default=None, sa_column=Column("start_at", DateTime(timezone=True)))
@@ -230,6 +240,21 @@ class TaskTag(SQLModel, table=True):
     task_id: UUID = Field(sa_column=Column("task_id", Uuid, primary_key=True))
     tag: str = Field(sa_column=Column("tag", Text, nullable=False))
     created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
+
+
+# Task: T-375
+class TagCount(SQLModel, table=True):
+    """How many tasks that are not in the trash have a tag, of each way to type it. The database keeps it.
+
+    A row that would count none is not there.
+    """
+
+    __tablename__ = "tag_counts"
+
+    user_id: str = Field(sa_column=owner_column())
+    tag_key: str = Field(sa_column=Column("tag_key", Text(collation="C"), primary_key=True))
+    tag: str = Field(sa_column=Column("tag", Text(collation="C"), primary_key=True))
+    tasks: int = Field(sa_column=Column("tasks", BigInteger, nullable=False))
 
 
 # Task: T-011

@@ -442,7 +442,7 @@ def _return(entity: _Entity) -> Statement:
         for c in table.c
         if isinstance(c.server_default, DefaultClause)
     }
-    names = [c.name for c in table.c]
+    names = [c.name for c in table.c if c.computed is None]
     return Statement(
         insert(table)
         .from_select(names, select(*(own.get(name, logged.c[name]) for name in names)))

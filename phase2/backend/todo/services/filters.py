@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ARRAY,
     TIMESTAMP,
+    BigInteger,
     ColumnElement,
     Date,
     DateTime,
     FromClause,
     Integer,
+    Select,
     Text,
     Time,
     Uuid,
@@ -33,11 +35,13 @@ from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.finding import NONE, Due, TaskFilter
 from todo.models.profiles import Profile, Weekday
-from todo.models.tasks import TaskTag
+from todo.models.tasks import TagCount, TaskTag
+from todo.services import meeting
 from todo.services.task_rows import OPEN, alive, now, tasks
 
 _profiles = table_of(Profile)
 _task_tags = table_of(TaskTag)
+_tag_counts = table_of(TagCount)
 
 _TIMES = {
     "due": tasks.c.due_at,
@@ -46,7 +50,9 @@ _TIMES = {
     "updated": tasks.c.updated_at,
 }
 _SIDES = tuple(f"{name}_{side}" for name in _TIMES for side in ("before", "after"))
-_FEW = 1_000
+
+# With a hash made of them.
+_READ_PER_LOOK_UP = 32
 
 # The forms of a filter.
 ONE, SEVERAL, YES = "one", "several", "yes"
@@ -63,6 +69,7 @@ class Filter(NamedTuple):
 
 
 TRASHED = Filter("trashed", YES)
+TAGGED = Filter("tag", ONE)
 
 
 # Task: T-371
@@ -77,7 +84,7 @@ def filters_of(query: TaskFilter) -> tuple[Filter, ...]:
     if query.trashed:
         found.append(TRASHED)
     if query.tag:
-        found.append(Filter("tag", SEVERAL if len(query.tag) > 1 else ONE))
+        found.append(Filter("tag", SEVERAL if len(_keys_of(query.tag)) > 1 else ONE))
     if query.not_tag:
         found.append(Filter("not_tag", YES))
     if query.due is not None:
@@ -99,7 +106,7 @@ def _form_of(text: str) -> str:
 # Task: T-371
 def values_of(query: TaskFilter, *, now: datetime) -> dict[str, Any]:
     """Return the values of the filters; a statement takes those that it names. ``now`` is aware."""
-    tags = list(dict.fromkeys(folded(tag) for tag in query.tag))
+    tags = _keys_of(query.tag)
     return {
         "status": _one_or_list(query.statuses),
         "priority": _one_or_list(query.priority),
@@ -111,6 +118,10 @@ def values_of(query: TaskFilter, *, now: datetime) -> dict[str, Any]:
         "now": now,
         **_times_of(query),
     }
+
+
+def _keys_of(tags: list[str]) -> list[str]:
+    return list(dict.fromkeys(folded(tag) for tag in tags))
 
 
 def _one_or_list(values: list[Any]) -> Any:
@@ -139,10 +150,10 @@ def filled_by(filters: tuple[Filter, ...]) -> frozenset[str]:
 
 
 # Task: T-371
-def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[ColumnElement[bool]]:
+def conditions_of(filters: tuple[Filter, ...], driver: "Driver | None" = None) -> list[ColumnElement[bool]]:
     """Return what has to hold of a task; without a filter, that it is not in the trash.
 
-    Where ``is_driven``, ``driver_of`` sees to the tag, or to one of them.
+    The ``driver`` sees to the tag, or to one of them.
     """
     is_trashed = TRASHED in filters
     found: list[ColumnElement[bool]] = [] if is_trashed else [alive]
@@ -150,13 +161,13 @@ def conditions_of(filters: tuple[Filter, ...], *, is_driven: bool) -> list[Colum
         side = name.rpartition("_")[2]
         if side in ("before", "after"):
             found.append(_beyond(name, side, form))
-        elif not (is_driven and (name, form) == ("tag", ONE)):
-            found.append(_CONDITIONS[name](form, is_trashed=is_trashed))
+        elif driver is None or (name, form) != TAGGED:
+            found.append(_CONDITIONS[name](form, is_trashed=is_trashed, driver=driver))
     return found
 
 
 def _one_of(name: str) -> Callable[..., ColumnElement[bool]]:
-    def condition(form: str, **_: bool) -> ColumnElement[bool]:
+    def condition(form: str, **_: Any) -> ColumnElement[bool]:
         column: ColumnElement[str] = tasks.c[name]
         # One value by equality: only so is an index that goes on behind it in the order of the list.
         several = form == SEVERAL
@@ -166,46 +177,52 @@ def _one_of(name: str) -> Callable[..., ColumnElement[bool]]:
 
 
 def _reference(name: str) -> Callable[..., ColumnElement[bool]]:
-    def condition(form: str, **_: bool) -> ColumnElement[bool]:
+    def condition(form: str, **_: Any) -> ColumnElement[bool]:
         return tasks.c[name].is_(None) if form == NONE else tasks.c[name] == bindparam(name, type_=Uuid)
 
     return condition
 
 
-def _trashed(_: str, **__: bool) -> ColumnElement[bool]:
+def _trashed(_: str, **__: Any) -> ColumnElement[bool]:
     return tasks.c.trashed_at.is_not(None)
 
 
-def _tagged(form: str, *, is_trashed: bool) -> ColumnElement[bool]:
+def _tagged(form: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnElement[bool]:
     """Hold for a task that has all of the tags. What is in the trash has them in its own row only."""
     keys = bindparam("tag_keys", type_=ARRAY(Text))
     if is_trashed:
         return func.jsonb_exists_all(tasks.c.tag_keys, keys)
     if form == ONE:
-        return _number_of_tags(keys) == literal_column("1")
-    return _number_of_tags(keys) == func.cardinality(keys)
+        return _number_of_tags(keys, driver) == literal_column("1")
+    if driver is None:
+        return _number_of_tags(keys) == func.cardinality(keys)
+    # Without the one that it is found by; the cast tells ANY that it is an array, not rows.
+    more = cast(select(func.array_remove(keys, _rarest(0))).scalar_subquery(), ARRAY(Text))
+    has_all = _number_of_tags(more, driver) == func.cardinality(keys) - literal_column("1")
+    return meeting.often_or_seldom(driver.id, has_all, driver.far, driver.others)
 
 
-def _not_tagged(_: str, *, is_trashed: bool) -> ColumnElement[bool]:
+def _not_tagged(_: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnElement[bool]:
     keys = bindparam("unwanted_tag_keys", type_=ARRAY(Text))
     if is_trashed:
         return func.jsonb_exists_any(tasks.c.tag_keys, keys).is_(False)
-    return _number_of_tags(keys) == literal_column("0")
+    return _number_of_tags(keys, driver) == literal_column("0")
 
 
-def _number_of_tags(keys: ColumnElement[Any]) -> ColumnElement[int]:
+def _number_of_tags(keys: ColumnElement[Any], driver: "Driver | None" = None) -> ColumnElement[int]:
     # A value, which PostgreSQL looks up row by row: of EXISTS it would make a join, and might begin with it.
     own = _task_tags.alias("own_tags")
+    task_id = tasks.c.id if driver is None else driver.id
     return (
         select(func.count())
         .select_from(own)
-        .where(OwnedByCaller(own), own.c.task_id == tasks.c.id, own.c.tag_key == any_(keys))
+        .where(OwnedByCaller(own), own.c.task_id == task_id, own.c.tag_key == any_(keys))
         .correlate_except(own)
         .scalar_subquery()
     )
 
 
-def _due(form: str, **_: bool) -> ColumnElement[bool]:
+def _due(form: str, **_: Any) -> ColumnElement[bool]:
     due_at = tasks.c.due_at
     if form == Due.none:
         return due_at.is_(None)
@@ -286,39 +303,72 @@ def _beyond(name: str, side: str, form: str) -> ColumnElement[bool]:
 
 # Task: T-371
 class Driver(NamedTuple):
-    """A table beside ``tasks`` to walk along: ``created_at`` and ``id`` are the task's, in the order of an index."""
+    """A table beside ``tasks`` to walk along: ``created_at`` and ``id`` are the task's, in the order of an index.
+
+    Of several tags it is the one that the fewest have. ``far`` holds for what is far along it, and ``others`` are the
+    ids of what has the next one.
+    """
 
     table: FromClause
     on: ColumnElement[bool]
     conditions: tuple[ColumnElement[bool], ...]
     created_at: ColumnElement[Any]
     id: ColumnElement[Any]
+    far: ColumnElement[bool]
+    others: Select[Any]
 
 
 # Task: T-371
-def driver_of(filters: tuple[Filter, ...]) -> Driver | None:
-    """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``."""
+def driver_of(filters: tuple[Filter, ...], *, is_behind: bool = False) -> Driver | None:
+    """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``.
+
+    Where it ``is_behind``, the walk begins at the time ``after_0``.
+    """
     if TRASHED in filters:
         return None
     form = next((each.form for each in filters if each.name == "tag"), None)
     if form is None:
         return None
-    tagged = _task_tags.alias("tagged")
-    key = bindparam("tag_key", type_=Text) if form == ONE else _rarest()
-    conditions = (OwnedByCaller(tagged), tagged.c.tag_key == key)
-    return Driver(tagged, tagged.c.task_id == tasks.c.id, conditions, tagged.c.created_at, tagged.c.task_id)
-
-
-def _rarest() -> ColumnElement[Any]:
-    asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key", name="asked").render_derived()
-    counted = _task_tags.alias("counted")
-    some = (
-        select(literal_column("1").label("one"))
-        .select_from(counted)
-        .where(OwnedByCaller(counted), counted.c.tag_key == asked.c.key)
-        .limit(literal_column(str(_FEW)))
-        .correlate(asked)
-        .subquery("some")
+    tagged, ahead, others = (_task_tags.alias(name) for name in ("tagged", "ahead", "others"))
+    key = bindparam("tag_key", type_=Text) if form == ONE else _rarest(0)
+    begun = [ahead.c.created_at <= cast(bindparam("after_0", type_=Text), DateTime(timezone=True))] if is_behind else []
+    place = (
+        select(ahead.c.created_at)
+        .where(OwnedByCaller(ahead), ahead.c.tag_key == key, *begun)
+        .order_by(ahead.c.created_at.desc(), ahead.c.task_id.desc())
+        .offset(meeting.far_from(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP))
+        .limit(literal_column("1"))
+        .scalar_subquery()
     )
-    number = select(func.count()).select_from(some).correlate(asked).scalar_subquery()
-    return select(asked.c.key).order_by(number).limit(literal_column("1")).scalar_subquery()
+    return Driver(
+        tagged,
+        tagged.c.task_id == tasks.c.id,
+        (OwnedByCaller(tagged), tagged.c.tag_key == key),
+        tagged.c.created_at,
+        tagged.c.task_id,
+        tagged.c.created_at <= place,
+        select(others.c.task_id).where(OwnedByCaller(others), others.c.tag_key == _rarest(1)),
+    )
+
+
+_asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key", name="asked").render_derived()
+
+
+def _rarest(place: int) -> ColumnElement[Any]:
+    """Return the tag that the fewest tasks have, or one that comes after it."""
+    return _of_ranked("key", place)
+
+
+def _of_ranked(name: str, place: int) -> ColumnElement[Any]:
+    return select(_ranked.c[name]).offset(literal_column(str(place))).limit(literal_column("1")).scalar_subquery()
+
+
+# Task: T-375
+def number_of_tagged(key: ColumnElement[str]) -> Select[Any]:
+    """Return the query for how many tasks have a tag, the trash aside, however it is typed."""
+    number = cast(func.coalesce(func.sum(_tag_counts.c.tasks), literal_column("0")), BigInteger)
+    return select(number).where(OwnedByCaller(_tag_counts), _tag_counts.c.tag_key == key)
+
+
+_number = number_of_tagged(_asked.c.key).correlate(_asked).scalar_subquery().label("number")
+_ranked = select(_asked.c.key, _number).order_by(_number).cte("ranked")

@@ -294,16 +294,18 @@ _skip = bindparam("skip", type_=BigInteger)
 def _source_of(shape: Shape) -> _Source:
     unless = [_unseen] if shape.unless else []
     filled = filters.filled_by(shape.filters)
+    # In the order of the index that is walked along.
+    is_behind = shape.after is not None and not shape.sort
     if shape.search is not None:
-        found = search.fragments(shape.search, trashed=filters.TRASHED in shape.filters)
-        checks = [*found.conditions, *filters.conditions_of(shape.filters, is_driven=False)]
+        found = search.fragments(shape.search, trashed=filters.TRASHED in shape.filters, is_behind=is_behind)
+        checks = [*found.conditions, *filters.conditions_of(shape.filters)]
         rank = tuple(_ranked(expression) for expression in found.rank)
         parts = parts_of(shape.sort, filled=filled) if shape.sort else [Part((), rank)]
         word = _nothing if found.word is None else found.word
         table = found.hits.join(tasks, found.on)
         return _Source(table, [mine, *found.walked, *unless], checks, parts, rank, word)
-    driver = filters.driver_of(shape.filters)
-    conditions = filters.conditions_of(shape.filters, is_driven=driver is not None)
+    driver = filters.driver_of(shape.filters, is_behind=is_behind)
+    conditions = filters.conditions_of(shape.filters, driver)
     if driver is None:
         return _Source(tasks, [mine, *conditions, *unless], [], parts_of(shape.sort, filled=filled), (), _nothing)
     newest = (Column(driver.created_at, descending=True), Column(driver.id, descending=True))
@@ -359,6 +361,9 @@ def _part_list(source: _Source, number: int, part: Part, most: int) -> Select[An
 def _counting(source: _Source, shape: Shape) -> Select[Any]:
     if shape.search is None and {each.name for each in shape.filters} <= _COUNTED:
         return select(_total_of(shape.filters).label("total"), LATEST.label("revision"))
+    if shape.search is None and shape.filters == (filters.TAGGED,):
+        tagged = filters.number_of_tagged(bindparam("tag_key", type_=Text)).scalar_subquery()
+        return select(tagged.label("total"), LATEST.label("revision"))
     # In its own order an index is walked along, and left when enough have been looked at.
     some = (
         select(and_(true(), *source.checks).label("fits"))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     ColumnElement,
     FromClause,
     Integer,
@@ -21,10 +22,13 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    cast,
     func,
     literal_column,
     not_,
+    or_,
     select,
+    true,
     union_all,
 )
 
@@ -34,12 +38,15 @@ from todo.kit.queries import Query
 from todo.models.base import table_of
 from todo.models.tasks import Task
 from todo.models.words import TaskWord
+from todo.services import meeting
 
 _tasks = table_of(Task)
 _task_words = table_of(TaskWord)
 
 # How many rows are rather counted, or sorted, than passed by: the fewer there are, the more a walk passes by.
 _FEW = 2_000
+# Of those that many tasks have there may be a few times as many as are counted.
+_READ_PER_LOOK_UP = 8
 _BEHIND_EVERY_LETTER = "\U0010ffff"
 
 
@@ -124,9 +131,12 @@ def excerpt_of(query: Query, row: Row) -> str:
 
 # Task: T-363
 @cache
-def fragments(shape: Shape, *, trashed: bool = False) -> Search:
-    """Return what finds the tasks of a query of this shape, best first: those in the trash, or all others."""
-    return _by_word(shape) if shape.words else _by_prefix(shape, trashed=trashed)
+def fragments(shape: Shape, *, trashed: bool = False, is_behind: bool = False) -> Search:
+    """Return what finds the tasks of a query of this shape, best first: those in the trash, or all others.
+
+    Where it ``is_behind``, the walk along a word begins at a row of the rank ``after_0`` and on.
+    """
+    return _by_word(shape, is_behind=is_behind) if shape.words else _by_prefix(shape, trashed=trashed)
 
 
 # Task: T-363
@@ -143,19 +153,60 @@ def first_page(shape: Shape) -> Statement:
     )
 
 
-def _by_word(shape: Shape) -> Search:
+def _by_word(shape: Shape, *, is_behind: bool) -> Search:
     """Walk along the rows of one word, of several the rarest."""
     hits = _task_words.alias("hits")
     finds_rarest = shape.several_words and not shape.chosen
-    word = _rarest() if finds_rarest else bindparam("search_word", type_=Text)
+    word = _rarest(0) if finds_rarest else bindparam("search_word", type_=Text)
     return Search(
         hits,
         hits.c.task_id == _tasks.c.id,
         (OwnedByCaller(hits), hits.c.word == word),
-        _conditions(shape, hits.c.task_id),
-        (hits.c.weight, hits.c.created_at.desc(), hits.c.task_id.desc()),
+        _conditions(shape, hits.c.task_id, _has_all(hits, word, shape, is_behind=is_behind)),
+        _rank(hits),
         hits.c.word,
     )
+
+
+def _rank(words: FromClause) -> tuple[ColumnElement[Any], ...]:
+    return words.c.weight, words.c.created_at.desc(), words.c.task_id.desc()
+
+
+def _has_all(hits: FromClause, word: ColumnElement[str], shape: Shape, *, is_behind: bool) -> ColumnElement[bool]:
+    """Hold for a hit that has all of several words."""
+    typed, others = _texts("search_words"), _task_words.alias("next_rarest")
+    has_all = _number_of(hits.c.task_id, typed) == func.cardinality(typed)
+    place = _place(word, is_behind=is_behind)
+    weight, created_at = (select(place.c[name]).scalar_subquery() for name in ("weight", "created_at"))
+    far = or_(hits.c.weight > weight, and_(hits.c.weight == weight, hits.c.created_at <= created_at))
+    another = _rarest(0, but=word) if shape.chosen else _rarest(1)
+    ids = select(others.c.task_id).where(OwnedByCaller(others), others.c.word == another)
+    return meeting.often_or_seldom(hits.c.task_id, has_all, far, ids)
+
+
+def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
+    """Return where hits are far, if there are so many: counted from the first, or from where the walk begins."""
+    ahead = _task_words.alias("ahead")
+    walked = select(ahead.c.weight, ahead.c.created_at).where(
+        OwnedByCaller(ahead), ahead.c.word == word, _reading_pays()
+    )
+    most = meeting.far_from(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP)
+    if not is_behind:
+        return walked.order_by(*_rank(ahead)).offset(most).limit(literal_column("1")).cte("place")
+    weight, created_at = (
+        cast(bindparam(f"after_{index}", type_=Text), column.type)
+        for index, column in enumerate((ahead.c.weight, ahead.c.created_at))
+    )
+    # Each from where it begins in the index, and one after the other.
+    parts = [
+        part.order_by(*_rank(ahead)).limit(most + literal_column("1"))
+        for part in (
+            walked.where(ahead.c.weight == weight, ahead.c.created_at <= created_at),
+            walked.where(ahead.c.weight > weight),
+        )
+    ]
+    rest = union_all(*parts).subquery("rest")
+    return select(rest).offset(most).limit(literal_column("1")).cte("place")
 
 
 def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
@@ -194,14 +245,30 @@ def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
         hits,
         hits.c.task_id == _tasks.c.id,
         (),
-        _conditions(shape, hits.c.task_id),
+        _conditions(shape, hits.c.task_id, true()),
         (hits.c.created_at.desc(), hits.c.task_id.desc()),
         None,
     )
 
 
-def _rarest() -> ColumnElement[Any]:
-    """Return the word that the fewest tasks have; those that many have are alike."""
+def _rarest(place: int, *, but: ColumnElement[str] | None = None) -> ColumnElement[Any]:
+    """Return the word that the fewest tasks have, or one that comes after it; those that many have are alike."""
+    return _of_ranked("word", place, *([] if but is None else [_ranked().c.word != but]))
+
+
+def _reading_pays() -> ColumnElement[bool]:
+    # Nobody knows how many times as many tasks have a word that many have.
+    most: ColumnElement[int] = literal_column(str(_FEW))
+    return or_(_of_ranked("number", 0) >= most, _of_ranked("number", 1) < most)
+
+
+def _of_ranked(name: str, place: int, *conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    there = select(_ranked().c[name]).where(*conditions)
+    return there.offset(literal_column(str(place))).limit(literal_column("1")).scalar_subquery()
+
+
+@cache
+def _ranked() -> CTE:
     typed = func.unnest(_texts("search_words")).table_valued("word", name="typed").render_derived()
     words = _task_words.alias("counted")
     some = (
@@ -212,20 +279,22 @@ def _rarest() -> ColumnElement[Any]:
         .correlate(typed)
         .subquery("some")
     )
-    number = select(func.count()).select_from(some).correlate(typed).scalar_subquery()
-    return select(typed.c.word).order_by(number).limit(literal_column("1")).scalar_subquery()
+    number = select(func.count()).select_from(some).correlate(typed).scalar_subquery().label("number")
+    return select(typed.c.word, number).order_by(number).cte("ranked")
 
 
-def _conditions(shape: Shape, task_id: ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
+def _conditions(
+    shape: Shape, task_id: ColumnElement[Any], has_all: ColumnElement[bool]
+) -> tuple[ColumnElement[bool], ...]:
     """Return what else has to hold of a hit.
 
     Each counts, in a subquery that stands for a value: PostgreSQL would make a join of EXISTS, and might begin with it.
     """
-    words, unwanted = _texts("search_words"), _texts("search_unwanted_words")
+    unwanted = _texts("search_unwanted_words")
     prefixes, unwanted_prefixes = _texts("search_prefixes"), _texts("search_unwanted_prefixes")
     text = _searched_text()
     conditions = (
-        (shape.several_words, _number_of(task_id, words) == func.cardinality(words)),
+        (shape.several_words, has_all),
         (shape.unwanted_words, _number_of(task_id, unwanted) == 0),
         (shape.more_prefixes, _number_of_prefixes(task_id, prefixes) == func.cardinality(prefixes)),
         (shape.unwanted_prefixes, _number_of_prefixes(task_id, unwanted_prefixes) == 0),

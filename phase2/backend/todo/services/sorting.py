@@ -8,7 +8,7 @@ and follows in the others, and then what has a later one.
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Text, bindparam, case, cast, func, literal_column, tuple_
+from sqlalchemy import ColumnElement, Integer, Text, bindparam, case, cast, literal_column, tuple_
 
 from todo.models.tasks import Priority, Status
 from todo.services.task_rows import tasks
@@ -58,7 +58,7 @@ _COLUMNS: dict[str, ColumnElement[Any]] = {
     "due_date": tasks.c.due_at,
     "start_date": tasks.c.start_at,
     "trashed_at": tasks.c.trashed_at,
-    "title": func.lower(tasks.c.title, type_=Text),
+    "title": tasks.c.title_key,
     "position": tasks.c.position,
 }
 _NULLABLE = frozenset({"completed_at", "due_date", "start_date"})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 
-from sqlalchemy import Text, bindparam, cast, func, select, union_all, update
+from sqlalchemy import BigInteger, Text, bindparam, cast, func, literal_column, select, union_all, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import OwnedByCaller, Row, Session, Statement
@@ -12,23 +12,26 @@ from todo.errors import NotFound
 from todo.kit.etags import Condition
 from todo.kit.text import folded
 from todo.models.base import table_of
-from todo.models.tasks import TaskTag
+from todo.models.tasks import TagCount, TaskTag
 from todo.services.revisions import HEAD, TURN, head_of, not_seen, seen
 from todo.services.task_rows import mine, now, tasks
 
 _task_tags = table_of(TaskTag)
+_counts = table_of(TagCount)
 _own = OwnedByCaller(_task_tags)
+_counted = OwnedByCaller(_counts)
 # By the characters' numbers, so that it is the same one on every machine.
-_counted = (func.min(_task_tags.c.tag.collate("C")).label("name"), func.count().label("tasks"))
+_name = func.min(_counts.c.tag)
+_number = cast(func.sum(_counts.c.tasks), BigInteger)
 _old_key = bindparam("old_key", type_=Text)
 _new_key = bindparam("new_key", type_=Text)
 _new_name = bindparam("new_name", type_=Text)
 
 # Of a tag that only the trash has, it is the name that was sent.
 _ANSWER = Statement(
-    select(func.coalesce(_counted[0], _new_name).label("name"), func.count().label("tasks")).where(
-        _own, _task_tags.c.tag_key == _new_key
-    )
+    select(
+        func.coalesce(_name, _new_name).label("name"), func.coalesce(_number, literal_column("0")).label("tasks")
+    ).where(_counted, _counts.c.tag_key == _new_key)
 )
 # What is in the trash has its tags in its own row only.
 _tagged = union_all(
@@ -99,5 +102,10 @@ async def remove(session: Session, name: str, *, now: datetime) -> None:
 
 @cache
 def _list_statement(*, unless: bool) -> Statement:
-    which = [_own, *([not_seen()] if unless else [])]
-    return Statement(select(*_counted).where(*which).group_by(_task_tags.c.tag_key).order_by(_task_tags.c.tag_key))
+    which = [_counted, *([not_seen()] if unless else [])]
+    return Statement(
+        select(_name.label("name"), _number.label("tasks"))
+        .where(*which)
+        .group_by(_counts.c.tag_key)
+        .order_by(_counts.c.tag_key)
+    )

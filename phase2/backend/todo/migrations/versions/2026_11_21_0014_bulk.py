@@ -6,7 +6,7 @@ Revision ID: 0014
 from todo.migrations.bulk import drop_bulk, make_bulk
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,97 @@
+"""Several tags, several words: the same is found whether it is looked up or read, and the cursor leads through both."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+
+from todo.services import finding, meeting, search
+
+TAGS = ("a", "b", "c")
+WORDS = ("oat", "milk", "soy")
+
+
+@pytest.fixture(params=[0, 4, 100])
+def looked_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """How many are looked up at least: none, some of a test's, all of them."""
+    makers = (search.fragments, search._ranked, finding._statements)
+    monkeypatch.setattr(meeting, "LEAST_LOOKED_UP", request.param)
+    for maker in makers:
+        maker.cache_clear()
+    yield
+    for maker in makers:
+        maker.cache_clear()
+
+
+async def some_tasks(client: AsyncClient) -> list[dict[str, Any]]:
+    """Tasks with any of the tags, and any of the words in any place; the newest first."""
+    rng = random.Random(3)
+
+    def some(of: tuple[str, ...]) -> list[str]:
+        return [each for each in of if rng.random() < 0.5]
+
+    operations = [
+        {
+            "op": "create",
+            "task": {
+                "title": " ".join([f"Task {number}", *some(WORDS)]),
+                "tags": [*some(TAGS), *some(WORDS[:2])],
+                "description": " ".join(some(WORDS)),
+            },
+        }
+        for number in range(70)
+    ]
+    made = (await client.post("/tasks/batch", json={"operations": operations})).json()
+    trashed = [result["task"]["id"] for result in made["results"][::9]]
+    for task_id in trashed:
+        await client.delete(f"/tasks/{task_id}")
+    tasks: list[dict[str, Any]] = (await client.get("/tasks?limit=100")).json()["tasks"]
+    return tasks
+
+
+async def walked(client: AsyncClient, query: str) -> list[str]:
+    """Return the ids of what a query finds, read page by page."""
+    ids: list[str] = []
+    cursor = ""
+    while True:
+        page = (await client.get(f"/tasks?{query}&limit=3{cursor}")).json()
+        ids += [task["id"] for task in page["tasks"]]
+        if not page["next_cursor"]:
+            return ids
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def has_words(task: dict[str, Any], words: tuple[str, ...]) -> bool:
+    return set(words) <= {*task["title"].split(), *task["tags"], *(task["description"] or "").split()}
+
+
+# Task: T-376
+@pytest.mark.usefixtures("looked_up")
+class TestMeeting:
+    async def test_of_tags_is_walked_each_once(self, alice: AsyncClient) -> None:
+        tasks = await some_tasks(alice)
+
+        for tags in [*itertools.permutations(TAGS, 2), TAGS, ("a", "zebra"), ("A", "a")]:
+            expected = [task["id"] for task in tasks if {tag.lower() for tag in tags} <= set(task["tags"])]
+            asked = "&".join(f"tag={tag}" for tag in tags)
+            assert (tags, await walked(alice, asked)) == (tags, expected)
+            assert await walked(alice, f"{asked}&sort=created_at") == expected[::-1]
+            without = [task["id"] for task in tasks if task["id"] in expected and "oat" not in task["tags"]]
+            assert await walked(alice, f"{asked}&not_tag=oat") == without
+            assert (await alice.get(f"/tasks?{asked}")).json()["total"] == len(expected)
+
+    async def test_of_words_is_walked_each_once(self, alice: AsyncClient) -> None:
+        tasks = await some_tasks(alice)
+
+        for words in [*itertools.permutations(WORDS, 2), WORDS, ("oat", "zebra")]:
+            expected = [task["id"] for task in tasks if has_words(task, words)]
+            found = await walked(alice, f"q={' '.join(words)}")
+            whole = (await alice.get(f"/tasks?q={' '.join(words)}&limit=100")).json()
+            assert (words, sorted(found)) == (words, sorted(expected))
+            assert (found, whole["total"]) == ([task["id"] for task in whole["tasks"]], len(expected))
+            assert await walked(alice, f"q={' '.join(words)}&sort=created_at") == expected[::-1]
+            tagged = [task["id"] for task in tasks if task["id"] in expected and {"a", "b"} <= set(task["tags"])]
+            assert sorted(await walked(alice, f"q={' '.join(words)}&tag=a&tag=b")) == sorted(tagged)
