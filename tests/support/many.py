@@ -29,6 +29,9 @@ UPDATE tasks SET subtasks_total = %(count)s WHERE user_id = %(user)s AND id = %(
 INSERT INTO task_tags (user_id, tag_key, task_id, tag, created_at)
 SELECT user_id, lower(tag), id, tag, created_at FROM tasks, jsonb_array_elements_text(tags) AS tag
 WHERE user_id = %(user)s ON CONFLICT DO NOTHING;
+DELETE FROM tag_counts WHERE user_id = %(user)s;
+INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
+SELECT user_id, tag_key, tag, count(*) FROM task_tags WHERE user_id = %(user)s GROUP BY user_id, tag_key, tag;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
 SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
     SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL

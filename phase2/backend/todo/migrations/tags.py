@@ -1,7 +1,5 @@
 """Tags, spread over a table of their own so that an index finds a tag's tasks. The task's row is the truth."""
 
-from collections.abc import Mapping
-
 from alembic import op
 
 from todo.migrations.tables import UNLESS_GONE_WITH_ITS_USER
@@ -13,52 +11,97 @@ CREATE OR REPLACE FUNCTION app.spread_tags() RETURNS trigger LANGUAGE plpgsql
 BEGIN
     {unless_gone}
     IF TG_OP <> 'INSERT' THEN
-        {with_gone}
         DELETE FROM public.task_tags AS t
         WHERE t.user_id = OLD.user_id AND t.task_id = OLD.id
-            AND t.tag_key IN (SELECT jsonb_array_elements_text(OLD.tag_keys))
-        {gone};
+            AND t.tag_key IN (SELECT jsonb_array_elements_text(OLD.tag_keys));
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        {with_more}
         INSERT INTO public.task_tags (user_id, tag_key, task_id, tag, created_at)
         SELECT NEW.user_id, keys.value, NEW.id, NEW.tags ->> (keys.ordinality - 1)::integer, NEW.created_at
         FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
-        WHERE NEW.trashed_at IS NULL
-        {more};
+        WHERE NEW.trashed_at IS NULL;
     END IF;
     RETURN NULL;
 END
 $$;
 """
 
-# What stays is left alone. Counted is what the statement itself took away and put in, so the counts are those of the
-# rows, whatever happened to the task. Of one snapshot each is either the last of its kind or not.
-_COUNTING = {
-    "with_gone": "WITH gone AS (",
-    "gone": """
-            AND NOT EXISTS (
-                SELECT FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
-                WHERE NEW.trashed_at IS NULL AND keys.value = t.tag_key
-                    AND NEW.tags ->> (keys.ordinality - 1)::integer = t.tag
-            )
-            RETURNING t.tag_key, t.tag
-        ), fewer AS (
-            UPDATE public.tag_counts AS c SET tasks = c.tasks - 1 FROM gone
-            WHERE c.user_id = OLD.user_id AND c.tag_key = gone.tag_key AND c.tag = gone.tag AND c.tasks > 1
-        )
-        DELETE FROM public.tag_counts AS c USING gone
-        WHERE c.user_id = OLD.user_id AND c.tag_key = gone.tag_key AND c.tag = gone.tag AND c.tasks = 1""",
-    "with_more": "WITH more AS (",
-    "more": """
+# What stays is left alone. Counted is what was really taken away and put in, so the counts are those of the rows,
+# whatever happened to the task. A statement that goes through many tasks only notes it, in a setting that ends with the
+# transaction, and writes it when it is done: a row that is updated again and again leaves a version behind each time.
+# Notes that grow long are written before.
+_MOST_NOTED = 4_000
+_SPREAD_AND_COUNT = """
+CREATE OR REPLACE FUNCTION app.spread_tags() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted jsonb := coalesce(nullif(current_setting('app.tags', true), ''), '{{}}');
+    place text;
+BEGIN
+    {unless_gone}
+    IF TG_OP <> 'INSERT' THEN
+        FOR place IN
+            DELETE FROM public.task_tags AS t
+            WHERE t.user_id = OLD.user_id AND t.task_id = OLD.id
+                AND t.tag_key IN (SELECT jsonb_array_elements_text(OLD.tag_keys))
+                AND NOT EXISTS (
+                    SELECT FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
+                    WHERE NEW.trashed_at IS NULL AND keys.value = t.tag_key
+                        AND NEW.tags ->> (keys.ordinality - 1)::integer = t.tag
+                )
+            RETURNING jsonb_build_array(t.user_id, t.tag_key, t.tag)
+        LOOP
+            noted := noted || jsonb_build_object(place, coalesce((noted ->> place)::bigint, 0) - 1);
+        END LOOP;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        FOR place IN
+            INSERT INTO public.task_tags AS t (user_id, tag_key, task_id, tag, created_at)
+            SELECT NEW.user_id, keys.value, NEW.id, NEW.tags ->> (keys.ordinality - 1)::integer, NEW.created_at
+            FROM jsonb_array_elements_text(NEW.tag_keys) WITH ORDINALITY AS keys
+            WHERE NEW.trashed_at IS NULL
             ON CONFLICT (user_id, tag_key, task_id) DO NOTHING
-            RETURNING tag_key, tag
-        )
-        INSERT INTO public.tag_counts AS c (user_id, tag_key, tag, tasks)
-        SELECT NEW.user_id, more.tag_key, more.tag, 1 FROM more
-        ON CONFLICT (user_id, tag_key, tag) DO UPDATE SET tasks = c.tasks + 1""",
-}
-_NOT_COUNTING = dict.fromkeys(_COUNTING, "")
+            RETURNING jsonb_build_array(t.user_id, t.tag_key, t.tag)
+        LOOP
+            noted := noted || jsonb_build_object(place, coalesce((noted ->> place)::bigint, 0) + 1);
+        END LOOP;
+    END IF;
+    IF TG_OP = 'INSERT' OR length(noted::text) > {most_noted} THEN
+        PERFORM app.add_to_tag_counts(noted);
+        noted := '{{}}';
+    END IF;
+    PERFORM set_config('app.tags', noted::text, true);
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION app.add_to_tag_counts(noted jsonb) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.tag_counts AS c (user_id, tag_key, tag, tasks)
+    SELECT place ->> 0, place ->> 1, place ->> 2, more
+    FROM (SELECT key::jsonb, value::bigint FROM jsonb_each_text(noted) WHERE value <> '0') AS each (place, more)
+    ON CONFLICT (user_id, tag_key, tag) DO UPDATE SET tasks = c.tasks + excluded.tasks;
+    DELETE FROM public.tag_counts AS c
+    USING (SELECT key::jsonb FROM jsonb_each_text(noted) WHERE value::bigint < 0) AS each (place)
+    WHERE c.user_id = place ->> 0 AND c.tag_key = place ->> 1 AND c.tag = place ->> 2 AND c.tasks = 0;
+END
+$$;
+CREATE FUNCTION app.write_tag_counts() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted CONSTANT text := nullif(nullif(current_setting('app.tags', true), ''), '{{}}');
+BEGIN
+    IF noted IS NOT NULL THEN
+        PERFORM set_config('app.tags', '', true);
+        PERFORM app.add_to_tag_counts(noted::jsonb);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER write_tag_counts AFTER UPDATE OF tags, tag_keys, trashed_at ON tasks
+    FOR EACH STATEMENT EXECUTE FUNCTION app.write_tag_counts();
+CREATE TRIGGER write_lost_tag_counts AFTER DELETE ON tasks
+    FOR EACH STATEMENT EXECUTE FUNCTION app.write_tag_counts();
+"""
 
 # Whoever owns the tables is under their policies, and would see no row.
 _COUNT = """
@@ -98,7 +141,7 @@ $$;
 # Task: T-341
 def make_tags() -> None:
     """Keep the tags' table from now on."""
-    _spread(_NOT_COUNTING)
+    op.execute(_SPREAD.format(unless_gone=UNLESS_GONE_WITH_ITS_USER))
     op.execute(_TRIGGERS)
     op.execute(_RENAME)
 
@@ -114,14 +157,14 @@ def drop_tags() -> None:
 # Task: T-375
 def count_tags() -> None:
     """Keep how many tasks have each tag, of each way to type it, from now on and of those that are there."""
-    _spread(_COUNTING)
+    op.execute(_SPREAD_AND_COUNT.format(unless_gone=UNLESS_GONE_WITH_ITS_USER, most_noted=_MOST_NOTED))
     op.execute(_COUNT)
 
 
 def stop_counting_tags() -> None:
     """Undo ``count_tags``, before its table goes."""
-    _spread(_NOT_COUNTING)
-
-
-def _spread(counting: Mapping[str, str]) -> None:
-    op.execute(_SPREAD.format(unless_gone=UNLESS_GONE_WITH_ITS_USER, **counting))
+    for trigger in ("write_lost_tag_counts", "write_tag_counts"):
+        op.execute(f"DROP TRIGGER {trigger} ON tasks")
+    op.execute(_SPREAD.format(unless_gone=UNLESS_GONE_WITH_ITS_USER))
+    op.execute("DROP FUNCTION app.write_tag_counts()")
+    op.execute("DROP FUNCTION app.add_to_tag_counts(jsonb)")
