@@ -129,3 +129,38 @@ def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+JSON = "Content-Type: application/json"
+CHUNKED = "Transfer-Encoding: chunked"
+GET = request("GET", "/healthz")
+
+
+class Impatient(Protocol):
+    """The protocol with limits that a test can wait for."""
+
+    header_seconds = 0.2
+    linger_seconds = 0.2
+    flush_seconds = 0.2
+    most_framing_bytes = 4_096
+    most_discarded_bytes = 100_000
+
+
+def assert_refused(answer: Answer, status: int, code: str) -> None:
+    assert (answer.status, answer.problem()["code"], answer.headers["connection"]) == (status, code, "close")
+
+
+async def drip(send: object, first: bytes, then: bytes) -> None:
+    assert callable(send)
+    await send(first)
+    while True:
+        await asyncio.sleep(0.02)
+        await send(then)
+
+
+async def until_empty(server: Server) -> bool:
+    """Wait until no connection is open."""
+    async with asyncio.timeout(20):
+        while server.connections():  # noqa: ASYNC110  uvicorn tells nobody.
+            await asyncio.sleep(0.02)
+    return True
