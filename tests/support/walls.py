@@ -6,7 +6,7 @@ One wall is the services' filter by owner, the other the database's policies. A 
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -15,6 +15,7 @@ from httpx import AsyncClient
 
 from support.keys import age_keys, holding_key
 from support.people import SECRET, client_of, sign_up
+from support.scratch import UNHURRIED
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
 from todo.services.tokens import SecretVerifier
@@ -23,11 +24,11 @@ from todo.settings import Settings
 _BYPASS_ROLE = "todo_bypass"
 
 WALLS: Mapping[str, DatabaseOptions] = {
-    "both": DatabaseOptions(),
-    "database-alone": DatabaseOptions(filter_by_owner=False),
-    "services-alone": DatabaseOptions(role=_BYPASS_ROLE),
+    "both": UNHURRIED,
+    "database-alone": replace(UNHURRIED, filter_by_owner=False),
+    "services-alone": replace(UNHURRIED, role=_BYPASS_ROLE),
 }
-NO_WALLS = DatabaseOptions(role=_BYPASS_ROLE, filter_by_owner=False)
+NO_WALLS = replace(UNHURRIED, role=_BYPASS_ROLE, filter_by_owner=False)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pytest
 
 from support.derived import wrong
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, serving, until
+from support.processes import PATIENCE_SECONDS, port_to_keep, serving, until
 from support.scratch import eventually
 from support.sync import Copy, everything, whole_log
 
@@ -76,10 +76,7 @@ class Server:
 @pytest.fixture(params=[1, 2])
 def server(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> Iterator[Server]:
     """A running server on the shared database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(tmp_path, database_url, port, request.param)
+    server = Server(tmp_path, database_url, port_to_keep(), request.param)
     server.start()
     yield server
     server.close()
