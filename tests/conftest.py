@@ -13,15 +13,27 @@ import psycopg
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from hypothesis import HealthCheck, settings
 
 from support.issuer import Issuer
 from support.people import SECRET, client_of, sign_up
 from support.scratch import UNHURRIED
+from todo.clients import embedded
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
+
+# An example takes as long as a busy machine lets it.
+settings.register_profile("unhurried", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the account that runs PostgreSQL for root before several processes would make it at once."""
+    if os.geteuid() == 0 and not hasattr(config, "workerinput"):
+        embedded._unprivileged_account()
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -142,15 +141,13 @@ class TestServe:
     ) -> None:
         server, _ = unfinished
         postmaster = postmaster_of(directory / ".data")
-        started = time.monotonic()
 
         server.interrupt()
         server.until_it_ends()
         code = server.stop()
 
+        # Had it waited for the request, or for the end of its grace, it would be 0.
         assert code == 130
-        # The grace that a request gets is ten seconds.
-        assert time.monotonic() - started < 8
         assert not is_alive(postmaster)
 
     def test_starts_again_after_it_was_killed_and_then_stops_what_was_left_behind(self, directory: Path) -> None:

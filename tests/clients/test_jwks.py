@@ -19,7 +19,7 @@ from support.issuer import Issuer
 from todo.clients.jwks import JwksClient
 from todo.errors import Unavailable
 
-LONG_SECONDS = 10.0
+LONG_SECONDS = 30.0
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from todo.web.protocol import Protocol
 from todo.web.sockets import MOST_BYTES, SocketProtocol
 
 # Generous, for a busy machine; nothing waits for it to pass.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 POOL_SIZE = 3
 _PORT = 6543
-_SECONDS_TO_START = 10.0
+_SECONDS_TO_START = 60.0
 # Debian installs it where only root looks.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
@@ -48,7 +48,7 @@ def pgbouncer(url: str, *, pool_size: int = POOL_SIZE) -> Iterator[str]:
             yield through
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def _user(sockets: Path) -> str | None:

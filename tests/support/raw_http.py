@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from todo.web.protocol import Protocol
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ async def drip(send: object, first: bytes, then: bytes) -> None:
 
 async def until_empty(server: Server) -> bool:
     """Wait until no connection is open."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(_PATIENCE_SECONDS):
         while server.connections():  # noqa: ASYNC110  uvicorn tells nobody.
             await asyncio.sleep(0.02)
     return True

@@ -56,6 +56,6 @@ async def told_over_websocket(app: ASGIApp, token: str, *, since: int, events: i
         "headers": [],
         "subprotocols": ["todo.v1", f"bearer.{token}"],
     }
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await app(scope, receive, send)
     return told
