@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from support.people import SECRET, token_of
+from support.processes import PATIENCE_SECONDS
 from support.scratch import UNHURRIED
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
@@ -25,9 +26,6 @@ from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 from todo.web.protocol import Protocol
 from todo.web.sockets import MOST_BYTES, SocketProtocol
-
-# Generous, for a busy machine; nothing waits for it to pass.
-PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

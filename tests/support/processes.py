@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 # Generous, for a busy machine; nothing waits for it to pass.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 SETTINGS = (
     "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
     "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import text
 
+from support.processes import PATIENCE_SECONDS
 from todo.database import DatabaseOptions, Statement
 
 # A busy machine takes longer for twenty requests at once than they may take. What waits for a lock still gives up.
@@ -29,7 +30,7 @@ def sql(words: str, *, repeatable: bool = False) -> Statement:
     return Statement(text(words), repeatable=repeatable)
 
 
-async def eventually(true: Callable[[], object], *, seconds: float = 60.0) -> None:
+async def eventually(true: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until ``true`` is; fail if that never comes."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds

@@ -89,9 +89,9 @@ class Answers:
     given: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
     repeated: int = 0
 
-    async def reach(self, count: int) -> None:
-        """Wait until so many were given."""
-        await eventually(lambda: len(self.given) >= count, seconds=PATIENCE_SECONDS)
+    async def reach(self, count: int, writers: "asyncio.Future[Any]") -> None:
+        """Wait until so many were given, or the writers are at an end: they say why."""
+        await eventually(lambda: len(self.given) >= count or writers.done())
 
 
 async def send(client: httpx.AsyncClient, answers: Answers, method: str, path: str, **body: Any) -> Any:
@@ -181,7 +181,7 @@ class TestKill:
         writers = asyncio.gather(*(work(server.address, token, answers) for _ in range(CLIENTS)))
 
         for count in KILLS_AFTER:
-            await answers.reach(count)
+            await answers.reach(count, writers)
             await asyncio.to_thread(server.kill)
         await writers
 
@@ -208,7 +208,7 @@ class TestKill:
         writers = asyncio.gather(*(work_on_trees(server.address, token, answers) for _ in range(CLIENTS)))
 
         for count in TREE_KILLS_AFTER:
-            await answers.reach(count)
+            await answers.reach(count, writers)
             await asyncio.to_thread(server.kill)
         await writers
 
