@@ -40,9 +40,10 @@ run: setup ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: make 
 migrate: setup ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
+# All of them in a process for each processor, each with a PostgreSQL of its own; a few are over before that has started.
 test: setup ## Run all tests, with branch coverage, or some: make test ARGS="tests/routes -k complete"
 	@echo "==> Tests"
-	@$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov)
+	@$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov --numprocesses=auto --dist=worksteal)
 
 bench: setup ## Measure speed beside two peers, some ten minutes; or in less than two: make bench ARGS=--quick
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)

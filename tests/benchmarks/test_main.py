@@ -62,11 +62,13 @@ class TestMain:
 
             process.send_signal(signal.SIGTERM)
 
-            assert process.wait(PATIENCE_SECONDS) == 130
+            assert process.wait(PATIENCE_SECONDS) == 130, log.read_text()
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-        assert len(started) == 4
+                process.wait(PATIENCE_SECONDS)
+        # Three servers and PostgreSQL; and the load, if it was on its way.
+        assert len(started) >= 4
         assert [pid for pid in started if is_alive(pid)] == []
         assert [path.name for path in temporary.iterdir()] == ["log"]
         assert log.read_text().splitlines()[-1].endswith("interrupted: everything is stopped")

@@ -13,7 +13,7 @@ import pytest
 
 from support.people import sign_up
 from support.relay import Relay
-from support.scratch import ADD, COUNT, eventually, sql, waiting
+from support.scratch import ADD, COUNT, SOON, eventually, sql, waiting
 from todo.database import Database, DatabaseFault, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.errors import ConnectionLost
@@ -308,7 +308,7 @@ class TestInterruption:
         await eventually(lambda: database._pool.get_stats()["pool_available"])
         row = await Session(database, user_id).one(COUNT)
         await database.close()
-        assert seconds < 1.5
+        assert seconds < SOON
         assert row == {"n": 0}
 
     async def test_sends_nothing_when_there_is_no_time_left(self, solo: Database) -> None:

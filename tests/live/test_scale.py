@@ -22,7 +22,7 @@ from httpx import AsyncClient, Limits
 
 from support.live import Socket, Stream, Told, eventually, websocket
 from support.people import SECRET, sign_up, token_of
-from support.processes import Serving, serving
+from support.processes import PATIENCE_SECONDS, Serving, serving
 
 USERS = 50
 STREAMS_EACH = SOCKETS_EACH = 10
@@ -112,7 +112,7 @@ async def write_for_all(address: str, user_ids: list[str]) -> dict[str, list[Any
     chance = random.Random(17)
     turns = asyncio.Semaphore(WRITERS)
     async with AsyncClient(
-        base_url=address, timeout=60, limits=Limits(max_connections=WRITERS), trust_env=False
+        base_url=address, timeout=PATIENCE_SECONDS, limits=Limits(max_connections=WRITERS), trust_env=False
     ) as client:
 
         async def write_one(user_id: str) -> None:
@@ -170,7 +170,7 @@ class TestThousandConnections:
             await eventually(lambda: all(len(follower.told) >= WRITES_EACH for follower in everybody))
             # What is told to somebody else comes before the goodbye.
             server.interrupt()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await following
 
         goodbye = Told("reconnect", WRITES_EACH, {"since": WRITES_EACH})

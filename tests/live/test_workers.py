@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -59,7 +58,6 @@ class TestEnd:
                 websocket(port, token) as four,
             ):
                 assert [await follower.next() for follower in (one, two, three, four)] == [_READY] * 4
-                started = time.monotonic()
 
                 if how == signal.SIGINT:
                     server.interrupt()
@@ -67,12 +65,11 @@ class TestEnd:
                     server.process.send_signal(how)
 
                 code = await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS)
-                # A request in flight would have ten seconds.
-                assert time.monotonic() - started < 8
                 assert [await stream.next() for stream in (one, one, two, two)] == [_GOODBYE, None] * 2
                 assert [await socket.next() for socket in (three, four)] == [_GOODBYE] * 2
                 assert [await socket.closed() for socket in (three, four)] == [(1012, "reconnect")] * 2
         assert code == 0
         log = server.log.read_text()
         assert "Traceback" not in log
+        # As it would say if it had waited until a request's grace was over.
         assert '"level":"ERROR"' not in log

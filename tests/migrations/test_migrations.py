@@ -285,7 +285,7 @@ class TestRole:
         with psycopg.connect(url) as first, ThreadPoolExecutor() as threads:
             first.execute(f"CREATE ROLE {name}")
             second = threads.submit(execute, url, making)
-            until = time.monotonic() + 10
+            until = time.monotonic() + 60
             while not execute(url, "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"):
                 assert time.monotonic() < until
                 time.sleep(0.02)

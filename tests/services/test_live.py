@@ -11,6 +11,7 @@ import pytest
 from support.clocks import Clock
 from support.live import eventually, write_tasks
 from support.people import sign_up
+from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
 from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
 from todo.errors import Gone, TooMany, Unavailable
@@ -59,7 +60,7 @@ async def following(
 async def take(batches: Batches, count: int) -> list[int]:
     """Return the revisions of the next changes."""
     told: list[Event] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while len(told) < count:
             told += await anext(batches)
     assert {event.name for event in told} == {"change"}
@@ -68,7 +69,7 @@ async def take(batches: Batches, count: int) -> list[int]:
 
 async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[Event]]:
     """Yield pages of changes up to that of ``revision``."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for page in batches:
             yield page
             if page[-1].revision >= revision:
@@ -78,7 +79,7 @@ async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[
 async def last(batches: Batches) -> Event:
     """Return the event that ends it, after whatever comes before."""
     told: list[Event] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for batch in batches:
             told += batch
     return told[-1]
@@ -323,7 +324,7 @@ class TestFollow:
         beginning = [asyncio.create_task(anext(batches)) for batches in many]
         await eventually(lambda: user_id in feed._channels and len(feed._channels[user_id].readers) == 10)
 
-        async with asyncio.timeout(30), following(feed, other, 0) as (_, batches):
+        async with asyncio.timeout(PATIENCE_SECONDS), following(feed, other, 0) as (_, batches):
             assert await take(batches, 1) == [1]
 
         released.set()

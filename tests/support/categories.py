@@ -4,6 +4,11 @@ from typing import Any
 
 from httpx import AsyncClient
 
+from support.tasks import (
+    NO_SUCH_FIELD,
+    NOT_TEXT,
+)
+
 
 async def add_category(client: AsyncClient, **fields: Any) -> dict[str, Any]:
     """Create a category over HTTP and return it."""
@@ -22,3 +27,30 @@ async def categories_of(client: AsyncClient) -> list[dict[str, Any]]:
 async def names_of(client: AsyncClient) -> list[str]:
     """Return their names, in their order."""
     return [category["name"] for category in await categories_of(client)]
+
+
+COLOR_EXPECTED = "Expected text of the form ^#[0-9A-Fa-f]{6}$."
+
+
+def conflict(code: str, detail: str, **members: Any) -> dict[str, Any]:
+    """The problem of a 409."""
+    problem = {"type": "about:blank", "title": "Conflict", "status": 409, "detail": detail, "code": code}
+    return {**problem, **members}
+
+
+WRONG_FIELDS: list[tuple[str, Any, str]] = [
+    ("name", None, NOT_TEXT),
+    ("name", 1, NOT_TEXT),
+    ("name", " \n", "Expected 1 character or more."),
+    ("name", "a" * 101, "Expected 100 characters or fewer."),
+    ("name", "a\x00b", "The character NUL (U+0000) cannot be stored."),
+    ("color", "red", COLOR_EXPECTED),
+    ("color", "#12345", COLOR_EXPECTED),
+    ("color", "#1e90ff\n", COLOR_EXPECTED),
+    ("color", "", COLOR_EXPECTED),
+    ("color", 0, NOT_TEXT),
+    ("archived", None, "Expected true or false."),
+    ("archived", "true", "Expected true or false."),
+    ("archived", 1, "Expected true or false."),
+    *((field, "1", NO_SUCH_FIELD) for field in ("position", "revision", "name_key", "tasks_open", "user_id")),
+]

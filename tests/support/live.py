@@ -17,6 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from support.people import SECRET, token_of
+from support.processes import PATIENCE_SECONDS
+from support.scratch import UNHURRIED
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
 from todo.services.live import Live
@@ -24,9 +26,6 @@ from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 from todo.web.protocol import Protocol
 from todo.web.sockets import MOST_BYTES, SocketProtocol
-
-# Generous, for a busy machine; nothing waits for it to pass.
-PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ async def live_server(
     database_url: str, settings: Settings | None = None, signals: Signals | None = None
 ) -> AsyncIterator[LiveServer]:
     """Serve the application on a free port, on a pool of its own."""
-    database = Database(database_url)
+    database = Database(database_url, UNHURRIED)
     app = create_app(settings or Settings(), database, SecretVerifier(SECRET), signals or LocalSignals())
     config = uvicorn.Config(
         app,

@@ -16,12 +16,17 @@ SECRET = "a secret that only the tests know, long enough"
 
 def sign_up(database_url: str, name: str) -> str:
     """Make a user as Better Auth would, and return the new id."""
-    user_id = f"{name}-{uuid4().hex[:24]}"
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(
-            'INSERT INTO "user" (id, name, email, "emailVerified") VALUES (%s, %s, %s, true)',
-            (user_id, name, f"{user_id}@example.com"),
-        )
+        return add_user(connection, name)
+
+
+def add_user(connection: psycopg.Connection[Any], name: str) -> str:
+    """Make a user over a connection that is there already, and return the new id."""
+    user_id = f"{name}-{uuid4().hex[:24]}"
+    connection.execute(
+        'INSERT INTO "user" (id, name, email, "emailVerified") VALUES (%s, %s, %s, true)',
+        (user_id, name, f"{user_id}@example.com"),
+    )
     return user_id
 
 

@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from support.processes import PATIENCE_SECONDS
+
 POOL_SIZE = 3
 _PORT = 6543
-_SECONDS_TO_START = 10.0
 # Debian installs it where only root looks.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 
@@ -48,7 +49,7 @@ def pgbouncer(url: str, *, pool_size: int = POOL_SIZE) -> Iterator[str]:
             yield through
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(PATIENCE_SECONDS)
 
 
 def _user(sockets: Path) -> str | None:
@@ -77,7 +78,7 @@ server_login_retry = 0.1
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + _SECONDS_TO_START
+    until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             psycopg.connect(url, connect_timeout=2).close()

@@ -1,8 +1,10 @@
 """The command ``todo`` as others run it: processes of its own, in a directory of their own."""
 
 import os
+import random
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -11,14 +13,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 # Generous, for a busy machine; nothing waits for it to pass.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 SETTINGS = (
     "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
     "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
     "TRASH_KEPT_DAYS", "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
 )  # fmt: skip
+
+
+# Below what any system gives to connections and to who asks for port 0.
+_PORTS = range(20_000, 30_000)
+
+
+def port_to_keep() -> int:
+    """Return a free port that nobody else is given while the server on it is down."""
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -60,6 +76,15 @@ class Serving:
     def interrupt(self) -> None:
         """Press Ctrl-C: the terminal tells every process in it."""
         os.killpg(self.process.pid, signal.SIGINT)
+
+    def until_it_ends(self) -> None:
+        """Wait until it has noticed that it is to end: it takes no connections any more."""
+        until(lambda: not self._listens())
+
+    def _listens(self) -> bool:
+        address = urlsplit(self.address)
+        with socket.socket() as probe:
+            return probe.connect_ex((address.hostname, address.port)) == 0
 
     def stop(self) -> int:
         """Press Ctrl-C, and return the exit code."""

@@ -11,9 +11,8 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from support.processes import PATIENCE_SECONDS
 from todo.web.protocol import Protocol
-
-_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,18 @@ class Connection:
         with suppress(ConnectionError):
             for part in parts:
                 self._writer.write(part)
-                await asyncio.wait_for(self._writer.drain(), _PATIENCE_SECONDS)
+                await asyncio.wait_for(self._writer.drain(), PATIENCE_SECONDS)
 
     async def answer(self) -> Answer:
         """Read one response."""
         head = await self.head()
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             body = await self._reader.readexactly(int(head.headers.get("content-length", 0)))
         return replace(head, body=body)
 
     async def head(self) -> Answer:
         """Read one response to HEAD, or one up to its body."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.strip().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -64,11 +63,11 @@ class Connection:
 
     async def read(self, size: int) -> bytes:
         """Read so many bytes."""
-        return await asyncio.wait_for(self._reader.readexactly(size), _PATIENCE_SECONDS)
+        return await asyncio.wait_for(self._reader.readexactly(size), PATIENCE_SECONDS)
 
     async def is_closed(self) -> bool:
         """Wait until the server says that it sends no more; anything that it still sends is a failure."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._reader.read() == b""
 
     async def close(self) -> None:
@@ -129,3 +128,38 @@ def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
     if body:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+JSON = "Content-Type: application/json"
+CHUNKED = "Transfer-Encoding: chunked"
+GET = request("GET", "/healthz")
+
+
+class Impatient(Protocol):
+    """The protocol with limits that a test can wait for."""
+
+    header_seconds = 0.2
+    linger_seconds = 0.2
+    flush_seconds = 0.2
+    most_framing_bytes = 4_096
+    most_discarded_bytes = 100_000
+
+
+def assert_refused(answer: Answer, status: int, code: str) -> None:
+    assert (answer.status, answer.problem()["code"], answer.headers["connection"]) == (status, code, "close")
+
+
+async def drip(send: object, first: bytes, then: bytes) -> None:
+    assert callable(send)
+    await send(first)
+    while True:
+        await asyncio.sleep(0.02)
+        await send(then)
+
+
+async def until_empty(server: Server) -> bool:
+    """Wait until no connection is open."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while server.connections():  # noqa: ASYNC110  uvicorn tells nobody.
+            await asyncio.sleep(0.02)
+    return True

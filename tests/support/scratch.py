@@ -7,7 +7,14 @@ from typing import Any
 import psycopg
 from sqlalchemy import text
 
-from todo.database import Statement
+from support.processes import PATIENCE_SECONDS
+from todo.database import DatabaseOptions, Statement
+
+# A busy machine takes longer for twenty requests at once than they may take. What waits for a lock still gives up.
+UNHURRIED = DatabaseOptions(budget_seconds=20.0)
+
+# Seconds. What takes less ended at the limit that the test set, well below, and not at the next one, well above.
+SOON = 5.0
 
 COUNT = Statement(text("SELECT count(*)::int AS n FROM tasks"), repeatable=True)
 ADD = Statement(
@@ -23,7 +30,7 @@ def sql(words: str, *, repeatable: bool = False) -> Statement:
     return Statement(text(words), repeatable=repeatable)
 
 
-async def eventually(true: Callable[[], object], *, seconds: float = 10.0) -> None:
+async def eventually(true: Callable[[], object], *, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until ``true`` is; fail if that never comes."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds

@@ -22,7 +22,7 @@ from todo.settings import Settings
 T = TypeVar("T")
 
 # A busy machine must not add stories of its own: a 503 for want of time would be one.
-UNHURRIED = DatabaseOptions(budget_seconds=60.0, statement_timeout_milliseconds=50_000)
+PATIENT = DatabaseOptions(budget_seconds=60.0, statement_timeout_milliseconds=50_000)
 
 DEEPER = os.environ.get("TODO_SYNC_EXAMPLES")
 STEPS = 40
@@ -84,7 +84,7 @@ def open_world(database_url: str) -> Iterator[World]:
         psycopg.connect(database_url, autocommit=True) as admin,
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
     ):
-        database = Database(database_url, UNHURRIED)
+        database = Database(database_url, PATIENT)
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         runner.run(database.open())
         yield World(database_url, admin, runner.get_loop(), app)

@@ -4,6 +4,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from support.processes import PATIENCE_SECONDS
+
 
 class Impatient:
     """An application whose event streams end after their first ``events``: the client leaves then."""
@@ -56,6 +58,6 @@ async def told_over_websocket(app: ASGIApp, token: str, *, since: int, events: i
         "headers": [],
         "subprotocols": ["todo.v1", f"bearer.{token}"],
     }
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await app(scope, receive, send)
     return told

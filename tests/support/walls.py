@@ -6,7 +6,7 @@ One wall is the services' filter by owner, the other the database's policies. A 
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from support.keys import age_keys, holding_key
-from support.people import SECRET, client_of, sign_up
+from support.people import SECRET, add_user, client_of
+from support.scratch import UNHURRIED
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
 from todo.services.tokens import SecretVerifier
@@ -23,11 +24,11 @@ from todo.settings import Settings
 _BYPASS_ROLE = "todo_bypass"
 
 WALLS: Mapping[str, DatabaseOptions] = {
-    "both": DatabaseOptions(),
-    "database-alone": DatabaseOptions(filter_by_owner=False),
-    "services-alone": DatabaseOptions(role=_BYPASS_ROLE),
+    "both": UNHURRIED,
+    "database-alone": replace(UNHURRIED, filter_by_owner=False),
+    "services-alone": replace(UNHURRIED, role=_BYPASS_ROLE),
 }
-NO_WALLS = DatabaseOptions(role=_BYPASS_ROLE, filter_by_owner=False)
+NO_WALLS = replace(UNHURRIED, role=_BYPASS_ROLE, filter_by_owner=False)
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ class Walled:
 
     app: FastAPI
     url: str
+    # The superuser, outside of any transaction.
+    admin: psycopg.Connection[Any]
 
     def sign_up(self, name: str) -> str:
         """Make a user and return the id."""
-        return sign_up(self.url, name)
+        return add_user(self.admin, name)
 
     def client(self, user_id: str, *, events: int = 1) -> AsyncClient:
         """A client with the user's token, which leaves a stream after so many ``events``."""
@@ -55,18 +58,17 @@ class Walled:
 
     def rows_of(self, user_id: str) -> dict[str, list[Any]]:
         """Every row that the user owns, whole, by table: as the superuser sees it."""
-        with psycopg.connect(self.url) as connection:
-            tables = connection.execute(
-                "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-                " WHERE a.attname = 'user_id' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"
+        tables = self.admin.execute(
+            "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+            " WHERE a.attname = 'user_id' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"
+        ).fetchall()
+        return {
+            table: self.admin.execute(
+                f"SELECT to_jsonb(t) FROM {table} t WHERE user_id = %s ORDER BY to_jsonb(t)::text",
+                (user_id,),
             ).fetchall()
-            return {
-                table: connection.execute(
-                    f"SELECT to_jsonb(t) FROM {table} t WHERE user_id = %s ORDER BY to_jsonb(t)::text",
-                    (user_id,),
-                ).fetchall()
-                for (table,) in tables
-            }
+            for (table,) in tables
+        }
 
 
 def make_bypass_role(url: str) -> None:
@@ -83,6 +85,7 @@ async def app_behind(options: DatabaseOptions, *, url: str, direct_url: str) -> 
     database = Database(url, options)
     await database.open()
     try:
-        yield Walled(create_app(Settings(), database, SecretVerifier(SECRET)), direct_url)
+        with psycopg.connect(direct_url, autocommit=True) as admin:
+            yield Walled(create_app(Settings(), database, SecretVerifier(SECRET)), direct_url, admin)
     finally:
         await database.close()

@@ -18,7 +18,7 @@ import pytest
 
 from support.derived import wrong
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, serving, until
+from support.processes import PATIENCE_SECONDS, port_to_keep, serving, until
 from support.scratch import eventually
 from support.sync import Copy, everything, whole_log
 
@@ -76,10 +76,7 @@ class Server:
 @pytest.fixture(params=[1, 2])
 def server(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) -> Iterator[Server]:
     """A running server on the shared database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(tmp_path, database_url, port, request.param)
+    server = Server(tmp_path, database_url, port_to_keep(), request.param)
     server.start()
     yield server
     server.close()
@@ -92,9 +89,9 @@ class Answers:
     given: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
     repeated: int = 0
 
-    async def reach(self, count: int) -> None:
-        """Wait until so many were given."""
-        await eventually(lambda: len(self.given) >= count, seconds=PATIENCE_SECONDS)
+    async def reach(self, count: int, writers: "asyncio.Future[Any]") -> None:
+        """Wait until so many were given, or the writers are at an end: they say why."""
+        await eventually(lambda: len(self.given) >= count or writers.done())
 
 
 async def send(client: httpx.AsyncClient, answers: Answers, method: str, path: str, **body: Any) -> Any:
@@ -184,7 +181,7 @@ class TestKill:
         writers = asyncio.gather(*(work(server.address, token, answers) for _ in range(CLIENTS)))
 
         for count in KILLS_AFTER:
-            await answers.reach(count)
+            await answers.reach(count, writers)
             await asyncio.to_thread(server.kill)
         await writers
 
@@ -211,7 +208,7 @@ class TestKill:
         writers = asyncio.gather(*(work_on_trees(server.address, token, answers) for _ in range(CLIENTS)))
 
         for count in TREE_KILLS_AFTER:
-            await answers.reach(count)
+            await answers.reach(count, writers)
             await asyncio.to_thread(server.kill)
         await writers
 

@@ -10,6 +10,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.people import SECRET, token_of
+from support.processes import PATIENCE_SECONDS
 from support.raw_http import Server, request
 
 # The server as it runs. Its database is there only for those who need it: a refused request never asks.
@@ -60,11 +61,11 @@ async def process(request: pytest.FixtureRequest) -> AsyncIterator[Process]:
     )
     assert process.stdout is not None
     try:
-        port = int(await asyncio.wait_for(process.stdout.readline(), 30))
+        port = int(await asyncio.wait_for(process.stdout.readline(), PATIENCE_SECONDS))
         yield Process(process, Server(port, set()))
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), 30)
+        await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
 
 
 def post(*headers: str) -> bytes:

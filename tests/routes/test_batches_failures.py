@@ -1,0 +1,252 @@
+"""What an operation of a batch fails with: what the same request would fail with."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from httpx import AsyncClient
+
+from support import derived
+from support.batches import (
+    Operation,
+    create,
+    error_alone,
+    on,
+    read,
+    results_of,
+    send,
+    send_alone,
+    titles_in_order,
+    update,
+)
+from support.tasks import add_task, invalid, problem_of, tasks_of
+from todo.services.faults import CIRCLE, MOST_LEVELS, NO_SUCH_NEIGHBOUR, TOO_DEEP, UNDER_TRASH, UNKNOWN
+from todo.services.plans import IN_TRASH
+
+NOT_FOUND: Mapping[str, Any] = {
+    "title": "Not Found",
+    "status": 404,
+    "detail": "There is nothing here, or it is not yours.",
+    "code": "not_found",
+}
+
+
+def failing(code: str, status: int, detail: str, **members: Any) -> dict[str, Any]:
+    title = {409: "Conflict", 422: "Unprocessable Content"}[status]
+    return {"title": title, "status": status, "detail": detail, "code": code, **members}
+
+
+def unacceptable(*errors: tuple[str, str]) -> dict[str, Any]:
+    """The error of an operation whose fields are these."""
+    return {name: value for name, value in invalid(*errors).items() if name != "type"}
+
+
+async def scene(client: AsyncClient) -> dict[str, str]:
+    """Tasks that operations can fail on, by what they are called, and their ids."""
+    results = await results_of(
+        client,
+        create("plain", "plain"),
+        create("done", status="completed"),
+        create("dropped", status="cancelled"),
+        create("binned", "binned"),
+        create("under binned", parent_id="$binned"),
+        on("delete", "$binned"),
+        *[
+            create(f"level {n}", f"l{n}", **({"parent_id": f"$l{n - 1}"} if n > 1 else {}))
+            for n in range(1, MOST_LEVELS + 1)
+        ],
+        create("series", "series", due_date="2026-03-10", recurrence={"rule": "FREQ=DAILY", "missed": "keep"}),
+        on("complete", "$series"),
+        on("complete", "$series"),
+    )
+    return {"nobody": str(uuid4()), **{result["task"]["title"]: result["id"] for result in results}}
+
+
+FUTURE = (datetime.now(UTC) + timedelta(days=300)).isoformat()
+TRANSITION = "A completed task cannot become cancelled. Reopen it first."
+REOPEN_FIRST = "A cancelled task cannot become completed. Reopen it first."
+# An operation on the scene, whose names stand in braces, and why it fails.
+FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
+    "update of nothing": (update("{nobody}", title="x"), NOT_FOUND),
+    "update of nothing with nothing": (update("{nobody}", category_id="{nobody}"), NOT_FOUND),
+    "complete nothing": (on("complete", "{nobody}"), NOT_FOUND),
+    "reopen nothing": (on("reopen", "{nobody}"), NOT_FOUND),
+    "move nothing": (on("move", "{nobody}", after_id="{nobody}"), NOT_FOUND),
+    "delete nothing": (on("delete", "{nobody}"), NOT_FOUND),
+    "delete nothing for good": (on("delete", "{nobody}", permanent=True), NOT_FOUND),
+    "update in the trash": (update("{binned}", category_id="{nobody}"), failing("in_trash", 409, IN_TRASH)),
+    "complete in the trash": (on("complete", "{binned}"), failing("in_trash", 409, IN_TRASH)),
+    "reopen in the trash": (on("reopen", "{under binned}"), failing("in_trash", 409, IN_TRASH)),
+    "move in the trash": (on("move", "{binned}", after_id="{nobody}"), failing("in_trash", 409, IN_TRASH)),
+    "create under the trash": (create(parent_id="{binned}"), failing("under_trash", 409, UNDER_TRASH)),
+    "update to be under the trash": (
+        update("{plain}", parent_id="{under binned}"),
+        failing("under_trash", 409, UNDER_TRASH),
+    ),
+    "move under the trash": (on("move", "{plain}", parent_id="{binned}"), failing("under_trash", 409, UNDER_TRASH)),
+    "a circle of one": (on("move", "{plain}", parent_id="{plain}"), failing("circle", 409, CIRCLE)),
+    "a circle of many": (update("{level 1}", parent_id="{level 4}"), failing("circle", 409, CIRCLE)),
+    "a circle of what is completed with it": (
+        update("{level 1}", parent_id="{level 3}", status="completed"),
+        failing("circle", 409, CIRCLE),
+    ),
+    "an id that is taken": (
+        create("other", id="{plain}"),
+        failing("id_taken", 409, "You already have another task with this id. Choose a new id."),
+    ),
+    "an occurrence that is past": (
+        on("complete", "{series}", occurrence="2026-03-10"),
+        failing("occurrence_passed", 409, "This is not the open occurrence. Read the task for the one that is."),
+    ),
+    "create in no category": (
+        create(category_id="{nobody}"),
+        unacceptable(("/task/category_id", UNKNOWN["category_id"].detail)),
+    ),
+    "update to no category": (
+        update("{plain}", category_id="{nobody}"),
+        unacceptable(("/changes/category_id", UNKNOWN["category_id"].detail)),
+    ),
+    "move to no category": (
+        on("move", "{plain}", category_id="{nobody}"),
+        unacceptable(("/category_id", UNKNOWN["category_id"].detail)),
+    ),
+    "create under nothing": (
+        create(parent_id="{nobody}"),
+        unacceptable(("/task/parent_id", UNKNOWN["parent_id"].detail)),
+    ),
+    "move under nothing": (
+        on("move", "{plain}", parent_id="{nobody}"),
+        unacceptable(("/parent_id", UNKNOWN["parent_id"].detail)),
+    ),
+    "move behind nothing": (
+        on("move", "{plain}", after_id="{nobody}"),
+        unacceptable(("/after_id", NO_SUCH_NEIGHBOUR)),
+    ),
+    "move before itself": (
+        on("move", "{plain}", before_id="{plain}"),
+        unacceptable(("/before_id", NO_SUCH_NEIGHBOUR)),
+    ),
+    "create too deep": (create(parent_id="{level 5}"), unacceptable(("/task/parent_id", TOO_DEEP.detail))),
+    "update too deep": (
+        update("{level 1}", parent_id="{plain}"),
+        unacceptable(("/changes/parent_id", TOO_DEEP.detail)),
+    ),
+    "cancel what is completed": (
+        update("{done}", status="cancelled", category_id="{nobody}"),
+        failing(
+            "invalid_status_transition",
+            422,
+            TRANSITION,
+            errors=[{"pointer": "/changes/status", "detail": TRANSITION}],
+        ),
+    ),
+    "complete what is cancelled": (
+        on("complete", "{dropped}"),
+        failing(
+            "invalid_status_transition", 422, REOPEN_FIRST, errors=[{"pointer": "/status", "detail": REOPEN_FIRST}]
+        ),
+    ),
+    "complete in the future": (
+        on("complete", "{nobody}", completed_at=FUTURE),
+        unacceptable(("/completed_at", "This is in the future. Send the time at which it was done.")),
+    ),
+    "repeat without a date": (
+        create(recurrence={"rule": "FREQ=DAILY"}),
+        unacceptable(("/task/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")),
+    ),
+    "repeat from a day that the rule has not": (
+        create(due_date="2026-03-10", recurrence={"rule": "FREQ=WEEKLY;BYDAY=MO"}),
+        unacceptable(("/task/due_date", "The rule does not produce this date. The next one that it does: 2026-03-16.")),
+    ),
+    "move a series to no date": (
+        update("{series}", due_date=None),
+        unacceptable(("/changes/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")),
+    ),
+}
+
+
+def filled_in(value: Any, ids: Mapping[str, str]) -> Any:
+    """Put ids in the place of the names in braces."""
+    if isinstance(value, dict):
+        return {name: filled_in(each, ids) for name, each in value.items()}
+    if isinstance(value, str) and value.startswith("{"):
+        return ids[value[1:-1]]
+    return value
+
+
+# Task: T-353
+class TestFailures:
+    @pytest.mark.parametrize("name", FAILURES)
+    async def test_are_told_beside_what_is_done_and_are_those_of_a_single_request(
+        self, alice: AsyncClient, database_url: str, name: str
+    ) -> None:
+        ids = await scene(alice)
+        operation, error = filled_in(FAILURES[name][0], ids), FAILURES[name][1]
+        before = {task: await read(alice, task) for called, task in ids.items() if called != "nobody"}
+
+        alone = await send_alone(alice, operation)
+        results = await results_of(alice, create("before"), operation, create("behind"), atomic=False)
+
+        assert (alone.status_code, error_alone(alone, operation["op"])) == (error["status"], error)
+        assert [result["status"] for result in results] == [201, error["status"], 201]
+        assert results[1] == {**results[1], "op": operation["op"], "task": None, "error": error}
+        assert {task: await read(alice, task) for task in before} == before
+        assert await titles_in_order(alice) == [*(await titles_in_order(alice))[:-2], "before", "behind"]
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            assert derived.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
+
+    @pytest.mark.parametrize("name", FAILURES)
+    async def test_leave_nothing_of_an_atomic_batch(self, alice: AsyncClient, name: str) -> None:
+        ids = await scene(alice)
+        operation, error = filled_in(FAILURES[name][0], ids), FAILURES[name][1]
+        before = (await alice.get("/changes/snapshot")).json()
+
+        response = await send(alice, create("before"), update(ids["plain"], title="x"), operation, create("behind"))
+
+        problem = problem_of(response)
+        place = "/body/operations/2"
+        errors = [{**one, "pointer": place + one["pointer"]} for one in error.get("errors", ())]
+        assert problem == {
+            "type": "about:blank",
+            **error,
+            **({"errors": errors} if errors else {"pointer": place}),
+        }
+        assert (await alice.get("/changes/snapshot")).json() == before
+
+    async def test_of_a_batch_are_those_of_the_first_that_fails(self, alice: AsyncClient) -> None:
+        task = await add_task(alice)
+
+        response = await send(alice, update(task), on("complete", str(uuid4())), create(parent_id=str(uuid4())))
+
+        assert (response.status_code, response.json()["pointer"]) == (404, "/body/operations/1")
+
+    async def test_of_what_was_to_be_created_fail_what_comes_behind(self, alice: AsyncClient) -> None:
+        results = await results_of(
+            alice,
+            create("a", "a", category_id=str(uuid4())),
+            create("b", parent_id="$a"),
+            update("$a", title="c"),
+            create("d"),
+            atomic=False,
+        )
+
+        assert [result["status"] for result in results] == [422, 422, 404, 201]
+        assert results[0]["id"] == results[2]["id"]
+        assert [task["title"] for task in await tasks_of(alice)] == ["d"]
+
+    async def test_that_only_the_database_finds_leave_nothing_and_say_where(
+        self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = await add_task(alice)
+        monkeypatch.setattr("todo.services.batches._refuse_references", lambda *_: None)
+
+        response = await send(
+            alice, create("a"), update(task, title="b"), create("c", parent_id=str(uuid4())), atomic=False
+        )
+
+        place = "/body/operations/2/task/parent_id"
+        assert (response.status_code, problem_of(response)) == (422, invalid((place, UNKNOWN["parent_id"].detail)))
+        assert await tasks_of(alice) == [task]

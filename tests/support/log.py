@@ -1,0 +1,67 @@
+"""The log of changes, written and read by plain SQL."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+Connection = psycopg.Connection[Any]
+INSERT = (
+    "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
+    " VALUES (%s, %s, %s, 'pending', 'low', '2026-03-01 07:30Z', '2026-03-01 07:30Z', '\\x0102')"
+)
+
+
+def add(connection: Connection, user_id: str, *, title: str = "Buy milk", then: str = "") -> UUID:
+    task_id = uuid4()
+    connection.execute(INSERT + then, (user_id, task_id, title))
+    return task_id
+
+
+def log_of(connection: Connection, user_id: str) -> list[tuple[int, str, str]]:
+    """Revision, operation and id of everything that was logged."""
+    return connection.execute(
+        "SELECT revision, operation, entity_id FROM changes WHERE user_id = %s ORDER BY revision", (user_id,)
+    ).fetchall()
+
+
+def operations(connection: Connection, user_id: str) -> list[tuple[int, str]]:
+    return [(revision, operation) for revision, operation, _ in log_of(connection, user_id)]
+
+
+def counter_of(connection: Connection, user_id: str) -> int | None:
+    row = connection.execute("SELECT revision FROM revisions WHERE user_id = %s", (user_id,)).fetchone()
+    return row[0] if row else None
+
+
+def revisions_of(connection: Connection, user_id: str) -> set[tuple[UUID, int]]:
+    return set(connection.execute("SELECT id, revision FROM tasks WHERE user_id = %s", (user_id,)).fetchall())
+
+
+def last(connection: Connection, user_id: str) -> tuple[Any, Any]:
+    """State and before of the last change."""
+    rows = connection.execute(
+        "SELECT state, before FROM changes WHERE user_id = %s ORDER BY revision DESC LIMIT 1", (user_id,)
+    ).fetchall()
+    state, before = rows[0]
+    return state, before
+
+
+def become(connection: Connection, user_id: str) -> None:
+    """Be the application, on behalf of a user, for the rest of the transaction."""
+    connection.execute(
+        "SELECT set_config('role', 'todo_app', true),"
+        " set_config('app.user', extract(epoch FROM now()) || ' ' || %s, true)",
+        (user_id,),
+    )
+
+
+def wait_for_a_lock(url: str, pid: int) -> None:
+    """Wait until that process waits for a lock."""
+    with psycopg.connect(url, autocommit=True) as observer:
+        for _ in range(10_000):
+            row = observer.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
+            if row == ("Lock",):
+                return
+            observer.execute("SELECT pg_sleep(0.001)")
+    raise AssertionError("nobody waits")
