@@ -69,8 +69,8 @@ INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
     SELECT user_id, revision FROM tasks UNION ALL SELECT user_id, revision FROM categories
 ) AS things GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
-SELECT user_id, revision, 'task', id, 'create', created_at, to_jsonb(t) - '{user_id,revision,due_at,start_at}'::text[]
-FROM tasks AS t UNION ALL
+SELECT user_id, revision, 'task', id, 'create', created_at,
+    to_jsonb(t) - '{user_id,revision,due_at,start_at,upcoming}'::text[] FROM tasks AS t UNION ALL
 SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
 FROM categories AS c;
 INSERT INTO task_counts (user_id, category_id, status, priority, tasks)

@@ -7,7 +7,7 @@ import psycopg
 
 # What is logged, under which name, and without which columns.
 _LOGGED = {
-    "tasks": ("task", "user_id,revision,due_at,start_at"),
+    "tasks": ("task", "user_id,revision,due_at,start_at,upcoming"),
     "categories": ("category", "user_id,revision"),
     "profiles": ("profile", "user_id,revision"),
     "views": ("view", "user_id,revision"),

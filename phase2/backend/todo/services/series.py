@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import select
 
 from todo.database import Row, Session, Statement
@@ -20,6 +21,13 @@ from todo.models.tasks import TaskCreate
 from todo.services.clocks import PROFILE, Clock
 from todo.services.task_rows import OPEN, SERIES, tasks, this_one
 
+# Where a series stands.
+_STATE = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")
+# What the next occurrences follow from.
+_STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *_STATE})
+# How many of them are kept: for most series it is a while until the rule is asked again, and the row stays small.
+_MOST_STEPS = 10
+
 _READ = Statement(
     select(
         tasks.c.status,
@@ -27,7 +35,7 @@ _READ = Statement(
         tasks.c.due_time_zone,
         tasks.c.start_date,
         tasks.c.recurrence,
-        *(tasks.c[name] for name in SERIES),
+        *(tasks.c[name] for name in _STATE),
     ).where(this_one)
 )
 
@@ -42,8 +50,7 @@ _NEVER = Fault("/recurrence", "From this due date on the rule never occurs. Choo
 # Task: T-325
 async def opening(session: Session, body: TaskCreate, task_id: UUID) -> dict[str, Any]:
     """Return the columns of a new task's series. Raises Invalid for a due date that the rule does not produce."""
-    # What does not repeat needs no look at where its owner is.
-    clock = Clock() if body.recurrence is None else Clock.of(await session.all(PROFILE))
+    clock = Clock.of(await session.all(PROFILE)) if _depends_on_owner(body) else Clock()
     return opened(body, clock, task_id)
 
 
@@ -54,8 +61,17 @@ def opened(body: TaskCreate, clock: Clock, task_id: UUID) -> dict[str, Any]:
     here = clock.of_task(body.due_time_zone)
     if body.due_date is None:
         raise Invalid(_NEEDS_DUE)
-    _fitted(body.recurrence.stored(), body.due_date, here, may_move=False)
-    return {**_begun(body.due_date, body.start_date), "series_id": task_id}
+    recurrence = body.recurrence.stored()
+    _fitted(recurrence, body.due_date, here, may_move=False)
+    begun = _begun(body.due_date, body.start_date)
+    row = {
+        "due_date": body.due_date,
+        "due_time_zone": body.due_time_zone,
+        "start_date": body.start_date,
+        "recurrence": recurrence,
+        **begun,
+    }
+    return {**begun, "series_id": task_id, "upcoming": _upcoming(row, here)}
 
 
 # Task: T-325
@@ -65,6 +81,14 @@ def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) 
     A new due date moves the series, or its open occurrence alone with ``only_this``. Another rule begins anew, at a due
     date that fits. Where only its end changes, or what becomes of missed dates and month ends, the series goes on.
     """
+    columns = _edited(row, sent, clock, only_this=only_this)
+    after = {**row, **columns}
+    if after["recurrence"] is None or not columns.keys() & _STEPS_FROM:
+        return columns
+    return {**columns, "upcoming": _upcoming(after, clock.of_task(after["due_time_zone"]))}
+
+
+def _edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) -> dict[str, Any]:
     changed = {name: value for name, value in sent.items() if value != row[name]}
     recurrence = sent.get("recurrence", row["recurrence"])
     if recurrence is None:
@@ -100,6 +124,9 @@ def advanced(row: Row, clock: Clock, at: datetime) -> dict[str, Any] | None:
     if recurrence.counted_from == CountedFrom.due and recurrence.missed == Missed.skip:
         while state is not None and isinstance(state.due, datetime) and here.instant(state.due) <= at:
             state = rules.skip_one(recurrence, state)
+    if state is not None and recurrence.rule.count is None:
+        # Nobody counts what was passed over, so that it makes no difference how far one looked.
+        state = replace(state, number=row["recurrence_number"] + 1)
     return _columns(row, here, state)
 
 
@@ -199,13 +226,60 @@ def _columns(row: Row, here: Clock, state: State | None) -> dict[str, Any] | Non
     due_date = here.form(state.due, like=row["recurrence_due"])
     start_date = _next_start(row, due_date, here)
     # The anchor stays: what counts from completion has only its time of day from it.
-    return {
+    columns = {
         "due_date": due_date,
         "start_date": start_date,
         "recurrence_number": state.number,
         "recurrence_due": due_date,
         "recurrence_start": start_date,
     }
+    return {**columns, "upcoming": _upcoming({**row, **columns}, here)}
+
+
+# Task: T-327
+def _upcoming(row: Row, here: Clock) -> str | None:
+    """Return the open occurrence and the next few as the database takes them one by one, each as it would be reached.
+
+    ``None`` where nothing is known to follow, or where it depends on the day of completion.
+    """
+    recurrence = _arithmetic(row["recurrence"], here)
+    if recurrence.counted_from == CountedFrom.completion:
+        return None
+    is_counted = recurrence.rule.count is not None
+    in_zone = [here.zone] if _is_shown_to_owner(row) else []
+    due_before, start_before = row["recurrence_due"], row["recurrence_start"]
+    steps = [[row["due_date"]]]
+    for number, due in islice(rules.upcoming(recurrence, _state(row, here)), _MOST_STEPS):
+        form = here.form(due, like=due_before)
+        start = _next_start(row, form, here)
+        if form == due_before or start != _shifted(start_before, due_before, form, here):
+            # A change of the clocks lies in between, and what one comes to depends on whether one stopped there.
+            break
+        steps.append([form, start, number if is_counted else None, *in_zone])
+        due_before, start_before = form, start
+    return orjson.dumps(steps).decode() if len(steps) > 1 else None
+
+
+def _depends_on_owner(body: TaskCreate) -> bool:
+    """Tell whether what a new task comes to depends on where its owner is: what does not needs no look."""
+    if body.recurrence is None or body.due_time_zone is not None:
+        return False
+    return _is_instant(body.due_date, body.start_date) or _ends_at_instant(body.recurrence.rule)
+
+
+def _is_shown_to_owner(row: Row) -> bool:
+    """Tell whether the local times of a series are what its owner's clocks show at instants."""
+    forms = (row[name] for name in ("due_date", "recurrence_anchor", "recurrence_due", "recurrence_start"))
+    return row["due_time_zone"] is None and (_is_instant(*forms) or _ends_at_instant(row["recurrence"]["rule"]))
+
+
+def _is_instant(*forms: str | None) -> bool:
+    return any(form is not None and form.endswith("Z") for form in forms)
+
+
+def _ends_at_instant(rule: str) -> bool:
+    until = _parsed(rule).until
+    return isinstance(until, datetime) and until.tzinfo is not None
 
 
 def _next_start(row: Row, due_date: str, here: Clock) -> str | None:
