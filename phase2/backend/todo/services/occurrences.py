@@ -60,7 +60,7 @@ _copied = (
 def _closed(source: FromClause) -> Select[Any]:
     return select(
         *(source.c[name].label(name) for name in _copied),
-        _user.label("user_id"),
+        _user,
         bindparam("new_id", type_=Uuid).label("id"),
         _COMPLETED.label("status"),
         _completed_at.label("completed_at"),
