@@ -104,6 +104,10 @@ RULES: Mapping[str, str] = {
         "SELECT series_id FROM tasks WHERE user_id = %(user)s AND recurrence IS NOT NULL GROUP BY series_id"
         " HAVING count(*) > 1 OR bool_or(id <> series_id)"
     ),
+    "what is kept of what is to come begins with what is open": (
+        "SELECT id, upcoming FROM tasks WHERE user_id = %(user)s AND upcoming IS NOT NULL AND (recurrence IS NULL"
+        " OR recurrence ->> 'from' <> 'due' OR upcoming -> 0 ->> 0 <> due_date OR jsonb_array_length(upcoming) > 11)"
+    ),
     "what is open is due when it says": (
         "SELECT t.id, due_at, start_at FROM tasks AS t LEFT JOIN profiles AS p USING (user_id)"
         " CROSS JOIN LATERAL (SELECT coalesce(p.time_zone, 'UTC') AS zone,"
