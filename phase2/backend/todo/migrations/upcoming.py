@@ -42,6 +42,23 @@ END
 $$;
 """
 
+# A function, so that what does not repeat need not pay for an INSERT in its statement. The row is the one that the
+# caller has locked.
+_CLOSE = """
+CREATE FUNCTION app.close_occurrence(owner text, task uuid, new_id uuid, completed timestamptz, written timestamptz)
+    RETURNS uuid LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO public.tasks (
+        user_id, id, title, description, priority, due_date, due_time_zone, start_date, category_id, tags, tag_keys,
+        series_id, created_at, creation_digest, status, completed_at, updated_at, revision
+    ) SELECT user_id, new_id, title, description, priority, due_date, due_time_zone, start_date, category_id, tags,
+             tag_keys, series_id, created_at, creation_digest, 'completed', completed, written, 0
+      FROM public.tasks WHERE user_id = owner AND id = task;
+    RETURN new_id;
+END
+$$;
+"""
+
 # New steps differ from the old ones, since the open occurrence is among them; where they do not, nothing is lost.
 _FORGET = """
 CREATE FUNCTION app.forget_upcoming() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -66,6 +83,7 @@ CREATE TRIGGER forget_upcoming BEFORE UPDATE ON tasks FOR EACH ROW
 def make_upcoming() -> None:
     """Take steps, and forget them. The column is there, and not in the log."""
     op.execute(_ADVANCE)
+    op.execute(_CLOSE)
     op.execute(_FORGET)
 
 
@@ -73,4 +91,5 @@ def drop_upcoming() -> None:
     """Undo ``make_upcoming``, before its column goes."""
     op.execute("DROP TRIGGER forget_upcoming ON tasks")
     op.execute("DROP FUNCTION app.forget_upcoming()")
+    op.execute("DROP FUNCTION app.close_occurrence(text, uuid, uuid, timestamptz, timestamptz)")
     op.execute("DROP FUNCTION app.advance(jsonb, text, timestamptz, text, text)")

@@ -11,16 +11,13 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     DateTime,
-    FromClause,
     Integer,
-    Select,
     Text,
     Uuid,
     and_,
     bindparam,
     case,
     func,
-    insert,
     literal_column,
     null,
     or_,
@@ -41,36 +38,15 @@ _FIRST = literal_column("0", Integer)
 _PENDING = literal_column(f"'{Status.pending}'", Text)
 _COMPLETED = literal_column(f"'{Status.completed}'", Text)
 
-_copied = (
-    "title",
-    "description",
-    "priority",
-    "due_date",
-    "due_time_zone",
-    "start_date",
-    "category_id",
-    "tags",
-    "tag_keys",
-    "series_id",
-    "created_at",
-    "creation_digest",
+_closing = func.app.close_occurrence(
+    _user,
+    bindparam("task_id", type_=Uuid),
+    bindparam("new_id", type_=Uuid),
+    _completed_at,
+    now,
+    type_=Uuid,
 )
-
-
-def _closed(source: FromClause) -> Select[Any]:
-    return select(
-        *(source.c[name].label(name) for name in _copied),
-        _user,
-        bindparam("new_id", type_=Uuid).label("id"),
-        _COMPLETED.label("status"),
-        _completed_at.label("completed_at"),
-        now.label("updated_at"),
-        _FIRST.label("revision"),
-    )
-
-
-_copy = _closed(tasks).where(this_one)
-CLOSE = Statement(insert(tasks).from_select(list(_copy.selected_columns.keys()), _copy).returning(tasks.c.id))
+CLOSE = Statement(select(_closing.label("id")), repeatable=False, part_of_write=True)
 """Keep the open occurrence of a series as a completed task, before the series goes on."""
 
 _stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
@@ -139,7 +115,7 @@ def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
     """
     missed = tasks.c.recurrence.op("->>", return_type=Text())(literal_column("'missed'"))
     occurrence = (
-        select(*(tasks.c[name] for name in _copied), _rest(missed, _completed_at).label("rest"))
+        select(_rest(missed, _completed_at).label("rest"))
         .where(
             this_one,
             *which,
@@ -151,8 +127,7 @@ def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
         .with_for_update()
         .cte("occurrence")
     )
-    copy = _closed(occurrence).where(occurrence.c.rest.is_not(None))
-    closed = insert(tasks).from_select(list(copy.selected_columns.keys()), copy).returning(tasks.c.id).cte("closed")
+    closed = select(_closing.label("id")).where(occurrence.c.rest.is_not(None)).cte("closed")
     nothing = select(literal_column("1").label("one")).subquery("nothing")
     joined = nothing.outerjoin(closed, true()).outerjoin(occurrence, closed.c.id.is_not(None))
     return select(occurrence.c.rest).select_from(joined).cte("step")
