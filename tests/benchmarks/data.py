@@ -74,7 +74,7 @@ INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
 ) AS things GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
 SELECT user_id, revision, 'task', id, 'create', created_at,
-       to_jsonb(t) - '{user_id,revision,due_at,start_at,title_key}'::text[]
+       to_jsonb(t) - '{user_id,revision,due_at,start_at,title_key,upcoming}'::text[]
 FROM tasks AS t UNION ALL
 SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
 FROM categories AS c;

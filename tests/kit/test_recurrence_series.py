@@ -382,11 +382,13 @@ class TestUpcoming:
 
         assert found == [(3, date(2026, 3, 31)), (4, date(2026, 4, 30))]
 
-    def test_leaves_out_what_a_moved_occurrence_went_past(self) -> None:
-        weekly, anchor = recurrence("FREQ=WEEKLY"), date(2026, 3, 2)
+    @pytest.mark.parametrize(("rule", "number"), [("FREQ=WEEKLY", 3), ("FREQ=WEEKLY;COUNT=9", 4)])
+    def test_leaves_out_what_a_moved_occurrence_went_past(self, rule: str, number: int) -> None:
+        weekly, anchor = recurrence(rule), date(2026, 3, 2)
         state = State(anchor, 2, date(2026, 3, 18), nominal=date(2026, 3, 9))
 
-        assert next(upcoming(weekly, state)) == (4, date(2026, 3, 23))
+        assert next(upcoming(weekly, state)) == (number, date(2026, 3, 23))
+        assert skip_one(weekly, state) == State(anchor, number, date(2026, 3, 23))
 
     def test_supposes_that_each_is_completed_on_its_day(self) -> None:
         every_30 = recurrence("FREQ=DAILY;INTERVAL=30;COUNT=4", counted_from="completion")

@@ -93,6 +93,7 @@ class TestTables:
             "recurrence_start",
             "last_occurrence",
             "last_skipped",
+            "upcoming",
         }
         assert set(TaskPublic.model_fields) <= columns
 

@@ -162,15 +162,14 @@ class TestOneTrip:
 
 # Task: T-325
 class TestTwoTrips:
-    async def test_are_what_a_series_takes(self, scene: Scene) -> None:
-        daily = Recurrence(rule="FREQ=DAILY")
+    async def test_are_what_moving_a_series_takes(self, scene: Scene) -> None:
+        daily, weekly = (Recurrence(rule=f"FREQ={frequency}") for frequency in ("DAILY", "WEEKLY"))
         task_id = await scene.add(due_date="2026-03-10", recurrence=daily)
         counts = {}
         for name, work in {
-            "create": scene.add(due_date="2026-03-10", recurrence=daily),
-            "complete": tasks.complete(scene.session, task_id, now=NOW, occurrence="2026-03-10"),
-            "complete again": tasks.complete(scene.session, task_id, now=NOW, occurrence="2026-03-10"),
-            "skip": tasks.skip(scene.session, task_id, now=NOW),
+            "create": scene.add(due_date="2026-03-10T09:00:00Z", recurrence=daily),
+            "change the rule": tasks.change(scene.session, task_id, TaskUpdate(recurrence=weekly), now=NOW),
+            "change more": tasks.change(scene.session, task_id, TaskUpdate(recurrence=daily, title="a"), now=NOW),
         }.items():
             scene.trips.count = 0
             await work

@@ -7,7 +7,7 @@ import psycopg
 
 # What is logged, under which name, and without which columns.
 _LOGGED = {
-    "tasks": ("task", "user_id,revision,due_at,start_at,title_key"),
+    "tasks": ("task", "user_id,revision,due_at,start_at,title_key,upcoming"),
     "categories": ("category", "user_id,revision"),
     "profiles": ("profile", "user_id,revision"),
     "views": ("view", "user_id,revision"),
@@ -109,6 +109,10 @@ RULES: Mapping[str, str] = {
     "a series has one task that repeats, under its own id": (
         "SELECT series_id FROM tasks WHERE user_id = %(user)s AND recurrence IS NOT NULL GROUP BY series_id"
         " HAVING count(*) > 1 OR bool_or(id <> series_id)"
+    ),
+    "what is kept of what is to come begins with what is open": (
+        "SELECT id, upcoming FROM tasks WHERE user_id = %(user)s AND upcoming IS NOT NULL AND (recurrence IS NULL"
+        " OR recurrence ->> 'from' <> 'due' OR upcoming -> 0 ->> 0 <> due_date OR jsonb_array_length(upcoming) > 11)"
     ),
     "what is open is due when it says": (
         "SELECT t.id, due_at, start_at FROM tasks AS t LEFT JOIN profiles AS p USING (user_id)"

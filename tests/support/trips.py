@@ -1,6 +1,7 @@
 """Round trips: count them, and let something happen between them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from psycopg.pq.abc import PGresult
 
@@ -20,7 +21,7 @@ class Trips:
         self.after: Callable[[int], None] = _nothing
 
 
-def watched(database_url: str) -> tuple[Database, Trips]:
+def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[Database, Trips]:
     """A database of a single connection, not yet open, and its trips."""
     trips = Trips()
 
@@ -33,7 +34,7 @@ def watched(database_url: str) -> tuple[Database, Trips]:
             trips.after(trip)
             return results
 
-    database = Database(database_url, DatabaseOptions(pool_size=1))
+    database = Database(database_url, replace(options or DatabaseOptions(), pool_size=1))
     database._pool.connection_class = Watched
     return database, trips
 

@@ -190,6 +190,9 @@ class Task(TaskBase, table=True):
     # The due dates of the occurrences that were last completed and passed over: naming them again is a repetition.
     last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
     last_skipped: str | None = Field(default=None, sa_column=Column("last_skipped", Text))
+    # The open occurrence of a series and the next few, as the rule has them, in steps: see ``todo.services.series``.
+    # Not in the log, and forgotten by the database with whatever it follows from. Without it the rule is asked.
+    upcoming: list[list[Any]] | None = Field(default=None, sa_column=Column("upcoming", JSONB))
     tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
     # The same folded, in the same order.
     tag_keys: list[str] = Field(sa_column=Column("tag_keys", JSONB, nullable=False, server_default="[]"))

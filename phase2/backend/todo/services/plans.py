@@ -22,9 +22,9 @@ from todo.models.tasks import Scope, Status, TaskBase, TaskUpdate
 from todo.services import series
 from todo.services.clocks import PROFILE, Clock
 from todo.services.faults import UNDER_TRASH, seen_by_users
+from todo.services.occurrences import CLOSE
 from todo.services.revisions import TURN
 from todo.services.task_rows import (
-    CLOSE,
     COMPLETE_BELOW,
     FAMILIES,
     OPEN,

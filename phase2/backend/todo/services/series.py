@@ -1,9 +1,8 @@
-"""Series: what repeats, between the forms that are stored and the local times that rules count in."""
+"""Series: what becomes of what repeats when it is created, edited, completed, skipped, or looked at."""
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -14,11 +13,29 @@ from todo.database import Row, Session, Statement
 from todo.errors import Conflict, Fault, Invalid, NotFound
 from todo.kit import recurrence as rules
 from todo.kit.dates import form_of
-from todo.kit.recurrence import Due, State
 from todo.models.recurrence import CountedFrom, Missed
 from todo.models.tasks import TaskCreate
 from todo.services.clocks import PROFILE, Clock
+from todo.services.steps import (
+    ONE_DAY,
+    arithmetic,
+    columns_of,
+    day_of,
+    ends_at_instant,
+    is_instant,
+    next_start,
+    nominal_of,
+    parsed,
+    shifted,
+    state_of,
+    upcoming,
+)
 from todo.services.task_rows import OPEN, SERIES, tasks, this_one
+
+# Where a series stands.
+_STATE = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")
+# What the next occurrences follow from.
+_STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *_STATE})
 
 _READ = Statement(
     select(
@@ -27,13 +44,12 @@ _READ = Statement(
         tasks.c.due_time_zone,
         tasks.c.start_date,
         tasks.c.recurrence,
-        *(tasks.c[name] for name in SERIES),
+        *(tasks.c[name] for name in _STATE),
     ).where(this_one)
 )
 
 # The series that a task had stays to be seen: what it closed is part of it.
 _NO_SERIES: Mapping[str, Any] = {name: None for name in SERIES if name != "series_id"}
-_ONE_DAY = timedelta(days=1)
 
 _NEEDS_DUE = Fault("/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")
 _NEVER = Fault("/recurrence", "From this due date on the rule never occurs. Choose another rule or another date.")
@@ -42,8 +58,7 @@ _NEVER = Fault("/recurrence", "From this due date on the rule never occurs. Choo
 # Task: T-325
 async def opening(session: Session, body: TaskCreate, task_id: UUID) -> dict[str, Any]:
     """Return the columns of a new task's series. Raises Invalid for a due date that the rule does not produce."""
-    # What does not repeat needs no look at where its owner is.
-    clock = Clock() if body.recurrence is None else Clock.of(await session.all(PROFILE))
+    clock = Clock.of(await session.all(PROFILE)) if _depends_on_owner(body) else Clock()
     return opened(body, clock, task_id)
 
 
@@ -54,8 +69,17 @@ def opened(body: TaskCreate, clock: Clock, task_id: UUID) -> dict[str, Any]:
     here = clock.of_task(body.due_time_zone)
     if body.due_date is None:
         raise Invalid(_NEEDS_DUE)
-    _fitted(body.recurrence.stored(), body.due_date, here, may_move=False)
-    return {**_begun(body.due_date, body.start_date), "series_id": task_id}
+    recurrence = body.recurrence.stored()
+    _fitted(recurrence, body.due_date, here, may_move=False)
+    begun = _begun(body.due_date, body.start_date)
+    row = {
+        "due_date": body.due_date,
+        "due_time_zone": body.due_time_zone,
+        "start_date": body.start_date,
+        "recurrence": recurrence,
+        **begun,
+    }
+    return {**begun, "series_id": task_id, "upcoming": upcoming(row, here)}
 
 
 # Task: T-325
@@ -65,6 +89,14 @@ def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) 
     A new due date moves the series, or its open occurrence alone with ``only_this``. Another rule begins anew, at a due
     date that fits. Where only its end changes, or what becomes of missed dates and month ends, the series goes on.
     """
+    columns = _edited(row, sent, clock, only_this=only_this)
+    after = {**row, **columns}
+    if after["recurrence"] is None or not columns.keys() & _STEPS_FROM:
+        return columns
+    return {**columns, "upcoming": upcoming(after, clock.of_task(after["due_time_zone"]))}
+
+
+def _edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) -> dict[str, Any]:
     changed = {name: value for name, value in sent.items() if value != row[name]}
     recurrence = sent.get("recurrence", row["recurrence"])
     if recurrence is None:
@@ -76,7 +108,7 @@ def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) 
     if "recurrence" in changed and not _goes_on(row, recurrence, here):
         fitting = _fitted(recurrence, due_date, here, may_move="due_date" not in changed)
         if "start_date" not in changed:
-            start_date = _shifted(start_date, due_date, fitting, here)
+            start_date = shifted(start_date, due_date, fitting, here)
         begun = {"due_date": fitting, "start_date": start_date, **_begun(fitting, start_date)}
         return {**changed, **begun, "series_id": UUID(row["id"])}
     if only_this:
@@ -85,7 +117,7 @@ def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) 
         _fitted(recurrence, due_date, here, may_move=False)
         return {**changed, **_begun(due_date, start_date), "recurrence_number": row["recurrence_number"]}
     if "start_date" in changed:
-        changed["recurrence_start"] = _shifted(start_date, due_date, row["recurrence_due"], here)
+        changed["recurrence_start"] = shifted(start_date, due_date, row["recurrence_due"], here)
     return changed
 
 
@@ -93,14 +125,17 @@ def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) 
 def advanced(row: Row, clock: Clock, at: datetime) -> dict[str, Any] | None:
     """Return the columns of a series whose open occurrence was completed at ``at``; ``None`` if that was the last."""
     here = clock.of_task(row["due_time_zone"])
-    recurrence = _arithmetic(row["recurrence"], here)
+    recurrence = arithmetic(row["recurrence"], here)
     # When the clocks change they do not tell what has passed: from the day before on, instants do.
-    completed = here.shown(at) - _ONE_DAY if at.year > 1 else here.shown(at)
-    state = rules.advance(recurrence, _state(row, here), completed=completed, today=clock.today(at))
+    completed = here.shown(at) - ONE_DAY if at.year > 1 else here.shown(at)
+    state = rules.advance(recurrence, state_of(row, here), completed=completed, today=clock.today(at))
     if recurrence.counted_from == CountedFrom.due and recurrence.missed == Missed.skip:
         while state is not None and isinstance(state.due, datetime) and here.instant(state.due) <= at:
             state = rules.skip_one(recurrence, state)
-    return _columns(row, here, state)
+    if state is not None and recurrence.rule.count is None:
+        # Nobody counts what was passed over, so that it makes no difference how far one looked.
+        state = replace(state, number=row["recurrence_number"] + 1)
+    return columns_of(row, here, state)
 
 
 def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
@@ -112,14 +147,14 @@ def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
         return False
     here = clock.of_task(row["due_time_zone"])
     last = clock.today(datetime.fromisoformat(row["last_completed_at"]))
-    return clock.today(at) <= last < _day(here.local(row["due_date"]))
+    return clock.today(at) <= last < day_of(here.local(row["due_date"]))
 
 
 # Task: T-326
 def skipped(row: Row, clock: Clock) -> dict[str, Any] | None:
     """Return the columns of a series whose open occurrence is passed over; ``None`` if that was the last."""
     here = clock.of_task(row["due_time_zone"])
-    return _columns(row, here, rules.skip_one(_arithmetic(row["recurrence"], here), _state(row, here)))
+    return columns_of(row, here, rules.skip_one(arithmetic(row["recurrence"], here), state_of(row, here)))
 
 
 # Task: T-326
@@ -138,9 +173,9 @@ async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[di
     here = clock.of_task(row["due_time_zone"])
     found = [(row["due_date"], row["start_date"])]
     if row["recurrence"] is not None:
-        following = rules.upcoming(_arithmetic(row["recurrence"], here), _state(row, here))
+        following = rules.upcoming(arithmetic(row["recurrence"], here), state_of(row, here))
         forms = (here.form(due, like=row["recurrence_due"]) for _, due in islice(following, limit - 1))
-        found += [(form, _next_start(row, form, here)) for form in forms]
+        found += [(form, next_start(row, form, here)) for form in forms]
     return [
         {"due_date": due, "start_date": start, "due_at": form_of(clock.due_at(due, row["due_time_zone"]))}
         for due, start in found
@@ -166,7 +201,7 @@ def _begun(due_date: str, start_date: str | None) -> dict[str, Any]:
 def _fitted(stored: Mapping[str, Any], due_date: str, here: Clock, *, may_move: bool) -> str:
     """Return ``due_date`` if the rule produces it. Else the next one that it does, or Invalid, which names that."""
     due = here.local(due_date)
-    fit = rules.fitting(_arithmetic(stored, here), due)
+    fit = rules.fitting(arithmetic(stored, here), due)
     if fit is None:
         raise Invalid(_NEVER)
     if fit == due:
@@ -181,84 +216,20 @@ def _goes_on(row: Row, stored: Mapping[str, Any], here: Clock) -> bool:
     """Tell whether another recurrence has the same steps, and the open occurrence where it is."""
     if row["recurrence"] is None or _steps(stored) != _steps(row["recurrence"]):
         return False
-    state, recurrence = _state(row, here), _arithmetic(stored, here)
-    nominal = _nominal(state)
-    before = nominal - _ONE_DAY if nominal.toordinal() > 1 else None
+    state, recurrence = state_of(row, here), arithmetic(stored, here)
+    nominal = nominal_of(state)
+    before = nominal - ONE_DAY if nominal.toordinal() > 1 else None
     anchor = nominal if recurrence.counted_from == CountedFrom.completion else state.anchor
     following = rules.occurrences(recurrence, anchor, after=before, number=state.number - 1)
     return next(following, None) == (state.number, nominal)
 
 
 def _steps(stored: Mapping[str, Any]) -> rules.Rule:
-    return replace(_parsed(stored["rule"]), count=None, until=None)
+    return replace(parsed(stored["rule"]), count=None, until=None)
 
 
-def _columns(row: Row, here: Clock, state: State | None) -> dict[str, Any] | None:
-    if state is None:
-        return None
-    due_date = here.form(state.due, like=row["recurrence_due"])
-    start_date = _next_start(row, due_date, here)
-    # The anchor stays: what counts from completion has only its time of day from it.
-    return {
-        "due_date": due_date,
-        "start_date": start_date,
-        "recurrence_number": state.number,
-        "recurrence_due": due_date,
-        "recurrence_start": start_date,
-    }
-
-
-def _next_start(row: Row, due_date: str, here: Clock) -> str | None:
-    return _shifted(row["recurrence_start"], row["recurrence_due"], due_date, here)
-
-
-def _shifted(start: str | None, due_before: str, due_after: str, here: Clock) -> str | None:
-    """Move a start by the step that its due date makes."""
-    if start is None or due_before == due_after:
-        return start
-    return here.form(rules.shift(here.local(start), here.local(due_before), here.local(due_after)), like=start)
-
-
-def _state(row: Row, here: Clock) -> State:
-    anchor = here.local(row["recurrence_anchor"])
-    nominal = _in_sequence(row["recurrence_due"], anchor, here)
-    if row["due_date"] == row["recurrence_due"]:
-        return State(anchor, row["recurrence_number"], due=nominal)
-    return State(anchor, row["recurrence_number"], due=here.local(row["due_date"]), nominal=nominal)
-
-
-def _in_sequence(form: str, anchor: Due, here: Clock) -> Due:
-    """Return the local due that a form stands for: of an instant the day counts, and the time is the anchor's.
-
-    What the clocks show at an instant is another time of day where its owner has moved since, or where a clock change
-    skipped the time that was meant, which may have been on the day before.
-    """
-    due = here.local(form)
-    if not form.endswith("Z") or not isinstance(due, datetime) or not isinstance(anchor, datetime):
-        return due
-    meant = datetime.combine(due, anchor.time())
-    if meant <= due or here.form(meant, like=form) == form:
-        return meant
-    day_before = meant - _ONE_DAY if meant.toordinal() > 1 else meant
-    return day_before if here.form(day_before, like=form) == form else meant
-
-
-def _nominal(state: State) -> Due:
-    return state.due if state.nominal is None else state.nominal
-
-
-def _day(due: Due) -> date:
-    return due.date() if isinstance(due, datetime) else due
-
-
-def _arithmetic(stored: Mapping[str, Any], here: Clock) -> rules.Recurrence:
-    """Return a stored recurrence as the arithmetic takes it: all in local time."""
-    rule = _parsed(stored["rule"])
-    if isinstance(rule.until, datetime) and rule.until.tzinfo is not None:
-        rule = replace(rule, until=here.shown(rule.until))
-    return rules.Recurrence(rule, counted_from=stored["from"], month_end=stored["month_end"], missed=stored["missed"])
-
-
-@lru_cache(maxsize=1024)
-def _parsed(rule: str) -> rules.Rule:
-    return rules.parse_rule(rule)
+def _depends_on_owner(body: TaskCreate) -> bool:
+    """Tell whether what a new task comes to depends on where its owner is: what does not needs no look."""
+    if body.recurrence is None or body.due_time_zone is not None:
+        return False
+    return is_instant(body.due_date, body.start_date) or ends_at_instant(body.recurrence.rule)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    literal,
     literal_column,
     null,
     or_,
@@ -45,7 +44,7 @@ tasks = table_of(Task)
 PUBLIC_NAMES = tuple(TaskPublic.model_fields)
 PUBLIC = tuple(tasks.c[name] for name in PUBLIC_NAMES)
 WRITABLE = tuple(TaskBase.model_fields)
-SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start", "series_id")
+SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start", "series_id", "upcoming")
 OPEN = (Status.pending, Status.in_progress)
 
 mine = OwnedByCaller(tasks)
@@ -154,7 +153,7 @@ def _above() -> Select[Any]:
     return select(above.union(found).c.id)
 
 
-_everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest"))
+_everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest", "upcoming"))
 FAMILIES = Statement(
     select(*_everything, func.encode(tasks.c.creation_digest, "hex").label("digest")).where(
         mine, _is_among(_above(), _below(_some))
@@ -228,49 +227,6 @@ REOPEN_BELOW = Statement(
     .returning(tasks.c.id)
 )
 """Make pending again what was completed under a task and does not repeat by itself."""
-
-_copied = (
-    "title",
-    "description",
-    "priority",
-    "due_date",
-    "due_time_zone",
-    "start_date",
-    "category_id",
-    "tags",
-    "tag_keys",
-)
-CLOSE = Statement(
-    insert(tasks)
-    .from_select(
-        [
-            "user_id",
-            "id",
-            *_copied,
-            "status",
-            "series_id",
-            "completed_at",
-            "created_at",
-            "updated_at",
-            "creation_digest",
-            "revision",
-        ],
-        select(
-            bindparam("user_id", type_=Text),
-            bindparam("new_id", type_=Uuid),
-            *(tasks.c[name] for name in _copied),
-            literal(Status.completed.value),
-            tasks.c.series_id,
-            bindparam("completed_at", type_=DateTime(timezone=True)),
-            tasks.c.created_at,
-            now,
-            tasks.c.creation_digest,
-            literal(0),
-        ).where(this_one),
-    )
-    .returning(tasks.c.id)
-)
-"""Keep the open occurrence of a series as a completed task, before the series goes on."""
 
 
 def moving(body: TaskMove, *, conditional: bool = False) -> tuple[Statement, dict[str, Any]]:

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, func, or_
+from sqlalchemy import and_, case, or_
 
 from todo.database import DatabaseFault, Session, Statement
 from todo.kit.etags import Condition
@@ -21,6 +21,7 @@ from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import plans, series
 from todo.services.creation import created
 from todo.services.faults import no_such_place, seen_by_users
+from todo.services.occurrences import completing, skipping
 from todo.services.revisions import expected, is_conditional
 from todo.services.task_rows import (
     CREATE,
@@ -119,7 +120,11 @@ async def change(
 async def _edit(
     session: Session, task_id: UUID, edit: plans.Edit, *, now: datetime, if_match: Condition | None
 ) -> TaskRow:
-    if edit.body.recurrence is None:
+    if edit.names == ("status",) and edit.body.status is Status.completed:
+        row = await _complete(session, task_id, now, now=now, if_match=if_match)
+        if row is not None:
+            return row
+    elif edit.body.recurrence is None:
         # What does not repeat yet: then there is nothing to plan, and the statement finds out.
         values = stored(edit.body, edit.names)
         statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
@@ -147,15 +152,25 @@ async def complete(
     cancelled task, Conflict for an occurrence that is past.
     """
     plans.refuse_future(at, now)
+    row = await _complete(session, task_id, at or now, now=now, occurrence=occurrence, if_match=if_match)
+    if row is not None:
+        return row
     completion = plans.Completion(at=at, occurrence=occurrence)
-    if occurrence is None:
-        values = {"status": Status.completed, "completed_at": at or now}
-        row = await _write(
-            session, _complete_statement(conditional=is_conditional(if_match)), task_id, values, now, if_match
-        )
-        if row is not None:
-            return row
     return await plans.run(session, task_id, completion, now=now, if_match=if_match)
+
+
+async def _complete(
+    session: Session,
+    task_id: UUID,
+    at: datetime,
+    *,
+    now: datetime,
+    occurrence: str | None = None,
+    if_match: Condition | None,
+) -> TaskRow | None:
+    statement = completing(named=occurrence is not None, conditional=is_conditional(if_match))
+    values = {"completed_at": at, "occurrence": occurrence, "new_id": uuid7(now)}
+    return await _write(session, statement, task_id, values, now, if_match)
 
 
 # Task: T-343
@@ -185,6 +200,10 @@ async def skip(
 
     Raises NotFound, and Conflict for a task that does not repeat or an ``occurrence`` that is past.
     """
+    statement = skipping(named=occurrence is not None, conditional=is_conditional(if_match))
+    row = await _write(session, statement, task_id, {"occurrence": occurrence}, now, if_match)
+    if row is not None:
+        return row
     return await plans.run(session, task_id, plans.Skipping(occurrence), now=now, if_match=if_match)
 
 
@@ -222,19 +241,6 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
     if _TIMES & new.keys():
         which.append(tasks.c.recurrence.is_(None))
     return updating(which, new)
-
-
-@cache
-def _complete_statement(*, conditional: bool) -> Statement:
-    new = parameters(("status", "completed_at"))
-    is_done = tasks.c.status == Status.completed.value
-    which = [
-        this_one,
-        alive,
-        or_(is_done, and_(is_open(tasks.c.status), _stands_alone)),
-        *([still] if conditional else []),
-    ]
-    return updating(which, {**new, "completed_at": func.coalesce(tasks.c.completed_at, new["completed_at"])})
 
 
 @cache

@@ -102,7 +102,7 @@ def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
     if recurrence.counted_from == "completion":
         anchor = _at(_day(state.due), state.anchor)
         return occurrences(recurrence, anchor, after=state.due, number=state.number)
-    return _expand(recurrence, state.anchor, state.number, after=_nominal(state), beyond=_reached(state))
+    return _beyond(recurrence, state.anchor, state.number, after=_nominal(state), beyond=_reached(state))
 
 
 # Task: T-323
@@ -121,15 +121,18 @@ def shift(start: Due, due_before: Due, due_after: Due) -> Due:
 
 
 def _next(recurrence: Recurrence, anchor: Due, number: int, *, beyond: Due, after: Due | None = None) -> State | None:
-    """Return the series at its first occurrence strictly after ``beyond``; ``number`` is that of ``after``.
+    """Return the series at its first occurrence strictly after ``beyond``."""
+    following = next(_beyond(recurrence, anchor, number, after=beyond if after is None else after, beyond=beyond), None)
+    return None if following is None else State(anchor, *following)
+
+
+def _beyond(recurrence: Recurrence, anchor: Due, number: int, *, after: Due, beyond: Due) -> Iterator[tuple[int, Due]]:
+    """Yield number and due of what is strictly after ``beyond``; ``number`` is that of ``after``.
 
     Only COUNT asks how many lie between the two: without it they are not counted.
     """
-    start = beyond if after is None or recurrence.rule.count is None else after
-    return next(
-        (State(anchor, *following) for following in _expand(recurrence, anchor, number, after=start, beyond=beyond)),
-        None,
-    )
+    start = beyond if recurrence.rule.count is None else after
+    return _expand(recurrence, anchor, number, after=start, beyond=beyond)
 
 
 def _expand(

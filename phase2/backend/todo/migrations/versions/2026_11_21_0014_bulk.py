@@ -6,7 +6,7 @@ Revision ID: 0014
 from todo.migrations.bulk import drop_bulk, make_bulk
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 

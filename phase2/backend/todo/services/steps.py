@@ -1,0 +1,140 @@
+"""Steps: where a series stands, between the forms that its row has and the local times that rules count in."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from todo.database import Row
+from todo.kit import recurrence as rules
+from todo.kit.recurrence import Due, State
+from todo.models.recurrence import CountedFrom
+from todo.services.clocks import Clock
+
+ONE_DAY = timedelta(days=1)
+
+# How many occurrences are kept: for most series it is a while until the rule is asked again, and the row stays small.
+_MOST_STEPS = 10
+
+
+def columns_of(row: Row, here: Clock, state: State | None) -> dict[str, Any] | None:
+    """Return the columns of a series that goes on to ``state``; ``None`` for one that has ended."""
+    if state is None:
+        return None
+    due_date = here.form(state.due, like=row["recurrence_due"])
+    start_date = next_start(row, due_date, here)
+    # The anchor stays: what counts from completion has only its time of day from it.
+    columns = {
+        "due_date": due_date,
+        "start_date": start_date,
+        "recurrence_number": state.number,
+        "recurrence_due": due_date,
+        "recurrence_start": start_date,
+    }
+    return {**columns, "upcoming": upcoming({**row, **columns}, here)}
+
+
+# Task: T-327
+def upcoming(row: Row, here: Clock) -> str | None:
+    """Return the open occurrence and the next few as the database takes them one by one, each as it would be reached.
+
+    ``None`` where nothing is known to follow, or where it depends on the day of completion.
+    """
+    recurrence = arithmetic(row["recurrence"], here)
+    if recurrence.counted_from == CountedFrom.completion:
+        return None
+    is_counted = recurrence.rule.count is not None
+    in_zone = [here.zone] if _is_shown_to_owner(row) else []
+    due_before, start_before = row["recurrence_due"], row["recurrence_start"]
+    steps = [[row["due_date"]]]
+    for number, due in islice(rules.upcoming(recurrence, state_of(row, here)), _MOST_STEPS):
+        form = here.form(due, like=due_before)
+        start = next_start(row, form, here)
+        if form == due_before or start != shifted(start_before, due_before, form, here):
+            # A change of the clocks lies in between, and what one comes to depends on whether one stopped there.
+            break
+        steps.append([form, start, number if is_counted else None, *in_zone])
+        due_before, start_before = form, start
+    return orjson.dumps(steps).decode() if len(steps) > 1 else None
+
+
+def _is_shown_to_owner(row: Row) -> bool:
+    """Tell whether the local times of a series are what its owner's clocks show at instants."""
+    forms = (row[name] for name in ("due_date", "recurrence_anchor", "recurrence_due", "recurrence_start"))
+    return row["due_time_zone"] is None and (is_instant(*forms) or ends_at_instant(row["recurrence"]["rule"]))
+
+
+def is_instant(*forms: str | None) -> bool:
+    """Tell whether one of these forms is an instant."""
+    return any(form is not None and form.endswith("Z") for form in forms)
+
+
+def ends_at_instant(rule: str) -> bool:
+    """Tell whether a rule's UNTIL is an instant."""
+    until = parsed(rule).until
+    return isinstance(until, datetime) and until.tzinfo is not None
+
+
+def next_start(row: Row, due_date: str, here: Clock) -> str | None:
+    """Return the start that goes with a later due date of a series."""
+    return shifted(row["recurrence_start"], row["recurrence_due"], due_date, here)
+
+
+def shifted(start: str | None, due_before: str, due_after: str, here: Clock) -> str | None:
+    """Move a start by the step that its due date makes."""
+    if start is None or due_before == due_after:
+        return start
+    return here.form(rules.shift(here.local(start), here.local(due_before), here.local(due_after)), like=start)
+
+
+def state_of(row: Row, here: Clock) -> State:
+    """Return where a series stands, in local time."""
+    anchor = here.local(row["recurrence_anchor"])
+    nominal = _in_sequence(row["recurrence_due"], anchor, here)
+    if row["due_date"] == row["recurrence_due"]:
+        return State(anchor, row["recurrence_number"], due=nominal)
+    return State(anchor, row["recurrence_number"], due=here.local(row["due_date"]), nominal=nominal)
+
+
+def _in_sequence(form: str, anchor: Due, here: Clock) -> Due:
+    """Return the local due that a form stands for: of an instant the day counts, and the time is the anchor's.
+
+    What the clocks show at an instant is another time of day where its owner has moved since, or where a clock change
+    skipped the time that was meant, which may have been on the day before.
+    """
+    due = here.local(form)
+    if not form.endswith("Z") or not isinstance(due, datetime) or not isinstance(anchor, datetime):
+        return due
+    meant = datetime.combine(due, anchor.time())
+    if meant <= due or here.form(meant, like=form) == form:
+        return meant
+    day_before = meant - ONE_DAY if meant.toordinal() > 1 else meant
+    return day_before if here.form(day_before, like=form) == form else meant
+
+
+def nominal_of(state: State) -> Due:
+    """Return the date in the sequence that the open occurrence stands for."""
+    return state.due if state.nominal is None else state.nominal
+
+
+def day_of(due: Due) -> date:
+    """Return the day of a due date."""
+    return due.date() if isinstance(due, datetime) else due
+
+
+def arithmetic(stored: Mapping[str, Any], here: Clock) -> rules.Recurrence:
+    """Return a stored recurrence as the arithmetic takes it: all in local time."""
+    rule = parsed(stored["rule"])
+    if isinstance(rule.until, datetime) and rule.until.tzinfo is not None:
+        rule = replace(rule, until=here.shown(rule.until))
+    return rules.Recurrence(rule, counted_from=stored["from"], month_end=stored["month_end"], missed=stored["missed"])
+
+
+@lru_cache(maxsize=1024)
+def parsed(rule: str) -> rules.Rule:
+    """Return a stored rule, parsed. Most are many people's."""
+    return rules.parse_rule(rule)

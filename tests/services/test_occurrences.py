@@ -1,0 +1,489 @@
+"""Occurrences: that completing one takes one trip, comes to what the rule says, and never takes what is stale."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.rows import dict_row
+
+from support.people import sign_up
+from support.rules import rule_texts
+from support.scratch import UNHURRIED
+from support.stories import DEEPER
+from support.trips import Trips, watched
+from todo.database import Database, RetryKey, Session
+from todo.errors import Invalid
+from todo.kit.etags import Condition
+from todo.models.profiles import ProfileUpdate
+from todo.models.recurrence import Recurrence
+from todo.models.tasks import Scope, Status, TaskCreate, TaskUpdate
+from todo.services import changes, plans, profiles, tasks
+
+NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+
+
+def repeating(rule: str = "FREQ=DAILY", **options: str) -> Recurrence:
+    """A recurrence, as a client sends it."""
+    return Recurrence.model_validate({"rule": rule, **options}, strict=False)
+
+
+DAILY = repeating()
+
+
+class Scene:
+    """A user, sessions of theirs over a watched connection, and a way past the application."""
+
+    def __init__(self, database: Database, trips: Trips, url: str) -> None:
+        self.user_id = sign_up(url, "alice")
+        self.trips = trips
+        self._url = url
+        self._database = database
+
+    @property
+    def session(self) -> Session:
+        """A session such as each request gets."""
+        return Session(self._database, self.user_id)
+
+    async def add(self, due_date: str = "2026-03-10", recurrence: Recurrence | None = DAILY, **fields: Any) -> UUID:
+        """Create a task that repeats; return its id."""
+        body = TaskCreate(title="Water the plants", due_date=due_date, recurrence=recurrence, **fields)
+        row, _ = await tasks.create(self.session, body, now=NOW)
+        return UUID(row["id"])
+
+    async def move_to(self, time_zone: str) -> None:
+        """Have the user move."""
+        await profiles.change(self.session, ProfileUpdate(time_zone=time_zone), now=NOW)
+
+    async def trips_of(self, work: Awaitable[Any]) -> int:
+        """Return how many trips something takes."""
+        self.trips.count = 0
+        await work
+        return self.trips.count
+
+    def sql(self, statement: LiteralString, **values: Any) -> list[dict[str, Any]]:
+        """Run a statement past the application; return its rows."""
+        with psycopg.connect(self._url, row_factory=dict_row) as connection:
+            cursor = connection.execute(statement, {"user": self.user_id, **values})
+            return cursor.fetchall() if cursor.description else []
+
+    def upcoming(self, task_id: UUID) -> Any:
+        """Return what a task keeps of what is to come."""
+        [row] = self.sql("SELECT upcoming FROM tasks WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
+        return row["upcoming"]
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Callable[[], Scene]]:
+    """What makes scenes on one connection, which stands, so that the next trip is the first."""
+    database, trips = watched(url, UNHURRIED)
+    await database.open()
+    await database.ping()
+    yield lambda: Scene(database, trips, url)
+    await database.close()
+
+
+@pytest.fixture
+async def scene(database_url: str) -> AsyncIterator[Scene]:
+    async with opened(database_url) as new_scene:
+        yield new_scene()
+
+
+# Task: T-327
+class TestOneTrip:
+    @pytest.mark.parametrize("names", [True, False])
+    @pytest.mark.parametrize("due_date", ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"])
+    async def test_is_what_completing_takes_until_the_rule_is_asked_again(
+        self, scene: Scene, due_date: str, *, names: bool
+    ) -> None:
+        task_id = await scene.add(due_date)
+        counts = []
+        for day in range(23):
+            open_one = (await tasks.read(scene.session, task_id))["due_date"] if names else None
+            at = NOW + timedelta(days=day)
+            counts.append(await scene.trips_of(tasks.complete(scene.session, task_id, now=at, occurrence=open_one)))
+
+        assert counts == [*([1] * 10), 3, *([1] * 10), 3, 1]
+
+    async def test_is_what_it_takes_with_a_key_a_condition_or_by_another_path(self, scene: Scene) -> None:
+        keyed = scene.session
+        keyed.retry = RetryKey("complete", b"")
+        again = scene.session
+        again.retry = RetryKey("complete", b"")
+        task_id = await scene.add(status=Status.in_progress)
+        row = await tasks.read(scene.session, task_id)
+        completed = TaskUpdate(status=Status.completed)
+        counts = {
+            "complete if": await scene.trips_of(
+                tasks.complete(scene.session, task_id, now=NOW, if_match=Condition(frozenset([row["revision"]])))
+            ),
+            "complete again": await scene.trips_of(
+                tasks.complete(scene.session, task_id, now=NOW, occurrence="2026-03-10")
+            ),
+            "complete with a key": await scene.trips_of(tasks.complete(keyed, task_id, now=NOW)),
+            "the same again": await scene.trips_of(tasks.complete(again, task_id, now=NOW)),
+            "change": await scene.trips_of(tasks.change(scene.session, task_id, completed, now=NOW)),
+            "skip": await scene.trips_of(tasks.skip(scene.session, task_id, now=NOW)),
+            "skip by name": await scene.trips_of(tasks.skip(scene.session, task_id, now=NOW, occurrence="2026-03-14")),
+        }
+
+        assert counts == dict.fromkeys(counts, 1)
+        assert (await tasks.read(scene.session, task_id))["due_date"] == "2026-03-15"
+
+    @pytest.mark.parametrize(
+        ("fields", "trips"),
+        [
+            ({"due_date": "2026-03-10"}, 1),
+            ({"due_date": "2026-03-10T09:00:00", "start_date": "2026-03-09"}, 1),
+            ({"due_date": "2026-03-10T08:00:00Z", "due_time_zone": "Europe/Berlin"}, 1),
+            ({"due_date": "2026-03-10T08:00:00Z"}, 2),
+            ({"due_date": "2026-03-10T09:00:00", "start_date": "2026-03-10T08:00:00Z"}, 2),
+            ({"due_date": "2026-03-10", "recurrence": repeating("FREQ=DAILY;UNTIL=20260401T000000Z")}, 2),
+        ],
+    )
+    async def test_is_what_creating_takes_unless_it_matters_where_its_owner_is(
+        self, scene: Scene, fields: dict[str, Any], trips: int
+    ) -> None:
+        assert await scene.trips_of(scene.add(**fields)) == trips
+
+    @pytest.mark.parametrize(
+        ("recurrence", "parent"),
+        [
+            (repeating(**{"from": "completion"}), False),
+            (repeating("FREQ=DAILY;COUNT=1"), False),
+            (DAILY, True),
+        ],
+    )
+    async def test_is_not_enough_where_the_day_an_end_or_a_family_has_to_be_looked_at(
+        self, scene: Scene, recurrence: Recurrence, *, parent: bool
+    ) -> None:
+        task_id = await scene.add(recurrence=recurrence)
+        if parent:
+            await scene.add(recurrence=None, parent_id=task_id)
+
+        assert await scene.trips_of(tasks.complete(scene.session, task_id, now=NOW)) == 3
+
+
+CLOSED = "SELECT due_date, revision FROM tasks WHERE user_id = %(user)s AND recurrence IS NULL ORDER BY revision"
+
+
+# Task: T-327
+class TestClosing:
+    async def test_comes_before_the_next_occurrence_in_the_log(self, scene: Scene) -> None:
+        task_id = await scene.add()
+
+        row = await tasks.complete(scene.session, task_id, now=NOW)
+
+        feed = await changes.since(scene.session, 1, limit=9)
+        told = [(change["revision"], change["operation"], change["id"] == str(task_id)) for change in feed.changes]
+        assert told == [(2, "create", False), (3, "update", True)]
+        assert row["revision"] == 3
+        assert scene.sql(CLOSED) == [{"due_date": "2026-03-10", "revision": 2}]
+
+    async def test_keeps_what_another_writer_left(self, scene: Scene, database_url: str) -> None:
+        """Whoever waited for the row closes the occurrence that is open by then, and only that."""
+        task_id = await scene.add()
+        with psycopg.connect(database_url) as other:
+            step: LiteralString = "due_date = '2026-03-11', recurrence_due = '2026-03-11', upcoming = upcoming - 0"
+            other.execute(f"UPDATE tasks SET {step}, title = 'a' WHERE id = %s", (task_id,))
+            commit = asyncio.create_task(asyncio.to_thread(_commit_when_awaited, other))
+
+            row = await tasks.complete(scene.session, task_id, now=NOW)
+
+            await commit
+        assert (row["title"], row["due_date"]) == ("a", "2026-03-12")
+        assert [each["due_date"] for each in scene.sql(CLOSED)] == ["2026-03-11"]
+
+    async def test_closes_each_occurrence_once_when_many_complete_it(self, database_url: str) -> None:
+        database = Database(database_url, UNHURRIED)
+        await database.open()
+        user_id = sign_up(database_url, "alice")
+        body = TaskCreate(title="a", due_date="2026-03-10", recurrence=repeating(missed="keep"))
+        row, _ = await tasks.create(Session(database, user_id), body, now=NOW)
+        try:
+            await asyncio.gather(
+                *(
+                    tasks.complete(Session(database, user_id), UUID(row["id"]), now=NOW, occurrence=named)
+                    for named in [*(["2026-03-10"] * 5), *([None] * 5)]
+                ),
+                return_exceptions=True,
+            )
+        finally:
+            await database.close()
+
+        with psycopg.connect(database_url) as connection:
+            closed = connection.execute(
+                "SELECT due_date, count(*) FROM tasks WHERE user_id = %s AND recurrence IS NULL GROUP BY 1 ORDER BY 1",
+                (user_id,),
+            ).fetchall()
+        assert closed == [((date(2026, 3, 10) + timedelta(days=day)).isoformat(), 1) for day in range(len(closed))]
+        assert len(closed) >= 5
+
+
+def _commit_when_awaited(connection: psycopg.Connection) -> None:
+    waiting = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    for _ in range(500):
+        if connection.execute(waiting).fetchall():
+            connection.commit()
+            return
+        time.sleep(0.01)
+    raise AssertionError("nobody waited")
+
+
+async def _undo_last(scene: Scene, task_id: UUID) -> None:
+    await changes.undo(scene.session, (await tasks.read(scene.session, task_id))["revision"], now=NOW)
+
+
+def _by_hand(assignments: LiteralString) -> Callable[[Scene, UUID], Awaitable[None]]:
+    async def write(scene: Scene, task_id: UUID) -> None:
+        scene.sql(f"UPDATE tasks SET {assignments} WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
+
+    return write
+
+
+async def _delete_and_undo(scene: Scene, task_id: UUID) -> None:
+    scene.sql("DELETE FROM tasks WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
+    await changes.undo(scene.session, await changes.latest(scene.session), now=NOW)
+
+
+# Task: T-327
+class TestStaleSteps:
+    @pytest.mark.parametrize(
+        ("write", "due_date"),
+        [
+            (_undo_last, "2026-03-12"),
+            (_delete_and_undo, "2026-03-13"),
+            (_by_hand("due_date = '2026-04-01'"), "2026-04-02"),
+            (_by_hand("due_time_zone = 'Europe/Berlin'"), "2026-03-13"),
+            (_by_hand("""recurrence = jsonb_set(recurrence, '{rule}', '"FREQ=DAILY;INTERVAL=5"')"""), "2026-03-15"),
+            (
+                _by_hand("recurrence_anchor = '2026-04-01', recurrence_due = '2026-04-01', due_date = '2026-04-01'"),
+                "2026-04-02",
+            ),
+            (_by_hand("recurrence_number = 7"), "2026-03-13"),
+            (_by_hand("recurrence_start = '2026-03-01'"), "2026-03-13"),
+            (_by_hand("recurrence_due = '2026-05-01'"), "2026-05-02"),
+        ],
+    )
+    async def test_are_forgotten_with_whatever_they_follow_from(
+        self, scene: Scene, write: Callable[[Scene, UUID], Awaitable[None]], due_date: str
+    ) -> None:
+        task_id = await scene.add()
+        for day in (0, 1):
+            await tasks.complete(scene.session, task_id, now=NOW + timedelta(days=day))
+
+        await write(scene, task_id)
+
+        assert scene.upcoming(task_id) is None
+        row = await tasks.complete(scene.session, task_id, now=NOW)
+        assert row["due_date"] == due_date
+        assert scene.upcoming(task_id)[0][0] == due_date
+
+    async def test_are_worked_out_again_by_whatever_moves_the_series(self, scene: Scene) -> None:
+        task_id = await scene.add()
+        found = []
+        for body in (
+            TaskUpdate(due_date="2026-03-12", scope=Scope.occurrence),
+            TaskUpdate(due_date="2026-04-01"),
+            TaskUpdate(recurrence=repeating("FREQ=DAILY;INTERVAL=2;COUNT=4")),
+            TaskUpdate(start_date="2026-03-30"),
+        ):
+            await tasks.change(scene.session, task_id, body, now=NOW)
+            found.append(scene.upcoming(task_id)[:2])
+        await tasks.change(scene.session, task_id, TaskUpdate(recurrence=None), now=NOW)
+
+        assert found == [
+            [["2026-03-12"], ["2026-03-13", None, None]],
+            [["2026-04-01"], ["2026-04-02", None, None]],
+            [["2026-04-01"], ["2026-04-03", None, 2]],
+            [["2026-04-01"], ["2026-04-03", "2026-04-01", 2]],
+        ]
+        assert scene.upcoming(task_id) is None
+
+    @pytest.mark.parametrize("missed", ["skip", "keep"])
+    async def test_are_not_taken_where_their_owner_is_elsewhere(self, scene: Scene, missed: str) -> None:
+        """Every day at the same time: in summer, where the clocks change, that is another instant."""
+        await scene.move_to("Europe/Berlin")
+        task_id = await scene.add("2026-03-28T08:00:00Z", repeating(missed=missed))
+        await scene.move_to("America/New_York")
+
+        row = await tasks.complete(scene.session, task_id, now=NOW)
+
+        assert row["due_date"] == "2026-03-29T08:00:00Z"
+        assert scene.upcoming(task_id)[1] == ["2026-03-30T08:00:00Z", None, None, "America/New_York"]
+
+    async def test_are_not_skipped_to_where_their_owner_is_elsewhere(self, scene: Scene) -> None:
+        await scene.move_to("Europe/Berlin")
+        task_id = await scene.add("2026-03-28T08:00:00Z")
+        await scene.move_to("America/New_York")
+
+        assert (await tasks.skip(scene.session, task_id, now=NOW))["due_date"] == "2026-03-29T08:00:00Z"
+
+    async def test_are_told_from_later_ones_by_where_their_owner_is_now(self, scene: Scene) -> None:
+        task_id = await scene.add("2026-03-10T20:00:00")
+        await scene.move_to("Pacific/Kiritimati")
+
+        # There it is 20:30 of the 11th.
+        at = datetime(2026, 3, 11, 6, 30, tzinfo=UTC)
+        assert await scene.trips_of(tasks.complete(scene.session, task_id, now=at)) == 1
+        assert (await tasks.read(scene.session, task_id))["due_date"] == "2026-03-12T20:00:00"
+
+
+DAYS = [
+    date(2026, 1, 31),
+    date(2024, 2, 29),
+    date(2026, 3, 7),
+    date(2026, 3, 27),
+    date(2026, 10, 24),
+    date(2011, 12, 28),
+]
+TIMES = ["", "T00:00:00", "T01:30:00", "T02:30:00", "T09:00:00", "T23:30:00"]
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "America/Sao_Paulo"]
+
+
+@st.composite
+def dues(draw: st.DrawFn) -> str:
+    day = draw(st.sampled_from(DAYS)) + timedelta(days=draw(st.integers(0, 3)))
+    time_of_day = draw(st.sampled_from(TIMES))
+    return f"{day}{time_of_day}{draw(st.sampled_from(['', 'Z'])) if time_of_day else ''}"
+
+
+ENDS = st.sampled_from(["", "", ";COUNT=1", ";COUNT=4", ";COUNT=30", ";UNTIL=20261101", ";UNTIL=20260329T013000Z"])
+COMMON = st.sampled_from(["FREQ=DAILY", "FREQ=WEEKLY", "FREQ=MONTHLY", "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR"])
+RECURRENCES = st.builds(
+    lambda rule, end, missed, month_end: repeating(rule + end, missed=missed, month_end=month_end),
+    COMMON | rule_texts(most_interval=3),
+    ENDS,
+    st.sampled_from(["skip", "keep"]),
+    st.sampled_from(["clamp", "skip"]),
+)
+LATER = st.builds(
+    lambda days, seconds: timedelta(days=days, seconds=seconds),
+    st.integers(-2, 9),
+    st.sampled_from([-3600, -1, 0, 1, 3600, 43200]),
+)
+Step = tuple[str, Any]
+STEPS: st.SearchStrategy[list[Step]] = st.lists(
+    st.one_of(
+        st.tuples(st.just("complete"), LATER),
+        st.tuples(st.just("complete"), LATER),
+        st.tuples(st.just("skip"), st.none()),
+        st.tuples(st.just("move alone"), dues()),
+        st.tuples(st.just("move away"), st.sampled_from(ZONES)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A series, where its owner is, and what is done to it."""
+
+    zone: str
+    day_start: str
+    due_date: str
+    start_date: str | None
+    due_time_zone: str | None
+    recurrence: Recurrence
+    steps: list[Step]
+
+
+STORIES = st.builds(
+    Story,
+    zone=st.sampled_from(ZONES),
+    day_start=st.sampled_from(["00:00", "03:00", "02:30"]),
+    due_date=dues(),
+    start_date=st.none() | dues(),
+    due_time_zone=st.none() | st.sampled_from(ZONES),
+    recurrence=RECURRENCES,
+    steps=STEPS,
+)
+
+# All of a series but what tells it from its twin, and what it keeps of what is to come.
+SERIES = """
+SELECT id = series_id AS is_open, due_at,
+       to_jsonb(t) - '{id,series_id,trash_id,position,revision,upcoming,creation_digest}'::text[] AS columns
+FROM tasks AS t WHERE user_id = %(user)s AND series_id = %(id)s ORDER BY revision
+"""
+LONG_AFTER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+# Task: T-327
+class TestTheTwoWays:
+    async def test_come_to_the_same(self, database_url: str) -> None:
+        """One twin is completed in one trip where that is possible, the other one always by its rule."""
+        trips: Counter[int] = Counter()
+        async with opened(database_url) as new_scene:
+            loop = asyncio.get_running_loop()
+
+            @settings(
+                max_examples=int(DEEPER or 60),
+                derandomize=DEEPER is None,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(STORIES)
+            def tell(story: Story) -> None:
+                asyncio.run_coroutine_threadsafe(_tell(new_scene(), story, trips), loop).result()
+
+            await asyncio.to_thread(tell)
+
+        # That one trip is what most of it took: else this would show nothing.
+        assert trips[1] > trips[3] > 0
+
+
+async def _tell(scene: Scene, story: Story, trips: Counter[int]) -> None:
+    profile = ProfileUpdate(time_zone=story.zone, day_start=story.day_start)
+    await profiles.change(scene.session, profile, now=NOW)
+    twins = [await _begin(scene, story) for _ in range(2)]
+    if None in twins:
+        return
+    one, other = (twin for twin in twins if twin is not None)
+    for name, value in story.steps:
+        [*_, open_one] = [row for row in scene.sql(SERIES, id=one) if row["is_open"]]
+        if open_one["columns"]["status"] != "pending":
+            return
+        if name == "move away":
+            await scene.move_to(value)
+        elif name == "move alone":
+            for task_id in (one, other):
+                body = TaskUpdate(due_date=value, scope=Scope.occurrence)
+                await tasks.change(scene.session, task_id, body, now=LONG_AFTER)
+        else:
+            at = min(open_one["due_at"] + (value or timedelta()), LONG_AFTER)
+            skips = name == "skip"
+            trips[
+                await scene.trips_of(
+                    tasks.skip(scene.session, one, now=LONG_AFTER)
+                    if skips
+                    else tasks.complete(scene.session, one, now=LONG_AFTER, at=at)
+                )
+            ] += 1
+            step = plans.Skipping() if skips else plans.Completion(at=at)
+            await plans.run(scene.session, other, step, now=LONG_AFTER)
+        assert scene.sql(SERIES, id=one) == scene.sql(SERIES, id=other)
+        # What is left is what would be worked out anew.
+        left, anew = (scene.upcoming(task_id) or [] for task_id in (one, other))
+        assert [each[:3] for each in left[1:]] == [each[:3] for each in anew[1 : len(left)]]
+
+
+async def _begin(scene: Scene, story: Story) -> UUID | None:
+    """Make a series that begins where its rule does; ``None`` for one that never occurs."""
+    fields = {"due_time_zone": story.due_time_zone, "start_date": story.start_date}
+    task_id = await scene.add(story.due_date, None, **fields)
+    try:
+        await tasks.change(scene.session, task_id, TaskUpdate(recurrence=story.recurrence), now=NOW)
+    except Invalid:
+        return None
+    return task_id
