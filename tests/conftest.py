@@ -5,7 +5,7 @@ Alice owns things; Bob must not learn that they exist; Charlie's account is gone
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,14 @@ def pytest_xdist_auto_num_workers() -> int:
     """As many processes as there are processors, and at least two: now and then a test only waits."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(2, usable)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape half of a surrogate pair in what a test wrote and logged: one process cannot send it to another."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")
