@@ -40,7 +40,8 @@ run: setup ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: make 
 migrate: setup ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
-# All of them in a process for each processor, each with a PostgreSQL of its own; a few are over before that has started.
+# All of them in a process for each processor, each with a PostgreSQL of its own. Some by name run in one: they are over
+# before another would have started.
 test: setup ## Run all tests, with branch coverage, or some: make test ARGS="tests/routes -k complete"
 	@echo "==> Tests"
 	@$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov --numprocesses=auto --dist=worksteal)

@@ -26,8 +26,8 @@ TOO_MUCH = {
     "title": "Conflict",
     "status": 409,
     "detail": (
-        "This changes more than one request can, and nothing was changed. Do it in parts: some of the tasks at a time,"
-        " with POST /api/v1/tasks/batch, until what is left is few enough."
+        "This changes more tasks than one request can, and nothing was changed. Change some of them first, up to 100 at"
+        " a time with POST /api/v1/tasks/batch; if this is a batch, send fewer operations. Then try again."
     ),
     "code": "too_much_at_once",
 }

@@ -24,6 +24,12 @@ from typing import ClassVar
 
 from todo.kit.etags import etag
 
+# Task: T-384
+TOO_MUCH_AT_ONCE = (
+    "This changes more tasks than one request can, and nothing was changed. Change some of them first, up to 100 at a"
+    " time with POST /api/v1/tasks/batch; if this is a batch, send fewer operations. Then try again."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

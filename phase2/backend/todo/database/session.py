@@ -15,7 +15,7 @@ from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_una
 from todo.database.pool import Database
 from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
-from todo.errors import Conflict, Forbidden, NotFound, Unavailable
+from todo.errors import TOO_MUCH_AT_ONCE, Conflict, Forbidden, NotFound, Unavailable
 
 _BEGIN = raw("BEGIN")
 _COMMIT = raw("COMMIT")
@@ -277,7 +277,7 @@ class Session:
             return _account_is_gone()
         if self._may_take_long and error.sqlstate == SqlState.query_canceled:
             # It worked all the while: of waiting for others the server says something else.
-            return _too_much()
+            return Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
         return as_unavailable(error) or error
 
     def _identify(self, connection: Connection) -> Call:
@@ -322,15 +322,6 @@ def _was_looked_up(fault: DatabaseFault) -> bool:
 
 def _unavailable(detail: str) -> Unavailable:
     return Unavailable(f"{detail} Then try again.", code="database_unavailable")
-
-
-# Task: T-384
-def _too_much() -> Conflict:
-    return Conflict(
-        "This changes more than one request can, and nothing was changed. Do it in parts: some of the tasks at a time,"
-        " with POST /api/v1/tasks/batch, until what is left is few enough.",
-        code="too_much_at_once",
-    )
 
 
 def _account_is_gone() -> Forbidden:

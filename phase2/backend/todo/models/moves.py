@@ -17,11 +17,15 @@ class Move(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"}]})
 
     after_id: Id | None = absent(
-        description="What it comes right behind; null: behind nothing, so that it is the first.",
+        description=(
+            "The id of another one of its kind, right behind which it is put; null: behind none, so that it is the first."
+        ),
         schema_extra=_ID_EXTRA,
     )
     before_id: Id | None = absent(
-        description="What it comes right before; null: before nothing, so that it is the last.",
+        description=(
+            "The id of another one of its kind, right before which it is put; null: before none, so that it is the last."
+        ),
         schema_extra=_ID_EXTRA,
     )
 

@@ -39,9 +39,11 @@ signs them.
 Whatever goes wrong is told in one form, `application/problem+json` (RFC 9457). Its `code` is for programs and does not
 change; its `detail` is for people. Every answer names its request in `X-Request-ID`, which a client may choose.
 
-What changes thousands of tasks, such as renaming a tag, may take up to 20 seconds. Your other changes wait for their
-turn meanwhile, and are 503 with `Retry-After` if they wait for more than a second or so. What is more than one request
-can change is 409 with the code `too_much_at_once`: nothing was changed then, and doing it in parts helps."""
+Some requests may change thousands of tasks, and take up to 22 seconds then: renaming or deleting a tag; deleting,
+restoring, replacing, changing or completing a task; deleting a category; changing your settings; a batch; an undo. Let
+a client wait for 30. Your other changes wait for their turn meanwhile, and are 503 with `Retry-After` after a second or
+so; a second such request of yours may be, too. What is more than one request can change is 409 with the code
+`too_much_at_once`, of these operations only: nothing was changed then, and doing it in parts helps."""
 
 _SECURITY_SCHEME = {
     "type": "http",
@@ -212,11 +214,7 @@ _ERRORS: tuple[TodoError, ...] = (
         code="name_taken",
         conflicting_id="0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17",
     ),
-    errors.Conflict(
-        "This changes more than one request can, and nothing was changed. Do it in parts: some of the tasks at a time,"
-        " with POST /api/v1/tasks/batch, until what is left is few enough.",
-        code="too_much_at_once",
-    ),
+    errors.Conflict(errors.TOO_MUCH_AT_ONCE, code="too_much_at_once"),
     errors.Gone(
         "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
     ),
