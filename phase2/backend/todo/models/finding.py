@@ -172,9 +172,9 @@ class TaskFilter(SQLModel):
             f"By what to sort: {', '.join(f'`{key}`' for key in SORT_KEYS)}; several with commas, and with a `-` in "
             "front descending. What has no value comes last either way; a low priority comes before a high one; "
             "titles go by their words, whatever the capitals, accents and punctuation (digits as text: `10 eggs` "
-            "before `2 eggs`), and those without any word come first; what is alike goes by its id. If there is none: the "
-            "best match of `q`; the soonest, if there is a filter by when tasks are due; what was completed, changed "
-            "or trashed last, if there is a filter by that; else the newest."
+            "before `2 eggs`), and those without any word come first; what is alike goes by its id. If there is none: "
+            "the best match of `q`; the soonest, if there is a filter by when tasks are due; what was completed, "
+            "changed or trashed last, if there is a filter by that; else the newest."
         ),
         schema_extra={"examples": [["-priority,due_date"]]},
     )

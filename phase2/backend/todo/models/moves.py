@@ -18,14 +18,12 @@ class Move(Body):
 
     after_id: Id | None = absent(
         description=(
-            "The id of another one of its kind, right behind which it is put; null: behind none, so that it is the first."
+            "The id of another one, right behind which it is put; null: behind none, so that it is the first."
         ),
         schema_extra=_ID_EXTRA,
     )
     before_id: Id | None = absent(
-        description=(
-            "The id of another one of its kind, right before which it is put; null: before none, so that it is the last."
-        ),
+        description=("The id of another one, right before which it is put; null: before none, so that it is the last."),
         schema_extra=_ID_EXTRA,
     )
 
