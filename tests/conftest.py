@@ -4,6 +4,7 @@ Alice owns things; Bob must not learn that they exist; Charlie's account is gone
 """
 
 import os
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -32,7 +33,9 @@ settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the account that runs PostgreSQL for root before several processes would make it at once."""
+    """Have what is started here mind Ctrl-C, and make PostgreSQL's account before several processes would at once."""
+    # Who runs the tests in the background has them ignore it, and all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0 and not hasattr(config, "workerinput"):
         embedded._unprivileged_account()
 

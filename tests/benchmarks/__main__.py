@@ -36,6 +36,8 @@ def note(text: str) -> None:
 def main() -> int:
     """Run the benchmark in a directory that is removed at the end. Interrupted it stops what it has started."""
     options = _options()
+    # Whoever starts it in the background has it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     note("the load comes from wrk" if load.WRK else "wrk is not installed: the load comes from Python, and is less")
     try:

@@ -108,9 +108,9 @@ class Database:
         # One user never has more than half of the connections, if there are two.
         share = max(1, self.options.pool_size // 2)
         self._shares = Shares(most=share, most_waiting=20 * share)
-        # Who has a connection for longer: one each, and together a quarter of them.
-        self._long: set[str] = set()
-        self._most_long = max(1, self.options.pool_size // 4)
+        # Who has a connection for longer, until the end: one each, and together a quarter of them, never the only one.
+        self._long: dict[str, asyncio.Event] = {}
+        self._most_long = min(self.options.pool_size - 1, max(1, self.options.pool_size // 4))
         self._pool = _Pool(
             connection_class=Connection,
             kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
@@ -244,9 +244,26 @@ class Database:
             return connection.is_long
         if user_id in self._long or len(self._long) >= self._most_long:
             return False
-        self._long.add(user_id)
+        self._long[user_id] = asyncio.Event()
         connection.is_long = True
         return True
+
+    # Task: T-383
+    async def wait_for_long(self, user_id: str, *, deadline: float) -> None:
+        """Wait until the user keeps no connection for longer. Raises Unavailable.
+
+        For what writes, which would wait for its turn behind that anyway: so it takes no connection meanwhile.
+        """
+        ended = self._long.get(user_id)
+        if ended is None:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await ended.wait()
+        except TimeoutError:
+            raise Unavailable(
+                "Another request of yours still changes very much. Try again in a moment.", code="overloaded"
+            ) from None
 
     async def _lend(self, deadline: float) -> Connection:
         loop = asyncio.get_running_loop()
@@ -284,7 +301,7 @@ class Database:
         finally:
             if holder is not None:
                 if was_long:
-                    self._long.discard(holder)
+                    self._long.pop(holder).set()
                 self._shares.give_back(holder)
 
 

@@ -98,12 +98,15 @@ class Session:
 
         Of several under a ``retry`` key the last is the one that writes, and the only one whose rows are returned.
         """
-        if self.retry is not None and self._connection is None and any(statement.writes for statement, _ in requests):
-            *before, (statement, values) = requests
-            return [*([] for _ in before), await self._once(self.retry, before, statement, values)]
+        writes = any(statement.writes for statement, _ in requests)
+        if writes and self._connection is None:
+            await self._database.wait_for_long(self.user_id, deadline=self._until())
+            if self.retry is not None:
+                *before, (statement, values) = requests
+                return [*([] for _ in before), await self._once(self.retry, before, statement, values)]
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
         rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
-        if any(statement.writes for statement, _ in requests):
+        if writes:
             self._note_write()
         return rows
 
@@ -123,6 +126,7 @@ class Session:
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
+        await self._database.wait_for_long(self.user_id, deadline=self._until())
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
         in_front = self._in_front(self.retry) if self.retry is not None else []
         try:

@@ -115,6 +115,7 @@ async def run(session: Session, batch: Batch, *, now: datetime) -> list[dict[str
     async with session.transaction(*_looking(named)) as (kept, [_, rows, profiles, categories]):
         if kept is not None:
             return _results(kept)
+        plans.refuse_too_many(rows)
         plan = plans.Plan({row["id"]: row for row in rows}, Clock.of(profiles), now)
         work = _Work(plan, frozenset(row["id"] for row in categories), _before(rows, named))
         outcomes: list[dict[str, Any]] = []
@@ -278,7 +279,7 @@ def _create(work: _Work, new: TaskCreate, task_id: UUID) -> int:
     }
     values = {**stored(new, WRITABLE), **opened, "completed_at": done_at, "creation_digest": digest}
     work.plan.add(CREATE, row, **values)
-    work.plan.rows[row["id"]] = row
+    work.plan.bring(row)
     return 201
 
 
@@ -300,7 +301,9 @@ def _move(work: _Work, move: MoveOperation, task_id: UUID) -> None:
     _refuse_references(work, move, task_id)
     statement, values = moving(move)
     work.plan.add(statement, row, **values)
-    row |= plans.as_read({name: values[name] for name in ("category_id", "parent_id") if name in values})
+    work.plan.become(
+        row, plans.as_read({name: values[name] for name in ("category_id", "parent_id") if name in values})
+    )
 
 
 def _delete(plan: plans.Plan, operation: DeleteOperation, task_id: UUID) -> None:
@@ -308,7 +311,7 @@ def _delete(plan: plans.Plan, operation: DeleteOperation, task_id: UUID) -> None
     if operation.permanent:
         plan.add(deleting(conditional=False), row)
         for gone in [*plan.below(row, also_trashed=True), row]:
-            del plan.rows[gone["id"]]
+            plan.lose(gone)
     elif row["trashed_at"] is None:
         plan.add(trashing(conditional=False), row)
         for gone in [*plan.below(row), row]:

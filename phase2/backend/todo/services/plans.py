@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from todo.database import DatabaseFault, Row, Session, Statement
-from todo.errors import Conflict, Fault, Invalid, NotFound, PreconditionFailed
+from todo.errors import TOO_MUCH_AT_ONCE, Conflict, Fault, Invalid, NotFound, PreconditionFailed
 from todo.kit.dates import form_of
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
@@ -27,6 +27,7 @@ from todo.services.revisions import TURN
 from todo.services.task_rows import (
     COMPLETE_BELOW,
     FAMILIES,
+    MOST_IN_FAMILIES,
     OPEN,
     PUBLIC_NAMES,
     READ,
@@ -51,6 +52,7 @@ class Plan:
     clock: Clock
     now: datetime
     requests: list[tuple[Statement, Mapping[str, Any]]] = field(default_factory=list)
+    _children: dict[str, list[Row]] | None = None
 
     def task(self, task_id: UUID) -> Row:
         """Return one task's row. Raises NotFound."""
@@ -70,7 +72,23 @@ class Plan:
         """Write columns of one task; ``shown`` says what of them reads otherwise than it is written."""
         if values:
             self.add(setting(tuple(sorted(values))), row, **values)
-            row |= {**as_read(values), **(shown or {})}
+            self.become(row, {**as_read(values), **(shown or {})})
+
+    def become(self, row: Row, values: Mapping[str, Any]) -> None:
+        """Note what a task is from here on, which somebody else writes."""
+        row |= values
+        if "parent_id" in values:
+            self._children = None
+
+    def bring(self, row: Row) -> None:
+        """Note a task that is new."""
+        self.rows[row["id"]] = row
+        self._children = None
+
+    def lose(self, row: Row) -> None:
+        """Note that a task is gone."""
+        del self.rows[row["id"]]
+        self._children = None
 
     def add(self, statement: Statement, row: Row, **values: Any) -> None:
         """Run a statement about one task."""
@@ -85,34 +103,54 @@ class Plan:
         return 1 + sum(1 for _ in self._levels(task_id, also_trashed=True))
 
     def _levels(self, task_id: str, *, also_trashed: bool) -> Iterator[list[Row]]:
-        above = seen = {task_id}
+        if self._children is None:
+            self._children = {}
+            for row in self.rows.values():
+                if row["parent_id"] is not None:
+                    self._children.setdefault(row["parent_id"], []).append(row)
+        children = self._children
+        above, seen = [task_id], {task_id}
         # A step that would make a circle is refused by the database only when all is planned.
         while level := [
-            each
-            for each in self.rows.values()
-            if each["parent_id"] in above and each["id"] not in seen and (also_trashed or each["trashed_at"] is None)
+            child
+            for parent in above
+            for child in children.get(parent, ())
+            if child["id"] not in seen and (also_trashed or child["trashed_at"] is None)
         ]:
             yield level
-            above = {each["id"] for each in level}
-            seen = seen | above
+            above = [each["id"] for each in level]
+            seen.update(above)
 
 
 class Step(Protocol):
-    """One thing that is done to one task."""
+    """One thing that is done to one task. ``goes_below``: also to what lies under it."""
+
+    @property
+    def goes_below(self) -> bool: ...
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
         """Check that it can be done, and add what does it. What raises has added nothing."""
 
 
 @asynccontextmanager
-async def load(session: Session, ids: Sequence[UUID]) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], Clock]]:
+async def load(
+    session: Session, task_id: UUID, *, with_below: bool
+) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], Clock]]:
     """Begin a transaction in the user's turn; give what was answered already, the tasks by id, and the user's clock."""
-    families = {"ids": list(ids), "others": []}
+    families = {"ids": [task_id], "others": []} if with_below else {"ids": [], "others": [task_id]}
     async with session.transaction((TURN, {}), (FAMILIES, families), (PROFILE, {})) as (
         kept,
         [_, rows, profiles],
     ):
+        refuse_too_many(rows)
         yield kept, {row["id"]: row for row in rows}, Clock.of(profiles)
+
+
+# Task: T-384
+def refuse_too_many(rows: Sequence[Row]) -> None:
+    """Raise Conflict for larger families than can be planned for."""
+    if len(rows) > MOST_IN_FAMILIES:
+        raise Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
 
 
 # Task: T-325
@@ -121,7 +159,7 @@ async def run(
 ) -> TaskRow:
     """Do one step to one task, in one transaction and two trips; return the task as it is then."""
     try:
-        async with load(session, [task_id]) as (kept, rows, clock):
+        async with load(session, task_id, with_below=step.goes_below) as (kept, rows, clock):
             if kept is not None:
                 return kept[0]
             plan = Plan(rows, clock, now)
@@ -148,6 +186,10 @@ class Edit:
     body: TaskBase | TaskUpdate
     names: Collection[str]
     scope: Scope = Scope.series
+
+    @property
+    def goes_below(self) -> bool:
+        return "status" in self.names and self.body.status is Status.completed
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
@@ -188,6 +230,8 @@ class Completion:
 
     at: datetime | None = None
     occurrence: str | None = None
+
+    goes_below: ClassVar[bool] = True
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
@@ -243,6 +287,8 @@ class Skipping:
 
     occurrence: str | None = None
 
+    goes_below: ClassVar[bool] = False
+
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
         series.require_series(row)
@@ -259,6 +305,8 @@ class Skipping:
 class Reopening:
     """Make a completed or cancelled task pending again."""
 
+    goes_below: ClassVar[bool] = False
+
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
         if row["status"] not in OPEN:
@@ -271,6 +319,8 @@ class Moving:
 
     body: TaskMove
 
+    goes_below: ClassVar[bool] = False
+
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.alive(task_id)
         statement, values = moving(self.body)
@@ -280,6 +330,8 @@ class Moving:
 @dataclass(frozen=True, slots=True)
 class Restoring:
     """Bring a task back from the trash, with what went there with it."""
+
+    goes_below: ClassVar[bool] = False
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
         row = plan.task(task_id)

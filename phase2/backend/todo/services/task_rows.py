@@ -143,23 +143,31 @@ def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> L
 
 
 _some = tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+_named = or_(_some, tasks.c.id == any_(bindparam("others", type_=ARRAY(Uuid))))
 
 
 def _above() -> Select[Any]:
-    start = or_(_some, tasks.c.id == any_(bindparam("others", type_=ARRAY(Uuid))))
-    above = select(tasks.c.id, tasks.c.parent_id).where(mine, start).cte("above", recursive=True)
+    above = select(tasks.c.id, tasks.c.parent_id).where(mine, _named).cte("above", recursive=True)
     parent = tasks.alias("parent")
     found = select(parent.c.id, parent.c.parent_id).where(OwnedByCaller(parent), parent.c.id == above.c.parent_id)
     return select(above.union(found).c.id)
 
 
-_everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest", "upcoming"))
+MOST_IN_FAMILIES = 20_000
+"""So many tasks are read into the process at once, at most: they are some 50 MB."""
+
+_everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest", "upcoming", "description"))
+# Descriptions are long, and of what lies around nobody looks at them.
+_description = case((_named, tasks.c.description)).label("description")
 FAMILIES = Statement(
-    select(*_everything, func.encode(tasks.c.creation_digest, "hex").label("digest")).where(
-        mine, _is_among(_above(), _below(_some))
-    )
+    select(*_everything, _description, func.encode(tasks.c.creation_digest, "hex").label("digest"))
+    .where(mine, _is_among(_above(), _below(_some)))
+    .limit(literal_column(str(MOST_IN_FAMILIES + 1)))
 )
-"""The tasks with these ``ids``, what lies under them, the ``others``, and what all these lie under: whole rows."""
+"""The tasks with these ``ids``, what lies under them, the ``others``, and what all these lie under.
+
+Whole rows, but for the descriptions of what was not named.
+"""
 
 _this = tasks.c.id == bindparam("task_id", type_=Uuid)
 
