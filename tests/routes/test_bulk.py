@@ -206,7 +206,7 @@ class TestMeanwhile:
             client_of(app, bob) as other,
         ):
             long = asyncio.create_task(
-                Session(database, alice, may_take_long=True).together((TURN, {}), (sql("SELECT pg_sleep(2)::text"), {}))
+                Session(database, alice, may_take_long=True).together((TURN, {}), (sql("SELECT pg_sleep(5)::text"), {}))
             )
             await eventually(lambda: database._long)
 
