@@ -16,7 +16,7 @@ from todo.kit.dates import form_of
 from todo.models.recurrence import CountedFrom, Missed
 from todo.models.tasks import TaskCreate
 from todo.services.clocks import PROFILE, Clock
-from todo.services.steps import (
+from todo.services.standings import (
     ONE_DAY,
     arithmetic,
     columns_of,
@@ -213,8 +213,8 @@ def _fitted(stored: Mapping[str, Any], due_date: str, here: Clock, *, may_move: 
 
 
 def _goes_on(row: Row, stored: Mapping[str, Any], here: Clock) -> bool:
-    """Tell whether another recurrence has the same steps, and the open occurrence where it is."""
-    if row["recurrence"] is None or _steps(stored) != _steps(row["recurrence"]):
+    """Tell whether another recurrence has the same rule but for its end, and the open occurrence where it is."""
+    if row["recurrence"] is None or _without_end(stored) != _without_end(row["recurrence"]):
         return False
     state, recurrence = state_of(row, here), arithmetic(stored, here)
     nominal = nominal_of(state)
@@ -224,7 +224,7 @@ def _goes_on(row: Row, stored: Mapping[str, Any], here: Clock) -> bool:
     return next(following, None) == (state.number, nominal)
 
 
-def _steps(stored: Mapping[str, Any]) -> rules.Rule:
+def _without_end(stored: Mapping[str, Any]) -> rules.Rule:
     return replace(parsed(stored["rule"]), count=None, until=None)
 
 

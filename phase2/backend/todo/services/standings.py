@@ -1,4 +1,4 @@
-"""Steps: where a series stands, between the forms that its row has and the local times that rules count in."""
+"""Where a series stands, between the forms that its row has and the local times that rules count in."""
 
 from collections.abc import Mapping
 from dataclasses import replace
