@@ -52,6 +52,7 @@ this_one = and_(mine, tasks.c.id == bindparam("task_id"))
 alive = tasks.c.trashed_at.is_(None)
 now = bindparam("now", type_=DateTime(timezone=True))
 CHILD = tasks.alias("one")
+stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
 still = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 
 READ = Statement(select(*PUBLIC).where(this_one))
