@@ -46,7 +46,7 @@ _closing = func.app.close_occurrence(
     now,
     type_=Uuid,
 )
-CLOSE = Statement(select(_closing.label("id")), repeatable=False, part_of_write=True)
+CLOSE = Statement(select(_closing.label("id")), writes=True)
 """Keep the open occurrence of a series as a completed task, before the series goes on."""
 
 _is_named = or_(tasks.c.due_date == _named, tasks.c.recurrence_due == _named)
