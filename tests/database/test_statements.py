@@ -47,23 +47,17 @@ class TestStatement:
         assert len(names) == 2
 
     @pytest.mark.parametrize(
-        ("statement", "writes", "repeatable", "part_of_write"),
+        ("statement", "told"),
         [
-            (Statement(select(_tasks.c.id)), False, True, False),
-            (Statement(select(_tasks.c.id), part_of_write=True), False, True, True),
-            (Statement(select(func.write()), writes=True), True, False, True),
-            (Statement(delete(_tasks)), True, False, True),
-            (Statement(insert(_tasks), repeatable=True), True, True, True),
+            (Statement(select(_tasks.c.id)), (False, True, False)),
+            (Statement(select(_tasks.c.id), part_of_write=True), (False, True, True)),
+            (Statement(select(func.write()), writes=True), (True, False, True)),
+            (Statement(delete(_tasks)), (True, False, True)),
+            (Statement(insert(_tasks), repeatable=True), (True, True, True)),
         ],
     )
-    def test_knows_what_it_does(
-        self,
-        statement: Statement,
-        writes: bool,  # noqa: FBT001
-        repeatable: bool,  # noqa: FBT001
-        part_of_write: bool,  # noqa: FBT001
-    ) -> None:
-        assert (statement.writes, statement.repeatable, statement.part_of_write) == (writes, repeatable, part_of_write)
+    def test_knows_what_it_does(self, statement: Statement, told: tuple[bool, bool, bool]) -> None:
+        assert (statement.writes, statement.repeatable, statement.part_of_write) == told
 
 
 # Task: T-021
