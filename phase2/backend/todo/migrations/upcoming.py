@@ -16,8 +16,8 @@ CREATE FUNCTION app.advance(upcoming jsonb, missed text, completed timestamptz, 
 DECLARE
     rest jsonb := upcoming - 0;
     form text := rest -> 0 ->> 0;
-    zone text := 'UTC';
-    day_start time := '00:00';
+    zone text;
+    day_start time;
 BEGIN
     IF missed = 'keep' AND rest -> 0 ->> 3 IS NULL THEN
         RETURN nullif(rest, '[]');
