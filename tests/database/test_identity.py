@@ -96,4 +96,4 @@ class TestOf:
 
     def test_refuses_an_id_that_would_be_cut_short(self) -> None:
         with pytest.raises(ValueError, match="NUL"):
-            Identities(role="todo_app", timeout_milliseconds=1).of("alice\x00bob")
+            Identities(role="todo_app", timeout_milliseconds=1, long_timeout_milliseconds=1).of("alice\x00bob")

@@ -47,16 +47,17 @@ class TestStatement:
         assert len(names) == 2
 
     @pytest.mark.parametrize(
-        ("statement", "repeatable", "part_of_write"),
+        ("statement", "told"),
         [
-            (Statement(select(_tasks.c.id)), True, False),
-            (Statement(select(_tasks.c.id), part_of_write=True), True, True),
-            (Statement(delete(_tasks)), False, True),
-            (Statement(insert(_tasks), repeatable=True), True, True),
+            (Statement(select(_tasks.c.id)), (False, True, False)),
+            (Statement(select(_tasks.c.id), part_of_write=True), (False, True, True)),
+            (Statement(select(func.write()), writes=True), (True, False, True)),
+            (Statement(delete(_tasks)), (True, False, True)),
+            (Statement(insert(_tasks), repeatable=True), (True, True, True)),
         ],
     )
-    def test_knows_what_it_does(self, statement: Statement, repeatable: bool, part_of_write: bool) -> None:  # noqa: FBT001
-        assert (statement.repeatable, statement.part_of_write) == (repeatable, part_of_write)
+    def test_knows_what_it_does(self, statement: Statement, told: tuple[bool, bool, bool]) -> None:
+        assert (statement.writes, statement.repeatable, statement.part_of_write) == told
 
 
 # Task: T-021

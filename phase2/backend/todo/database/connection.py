@@ -59,7 +59,7 @@ class Connection(AsyncConnection[TupleRow]):
     pooled = True
     # Whose it is while it is lent, where that counts.
     holder: str | None = None
-    # Asked at the deadline, for a later one; and whether there was one.
+    # Called at the deadline; returns a later one, or None. ``is_long``: the pool has granted one.
     more_time: Callable[[], float | None] | None = None
     is_long = False
 

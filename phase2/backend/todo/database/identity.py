@@ -31,7 +31,7 @@ _IDENTITY_FOR_LONG = raw(f"{_SETTINGS}, pg_catalog.set_config('lock_timeout', $4
 class Identities:
     """Makes the statement that says, for the rest of the transaction, who is asking and for how long."""
 
-    def __init__(self, *, role: str, timeout_milliseconds: int, long_timeout_milliseconds: int = 0) -> None:
+    def __init__(self, *, role: str, timeout_milliseconds: int, long_timeout_milliseconds: int) -> None:
         self._role = role.encode()
         self._timeout = str(timeout_milliseconds).encode()
         self._long_timeout = str(long_timeout_milliseconds).encode()

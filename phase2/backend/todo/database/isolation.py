@@ -126,7 +126,7 @@ async def _ask(connection: Connection, *, role: str, deadline: float) -> list[st
     # Nobody's id, new each time, in the form that is hardest to carry: with a space at both ends, and quotes.
     probe = f" '{secrets.token_hex(8)}\" "
     calls: list[Call] = [
-        Identities(role=role, timeout_milliseconds=5_000).of(probe),
+        Identities(role=role, timeout_milliseconds=5_000, long_timeout_milliseconds=5_000).of(probe),
         (_PROBLEMS, connection.encode(_PROBLEMS, {"role": role, "user_id": probe})),
     ]
     _, result = await connection.exchange(calls, deadline=deadline)

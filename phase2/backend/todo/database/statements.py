@@ -49,19 +49,24 @@ def _compile_owned_by_caller(element: OwnedByCaller, compiler: SQLCompiler, **kw
 class Statement:
     """One statement: give it values by name and it can be sent again and again.
 
-    ``repeatable`` tells that executing it twice equals executing it once, so that it may be sent again
+    ``writes`` tells that a SELECT writes, by a function that it calls; ``None`` means that no SELECT does, and any
+    other statement. ``repeatable`` tells that executing it twice equals executing it once, so that it may be sent again
     after a lost connection. ``part_of_write`` tells that a missing row is a write that failed: then a deleted
-    account is Forbidden rather than NotFound. ``None`` means for both: as for any SELECT, or any other statement.
+    account is Forbidden rather than NotFound. ``None`` means for both: as for any that reads, or any that writes.
     """
 
     def __init__(
-        self, expression: Executable, *, repeatable: bool | None = None, part_of_write: bool | None = None
+        self,
+        expression: Executable,
+        *,
+        writes: bool | None = None,
+        repeatable: bool | None = None,
+        part_of_write: bool | None = None,
     ) -> None:
         self.expression = expression
-        reads = isinstance(expression, Select)
-        self.writes = not reads
-        self.repeatable = reads if repeatable is None else repeatable
-        self.part_of_write = not reads if part_of_write is None else part_of_write
+        self.writes = not isinstance(expression, Select) if writes is None else writes
+        self.repeatable = not self.writes if repeatable is None else repeatable
+        self.part_of_write = self.writes if part_of_write is None else part_of_write
         self._texts: dict[bool, CompiledText] = {}
 
     def text(self, dialect: Dialect) -> "CompiledText":

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from todo.migrations.tables import UNLESS_GONE_WITH_ITS_USER
+from todo.migrations.tables import MOST_NOTED, UNLESS_GONE_WITH_ITS_USER
 
 MOST_LEVELS = 5
 """A task at the top is the first level."""
@@ -84,8 +84,10 @@ CREATE TRIGGER count_subtask AFTER INSERT ON tasks FOR EACH ROW
     WHEN (NEW.parent_id IS NOT NULL AND NEW.trashed_at IS NULL) EXECUTE FUNCTION app.count_subtask();
 CREATE TRIGGER count_lost_subtask AFTER DELETE ON tasks FOR EACH ROW
     WHEN (OLD.parent_id IS NOT NULL AND OLD.trashed_at IS NULL) EXECUTE FUNCTION app.count_subtask();
-
-CREATE FUNCTION app.note_parents() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+"""
+_NOTE = """
+CREATE OR REPLACE FUNCTION app.note_parents() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     noted jsonb := coalesce(nullif(current_setting('app.parents', true), ''), '{{}}');
     parent uuid;
@@ -93,26 +95,13 @@ BEGIN
     FOREACH parent IN ARRAY array_remove(ARRAY[OLD.parent_id, NEW.parent_id], NULL) LOOP
         noted := noted || jsonb_build_object(parent, jsonb_build_array(NEW.user_id, NEW.updated_at));
     END LOOP;
-    PERFORM set_config('app.parents', noted::text, true);
+    {keep}
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER note_parents AFTER UPDATE ON tasks FOR EACH ROW
-    WHEN ((NEW.parent_id IS NOT NULL OR OLD.parent_id IS NOT NULL) AND (
-        NEW.parent_id IS DISTINCT FROM OLD.parent_id OR (NEW.trashed_at IS NULL) <> (OLD.trashed_at IS NULL)
-        OR (NEW.status = 'completed') <> (OLD.status = 'completed')
-    )) EXECUTE FUNCTION app.note_parents();
-
-CREATE FUNCTION app.count_noted_parents() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    noted CONSTANT jsonb := nullif(current_setting('app.parents', true), '');
-    parent uuid;
-    note jsonb;
-BEGIN
-    IF noted IS NULL THEN
-        RETURN NULL;
-    END IF;
-    PERFORM set_config('app.parents', '', true);
+"""
+_KEEP = "PERFORM set_config('app.parents', noted::text, true);"
+_COUNT_NOTED = """
     FOR parent, note IN SELECT key, value FROM jsonb_each(noted) LOOP
         UPDATE public.tasks AS p
         SET (subtasks_total, subtasks_completed) = (
@@ -122,11 +111,65 @@ BEGIN
             updated_at = greatest(updated_at, (note ->> 1)::timestamptz)
         WHERE user_id = note ->> 0 AND id = parent;
     END LOOP;
+"""
+_COUNT_WHEN_DONE = f"""
+CREATE OR REPLACE FUNCTION app.count_noted_parents() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted CONSTANT jsonb := nullif(current_setting('app.parents', true), '');
+    parent uuid;
+    note jsonb;
+BEGIN
+    IF noted IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM set_config('app.parents', '', true);
+    {_COUNT_NOTED}
     RETURN NULL;
 END
 $$;
+"""
+_NOTE_TRIGGERS = """
+CREATE TRIGGER note_parents AFTER UPDATE ON tasks FOR EACH ROW
+    WHEN ((NEW.parent_id IS NOT NULL OR OLD.parent_id IS NOT NULL) AND (
+        NEW.parent_id IS DISTINCT FROM OLD.parent_id OR (NEW.trashed_at IS NULL) <> (OLD.trashed_at IS NULL)
+        OR (NEW.status = 'completed') <> (OLD.status = 'completed')
+    )) EXECUTE FUNCTION app.note_parents();
 CREATE TRIGGER count_noted_parents AFTER UPDATE OF parent_id, trashed_at, status ON tasks
     FOR EACH STATEMENT EXECUTE FUNCTION app.count_noted_parents();
+"""
+
+# A parent that is noted again is counted again, which is no change.
+_KEEP_SHORT = f"""
+    IF length(noted::text) > {MOST_NOTED} THEN
+        PERFORM set_config('app.parents', '', true);
+        PERFORM app.count_parents(noted);
+    ELSE
+        {_KEEP}
+    END IF;
+"""
+_COUNT_EARLIER = f"""
+CREATE FUNCTION app.count_parents(noted jsonb) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parent uuid;
+    note jsonb;
+BEGIN
+    {_COUNT_NOTED}
+END
+$$;
+CREATE OR REPLACE FUNCTION app.count_noted_parents() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    noted CONSTANT text := nullif(current_setting('app.parents', true), '');
+BEGIN
+    IF noted IS NOT NULL THEN
+        PERFORM set_config('app.parents', '', true);
+        PERFORM app.count_parents(noted::jsonb);
+    END IF;
+    RETURN NULL;
+END
+$$;
 """
 
 _PARTS = (_CHECK, _ALIVE, _PROGRESS)
@@ -147,6 +190,8 @@ def make_families() -> None:
     """Hold the rules of parents and children from now on."""
     for part in _PARTS:
         op.execute(part.format(most_levels=MOST_LEVELS, unless_gone=UNLESS_GONE_WITH_ITS_USER))
+    _count_when_done()
+    op.execute(_NOTE_TRIGGERS)
 
 
 def drop_families() -> None:
@@ -155,3 +200,21 @@ def drop_families() -> None:
         op.execute(f"DROP TRIGGER {trigger} ON tasks")
     for function in ("check_family", "check_alive", "count_subtask", "note_parents", "count_noted_parents"):
         op.execute(f"DROP FUNCTION app.{function}()")
+
+
+# Task: T-383
+def shorten_notes_of_parents() -> None:
+    """Let a statement that goes through very many families count some of them before it is done."""
+    op.execute(_COUNT_EARLIER)
+    op.execute(_NOTE.format(keep=_KEEP_SHORT))
+
+
+def stop_shortening_notes_of_parents() -> None:
+    """Undo ``shorten_notes_of_parents``."""
+    _count_when_done()
+    op.execute("DROP FUNCTION app.count_parents(jsonb)")
+
+
+def _count_when_done() -> None:
+    op.execute(_NOTE.format(keep=_KEEP))
+    op.execute(_COUNT_WHEN_DONE)

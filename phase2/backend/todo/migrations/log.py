@@ -26,7 +26,7 @@ $$;
 
 # The next number of a user's counter, which stays locked.
 _NEXT_REVISION = """
-CREATE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     next_one bigint;
@@ -36,6 +36,35 @@ BEGIN
         INSERT INTO public.revisions AS r (user_id, revision) VALUES (owner, 1)
             ON CONFLICT (user_id) DO UPDATE SET revision = r.revision + 1 RETURNING revision INTO next_one;
     END IF;
+    RETURN next_one;
+END
+$$;
+"""
+
+# The counter is found where this transaction has left it: it leaves a version behind with every number, and whoever
+# looks for it by its key goes through all of them. Another version of the row, or another's row, is not there: then it
+# is looked for by its key.
+_NEXT_REVISION_IN_PLACE = """
+CREATE OR REPLACE FUNCTION app.next_revision(owner text) RETURNS bigint LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    place tid := nullif(current_setting('app.counter', true), '')::tid;
+    next_one bigint;
+BEGIN
+    IF place IS NOT NULL THEN
+        UPDATE public.revisions SET revision = revision + 1 WHERE ctid = place AND user_id = owner
+            RETURNING revision, ctid INTO next_one, place;
+    END IF;
+    IF next_one IS NULL THEN
+        UPDATE public.revisions SET revision = revision + 1 WHERE user_id = owner
+            RETURNING revision, ctid INTO next_one, place;
+    END IF;
+    IF next_one IS NULL THEN
+        INSERT INTO public.revisions AS r (user_id, revision) VALUES (owner, 1)
+            ON CONFLICT (user_id) DO UPDATE SET revision = r.revision + 1
+            RETURNING revision, ctid INTO next_one, place;
+    END IF;
+    PERFORM set_config('app.counter', place::text, true);
     RETURN next_one;
 END
 $$;
@@ -232,6 +261,17 @@ def define_log(table: str, entity: str, *, silent: Sequence[str] = (), stamp: st
             stamp=stamp,
         )
     )
+
+
+# Task: T-383
+def remember_counters() -> None:
+    """Have a transaction remember where its user's counter is."""
+    op.execute(_NEXT_REVISION_IN_PLACE)
+
+
+def look_counters_up() -> None:
+    """Undo ``remember_counters``."""
+    op.execute(_NEXT_REVISION)
 
 
 def leave_log(table: str) -> None:

@@ -19,6 +19,13 @@ UNLESS_GONE_WITH_ITS_USER = """
 """
 """The beginning of a trigger function that keeps what follows from a row."""
 
+# What a statement counts is noted while it goes through its rows, and written when it is done: a row that one
+# transaction updates again and again leaves a version behind each time, and whoever looks for it by its key goes
+# through all of them. Notes are settings that end with the transaction. One that grows long, since a statement goes
+# through many categories, parents or tags, is written before the statement is done: its rows are all changed by then.
+MOST_NOTED = 4_000
+"""How many characters a note has before it is written."""
+
 
 # Task: T-024
 def create_owned_table(name: str, *items: SchemaItem, key: Sequence[str], references_user: bool = True) -> None:

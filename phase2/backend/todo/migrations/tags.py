@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from todo.migrations.tables import UNLESS_GONE_WITH_ITS_USER
+from todo.migrations.tables import MOST_NOTED, UNLESS_GONE_WITH_ITS_USER
 
 # As the policies have it, ``tags @> ...`` could not use an index. ``tag_keys`` has the same order as ``tags``.
 _SPREAD = """
@@ -27,10 +27,7 @@ $$;
 """
 
 # What stays is left alone. Counted is what was really taken away and put in, so the counts are those of the rows,
-# whatever happened to the task. A statement that goes through many tasks only notes it, in a setting that ends with the
-# transaction, and writes it when it is done: a row that is updated again and again leaves a version behind each time.
-# Notes that grow long are written before.
-_MOST_NOTED = 4_000
+# whatever happened to the task.
 _SPREAD_AND_COUNT = """
 CREATE OR REPLACE FUNCTION app.spread_tags() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
@@ -157,7 +154,7 @@ def drop_tags() -> None:
 # Task: T-375
 def count_tags() -> None:
     """Keep how many tasks have each tag, of each way to type it, from now on and of those that are there."""
-    op.execute(_SPREAD_AND_COUNT.format(unless_gone=UNLESS_GONE_WITH_ITS_USER, most_noted=_MOST_NOTED))
+    op.execute(_SPREAD_AND_COUNT.format(unless_gone=UNLESS_GONE_WITH_ITS_USER, most_noted=MOST_NOTED))
     op.execute(_COUNT)
 
 

@@ -16,8 +16,8 @@ CREATE FUNCTION app.advance(upcoming jsonb, missed text, completed timestamptz, 
 DECLARE
     rest jsonb := upcoming - 0;
     form text := rest -> 0 ->> 0;
-    zone text := 'UTC';
-    day_start time := '00:00';
+    zone text;
+    day_start time;
 BEGIN
     IF missed = 'keep' AND rest -> 0 ->> 3 IS NULL THEN
         RETURN nullif(rest, '[]');
@@ -43,7 +43,7 @@ $$;
 """
 
 # A function, so that what does not repeat need not pay for an INSERT in its statement. The row is the one that the
-# caller has locked.
+# caller has locked. A task's new field joins here, in a migration that defines the function again.
 _CLOSE = """
 CREATE FUNCTION app.close_occurrence(owner text, task uuid, new_id uuid, completed timestamptz, written timestamptz)
     RETURNS uuid LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -47,7 +47,8 @@ class Priority(StrEnum):
     high = "high"
 
 
-# A row of an index has room for so much.
+# Cut, since an index's row has room for so much. Quoted as PostgreSQL gives it back, so that Alembic finds no
+# difference.
 TITLE_KEY = '"left"(btrim(app.searchable(title)), 200)'
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]

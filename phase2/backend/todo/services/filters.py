@@ -51,7 +51,7 @@ _TIMES = {
 }
 _SIDES = tuple(f"{name}_{side}" for name in _TIMES for side in ("before", "after"))
 
-# With a hash made of them.
+# So many ids are read and hashed in the time of one look-up.
 _READ_PER_LOOK_UP = 32
 
 # The forms of a filter.

@@ -14,10 +14,10 @@ LEAST_LOOKED_UP = 100
 
 # Task: T-376
 def far_from(number: ColumnElement[int], *, per_look_up: int) -> ColumnElement[int]:
-    """Return how many are looked up before ``number`` others are read, as many as one look-up costs at a time.
+    """Return how many tasks are looked up before the ids of ``number`` others are read.
 
-    By then the look-ups have cost about half as much as the reading will: whatever comes next, it is never by far too
-    much.
+    One look-up costs as much as reading ``per_look_up`` ids. By then the look-ups have cost about half as much as the
+    reading will: whatever comes next, it is never by far too much.
     """
     return func.greatest(literal_column(str(LEAST_LOOKED_UP)), number // literal_column(str(per_look_up)))
 

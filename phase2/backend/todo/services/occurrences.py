@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from todo.database import Statement
 from todo.models.recurrence import Missed
 from todo.models.tasks import Status
-from todo.services.task_rows import alive, is_open, now, still, tasks, this_one, updating
+from todo.services.task_rows import alive, is_open, now, stands_alone, still, tasks, this_one, updating
 
 _user = bindparam("user_id", type_=Text)
 _completed_at = bindparam("completed_at", type_=DateTime(timezone=True))
@@ -46,10 +46,9 @@ _closing = func.app.close_occurrence(
     now,
     type_=Uuid,
 )
-CLOSE = Statement(select(_closing.label("id")), repeatable=False, part_of_write=True)
+CLOSE = Statement(select(_closing.label("id")), writes=True)
 """Keep the open occurrence of a series as a completed task, before the series goes on."""
 
-_stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
 _is_named = or_(tasks.c.due_date == _named, tasks.c.recurrence_due == _named)
 
 
@@ -88,7 +87,7 @@ def completing(*, named: bool, conditional: bool) -> Statement:
     step = _step(meant)
     goes_on = step.c.rest.is_not(None)
     is_done = tasks.c.status == _COMPLETED
-    done: ColumnElement[bool] = and_(*meant, or_(is_done, and_(is_open(tasks.c.status), _stands_alone)))
+    done: ColumnElement[bool] = and_(*meant, or_(is_done, and_(is_open(tasks.c.status), stands_alone)))
     status: list[tuple[Any, Any]] = [(goes_on, _PENDING)]
     completed_at: list[tuple[Any, Any]] = [(goes_on, null())]
     if named:

@@ -45,7 +45,7 @@ _task_words = table_of(TaskWord)
 
 # How many rows are rather counted, or sorted, than passed by: the fewer there are, the more a walk passes by.
 _FEW = 2_000
-# Of those that many tasks have there may be a few times as many as are counted.
+# As in filters, but fewer: of a word that many tasks have, a few times as many rows may be read as were counted.
 _READ_PER_LOOK_UP = 8
 _BEHIND_EVERY_LETTER = "\U0010ffff"
 

@@ -16,15 +16,12 @@ from todo.kit.dates import form_of
 from todo.models.recurrence import CountedFrom, Missed
 from todo.models.tasks import TaskCreate
 from todo.services.clocks import PROFILE, Clock
-from todo.services.steps import (
+from todo.services.standings import (
     ONE_DAY,
     arithmetic,
     columns_of,
-    day_of,
-    ends_at_instant,
-    is_instant,
+    follows_owner,
     next_start,
-    nominal_of,
     parsed,
     shifted,
     state_of,
@@ -58,7 +55,10 @@ _NEVER = Fault("/recurrence", "From this due date on the rule never occurs. Choo
 # Task: T-325
 async def opening(session: Session, body: TaskCreate, task_id: UUID) -> dict[str, Any]:
     """Return the columns of a new task's series. Raises Invalid for a due date that the rule does not produce."""
-    clock = Clock.of(await session.all(PROFILE)) if _depends_on_owner(body) else Clock()
+    forms = (body.due_date, body.start_date)
+    follows = body.recurrence is not None and follows_owner(body.due_time_zone, forms, body.recurrence.rule)
+    # What does not follow needs no look.
+    clock = Clock.of(await session.all(PROFILE)) if follows else Clock()
     return opened(body, clock, task_id)
 
 
@@ -147,7 +147,7 @@ def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
         return False
     here = clock.of_task(row["due_time_zone"])
     last = clock.today(datetime.fromisoformat(row["last_completed_at"]))
-    return clock.today(at) <= last < day_of(here.local(row["due_date"]))
+    return clock.today(at) <= last < rules.day_of(here.local(row["due_date"]))
 
 
 # Task: T-326
@@ -213,23 +213,16 @@ def _fitted(stored: Mapping[str, Any], due_date: str, here: Clock, *, may_move: 
 
 
 def _goes_on(row: Row, stored: Mapping[str, Any], here: Clock) -> bool:
-    """Tell whether another recurrence has the same steps, and the open occurrence where it is."""
-    if row["recurrence"] is None or _steps(stored) != _steps(row["recurrence"]):
+    """Tell whether another recurrence has the same rule but for its end, and the open occurrence where it is."""
+    if row["recurrence"] is None or _without_end(stored) != _without_end(row["recurrence"]):
         return False
     state, recurrence = state_of(row, here), arithmetic(stored, here)
-    nominal = nominal_of(state)
+    nominal = state.in_sequence
     before = nominal - ONE_DAY if nominal.toordinal() > 1 else None
     anchor = nominal if recurrence.counted_from == CountedFrom.completion else state.anchor
     following = rules.occurrences(recurrence, anchor, after=before, number=state.number - 1)
     return next(following, None) == (state.number, nominal)
 
 
-def _steps(stored: Mapping[str, Any]) -> rules.Rule:
+def _without_end(stored: Mapping[str, Any]) -> rules.Rule:
     return replace(parsed(stored["rule"]), count=None, until=None)
-
-
-def _depends_on_owner(body: TaskCreate) -> bool:
-    """Tell whether what a new task comes to depends on where its owner is: what does not needs no look."""
-    if body.recurrence is None or body.due_time_zone is not None:
-        return False
-    return is_instant(body.due_date, body.start_date) or ends_at_instant(body.recurrence.rule)

@@ -51,7 +51,7 @@ mine = OwnedByCaller(tasks)
 this_one = and_(mine, tasks.c.id == bindparam("task_id"))
 alive = tasks.c.trashed_at.is_(None)
 now = bindparam("now", type_=DateTime(timezone=True))
-CHILD = tasks.alias("one")
+stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
 still = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 
 READ = Statement(select(*PUBLIC).where(this_one))
@@ -131,6 +131,10 @@ def _below(start: ColumnElement[bool]) -> Select[Any]:
     below = select(tasks.c.id).where(mine, start).cte("below", recursive=True)
     child = children_of(below.c.id)
     return select(below.union(select(child.c.id).select_from(below.join(child, true()))).c.id)
+
+
+# Inside the look-up; outside it is ``child``.
+CHILD = tasks.alias("one")
 
 
 def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> LateralFromClause:

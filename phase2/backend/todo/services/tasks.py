@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, or_
+from sqlalchemy import case, or_
 
 from todo.database import DatabaseFault, Session, Statement
 from todo.kit.etags import Condition
@@ -34,6 +34,7 @@ from todo.services.task_rows import (
     is_open,
     moving,
     parameters,
+    stands_alone,
     still,
     stored,
     tasks,
@@ -56,7 +57,6 @@ __all__ = [
 
 # What moves a series, which is planned.
 _TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
-_stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
 
 
 # Task: T-031
@@ -237,7 +237,7 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
     if "status" in new:
         status = new["status"]
         which.append(or_(is_open(tasks.c.status), is_open(status), tasks.c.status == status))
-        which.append(or_(status != Status.completed.value, tasks.c.status == status, _stands_alone))
+        which.append(or_(status != Status.completed.value, tasks.c.status == status, stands_alone))
     if _TIMES & new.keys():
         which.append(tasks.c.recurrence.is_(None))
     return updating(which, new)

@@ -25,7 +25,7 @@ from todo.kit.recurrence.cycle import (
     total,
     year_of,
 )
-from todo.kit.recurrence.named import Named
+from todo.kit.recurrence.rule_days import RuleDays
 from todo.kit.recurrence.rules import Frequency, Rule
 
 _MOST_DAYS = 366
@@ -38,12 +38,12 @@ _FEW_YEARS = 10
 
 # Task: T-322
 class Expansion:
-    """A rule counted from an anchor. ``clamp`` is as in ``Named``."""
+    """A rule counted from an anchor. ``clamp`` is as in ``RuleDays``."""
 
     def __init__(self, rule: Rule, anchor: date, *, clamp: bool) -> None:
         self._rule = rule
         self._frequency = rule.frequency
-        self._named = Named(rule, anchor, clamp=clamp)
+        self._days = RuleDays(rule, anchor, clamp=clamp)
         daily = rule.frequency is Frequency.DAILY
         self._names_every_day = daily and not (rule.months or rule.month_days or rule.weekdays)
         self._anchor = anchor.toordinal()
@@ -105,10 +105,10 @@ class Expansion:
     def _stretches(self, year: int) -> Iterator[tuple[int, bytes]]:
         """Yield the first day of a year, and the flags from there on: of single years first, then of whole cycles."""
         for near in range(year, year + _FEW_YEARS):
-            yield first_of(near), self._named.flags(kind_of(near))
+            yield first_of(near), self._days.flags(kind_of(near))
         start = first_of(year + _FEW_YEARS)
         turn = (start - first_of(0)) % CYCLE_DAYS
-        cycle = in_cycle([self._named.flags(kind) for kind in KINDS])
+        cycle = in_cycle([self._days.flags(kind) for kind in KINDS])
         cycle = cycle[turn:] + cycle[:turn]
         for first in range(start, LAST_DAY + 1, CYCLE_DAYS):
             yield first, cycle
@@ -121,13 +121,13 @@ class Expansion:
         near, step = self._near(since), self._rule.interval
         # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at.
         turn = lcm(step, 12)
-        named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._named.months]
+        named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._days.months]
         end = (LAST_YEAR + 1) * 12
 
         def periods() -> Iterator[int]:
             yield from named
             # Nor are those, from the second time round, that lack the day in every year.
-            real = [months for months in named if any(self._named.of_month(kind, months % 12 + 1) for kind in KINDS)]
+            real = [months for months in named if any(self._days.of_month(kind, months % 12 + 1) for kind in KINDS)]
             if real:
                 yield from (months + behind for behind in range(turn, end - near, turn) for months in real)
 
@@ -156,17 +156,17 @@ class Expansion:
     def _days_in(self, period: int) -> Sequence[int]:
         """Return the days that the rule names in a period, provided that it is in step."""
         if self._frequency is Frequency.YEARLY:
-            start, days = first_of(period), self._named.of_year(kind_of(period))
+            start, days = first_of(period), self._days.of_year(kind_of(period))
         elif self._frequency is Frequency.MONTHLY:
             year, month = divmod(period, 12)
             kind = kind_of(year)
-            start, days = first_of(year) + STARTS[kind][month], self._named.of_month(kind, month + 1)
+            start, days = first_of(year) + STARTS[kind][month], self._days.of_month(kind, month + 1)
         elif self._frequency is Frequency.WEEKLY:
             start = period * 7 + 1 + self._rule.week_start
-            days = self._named.of_week(start)
+            days = self._days.of_week(start)
         else:
             year = year_of(period)
-            start, days = period, (0,) if self._named.flags(kind_of(year))[period - first_of(year)] else ()
+            start, days = period, (0,) if self._days.flags(kind_of(year))[period - first_of(year)] else ()
         return [start + day for day in days]
 
     def _passed(self, day: int) -> int:
@@ -183,7 +183,7 @@ class Expansion:
         if len(periods) <= _FEW_PERIODS:
             return sum(len(self._days_in(period)) for period in periods)
         if self._frequency is Frequency.YEARLY:
-            return total(CYCLE, {kind: len(self._named.of_year(kind)) for kind in KINDS}, periods)
+            return total(CYCLE, {kind: len(self._days.of_year(kind)) for kind in KINDS}, periods)
         sizes = [self._sizes(kind) for kind in KINDS]
         # The first one that begins in the year 0, as the cycle does.
         first = {
@@ -197,10 +197,10 @@ class Expansion:
     def _sizes(self, kind: int) -> bytes:
         """Return how many days each period has, of those that begin in a year of this kind."""
         if self._frequency is Frequency.DAILY:
-            return self._named.flags(kind)
+            return self._days.flags(kind)
         if self._frequency is Frequency.WEEKLY:
-            return self._named.sizes_of_weeks(kind, self._rule.week_start)
-        return bytes([len(self._named.of_month(kind, month)) for month in ALL_MONTHS])
+            return self._days.sizes_of_weeks(kind, self._rule.week_start)
+        return bytes([len(self._days.of_month(kind, month)) for month in ALL_MONTHS])
 
 
 def _walk(

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 from todo.kit.recurrence.cycle import ALL_MONTHS, KINDS
-from todo.kit.recurrence.named import Named
+from todo.kit.recurrence.rule_days import RuleDays
 from todo.kit.recurrence.rules import WEEKDAYS, Frequency, Rule, Weekday
 
 # These keep the arithmetic short, whatever the rule.
@@ -89,10 +89,10 @@ def _occurs(rule: Rule) -> bool:
             return False
     if rule.frequency is Frequency.WEEKLY:
         return True
-    named = Named(rule, date(2001, 1, 1), clamp=False)
+    days = RuleDays(rule, date(2001, 1, 1), clamp=False)
     if rule.frequency is Frequency.YEARLY:
-        return any(named.of_year(kind) for kind in KINDS)
-    return any(named.of_month(kind, month) for kind in KINDS for month in ALL_MONTHS)
+        return any(days.of_year(kind) for kind in KINDS)
+    return any(days.of_month(kind, month) for kind in KINDS for month in ALL_MONTHS)
 
 
 def _frequency(value: str) -> Frequency:

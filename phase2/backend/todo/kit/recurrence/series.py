@@ -45,6 +45,11 @@ class State:
     due: Due
     nominal: Due | None = None
 
+    @property
+    def in_sequence(self) -> Due:
+        """Return the date in the sequence that the open occurrence stands for."""
+        return self.due if self.nominal is None else self.nominal
+
 
 # Task: T-322
 def occurrences(
@@ -81,7 +86,7 @@ def advance(recurrence: Recurrence, state: State, *, completed: datetime, today:
     if recurrence.missed == "keep":
         return skip_one(recurrence, state)
     now = completed if isinstance(state.anchor, datetime) else today
-    return _next(recurrence, state.anchor, state.number, after=_nominal(state), beyond=_latest(now, _reached(state)))
+    return _next(recurrence, state.anchor, state.number, after=state.in_sequence, beyond=_latest(now, _reached(state)))
 
 
 # Task: T-323
@@ -91,18 +96,18 @@ def skip_one(recurrence: Recurrence, state: State) -> State | None:
     Counted from completion, the next one is counted from the current due date, and COUNT is not used up.
     """
     if recurrence.counted_from == "completion":
-        anchor = _at(_day(state.due), state.anchor)
+        anchor = _at(day_of(state.due), state.anchor)
         return _next(recurrence, anchor, state.number - 1, beyond=state.due)
-    return _next(recurrence, state.anchor, state.number, after=_nominal(state), beyond=_reached(state))
+    return _next(recurrence, state.anchor, state.number, after=state.in_sequence, beyond=_reached(state))
 
 
 # Task: T-323
 def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
     """Yield number and due of what follows the open occurrence, if each is completed on its day."""
     if recurrence.counted_from == "completion":
-        anchor = _at(_day(state.due), state.anchor)
+        anchor = _at(day_of(state.due), state.anchor)
         return occurrences(recurrence, anchor, after=state.due, number=state.number)
-    return _beyond(recurrence, state.anchor, state.number, after=_nominal(state), beyond=_reached(state))
+    return _beyond(recurrence, state.anchor, state.number, after=state.in_sequence, beyond=_reached(state))
 
 
 # Task: T-323
@@ -114,10 +119,15 @@ def shift(start: Due, due_before: Due, due_after: Due) -> Due:
     try:
         if isinstance(start, datetime) and isinstance(due_before, datetime) and isinstance(due_after, datetime):
             return start + (due_after - due_before)
-        return start + (_day(due_after) - _day(due_before))
+        return start + (day_of(due_after) - day_of(due_before))
     except OverflowError:
         limit = date.max if _later(due_after, due_before) else date.min
         return _at(limit, start)
+
+
+def day_of(due: Due) -> date:
+    """Return the day of a due date."""
+    return due.date() if isinstance(due, datetime) else due
 
 
 def _next(recurrence: Recurrence, anchor: Due, number: int, *, beyond: Due, after: Due | None = None) -> State | None:
@@ -140,14 +150,14 @@ def _expand(
 ) -> Iterator[tuple[int, Due]]:
     """Yield what is strictly after ``beyond``, having counted what is strictly after ``after``."""
     rule = recurrence.rule
-    expansion = Expansion(rule, _day(anchor), clamp=recurrence.month_end == "clamp")
+    expansion = Expansion(rule, day_of(anchor), clamp=recurrence.month_end == "clamp")
     since = until = 0
     if after is not None:
-        since = _day(after).toordinal()
+        since = day_of(after).toordinal()
         # The day of ``after`` itself counts only if the series is due later on it.
-        since += not _later(_at(_day(after), anchor), after)
+        since += not _later(_at(day_of(after), anchor), after)
     if beyond is not None:
-        until = max(since, _day(beyond).toordinal())
+        until = max(since, day_of(beyond).toordinal())
         number += expansion.count(since, until)
     left = None if rule.count is None else max(0, rule.count - number)
     for place, day in enumerate(islice(expansion.days(until), left), number + 1):
@@ -163,12 +173,8 @@ def _local(until: Due) -> Due:
     return until.replace(tzinfo=None) if isinstance(until, datetime) else until
 
 
-def _nominal(state: State) -> Due:
-    return state.due if state.nominal is None else state.nominal
-
-
 def _reached(state: State) -> Due:
-    return _latest(_nominal(state), state.due)
+    return _latest(state.in_sequence, state.due)
 
 
 def _latest(one: Due, other: Due) -> Due:
@@ -178,11 +184,7 @@ def _latest(one: Due, other: Due) -> Due:
 def _later(one: Due, other: Due) -> bool:
     if isinstance(one, datetime) and isinstance(other, datetime):
         return one > other
-    return _day(one) > _day(other)
-
-
-def _day(due: Due) -> date:
-    return due.date() if isinstance(due, datetime) else due
+    return day_of(one) > day_of(other)
 
 
 def _at(day: date, like: Due) -> Due:

@@ -13,7 +13,7 @@ from todo.kit.recurrence.rules import Frequency, Rule, Weekday
 
 
 # Task: T-322
-class Named:
+class RuleDays:
     """What a rule names, with an anchor for what it leaves open: the weekday, the day, the month.
 
     With ``clamp``, a day of the month that a month lacks becomes its last day; else such a month has no such day.

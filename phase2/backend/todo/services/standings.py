@@ -1,8 +1,8 @@
-"""Steps: where a series stands, between the forms that its row has and the local times that rules count in."""
+"""Where a series stands, between the forms that its row has and the local times that rules count in."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -48,7 +48,8 @@ def upcoming(row: Row, here: Clock) -> str | None:
     if recurrence.counted_from == CountedFrom.completion:
         return None
     is_counted = recurrence.rule.count is not None
-    in_zone = [here.zone] if _is_shown_to_owner(row) else []
+    forms = (row[name] for name in ("due_date", "recurrence_anchor", "recurrence_due", "recurrence_start"))
+    in_zone = [here.zone] if follows_owner(row["due_time_zone"], forms, row["recurrence"]["rule"]) else []
     due_before, start_before = row["recurrence_due"], row["recurrence_start"]
     steps = [[row["due_date"]]]
     for number, due in islice(rules.upcoming(recurrence, state_of(row, here)), _MOST_STEPS):
@@ -62,21 +63,13 @@ def upcoming(row: Row, here: Clock) -> str | None:
     return orjson.dumps(steps).decode() if len(steps) > 1 else None
 
 
-def _is_shown_to_owner(row: Row) -> bool:
-    """Tell whether the local times of a series are what its owner's clocks show at instants."""
-    forms = (row[name] for name in ("due_date", "recurrence_anchor", "recurrence_due", "recurrence_start"))
-    return row["due_time_zone"] is None and (is_instant(*forms) or ends_at_instant(row["recurrence"]["rule"]))
-
-
-def is_instant(*forms: str | None) -> bool:
-    """Tell whether one of these forms is an instant."""
-    return any(form is not None and form.endswith("Z") for form in forms)
-
-
-def ends_at_instant(rule: str) -> bool:
-    """Tell whether a rule's UNTIL is an instant."""
+def follows_owner(due_time_zone: str | None, forms: Iterable[str | None], rule: str) -> bool:
+    """Tell whether what a series comes to follows from where its owner is: from what clocks there show at instants."""
+    if due_time_zone is not None:
+        return False
     until = parsed(rule).until
-    return isinstance(until, datetime) and until.tzinfo is not None
+    ends_at_instant = isinstance(until, datetime) and until.tzinfo is not None
+    return ends_at_instant or any(form is not None and form.endswith("Z") for form in forms)
 
 
 def next_start(row: Row, due_date: str, here: Clock) -> str | None:
@@ -114,16 +107,6 @@ def _in_sequence(form: str, anchor: Due, here: Clock) -> Due:
         return meant
     day_before = meant - ONE_DAY if meant.toordinal() > 1 else meant
     return day_before if here.form(day_before, like=form) == form else meant
-
-
-def nominal_of(state: State) -> Due:
-    """Return the date in the sequence that the open occurrence stands for."""
-    return state.due if state.nominal is None else state.nominal
-
-
-def day_of(due: Due) -> date:
-    """Return the day of a due date."""
-    return due.date() if isinstance(due, datetime) else due
 
 
 def arithmetic(stored: Mapping[str, Any], here: Clock) -> rules.Recurrence:
