@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from support.derived import wrong
+from support.families import read, trash
 from support.many import fill
 from support.people import SECRET, client_of, sign_up
 from support.scratch import eventually, sql
@@ -156,6 +157,7 @@ class TestTooMuch:
             ("DELETE", f"{task}?permanent=true", None),
             ("POST", f"{task}/complete", None),
             ("PATCH", task, {"status": "completed"}),
+            ("PUT", task, {"title": "Move house", "status": "completed"}),
             ("POST", "/tasks/batch", {"operations": [{"op": "delete", "id": parent["id"]}]}),
             ("PATCH", "/me", {"time_zone": "Asia/Tokyo"}),
             ("DELETE", f"/categories/{category['id']}?tasks=keep", None),
@@ -170,6 +172,26 @@ class TestTooMuch:
         assert [(answer.status_code, problem_of(answer)) for answer in answers] == [(409, TOO_MUCH)] * len(doors)
         assert added.status_code == 201
         assert told_since(database_url, user_id, 0) == [("task", "create", 1)]
+        assert is_right(database_url, user_id)
+
+    async def test_is_said_so_where_it_would_come_back_from_the_trash(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
+        user_id = await id_of(alice)
+        parent = await add_task(alice, title="Move house")
+        fill(database_url, user_id, 2_000, parent_id=parent["id"])
+        task = await trash(alice, parent)
+        history = (await alice.get(f"/tasks/{parent['id']}/history")).json()["history"]
+        [own] = [entry for entry in history if set(entry["changed"]) == {"trashed_at"}]
+        doors = [f"/tasks/{parent['id']}/restore", f"/changes/{own['revision']}/undo"]
+
+        hurried = served(database_url, long_statement_timeout_milliseconds=25)
+        async with hurried as (app, _), client_of(app, user_id) as me:
+            answers = [await me.post(door) for door in doors]
+
+        assert [(answer.status_code, problem_of(answer)) for answer in answers] == [(409, TOO_MUCH)] * len(doors)
+        assert await read(alice, parent) == task
+        assert await total_of(alice) == 0
         assert is_right(database_url, user_id)
 
     async def test_is_refused_again_under_its_key_and_done_when_there_is_time(
