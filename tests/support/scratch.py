@@ -11,7 +11,7 @@ from support.processes import PATIENCE_SECONDS
 from todo.database import DatabaseOptions, Statement
 
 # A busy machine takes longer for twenty requests at once than they may take. What waits for a lock still gives up.
-UNHURRIED = DatabaseOptions(budget_seconds=20.0)
+UNHURRIED = DatabaseOptions(budget_seconds=20.0, long_budget_seconds=300.0, long_statement_timeout_milliseconds=280_000)
 
 # Seconds. What takes less ended at the limit that the test set, well below, and not at the next one, well above.
 SOON = 5.0
