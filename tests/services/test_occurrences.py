@@ -377,7 +377,7 @@ class TestTheTwoWays:
             loop = asyncio.get_running_loop()
 
             @settings(
-                max_examples=int(DEEPER or 60),
+                max_examples=int(DEEPER or 15),
                 derandomize=DEEPER is None,
                 deadline=None,
                 database=None,
