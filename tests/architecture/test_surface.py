@@ -12,11 +12,12 @@ from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from httpx import AsyncClient, Response
 from jsonschema import Draft202012Validator, FormatChecker
 
 from support.tasks import add_task
+from todo.dependencies.session import open_long_session
 from todo.models.tasks import TaskPublic
 
 # The specification has no words for a WebSocket; the description of the tag `live` has.
@@ -137,6 +138,21 @@ ANSWERS_WITH_A_TASK = {
     "skip_task",
     "move_task",
     "restore_task",
+}
+
+# What may change thousands of tasks in one request, and asks for more time at its end.
+LONG = {
+    "replace_task",
+    "update_task",
+    "delete_task",
+    "complete_task",
+    "restore_task",
+    "run_batch",
+    "rename_tag",
+    "delete_tag",
+    "delete_category",
+    "update_me",
+    "undo_change",
 }
 
 # Said where an operation is missing in it, or is in it and gone.
@@ -269,6 +285,16 @@ class TestOperations:
         answering = {each["operationId"] for _, _, each in operations_of(document) if "204" not in each["responses"]}
         assert set(accepted) == answering
         assert len(answering) > 1
+
+    def test_take_their_time_where_they_may_change_thousands(self, app: FastAPI) -> None:
+        found = {
+            route.name
+            for route in iter_route_contexts(app.routes)
+            if isinstance(route.original_route, APIRoute)
+            and any(provider.call is open_long_session for provider in route.original_route.dependant.dependencies)
+        }
+
+        assert found == LONG, "tests/routes/test_bulk.py has to open each of these with thousands of tasks behind it"
 
     async def test_answer_as_they_say(self, app: FastAPI, caller: Caller) -> None:
         document = app.openapi()

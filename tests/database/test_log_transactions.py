@@ -19,9 +19,9 @@ from support.log import (
     log_of,
     operations,
     revisions_of,
-    wait_for_a_lock,
 )
 from support.people import sign_up
+from support.scratch import commit_when_awaited, wait_for_a_lock
 
 ON_CONFLICT = " ON CONFLICT (user_id, id) DO "
 
@@ -86,8 +86,7 @@ class TestConflict:
                 target=admin.execute, args=(INSERT + ON_CONFLICT + "NOTHING", (user_id, task_id, "Buy bread"))
             )
             second.start()
-            wait_for_a_lock(database_url, admin.info.backend_pid)
-            rival.commit()
+            commit_when_awaited(rival)
             second.join()
 
         count = 1 + known
@@ -134,8 +133,7 @@ class TestTransactions:
             first = add(slow, user_id)
             writing = Thread(target=add, args=(fast, user_id))
             writing.start()
-            wait_for_a_lock(database_url, fast.info.backend_pid)
-            slow.commit()
+            commit_when_awaited(slow)
             writing.join()
             fast.commit()
 
@@ -159,7 +157,7 @@ class TestTransactions:
 
             writing = Thread(target=write)
             writing.start()
-            wait_for_a_lock(database_url, other.info.backend_pid)
+            wait_for_a_lock(one)
             one.execute(title, ("one", tasks[1]))
             one.commit()
             writing.join()
@@ -263,7 +261,7 @@ class TestGoneUser:
             writer.execute("UPDATE tasks SET title = 'Buy bread' WHERE id = %s", (task_id,))
             deleting = Thread(target=admin.execute, args=('DELETE FROM "user" WHERE id = %s', (user_id,)))
             deleting.start()
-            wait_for_a_lock(database_url, admin.info.backend_pid)
+            wait_for_a_lock(writer)
             getattr(writer, ends_with)()
             deleting.join()
 

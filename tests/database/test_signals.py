@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from support.live import eventually
 from support.relay import Relay
+from support.scratch import eventually
 from todo.database import Database, DatabaseOptions, LocalSignals, PostgresSignals
 from todo.database import signals as signals_module
 

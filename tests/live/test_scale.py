@@ -20,9 +20,10 @@ import psycopg
 import pytest
 from httpx import AsyncClient, Limits
 
-from support.live import Socket, Stream, Told, eventually, websocket
+from support.live import Socket, Stream, Told, websocket
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, Serving, serving
+from support.scratch import eventually
 
 USERS = 50
 STREAMS_EACH = SOCKETS_EACH = 10

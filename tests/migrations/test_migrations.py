@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import ProgrammingError
 
+from support.processes import PATIENCE_SECONDS
+from support.scratch import commit_when_awaited
 from todo.migrations import runner, schema
 from todo.models import metadata
 
@@ -285,13 +286,9 @@ class TestRole:
         with psycopg.connect(url) as first, ThreadPoolExecutor() as threads:
             first.execute(f"CREATE ROLE {name}")
             second = threads.submit(execute, url, making)
-            until = time.monotonic() + 60
-            while not execute(url, "SELECT pid FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"):
-                assert time.monotonic() < until
-                time.sleep(0.02)
 
-            first.commit()
+            commit_when_awaited(first)
 
-            second.result(10)
+            second.result(PATIENCE_SECONDS)
         assert execute(url, f"SELECT rolname FROM pg_roles WHERE rolname = '{name}'") == [(name,)]
         execute(url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")

@@ -11,7 +11,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of
+from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of, walked
 
 NOT_OURS = "This is not a cursor that an answer gave. Start without one."
 OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
@@ -37,16 +37,6 @@ async def page_of(client: AsyncClient, query: str = "") -> dict[str, Any]:
 async def found(client: AsyncClient, query: str) -> list[str]:
     """Return the titles of what a query finds, in the order of the answer."""
     return [task["title"] for task in (await page_of(client, query))["tasks"]]
-
-
-async def walked(client: AsyncClient, query: str, *, limit: int) -> list[dict[str, Any]]:
-    """Return what a query finds, read page by page."""
-    page = await page_of(client, f"{query}&limit={limit}")
-    tasks: list[dict[str, Any]] = page["tasks"]
-    while page["next_cursor"]:
-        page = await page_of(client, f"{query}&limit={limit}&cursor={page['next_cursor']}")
-        tasks += page["tasks"]
-    return tasks
 
 
 def at(monkeypatch: pytest.MonkeyPatch, text: str) -> None:

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
+from support.categories import add_category
 from support.clocks import WallClock
 from support.families import act, read
 from support.series import (
@@ -21,6 +22,8 @@ from support.series import (
     upcoming,
 )
 from support.tasks import UNSET
+from todo.models.tasks import TaskBase
+from todo.services.task_rows import WRITABLE
 
 NEW_YORK = "America/New_York"
 
@@ -200,6 +203,28 @@ class TestComplete:
             "position": done["position"],
             "revision": 2,
         }
+
+    async def test_keeps_whatever_a_client_may_set(self, alice: AsyncClient) -> None:
+        fields: dict[str, Any] = {
+            "title": "Water the plants",
+            "description": "Flat 4",
+            "priority": "high",
+            "due_date": "2026-03-10T09:00:00",
+            "due_time_zone": "Europe/Berlin",
+            "start_date": "2026-03-09",
+            "category_id": (await add_category(alice))["id"],
+            "tags": ["Home"],
+        }
+        task = await add_series(alice, "FREQ=DAILY", **fields)
+
+        await complete(alice, task)
+
+        [_, done] = await series_of(alice, task)
+        kept = {name: TaskBase.model_fields[name].get_default(call_default_factory=True) for name in WRITABLE}
+        for name in ("status", "recurrence", "parent_id"):
+            del kept[name]
+        assert {name for name, default in kept.items() if fields.get(name, default) == default} == set()
+        assert {name: done[name] for name in kept} == fields
 
     async def test_stands_in_the_log_as_the_closed_occurrence_and_the_next(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")

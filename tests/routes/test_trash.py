@@ -1,7 +1,6 @@
 """The trash over HTTP: what goes there is a whole tree, and nothing lives under it."""
 
 import asyncio
-from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +21,7 @@ from support.families import (
     revision_of,
     trash,
 )
+from support.scratch import commit_when_awaited
 from support.tasks import ACCOUNT_GONE, NOT_FOUND, add_task, instant, problem_of, tasks_of
 
 
@@ -116,8 +116,7 @@ class TestDelete:
             waiting = asyncio.create_task(
                 alice.delete(f"/tasks/{top['id']}{query}", headers={"If-Match": f'"{before["revision"]}"'})
             )
-            await somebody_waits(database_url)
-            writer.commit()
+            await asyncio.to_thread(commit_when_awaited, writer)
 
         response = await waiting
 
@@ -240,8 +239,7 @@ class TestMeanwhile:
             become(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET parent_id = %s WHERE id = %s", (top["id"], stray["id"]))
             waiting = asyncio.create_task(alice.delete(f"/tasks/{top['id']}"))
-            await somebody_waits(database_url)
-            writer.commit()
+            await asyncio.to_thread(commit_when_awaited, writer)
 
         response = await waiting
 
@@ -257,8 +255,7 @@ class TestMeanwhile:
             become(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET trashed_at = now(), trash_id = id WHERE id = %s", (below["id"],))
             waiting = asyncio.create_task(alice.delete(f"/tasks/{top['id']}"))
-            await somebody_waits(database_url)
-            writer.commit()
+            await asyncio.to_thread(commit_when_awaited, writer)
         await waiting
 
         await act(alice, top, "restore")
@@ -274,8 +271,7 @@ class TestMeanwhile:
             become(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET trashed_at = now(), trash_id = id WHERE id = %s", (top["id"],))
             waiting = asyncio.create_task(alice.post("/tasks", json={"title": "New", "parent_id": top["id"]}))
-            await somebody_waits(database_url)
-            writer.commit()
+            await asyncio.to_thread(commit_when_awaited, writer)
 
         response = await waiting
 
@@ -301,17 +297,3 @@ class TestMeanwhile:
 def become(connection: psycopg.Connection, user_id: str) -> None:
     """Write as a user, in the user's turn."""
     connection.execute("SELECT set_config('app.user', extract(epoch FROM now()) || ' ' || %s, true)", (user_id,))
-
-
-async def somebody_waits(database_url: str) -> None:
-    """Return when a statement waits for a turn."""
-    seen: list[Any] = []
-
-    def look() -> None:
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            while not seen:
-                seen.extend(connection.execute("SELECT pid FROM pg_locks WHERE NOT granted").fetchall())
-
-    thread = Thread(target=look)
-    thread.start()
-    await asyncio.to_thread(thread.join)

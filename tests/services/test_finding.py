@@ -1,7 +1,7 @@
 """Finding below HTTP: how many trips it takes, and what PostgreSQL does for it."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from support.people import sign_up
 from support.trips import Trips, watched
-from todo.database import Session
+from todo.database import Session, pool
 from todo.database.statements import CompiledText, Dialect
 from todo.kit.etags import Condition
 from todo.kit.queries import parse
@@ -107,21 +107,19 @@ def crowded(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(MANY, {"user": user_id})
         connection.execute("ANALYZE tasks, task_tags, task_words")
-        for setting in (
-            "role = todo_app",
-            "plan_cache_mode = force_generic_plan",
-            "enable_seqscan = off",
-            "max_parallel_workers_per_gather = 0",
-            "enable_sort = off",
-            "enable_bitmapscan = off",
-            "enable_hashjoin = off",
-            "enable_mergejoin = off",
-            "enable_material = off",
-        ):
-            connection.execute(sql.SQL("SET ") + sql.SQL(setting))
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(pool.APP_ROLE)))
+        connection.execute(pool._PLANNING.sql)
         yield connection
         connection.execute("RESET role")
         connection.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
+
+
+@contextmanager
+def may_sort(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Let the planner sort, until the end or a failure."""
+    with connection.transaction():
+        connection.execute("SET LOCAL enable_sort = on")
+        yield
 
 
 def plan_of(connection: psycopg.Connection[Any], text: CompiledText) -> str:
@@ -196,11 +194,10 @@ class TestPlans:
         if is_behind:
             source = finding._source_of(shape)
             shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
-        crowded.execute("SET enable_sort = on")
 
-        plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
+        with may_sort(crowded):
+            plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
 
-        crowded.execute("SET enable_sort = off")
         assert index in plan
         assert "hashed SubPlan" in plan, plan
         # Nobody walks along all tasks to join them.
@@ -211,11 +208,11 @@ class TestPlans:
     @pytest.mark.parametrize("text", ['q="oat milk"', 'q=milk -"oat milk"', 'q=mil* -"oat milk"'])
     def test_read_the_text_of_nothing_but_what_has_the_words(self, crowded: psycopg.Connection[Any], text: str) -> None:
         query = query_of(text)
-        crowded.execute("SET enable_sort = on")
+        shape = finding.shape_of(query, parse(query.q or ""))
 
-        plan = plan_of(crowded, finding._statements(finding.shape_of(query, parse(query.q or "")))[1].text(Dialect()))
+        with may_sort(crowded):
+            plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
 
-        crowded.execute("SET enable_sort = off")
         # A filter of the tasks' own could be looked at for all of them, before they are joined.
         reading = [line for line in plan.splitlines() if "searchable" in line]
         assert reading

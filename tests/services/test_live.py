@@ -9,10 +9,11 @@ import psycopg
 import pytest
 
 from support.clocks import Clock
-from support.live import eventually, write_tasks
+from support.live import write_tasks
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
+from support.scratch import eventually
 from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
 from todo.errors import Gone, TooMany, Unavailable
 from todo.services import changes, live

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
+from support.tasks import walked
 from todo.services import finding, meeting, search
 
 TAGS = ("a", "b", "c")
@@ -52,16 +53,9 @@ async def some_tasks(client: AsyncClient) -> list[dict[str, Any]]:
     return tasks
 
 
-async def walked(client: AsyncClient, query: str) -> list[str]:
+async def ids_of(client: AsyncClient, query: str) -> list[str]:
     """Return the ids of what a query finds, read page by page."""
-    ids: list[str] = []
-    cursor = ""
-    while True:
-        page = (await client.get(f"/tasks?{query}&limit=3{cursor}")).json()
-        ids += [task["id"] for task in page["tasks"]]
-        if not page["next_cursor"]:
-            return ids
-        cursor = f"&cursor={page['next_cursor']}"
+    return [task["id"] for task in await walked(client, query, limit=3)]
 
 
 def has_words(task: dict[str, Any], words: tuple[str, ...]) -> bool:
@@ -77,10 +71,10 @@ class TestMeeting:
         for tags in [*itertools.permutations(TAGS, 2), TAGS, ("a", "zebra"), ("A", "a")]:
             expected = [task["id"] for task in tasks if {tag.lower() for tag in tags} <= set(task["tags"])]
             asked = "&".join(f"tag={tag}" for tag in tags)
-            assert (tags, await walked(alice, asked)) == (tags, expected)
-            assert await walked(alice, f"{asked}&sort=created_at") == expected[::-1]
+            assert (tags, await ids_of(alice, asked)) == (tags, expected)
+            assert await ids_of(alice, f"{asked}&sort=created_at") == expected[::-1]
             without = [task["id"] for task in tasks if task["id"] in expected and "oat" not in task["tags"]]
-            assert await walked(alice, f"{asked}&not_tag=oat") == without
+            assert await ids_of(alice, f"{asked}&not_tag=oat") == without
             assert (await alice.get(f"/tasks?{asked}")).json()["total"] == len(expected)
 
     async def test_of_words_is_walked_each_once(self, alice: AsyncClient) -> None:
@@ -88,10 +82,10 @@ class TestMeeting:
 
         for words in [*itertools.permutations(WORDS, 2), WORDS, ("oat", "zebra")]:
             expected = [task["id"] for task in tasks if has_words(task, words)]
-            found = await walked(alice, f"q={' '.join(words)}")
+            found = await ids_of(alice, f"q={' '.join(words)}")
             whole = (await alice.get(f"/tasks?q={' '.join(words)}&limit=100")).json()
             assert (words, sorted(found)) == (words, sorted(expected))
             assert (found, whole["total"]) == ([task["id"] for task in whole["tasks"]], len(expected))
-            assert await walked(alice, f"q={' '.join(words)}&sort=created_at") == expected[::-1]
+            assert await ids_of(alice, f"q={' '.join(words)}&sort=created_at") == expected[::-1]
             tagged = [task["id"] for task in tasks if task["id"] in expected and {"a", "b"} <= set(task["tags"])]
-            assert sorted(await walked(alice, f"q={' '.join(words)}&tag=a&tag=b")) == sorted(tagged)
+            assert sorted(await ids_of(alice, f"q={' '.join(words)}&tag=a&tag=b")) == sorted(tagged)

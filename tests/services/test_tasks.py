@@ -2,20 +2,18 @@
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, LiteralString
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import psycopg
 import pytest
 
-from support.people import sign_up
-from support.trips import Trips, watched
+from support.scenes import NOW, Scene, opened
+from support.scratch import commit_when_awaited
 from todo.database import Database, RetryKey, Row, Session, Statement
 from todo.database.errors import ConnectionLost
 from todo.database.statements import CompiledText
@@ -28,55 +26,14 @@ from todo.models.recurrence import Recurrence
 from todo.models.tasks import Priority, Status, Task, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import changes, finding, series, tasks, trash
 
-NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 LATER_TEXT = "2026-03-10T10:00:00Z"
 
 
-class Scene:
-    """A user, a session of theirs over a watched connection, and a way past the application."""
-
-    def __init__(self, database: Database, trips: Trips, url: str) -> None:
-        self.user_id = sign_up(url, "alice")
-        self.trips = trips
-        self.url = url
-        self._database = database
-
-    @property
-    def session(self) -> Session:
-        """A session such as each request gets."""
-        return Session(self._database, self.user_id)
-
-    async def add(self, **fields: Any) -> UUID:
-        """Create a task at ``NOW`` and return its id."""
-        row, _ = await tasks.create(self.session, TaskCreate(title="Buy milk", **fields), now=NOW)
-        return UUID(row["id"])
-
-    def meanwhile(self, statement: LiteralString, **values: Any) -> None:
-        """Do something in another transaction, as another device of the user would."""
-        with psycopg.connect(self.url) as connection:
-            connection.execute(statement, {"user": self.user_id, **values})
-
-    def before_trips(self, happens: dict[int, Callable[[], None]]) -> None:
-        """Count trips from here on, and let something happen before those of these numbers."""
-        self.trips.count = 0
-        self.trips.before = lambda trip: happens.get(trip, lambda: None)()
-
-
-@asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Scene]:
-    """A scene whose connection stands, so that the next trip is the first."""
-    database, trips = watched(url)
-    await database.open()
-    await database.ping()
-    yield Scene(database, trips, url)
-    await database.close()
-
-
 @pytest.fixture
 async def scene(database_url: str) -> AsyncIterator[Scene]:
-    async with opened(database_url) as scene:
-        yield scene
+    async with opened(database_url, Scene) as new_scene:
+        yield new_scene()
 
 
 CLOSE = "UPDATE tasks SET status = 'cancelled', completed_at = NULL WHERE user_id = %(user)s"
@@ -88,39 +45,23 @@ INSERT = (
 DELETE = "DELETE FROM tasks WHERE user_id = %(user)s"
 
 
-def commit_when_awaited(connection: psycopg.Connection) -> None:
-    """Commit once somebody waits for a lock of this transaction."""
-    waiting = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-    for _ in range(500):
-        if connection.execute(waiting).fetchall():
-            connection.commit()
-            return
-        time.sleep(0.01)
-    raise AssertionError("nobody waited")
-
-
 # Task: T-032
 class TestOneTrip:
     async def test_is_what_everything_takes_that_succeeds(self, scene: Scene) -> None:
-        async def trips_of(work: Any) -> int:
-            scene.trips.count = 0
-            await work
-            return scene.trips.count
-
         task_id = await scene.add()
         new = TaskCreate(title="Buy bread")
         counts = {
-            "create": await trips_of(tasks.create(scene.session, new, now=NOW)),
-            "read": await trips_of(tasks.read(scene.session, task_id)),
-            "list": await trips_of(finding.page(scene.session, TaskQuery(status=[Status.pending]), now=NOW)),
-            "replace": await trips_of(tasks.replace(scene.session, task_id, TaskReplace(title="a"), now=LATER)),
-            "change": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
-            "change nothing": await trips_of(tasks.change(scene.session, task_id, TaskUpdate(), now=LATER)),
-            "complete": await trips_of(tasks.complete(scene.session, task_id, now=LATER)),
-            "complete again": await trips_of(tasks.complete(scene.session, task_id, now=LATER)),
-            "reopen": await trips_of(tasks.reopen(scene.session, task_id, now=LATER)),
-            "trash": await trips_of(trash.put(scene.session, task_id, now=LATER)),
-            "remove": await trips_of(trash.remove(scene.session, task_id)),
+            "create": await scene.trips_of(tasks.create(scene.session, new, now=NOW)),
+            "read": await scene.trips_of(tasks.read(scene.session, task_id)),
+            "list": await scene.trips_of(finding.page(scene.session, TaskQuery(status=[Status.pending]), now=NOW)),
+            "replace": await scene.trips_of(tasks.replace(scene.session, task_id, TaskReplace(title="a"), now=LATER)),
+            "change": await scene.trips_of(tasks.change(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
+            "change nothing": await scene.trips_of(tasks.change(scene.session, task_id, TaskUpdate(), now=LATER)),
+            "complete": await scene.trips_of(tasks.complete(scene.session, task_id, now=LATER)),
+            "complete again": await scene.trips_of(tasks.complete(scene.session, task_id, now=LATER)),
+            "reopen": await scene.trips_of(tasks.reopen(scene.session, task_id, now=LATER)),
+            "trash": await scene.trips_of(trash.put(scene.session, task_id, now=LATER)),
+            "remove": await scene.trips_of(trash.remove(scene.session, task_id)),
         }
 
         assert counts == dict.fromkeys(counts, 1)
@@ -171,14 +112,11 @@ class TestTwoTrips:
             "change the rule": tasks.change(scene.session, task_id, TaskUpdate(recurrence=weekly), now=NOW),
             "change more": tasks.change(scene.session, task_id, TaskUpdate(recurrence=daily, title="a"), now=NOW),
         }.items():
-            scene.trips.count = 0
-            await work
-            counts[name] = scene.trips.count
-        scene.trips.count = 0
-        await series.occurrences(scene.session, task_id, limit=100)
+            counts[name] = await scene.trips_of(work)
+        seen = await scene.trips_of(series.occurrences(scene.session, task_id, limit=100))
 
         assert counts == dict.fromkeys(counts, 2)
-        assert scene.trips.count == 1
+        assert seen == 1
 
 
 # Task: T-031
@@ -193,7 +131,7 @@ class TestCreate:
     async def test_makes_a_task_that_was_deleted_just_now_anew(self, scene: Scene) -> None:
         task_id = await scene.add()
         # Trip 1 finds the id taken, trip 2 finds it gone.
-        scene.before_trips({2: lambda: scene.meanwhile(DELETE)})
+        scene.before_trips({2: lambda: scene.sql(DELETE)})
 
         row, is_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy bread"), now=LATER)
 
@@ -202,7 +140,7 @@ class TestCreate:
 
     async def test_gives_up_when_others_delete_and_create_it_again_and_again(self, scene: Scene) -> None:
         task_id = await scene.add()
-        appear, vanish = (lambda: scene.meanwhile(INSERT, id=task_id)), (lambda: scene.meanwhile(DELETE))
+        appear, vanish = (lambda: scene.sql(INSERT, id=task_id)), (lambda: scene.sql(DELETE))
         scene.before_trips({2: vanish, 3: appear, 4: vanish, 5: appear, 6: vanish})
 
         with pytest.raises(Conflict) as refused:
@@ -245,12 +183,12 @@ class TestCreate:
 
         assert (row["title"], is_new) == ("a", True)
 
-    async def test_keeps_a_digest_that_later_versions_understand(self, scene: Scene) -> None:
+    async def test_keeps_a_digest_that_later_versions_understand(self, scene: Scene, database_url: str) -> None:
         """It says nothing of defaults: those of a field that is still to come would change it."""
         await scene.add(id=uuid7(), priority=Priority.medium)
         await scene.add(due_date="2026-03-10T08:00:00Z")
 
-        with psycopg.connect(scene.url) as connection:
+        with psycopg.connect(database_url) as connection:
             kept = connection.execute(
                 "SELECT creation_digest FROM tasks WHERE user_id = %s ORDER BY due_date", (scene.user_id,)
             ).fetchall()
@@ -264,7 +202,8 @@ class TestPage:
     @pytest.mark.parametrize("plan", ["on", "off"])
     async def test_has_a_stable_order_when_all_were_created_at_once(self, database_url: str, plan: str) -> None:
         options = quote(f"-c enable_indexscan={plan} -c enable_bitmapscan={plan}")
-        async with opened(f"{database_url}&options={options}") as scene:
+        async with opened(f"{database_url}&options={options}", Scene) as new_scene:
+            scene = new_scene()
             ids = [await scene.add() for _ in range(9)]
 
             pages = [
@@ -343,9 +282,11 @@ class TestChange:
 
         assert second == {**first, "title": "second", "revision": 3}
 
-    async def test_knows_what_became_of_a_task_that_was_made_anew_while_it_waited(self, scene: Scene) -> None:
+    async def test_knows_what_became_of_a_task_that_was_made_anew_while_it_waited(
+        self, scene: Scene, database_url: str
+    ) -> None:
         task_id = await scene.add()
-        with psycopg.connect(scene.url) as other:
+        with psycopg.connect(database_url) as other:
             # A row that is deleted and made again in one transaction: who waits for it finds it gone, and then there.
             written = ", ".join(column.name for column in table_of(Task).c if column.computed is None)
             other.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM tasks WHERE id = %s", (task_id,))
@@ -358,9 +299,9 @@ class TestChange:
 
         assert (row["title"], row["updated_at"]) == ("Buy bread", LATER_TEXT)
 
-    async def test_is_refused_by_the_revision_at_the_time_of_writing(self, scene: Scene) -> None:
+    async def test_is_refused_by_the_revision_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
         task_id = await scene.add()
-        with psycopg.connect(scene.url) as other:
+        with psycopg.connect(database_url) as other:
             other.execute(CLOSE, {"user": scene.user_id})
             commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
 
@@ -375,16 +316,16 @@ class TestChange:
 
     async def test_tries_again_when_the_task_was_reopened_just_now(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)
-        scene.before_trips({2: lambda: scene.meanwhile(OPEN)})
+        scene.before_trips({2: lambda: scene.sql(OPEN)})
 
         row = await tasks.change(scene.session, task_id, TaskUpdate(status=Status.completed), now=LATER)
 
         assert (row["status"], row["completed_at"]) == ("completed", LATER_TEXT)
         assert scene.trips.count == 3
 
-    async def test_is_refused_by_the_status_at_the_time_of_writing(self, scene: Scene) -> None:
+    async def test_is_refused_by_the_status_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
         task_id = await scene.add()
-        with psycopg.connect(scene.url) as other:
+        with psycopg.connect(database_url) as other:
             other.execute(CLOSE, {"user": scene.user_id})
             commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
 
@@ -397,14 +338,14 @@ class TestChange:
 
     async def test_finds_nothing_when_the_task_is_deleted_in_between(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)
-        scene.before_trips({2: lambda: scene.meanwhile(DELETE)})
+        scene.before_trips({2: lambda: scene.sql(DELETE)})
 
         with pytest.raises(NotFound):
             await tasks.complete(scene.session, task_id, now=LATER)
 
     async def test_is_forbidden_when_the_account_is_deleted_in_between(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)
-        scene.before_trips({2: lambda: scene.meanwhile('DELETE FROM "user" WHERE id = %(user)s')})
+        scene.before_trips({2: lambda: scene.sql('DELETE FROM "user" WHERE id = %(user)s')})
 
         with pytest.raises(Forbidden):
             await tasks.complete(scene.session, task_id, now=LATER)

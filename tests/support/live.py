@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 
 from support.people import SECRET, token_of
 from support.processes import PATIENCE_SECONDS
-from support.scratch import UNHURRIED
+from support.scratch import UNHURRIED, eventually
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
 from todo.services.live import Live
@@ -258,13 +258,6 @@ async def live_server(
         for client in serving.clients:
             await client.aclose()
         await serving.stop()
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for something that will come true."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110  What the tests wait for tells nobody when it happens.
-            await asyncio.sleep(0.01)
 
 
 def write_tasks(url: str, user_id: str, count: int, *, length: int = 0) -> None:

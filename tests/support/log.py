@@ -54,14 +54,3 @@ def become(connection: Connection, user_id: str) -> None:
         " set_config('app.user', extract(epoch FROM now()) || ' ' || %s, true)",
         (user_id,),
     )
-
-
-def wait_for_a_lock(url: str, pid: int) -> None:
-    """Wait until that process waits for a lock."""
-    with psycopg.connect(url, autocommit=True) as observer:
-        for _ in range(10_000):
-            row = observer.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
-            if row == ("Lock",):
-                return
-            observer.execute("SELECT pg_sleep(0.001)")
-    raise AssertionError("nobody waits")

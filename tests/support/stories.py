@@ -14,15 +14,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from support.people import SECRET
-from todo.database import Database, DatabaseOptions
+from support.scratch import PATIENT
+from todo.database import Database
 from todo.main import create_app
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 
 T = TypeVar("T")
-
-# A busy machine must not add stories of its own: a 503 for want of time would be one.
-PATIENT = DatabaseOptions(budget_seconds=60.0, statement_timeout_milliseconds=50_000)
 
 DEEPER = os.environ.get("TODO_SYNC_EXAMPLES")
 STEPS = 40
@@ -84,6 +82,7 @@ def open_world(database_url: str) -> Iterator[World]:
         psycopg.connect(database_url, autocommit=True) as admin,
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
     ):
+        # A busy machine must not add stories of its own: a 503 for want of time would be one.
         database = Database(database_url, PATIENT)
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         runner.run(database.open())

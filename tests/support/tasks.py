@@ -20,6 +20,20 @@ async def tasks_of(client: AsyncClient) -> list[dict[str, Any]]:
     return tasks
 
 
+async def walked(client: AsyncClient, query: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return what a query finds, read page by page."""
+    tasks: list[dict[str, Any]] = []
+    cursor = ""
+    while True:
+        response = await client.get(f"/tasks?{query}&limit={limit}{cursor}")
+        assert response.status_code == 200, response.text
+        page = response.json()
+        tasks += page["tasks"]
+        if page["next_cursor"] is None:
+            return tasks
+        cursor = f"&cursor={page['next_cursor']}"
+
+
 def instant(text: str) -> datetime:
     """Read an instant of the API, which is in UTC and says so by its Z."""
     assert text.endswith("Z")

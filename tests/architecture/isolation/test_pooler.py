@@ -7,15 +7,13 @@ import pytest
 from httpx import AsyncClient
 
 from support.pgbouncer import POOL_SIZE
-from support.scratch import sql
+from support.scratch import PATIENT, sql
 from support.tasks import add_task
 from support.walls import app_behind
 from todo.database import Database, DatabaseOptions, Session
 from todo.database.statements import raw
 
 _PREPARED = raw("SELECT name::text FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'todo\\_%'")
-# As shipped, but for a machine that is busy with other things.
-_PATIENT = DatabaseOptions(budget_seconds=20, statement_timeout_milliseconds=20_000)
 _WHO = sql("SELECT app.uid() AS id, pg_sleep(0.002)::text", repeatable=True)
 
 
@@ -24,7 +22,7 @@ class TestPooler:
     """In transaction mode the users' transactions take turns on a few connections, in any order."""
 
     async def test_keeps_users_apart_who_share_its_connections(self, pooled_url: str, database_url: str) -> None:
-        async with app_behind(_PATIENT, url=pooled_url, direct_url=database_url) as walled:
+        async with app_behind(PATIENT, url=pooled_url, direct_url=database_url) as walled:
             clients = [walled.client(walled.sign_up(f"user{number}")) for number in range(2 * POOL_SIZE)]
 
             results = await asyncio.gather(*(_live(client, number) for number, client in enumerate(clients)))
@@ -36,7 +34,7 @@ class TestPooler:
     async def test_keeps_users_apart_when_some_hang_up(self, pooled_url: str, database_url: str) -> None:
         """Who hangs up leaves a statement behind on a connection that somebody else gets next."""
         chance = random.Random(5)
-        async with app_behind(_PATIENT, url=pooled_url, direct_url=database_url) as walled:
+        async with app_behind(PATIENT, url=pooled_url, direct_url=database_url) as walled:
             database = walled.app.state.database
             asked = {f"user {number}": asyncio.create_task(_who(database, f"user {number}")) for number in range(150)}
             leaving = chance.sample(sorted(asked), 75)

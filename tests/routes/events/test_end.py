@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from support.followers import Person
-from support.live import LiveServer, Told, eventually, websocket, write_tasks
+from support.live import LiveServer, Told, websocket, write_tasks
+from support.scratch import eventually
 from todo.web import protocol
 from todo.web.protocol import Protocol
 

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from support.followers import NEARLY_OVER, Person
-from support.live import LiveServer, Stream, Told, eventually, write_tasks
+from support.live import LiveServer, Stream, Told, write_tasks
 from support.people import sign_up
+from support.scratch import eventually
 from todo.web.protocol import Protocol
 
 

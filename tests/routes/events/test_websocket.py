@@ -10,8 +10,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from support.followers import NEARLY_OVER, Person
-from support.live import LiveServer, Told, eventually, websocket, write_tasks
+from support.live import LiveServer, Told, websocket, write_tasks
 from support.people import sign_up, token_of
+from support.scratch import eventually
 from todo.services.live import LiveOptions
 from todo.web.sockets import MOST_BYTES, SocketProtocol
 
