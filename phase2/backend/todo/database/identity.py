@@ -8,6 +8,8 @@ With it comes where unqualified names are looked up: through a pooler, whoever h
 another path, or temporary tables with the names of ours.
 """
 
+from math import inf
+
 from todo.database.connection import Call
 from todo.database.statements import raw
 
@@ -26,6 +28,10 @@ _IDENTITY = raw(_SETTINGS)
 # What may take long works long, and waits for others no longer than any other request does.
 _IDENTITY_FOR_LONG = raw(f"{_SETTINGS}, pg_catalog.set_config('lock_timeout', $4, true)")
 
+# What the server needs to say that the time is over, before nobody listens any more.
+_SPARE_MILLISECONDS = 200
+_LEAST_MILLISECONDS = 50
+
 
 # Task: T-023
 class Identities:
@@ -33,17 +39,27 @@ class Identities:
 
     def __init__(self, *, role: str, timeout_milliseconds: int, long_timeout_milliseconds: int) -> None:
         self._role = role.encode()
+        self._timeout_milliseconds = timeout_milliseconds
         self._timeout = str(timeout_milliseconds).encode()
         self._long_timeout = str(long_timeout_milliseconds).encode()
 
-    def of(self, user_id: str) -> Call:
-        """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL."""
+    def of(self, user_id: str, *, seconds_left: float = inf) -> Call:
+        """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL.
+
+        Where fewer ``seconds_left`` than usual, as after waiting for a connection, the server is to end earlier as
+        well: a connection on which it has not answered in time is lost, with all that it has prepared.
+        """
         if "\x00" in user_id:
             raise ValueError("a user id cannot have a NUL")
-        return _IDENTITY, (self._role, user_id.encode(), self._timeout)
+        return _IDENTITY, (self._role, user_id.encode(), self._timeout_within(seconds_left))
 
     # Task: T-383
-    def of_long(self, user_id: str) -> Call:
+    def of_long(self, user_id: str, *, seconds_left: float = inf) -> Call:
         """Return the statement for a transaction that may take long."""
-        _, (role, user, timeout) = self.of(user_id)
+        _, (role, user, timeout) = self.of(user_id, seconds_left=seconds_left)
         return _IDENTITY_FOR_LONG, (role, user, self._long_timeout, timeout)
+
+    def _timeout_within(self, seconds: float) -> bytes:
+        if seconds * 1_000 >= self._timeout_milliseconds + _SPARE_MILLISECONDS:
+            return self._timeout
+        return b"%d" % max(_LEAST_MILLISECONDS, int(seconds * 1_000) - _SPARE_MILLISECONDS)

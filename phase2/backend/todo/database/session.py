@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from math import inf
 from typing import Any
 
 import orjson
@@ -286,10 +287,15 @@ class Session:
 
     def _identify(self, connection: Connection) -> Call:
         """Return the statement that says who is asking, for a connection that this session has from here on."""
+        options = self._database.options
+        left = inf
+        # Who gives less time to the request than to a statement has the client end it.
+        if options.statement_timeout_milliseconds < options.budget_seconds * 1_000:
+            left = self._until() - asyncio.get_running_loop().time()
         if not self._may_take_long:
-            return self._database.identities.of(self.user_id)
+            return self._database.identities.of(self.user_id, seconds_left=left)
         connection.more_time = partial(self._more_time, connection)
-        return self._database.identities.of_long(self.user_id)
+        return self._database.identities.of_long(self.user_id, seconds_left=left)
 
     def _more_time(self, connection: Connection) -> float | None:
         """Return a later deadline for what is not done at the end of the usual time; ``None`` if too many have one."""
