@@ -34,6 +34,9 @@ from todo.web import logs, sockets
 from todo.web.protocol import Protocol
 
 _WAKING_SECONDS = 10
+# A worker that says nothing for so long is ended, and another begun. On a busy machine one takes many seconds to begin:
+# ended before that, none ever would.
+_WORKER_SILENCE_SECONDS = 30
 _GRACE_SECONDS = 10
 # Longer than a load balancer's minute, so that it is never we who close a connection it is about to use.
 _KEEP_ALIVE_SECONDS = 75
@@ -134,6 +137,7 @@ def serve(
         proxy_headers=False,
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_worker_healthcheck=_WORKER_SILENCE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     if workers == 1:
