@@ -52,8 +52,8 @@ SEARCHES = {
 
 def filters(category_id: str, parent_id: str) -> dict[str, dict[str, str]]:
     """Return what is asked for, by group and name, as queries of ``GET /tasks``."""
-    day_before, yesterday, tomorrow = (
-        time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400 * days)) for days in (-2, -1, 1)
+    day_before, yesterday, today, tomorrow = (
+        time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400 * days)) for days in (-2, -1, 0, 1)
     )
     narrowing: dict[str, Mapping[str, object]] = {
         "status": {"status": "pending"},
@@ -71,7 +71,7 @@ def filters(category_id: str, parent_id: str) -> dict[str, dict[str, str]]:
         "due before": {"due_before": tomorrow},
         "due after": {"due_after": yesterday},
         "completed after": {"completed_after": day_before},
-        "completed before": {"completed_before": yesterday},
+        "completed before": {"completed_before": today},
         "created after": {"created_after": day_before},
         "created before": {"created_before": yesterday},
         "updated after": {"updated_after": day_before},
