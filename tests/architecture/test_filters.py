@@ -34,7 +34,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, ScalarSelect, SelectBase, TableClause
 
@@ -153,9 +153,9 @@ def statements() -> Iterator[tuple[str, Statement]]:
 def unfiltered(statement: Statement) -> set[str]:
     """The tables of users' rows that a statement names without asking for the caller's, each with how."""
     found = set()
-    expression: Any = statement.expression
-    filtered = {part.comparison.left.table for part in visitors.iterate(expression) if isinstance(part, OwnedByCaller)}
-    for part in visitors.iterate(expression):
+    parts = _parts(statement.expression)
+    filtered = {part.comparison.left.table for part in parts if isinstance(part, OwnedByCaller)}
+    for part in parts:
         if isinstance(part, TextClause):
             found.add("text")
         elif isinstance(part, Select):
@@ -165,6 +165,16 @@ def unfiltered(statement: Statement) -> set[str]:
         elif isinstance(part, Insert) and _is_owned(part.table) and not _binds_owner(part):
             found.add(f"INSERT {_name_of(part.table)}")
     return found
+
+
+def _parts(expression: Any) -> list[Any]:
+    """What an expression is made of, each part once: most of it is named in many places."""
+    parts, to_visit = {id(expression): expression}, [expression]
+    while to_visit:
+        new = {id(child): child for child in to_visit.pop().get_children() if id(child) not in parts}
+        parts |= new
+        to_visit += new.values()
+    return list(parts.values())
 
 
 def _froms_of(part: Select[Any], filtered: set[FromClause]) -> list[FromClause]:

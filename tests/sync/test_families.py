@@ -408,7 +408,7 @@ class TestFamilies:
 
         Story.world = world
 
-        tell(Story, stories=100)
+        tell(Story, stories=60)
 
         # A story in which nothing happens shows nothing. Some answers are rare, and do not come up every time.
         missing = {outcome for outcome in OUTCOMES if not world.outcomes[outcome]}
