@@ -3,14 +3,9 @@
 The database's wall would hide that one is missing; here the statements themselves are read.
 """
 
-import importlib
 import inspect
-import itertools
-import json
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import ModuleType
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import (
@@ -38,116 +33,16 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, ScalarSelect, SelectBase, TableClause
 
-from todo import database, services
+from support.statements import modules, statements
+from todo import services
 from todo.database import OwnedByCaller, Statement
 from todo.database.statements import USER_ID
-from todo.kit.recurrence import Rule
 from todo.models.base import table_of
-from todo.models.categories import Leftover
 from todo.models.changes import Change
-from todo.models.finding import Due, TaskQuery
 from todo.models.tasks import Task
-from todo.services import changes, filters, finding, search, task_rows
 
 _tasks = table_of(Task)
 _changes = table_of(Change)
-
-_ID = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
-_SIDES = [f"{name}_{side}" for name in ("due", "completed", "created", "updated") for side in ("before", "after")]
-# Each filter by itself in each of its forms, and many together.
-_QUERIES: list[dict[str, Any]] = [
-    {},
-    *({"status": some} for some in (["pending"], ["pending", "completed"])),
-    *({"priority": some} for some in (["high"], ["high", "low"])),
-    *({name: one} for name in ("category_id", "parent_id") for one in (_ID, "none")),
-    *({"tag": some} for some in (["a"], ["a", "b"])),
-    {"not_tag": ["a"]},
-    {"trashed": True},
-    *({"due": due} for due in Due),
-    *({side: form} for side in _SIDES for form in ("2026-03-10", "2026-03-10T09:00:00", "2026-03-10T09:00:00Z")),
-    {"status": ["pending"], "tag": ["a"], "not_tag": ["b"], "category_id": _ID, "due_before": "2026-03-10"},
-]
-
-# What a function that makes statements may be called with, by the type of its parameter. The statement that a repeated
-# request is answered from is made of any other.
-_EXAMPLES: Mapping[Any, list[Any]] = {
-    bool: [False, True],
-    Leftover: list(Leftover),
-    tuple[tuple[str, bool], ...]: [(), (("status", False),), (("status", True), ("priority", False))],
-    changes._Entity: list(changes._ENTITIES.values()),
-    Statement: [task_rows.CREATE],
-    search.Shape: [
-        search.Shape(words, several, chosen, *[more] * 5)
-        for words, several, chosen, more in itertools.product([False, True], repeat=4)
-    ],
-    finding.Shape: [
-        finding.Shape(
-            filters.filters_of(TaskQuery.model_validate_json(json.dumps(query))), sort, words, None, skips, unless
-        )
-        for query in _QUERIES
-        for sort, words in ((("-due_date", "priority"), None), ((), search.Shape(*[True, True, False], *[True] * 5)))
-        for skips, unless in ((False, False), (True, True))
-    ],
-}
-
-# And by its module, where it takes the names of columns.
-_NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
-    "categories": [("name",), ("archived", "name")],
-    "changes": [("updated_at",)],
-    "profiles": [("time_zone",), ("day_start", "time_zone")],
-    "task_rows": [("title",), ("status", "title")],
-    "tasks": [("title",), ("status", "title")],
-    "views": [("name",), ("name", "query")],
-}
-
-# What other functions keep.
-_NO_STATEMENTS = (Rule,)
-
-
-def _modules() -> Iterator[ModuleType]:
-    for package in (services, database):
-        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            yield importlib.import_module(found.name)
-
-
-def _makers(module: ModuleType) -> list[Callable[..., Any]]:
-    """The functions of a module that make statements, or parts of them, and keep them. What they return they say."""
-    return [
-        value
-        for value in vars(module).values()
-        if hasattr(value, "cache_info")
-        and value.__module__ == module.__name__
-        and get_type_hints(value)["return"] not in _NO_STATEMENTS
-    ]
-
-
-def _examples_of(kind: Any, maker: Callable[..., Any]) -> Sequence[Any]:
-    module = maker.__module__.rpartition(".")[2]
-    examples = _NAMES.get(module) if kind == tuple[str, ...] else _EXAMPLES.get(kind)
-    assert examples, f"say in _EXAMPLES or _NAMES, in this file, what {module}.{maker.__name__} takes for a {kind}"
-    return examples
-
-
-def _made_by(maker: Callable[..., Any]) -> Iterator[Any]:
-    hints = get_type_hints(maker)
-    parameters = inspect.signature(maker).parameters.values()
-    for values in itertools.product(*(_examples_of(hints[parameter.name], maker) for parameter in parameters)):
-        given = list(zip(parameters, values, strict=True))
-        positional = [value for parameter, value in given if parameter.kind != parameter.KEYWORD_ONLY]
-        named = {parameter.name: value for parameter, value in given if parameter.kind == parameter.KEYWORD_ONLY}
-        made = maker(*positional, **named)
-        yield from made if isinstance(made, tuple) else (made,)
-
-
-def statements() -> Iterator[tuple[str, Statement]]:
-    """Every statement of the services, and of what the database layer adds, with the name that it has there."""
-    for module in _modules():
-        found = [(name, value) for name, value in vars(module).items()]
-        found += [(maker.__name__, made) for maker in _makers(module) for made in _made_by(maker)]
-        for name, value in found:
-            for each in value if isinstance(value, tuple) else (value,):
-                if isinstance(each, Statement):
-                    yield f"{module.__name__}.{name}", each
 
 
 def unfiltered(statement: Statement) -> set[str]:
@@ -251,8 +146,8 @@ def _binds_owner(part: Insert) -> bool:
 # Task: T-060
 class TestStatements:
     def test_are_found_in_every_service_that_makes_some(self) -> None:
-        making = {module.__name__ for module in _modules() if module.__package__ == services.__name__} & {
-            module.__name__ for module in _modules() if "Statement" in vars(module)
+        making = {module.__name__ for module in modules() if module.__package__ == services.__name__} & {
+            module.__name__ for module in modules() if "Statement" in vars(module)
         }
 
         found = {name for name, _ in statements()}
@@ -276,7 +171,7 @@ class TestStatements:
         """At the top of a module, or in a function that keeps what it made."""
         hidden = [
             f"{module.__name__}.{name}"
-            for module in _modules()
+            for module in modules()
             if module.__name__ != Statement.__module__
             for name, value in vars(module).items()
             if inspect.isfunction(value) and value.__module__ == module.__name__ and _makes_statements(value)

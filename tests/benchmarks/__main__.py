@@ -70,11 +70,16 @@ def _options() -> argparse.Namespace:
 
 async def _run(directory: Path, size: data.Size) -> dict[str, Any]:
     found: dict[str, Any] = {"delay_ms": sections.DELAY_SECONDS * 1e3}
-    note(f"filling PostgreSQL: {size.users:,} users with {size.tasks} tasks each, one with {size.big:,}")
+    note(
+        f"filling PostgreSQL: {size.users:,} users with {size.tasks} tasks each,"
+        f" {size.more_users:,} with {data.FEW}, and one with {size.big:,}"
+    )
     with embedded.running(directory) as url:
         runner.upgrade(url)
         users = [data.user(n) for n in range(size.users)]
-        data.fill(url, {size.tasks: users, 100: [data.SMALL], size.big: [data.BIG]}, furnished=(data.SMALL, data.BIG))
+        more = [data.user(size.users + n) for n in range(size.more_users)]
+        people = {size.tasks: users, data.FEW: more, 100: [data.SMALL], size.big: [data.BIG]}
+        data.fill(url, people, furnished=(data.SMALL, data.BIG))
         with psycopg.connect(url, autocommit=True) as connection:
             _keep_still(connection)
             found["machine"] = _machine(connection)

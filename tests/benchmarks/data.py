@@ -10,6 +10,8 @@ import psycopg
 
 SECRET = "a secret that only the benchmark knows, long enough"
 BIG, SMALL = "big", "small"
+FEW = 3
+"""How many tasks most users have."""
 
 # Without triggers and keys, which would take minutes; what they do is done below, at once.
 _FILL_TASKS = """
@@ -98,14 +100,17 @@ _OFTEN, _SELDOM = 1, 48
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything. ``rounds`` of ``seconds``; requests that need a task each come ``fresh`` at a time.
+    """How much of everything.
 
-    Before anything counts, ``warm`` requests are sent. ``delayed`` requests of each kind go through the network,
-    ``finds`` look for the same, ``starts`` are timed, and ``live`` clients see ``changes``.
+    Beside the ``users`` with ``tasks`` each, ``more_users`` have `FEW`. There are ``rounds`` of ``seconds``; requests
+    that need a task each come ``fresh`` at a time. Before anything counts, ``warm`` requests are sent. ``delayed``
+    requests of each kind go through the network, ``finds`` look for the same, ``starts`` are timed, and ``live``
+    clients see ``changes``.
     """
 
     users: int
     tasks: int
+    more_users: int
     big: int
     many_users: int
     rounds: int
@@ -121,11 +126,11 @@ class Size:
 
 
 FULL = Size(
-    users=1_000, tasks=200, big=100_000, many_users=100_000,
+    users=1_000, tasks=200, more_users=20_000, big=100_000, many_users=100_000,
     rounds=5, side_rounds=3, seconds=3, fresh=1_500, warm=200, delayed=30, finds=60, starts=3, live=1_000, changes=200,
 )  # fmt: skip
 QUICK = Size(
-    users=130, tasks=200, big=10_000, many_users=2_000,
+    users=130, tasks=200, more_users=2_000, big=10_000, many_users=2_000,
     rounds=2, side_rounds=1, seconds=1, fresh=200, warm=80, delayed=16, finds=20, starts=1, live=200, changes=50,
 )  # fmt: skip
 

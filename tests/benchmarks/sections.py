@@ -96,7 +96,9 @@ async def growth_of_the_table(bench: Bench, url: str, note: Note) -> Results:
         bench.execute(f"CREATE DATABASE among_{count}")
         other = url.replace("/todo?", f"/among_{count}?")
         await asyncio.to_thread(runner.upgrade, other)
-        await asyncio.to_thread(data.fill, other, {3: [data.user(n) for n in range(count - 1)], 100: [data.SMALL]})
+        await asyncio.to_thread(
+            data.fill, other, {data.FEW: [data.user(n) for n in range(count - 1)], 100: [data.SMALL]}
+        )
         with psycopg.connect(other, autocommit=True) as connection:
             there = Bench(connection, bench.postmaster, bench.size, [data.SMALL, data.SMALL])
             async with serving("ours", {"DATABASE_URL": other}) as server:

