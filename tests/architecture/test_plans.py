@@ -29,6 +29,8 @@ INSERT INTO tasks (user_id, id, title, status, priority, due_at, created_at, upd
         gen_random_uuid(), gen_random_uuid()
     FROM generate_series(1, 2000) AS n, generate_series(1, 3 + n % 2) AS k,
         LATERAL (SELECT now() - make_interval(mins => 7 * n + k)) AS made (at);
+INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
+    SELECT user_id, revision, 'task', id, 'create', created_at, '{}' FROM tasks;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
     SELECT user_id, id, unnest(string_to_array(title, ' ')), 1, created_at FROM tasks;
 INSERT INTO task_tags (user_id, task_id, tag_key, tag, created_at)
@@ -36,6 +38,7 @@ INSERT INTO task_tags (user_id, task_id, tag_key, tag, created_at)
 """
 # Which column tells a row that is looked for, and what else the condition may have: by anything more there are few.
 KEYS = {
+    "changes": ("revision", {"user_id"}),
     "tasks": ("id", {"user_id", "status", "trashed_at", "category_id", "parent_id"}),
     "task_tags": ("task_id", {"user_id", "tag_key"}),
     "task_words": ("task_id", {"user_id", "word"}),
