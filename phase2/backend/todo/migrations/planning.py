@@ -14,8 +14,8 @@ class _Belief(NamedTuple):
     missing: float = 0
 
 
-# One user has 10,000 tasks, changes and tags, and 100,000 words; a twentieth have the same tag, a hundredth are the same
-# word. It never looks at these columns: most users have little, and all together very many tags and words.
+# One user has 10,000 tasks, changes and tags, and 100,000 words; a twentieth have one tag, and a hundredth are
+# one word. PostgreSQL never looks at these columns: most users have little, and all together very many tags and words.
 _FOR_GOOD = (
     _Belief("tasks", "user_id", -1 / 10_000),
     _Belief("changes", "user_id", -1 / 10_000),
