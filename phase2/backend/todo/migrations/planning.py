@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import sqlalchemy as sa
 from alembic import op
 
 
@@ -34,16 +35,20 @@ _AT_FIRST = (
 _TABLES = sorted({belief.table for belief in _FOR_GOOD})
 _WIDTH = 20
 
-# Before PostgreSQL 18 nobody can tell it, but how many values it is to count when it looks.
+# Before PostgreSQL 18 nobody can tell it, but how many values it is to count when it looks; and then it believes that
+# nobody has more than whoever had most.
 _TELL = f"""
 DO $$
 BEGIN
     IF to_regproc('pg_restore_attribute_stats') IS NOT NULL THEN
+        {{before}}
         PERFORM pg_clear_attribute_stats('public', '{{table}}', '{{column}}', false);
-        PERFORM pg_restore_attribute_stats(
+        IF NOT pg_restore_attribute_stats(
             'schemaname', 'public', 'relname', '{{table}}', 'attname', '{{column}}', 'inherited', false,
-            'null_frac', {{missing}}::real, 'avg_width', {_WIDTH}, 'n_distinct', {{values}}::real);
-        {{and_then}}
+            'null_frac', {{missing}}::real, 'avg_width', {_WIDTH}, 'n_distinct', {{values}}::real
+        ) THEN
+            RAISE EXCEPTION 'nothing can be told of {{table}}.{{column}}';
+        END IF;
     END IF;
 END
 $$
@@ -58,12 +63,19 @@ def plan_for_many() -> None:
     Where a user has few tasks, any index that has the user is as good as the key: all that the user has is looked
     through. To somebody with many the same is done, and for each of the tasks that a word or a tag has found.
     """
-    for belief in _FOR_GOOD:
-        op.execute(f"ALTER TABLE {belief.table} ALTER COLUMN {belief.column} SET (n_distinct = {belief.values})")
-        op.execute(_TELL.format(**belief._asdict(), and_then=_DO_NOT_LOOK.format(**belief._asdict())))
+    for table, column, values, _ in _FOR_GOOD:
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET (n_distinct = {values})")
+    tell(op.get_bind())
     for belief in _AT_FIRST:
-        op.execute(_TELL.format(**belief._asdict(), and_then=""))
+        op.execute(_TELL.format(**belief._asdict(), before=""))
     _look()
+
+
+def tell(connection: sa.Connection) -> None:
+    """Say again what holds for good. A dump takes along what is not looked at, but not what is believed of it."""
+    for belief in _FOR_GOOD:
+        values = belief._asdict()
+        connection.exec_driver_sql(_TELL.format(**values, before=_DO_NOT_LOOK.format(**values)))
 
 
 def plan_for_the_average() -> None:

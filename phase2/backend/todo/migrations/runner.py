@@ -9,14 +9,20 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from todo.migrations import schema
+from todo.migrations import planning, schema
 
 
 # Task: T-024
 def upgrade(url: str) -> None:
-    """Run every migration that ``url`` (a direct connection, not a pooler's) has not seen."""
+    """Run every migration that ``url`` (a direct connection, not a pooler's) has not seen.
+
+    What a dump loses is made good, whether there are migrations to run or not.
+    """
     with _configured(url) as config:
         command.upgrade(config, "head")
+        connection: sa.Connection = config.attributes["connection"]
+        planning.tell(connection)
+        connection.commit()
 
 
 def downgrade(url: str, revision: str) -> None:

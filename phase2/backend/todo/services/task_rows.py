@@ -146,8 +146,10 @@ def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> L
     return found.offset(literal_column("0")).lateral("child")
 
 
-_some = tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
-_named = or_(_some, tasks.c.id == any_(bindparam("others", type_=ARRAY(Uuid))))
+_ids, _others = (bindparam(name, type_=ARRAY(Uuid)) for name in ("ids", "others"))
+_some = tasks.c.id == any_(_ids)
+# One array, which is looked up; for this one or that one all that the user has would be looked through.
+_named = tasks.c.id == any_(func.array_cat(_ids, _others, type_=ARRAY(Uuid)))
 
 
 def _above() -> Select[Any]:
