@@ -15,9 +15,9 @@ class _Belief(NamedTuple):
     missing: float = 0
 
 
-# One user has 10,000 tasks, changes and tags, and 100,000 words; a twentieth of the tasks is in one category, or has one
-# tag, and a hundredth of the words is one. PostgreSQL never looks at these columns: most users have little, and all
-# together very many categories, tags and words.
+# One user has 10,000 tasks, changes and tags, and 100,000 words; a twentieth of the tasks is in one category, or has
+# one tag, and a hundredth of the words is one. PostgreSQL never looks at these columns: most users have little, and
+# all together very many categories, tags and words.
 _FOR_GOOD = (
     _Belief("tasks", "user_id", -1 / 10_000),
     _Belief("tasks", "category_id", 10, 0.5),
