@@ -5,7 +5,8 @@ bound to the transaction by its start time, which ``app.uid()`` compares: a sett
 names nobody.
 
 With it comes where unqualified names are looked up: through a pooler, whoever had the connection before may have left
-another path, or temporary tables with the names of ours.
+another path, or temporary tables with the names of ours. Nor is anything compiled: plans are made for users who have
+much (``migrations/planning.py``), and for most it would take longer than what it is to hasten.
 """
 
 from math import inf
@@ -22,7 +23,8 @@ _SETTINGS = (
     " pg_catalog.set_config('search_path', 'pg_catalog, public, pg_temp', true),"
     " pg_catalog.set_config('statement_timeout', $3, true),"
     " pg_catalog.set_config('timezone', 'UTC', true),"
-    " pg_catalog.set_config('datestyle', 'ISO', true)"
+    " pg_catalog.set_config('datestyle', 'ISO', true),"
+    " pg_catalog.set_config('jit', 'off', true)"
 )
 _IDENTITY = raw(_SETTINGS)
 # What may take long works long, and waits for others no longer than any other request does.
