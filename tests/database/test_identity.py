@@ -32,7 +32,7 @@ LEFT_BEHIND = {
     "a temporary table": "CREATE TEMP TABLE tasks (LIKE public.tasks); GRANT ALL ON pg_temp.tasks TO PUBLIC",
     "a temporary type": "CREATE TYPE pg_temp.text AS (a int); SET search_path = pg_temp, decoy, pg_catalog",
 }
-PATH = sql("SELECT current_setting('search_path') AS path", repeatable=True)
+SETTINGS = sql("SELECT current_setting('search_path') AS search_path, current_setting('jit') AS jit", repeatable=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +84,16 @@ class TestOf:
         assert seen == [{"n": 2}, {"n": 0}]
         assert (astray, stored) == ((0,), (2,))
 
-    async def test_leaves_the_path_to_others_as_it_was(self, pooled_url: str, behind_pooler: Database) -> None:
+    async def test_leaves_settings_to_others_as_they_were(self, pooled_url: str, behind_pooler: Database) -> None:
         with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as other:
             other.execute("SET search_path = decoy")
+            other.execute("SET jit = on")
 
-            ours = await Session(behind_pooler, "alice").one(PATH)
-            theirs = other.execute("SHOW search_path").fetchone()
+            ours = await Session(behind_pooler, "alice").one(SETTINGS)
+            theirs = [other.execute(f"SHOW {name}").fetchone() for name in ("search_path", "jit")]
 
-        assert ours == {"path": "pg_catalog, public, pg_temp"}
-        assert theirs == ("decoy",)
+        assert ours == {"search_path": "pg_catalog, public, pg_temp", "jit": "off"}
+        assert theirs == [("decoy",), ("on",)]
 
     def test_refuses_an_id_that_would_be_cut_short(self) -> None:
         with pytest.raises(ValueError, match="NUL"):
