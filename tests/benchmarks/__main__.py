@@ -52,9 +52,9 @@ def main() -> int:
     report.write(found, directory)
     note(f"wrote benchmark.json and benchmark.svg to {directory}")
     if options.write:
-        readme = ROOT / "README.md"
-        readme.write_text(report.written_into(readme.read_text(encoding="utf-8"), found), encoding="utf-8")
-        note("wrote the table into README.md")
+        page = report.PAGE
+        page.write_text(report.written_into(page.read_text(encoding="utf-8"), found), encoding="utf-8")
+        note(f"wrote the tables into {page.relative_to(ROOT)}")
     return 0
 
 
@@ -64,7 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=Path(".benchmarks"), help="where the files go (default: %(default)s)"
     )
-    parser.add_argument("--write", action="store_true", help="put the files into docs/, and the table into README.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the files into docs/, and the tables into docs/benchmark.md"
+    )
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The picture for the README: CPU per request, one bar per peer, PostgreSQL's share lighter."""
+"""The picture for the documentation: CPU per request, one bar per peer, PostgreSQL's share lighter."""
 
 from collections.abc import Mapping, Sequence
 

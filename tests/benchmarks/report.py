@@ -1,4 +1,4 @@
-"""What came of it: tables on the terminal, a JSON file, a plot, and the README's table."""
+"""What came of it: tables on the terminal, a JSON file, a plot, and the tables of docs/benchmark.md."""
 
 import re
 import sys
@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from benchmarks import plot
+from support.repository import ROOT
 
 # specs/003-speed: conventional/ours at least, ours/bare at most; of each the floor and the goal.
 GOALS = {
@@ -19,7 +20,8 @@ GOALS = {
 }
 # specs/004-full-task: a thousand times as many tasks cost so many times as much at most.
 FINDING_GOAL = 3.0
-# What stands between them in the README is written here.
+# The page that shows the tables, and the marks between which they are written.
+PAGE = ROOT / "docs/benchmark.md"
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 _PEERS = ("ours", "conventional", "bare")
 
@@ -55,17 +57,17 @@ def write(report: Report, directory: Path) -> None:
 
 
 # Task: T-207
-def written_into(readme: str, report: Report) -> str:
-    """Return the README with these figures between its two marks. Raises ValueError where they are missing."""
+def written_into(page: str, report: Report) -> str:
+    """Return the page with these figures between its two marks. Raises ValueError where they are missing."""
     block = "\n".join([BEGIN, "", *_markdown(report), "", END])
-    changed, count = re.subn(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, readme, flags=re.DOTALL)
+    changed, count = re.subn(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, page, flags=re.DOTALL)
     if count != 1:
-        raise ValueError(f"the README has to have {BEGIN} and {END} once")
+        raise ValueError(f"{PAGE.name} has to have {BEGIN} and {END} once")
     return changed
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield "![CPU per request, of ours, of the conventional way, and of the limit](docs/benchmark.svg)"
+    yield "![CPU per request, of ours, of the conventional way, and of the limit](benchmark.svg)"
     yield ""
     heads = ("CPU per request, µs", *_PEERS, "conventional / ours", "ours / bare", "trips", _away(report))
     yield f"| {' | '.join(heads)} |"

@@ -1,4 +1,4 @@
-"""What the benchmark writes: tables, a JSON file, a plot, and its part of the README."""
+"""What the benchmark writes: tables, a JSON file, a plot, and its part of docs/benchmark.md."""
 
 import re
 from dataclasses import asdict
@@ -108,11 +108,11 @@ class TestWrite:
 
 
 # Task: T-207
-class TestReadme:
+class TestPage:
     def test_gets_the_table_between_its_marks_again_and_again(self, found: dict[str, Any]) -> None:
-        readme = f"before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n"
+        page = f"before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n"
 
-        once = report.written_into(readme, found)
+        once = report.written_into(page, found)
 
         assert report.written_into(once, found) == once
         assert (once.startswith("before\n"), once.endswith("\nafter\n"), "old" in once) == (True, True, False)
@@ -124,9 +124,14 @@ class TestReadme:
             "* Of 3 ways to find tasks 2 cost at most 3 times as much among 100,000 tasks as among 100 tasks;"
             " not sort: title\n"
         ) in once
-        assert "](docs/benchmark.svg)\n" in once
+        assert "](benchmark.svg)\n" in once
         assert "* A full run on 2 processors, Python 3.11.2, PostgreSQL 18.1; load by wrk\n" in once
 
+    def test_is_there_with_its_marks(self, found: dict[str, Any]) -> None:
+        page = report.PAGE.read_text(encoding="utf-8")
+
+        assert report.written_into(page, found) != page
+
     def test_has_to_have_its_marks(self, found: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match="README"):
+        with pytest.raises(ValueError, match=r"benchmark\.md"):
             report.written_into("nothing", found)
