@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
@@ -244,24 +243,3 @@ class TestEnvironmentExample:
 
     def test_changes_nothing_when_it_is_copied_as_it_is(self) -> None:
         assert Settings.load({}, ROOT / ".env.example") == Settings.load({}, None)
-
-
-# Task: T-070
-class TestWords:
-    def test_links_only_to_what_is_there(self) -> None:
-        pages = [path for path in files_of(ROOT) if path.suffix == ".md" and "templates" not in path.parts]
-
-        links = [(page, target) for page in pages for target in re.findall(r"\]\(([^)#\s]+)", text_of(page))]
-
-        local = [(page, unquote(target)) for page, target in links if "://" not in target]
-        assert local
-        assert [(str(page), target) for page, target in local if not (page.parent / target).exists()] == []
-
-    def test_names_only_commands_that_make_has(self) -> None:
-        named = set(
-            re.findall(r"\bmake ([a-z-]+)\b[^`\n]*`|^(?:\$ )?make ([a-z-]+)", text_of(ROOT / "README.md"), re.MULTILINE)
-        )
-
-        commands = {first or second for first, second in named}
-        assert "run" in commands
-        assert commands - COMMANDS == set()
