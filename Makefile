@@ -25,7 +25,7 @@ help: ## Show what there is
 setup: $(READY_DEV) ## Make .venv with everything in requirements-dev.lock
 
 # An environment holds absolute paths: one that was made elsewhere, not to its end, or with a Python that is gone, is made anew.
-ifneq ($(shell cat $(READY) 2>/dev/null) $(wildcard $(BIN)/python),$(CURDIR) $(BIN)/python)
+ifneq ($(if $(realpath $(BIN)/python),$(shell cat $(READY) 2>/dev/null)),$(CURDIR))
 $(READY) $(READY_DEV): force
 endif
 

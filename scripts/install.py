@@ -21,9 +21,13 @@ READY = ENVIRONMENT / "ready"
 READY_DEV = ENVIRONMENT / "ready-dev"
 
 # The lock is complete, so pip has nothing to resolve. Without --no-deps, pip below 23.3 resolves an extra such as
-# "coverage[toml]" apart from the pin of coverage, and takes the newest release. A source distribution would be built with
-# the newest build tools.
+# "coverage[toml]" apart from the pin of coverage, and takes the newest release. Without --only-binary, it would build a
+# source distribution, with the newest build tools.
 INSTALL_LOCK = ("install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement")
+# What pip adds to the first line about each package of the lock.
+ARGUMENT = "(from -r "
+# As in "Collecting alembic==1.20.1", or in "Processing /wheels/annotated_types-0.8.0-py3-none-any.whl".
+BEGUN = re.compile(r"(?:Collecting |Processing .*/)([\w.]+(?:-[A-Za-z]\w*)*)(?:==|-)([\w.+!]+)")
 # A user may have set PIP_USER, which pip refuses in a virtual environment.
 PIP_ENVIRONMENT = {**os.environ, "PIP_USER": "0", "PYTHONUNBUFFERED": "1"}
 
@@ -124,17 +128,19 @@ class Progress:
     def __init__(self, total: int) -> None:
         self._total = total
         self._count = 0
-        self._text = ""
+        self._package = ""
 
     def read(self, line: str) -> None:
         """Show the step that a line of pip's output reports, if it reports one."""
-        if begun := re.match(r"\s*(?:Collecting|Requirement already satisfied:|Ignoring) ([^\s;:]+)", line):
+        line = line.strip()
+        step, named_in_lock, _ = line.partition(ARGUMENT)
+        if named_in_lock:
             self._count += 1
-            if line.lstrip().startswith("Collecting"):
-                self._text = f"[{self._count}/{self._total}] {begun[1].replace('==', ' ')}"
-                self._show(self._text)
-        elif size := re.match(r"\s*Downloading .*(\(\d[\d.]* [MG]B\))", line):
-            self._show(f"{self._text} {size[1]}")
+            if begun := BEGUN.match(step):
+                self._package = f"[{self._count}/{self._total}] {begun[1]} {begun[2]}"
+                self._show(self._package)
+        elif size := re.match(r"Downloading .*(\(\d[\d.]* [MG]B\))", line):
+            self._show(f"{self._package} {size[1]}")
         elif line.startswith("Installing collected packages"):
             self._show("Unpacking")
         elif "Retrying (" in line:
