@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from ast import literal_eval
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,14 +135,14 @@ def archive_of_root() -> Path:
 
 
 def show_debootstrap(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield what debootstrap prints, and show its larger steps."""
-    shown = ""
+    """Yield what debootstrap prints, and show some of it: its steps, and every 20th package."""
+    counts: Counter[str] = Counter()
     for line in process.stdout or ():
-        # As in "I: Unpacking libc6...": hundreds of lines, of a few kinds.
-        kind = " ".join(line.split()[1:2])
-        if kind != shown and line.startswith("I: "):
+        # As in "I: Retrieving libc6 2.36".
+        kind = " ".join(line.split()[:2])
+        if line.startswith("I: ") and counts[kind] % 20 == 0:
             print(f"    {line[3:].strip()}", flush=True)
-            shown = kind
+        counts[kind] += 1
         yield line.strip()
 
 

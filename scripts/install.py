@@ -24,9 +24,7 @@ READY_DEV = ENVIRONMENT / "ready-dev"
 # "coverage[toml]" apart from the pin of coverage, and takes the newest release. Without --only-binary, it would build a
 # source distribution, with the newest build tools.
 INSTALL_LOCK = ("install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement")
-# What pip adds to the first line about each package of the lock.
-ARGUMENT = "(from -r "
-# As in "Collecting alembic==1.20.1", or in "Processing /wheels/annotated_types-0.8.0-py3-none-any.whl".
+# Where pip begins with a package, as in "Collecting alembic==1.20.1 (from …)" or "Processing /wheels/alembic-1.20.1-py3-…".
 BEGUN = re.compile(r"(?:Collecting |Processing .*/)([\w.]+(?:-[A-Za-z]\w*)*)(?:==|-)([\w.+!]+)")
 # A user may have set PIP_USER, which pip refuses in a virtual environment.
 PIP_ENVIRONMENT = {**os.environ, "PIP_USER": "0", "PYTHONUNBUFFERED": "1"}
@@ -132,11 +130,10 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Show the step that a line of pip's output reports, if it reports one."""
-        line = line.strip()
-        step, named_in_lock, _ = line.partition(ARGUMENT)
-        if named_in_lock:
+        line = line.strip().partition(" (from ")[0]
+        if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ", "Ignoring ")):
             self._count += 1
-            if begun := BEGUN.match(step):
+            if begun := BEGUN.match(line):
                 self._package = f"[{self._count}/{self._total}] {begun[1]} {begun[2]}"
                 self._show(self._package)
         elif size := re.match(r"Downloading .*(\(\d[\d.]* [MG]B\))", line):

@@ -170,18 +170,21 @@ class TestInstall:
         assert "\n" not in said
 
     def test_reads_the_names_of_packages_in_all_forms_that_pip_prints(self, capsys: pytest.CaptureFixture[str]) -> None:
-        progress = install.Progress(3)
+        progress = install.Progress(5)
 
         for line in [
-            "Collecting psycopg-pool==3.3.3 (from -r /a b/requirements.lock (line 4))",
+            "Ignoring colorama: markers 'sys_platform == \"win32\"' don't match your environment",
+            "Collecting psycopg-pool==3.3.3 (from -r /a b-c/requirements.lock (line 4))",
             "  Downloading psycopg_pool-3.3.3-py3-none-any.whl (1.5 MB)",
-            "Requirement already satisfied: alembic==1.20.1 in /a (from -r /a b/requirements.lock (line 5)) (1.20.1)",
-            "Processing /wheels/annotated_types-0.8.0-py3-none-any.whl (from -r /a b/requirements.lock (line 7))",
+            "Requirement already satisfied: alembic==1.20.1 in /a (from -r /a b-c/requirements.lock (line 5)) (1.20.1)",
+            "Processing /wheels and/annotated_types-0.8.0-py3-none-any.whl (from -r /a b-c/requirements.lock (line 7))",
+            "Collecting click==8.5.1",
         ]:
             progress.read(line)
 
         assert re.findall(r"\S.*", capsys.readouterr().out) == [
-            "[1/3] psycopg-pool 3.3.3",
-            "[1/3] psycopg-pool 3.3.3 (1.5 MB)",
-            "[3/3] annotated_types 0.8.0",
+            "[2/5] psycopg-pool 3.3.3",
+            "[2/5] psycopg-pool 3.3.3 (1.5 MB)",
+            "[4/5] annotated_types 0.8.0",
+            "[5/5] click 8.5.1",
         ]
