@@ -24,7 +24,7 @@ READY_DEV = ENVIRONMENT / "ready-dev"
 # "coverage[toml]" apart from the pin of coverage, and takes the newest release. Without --only-binary, it would build a
 # source distribution, with the newest build tools.
 INSTALL_LOCK = ("install", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement")
-# Where pip begins with a package, as in "Collecting alembic==1.20.1 (from …)" or "Processing /wheels/alembic-1.20.1-py3-…".
+# pip begins a package with "Collecting alembic==1.20.1" or "Processing /wheels/alembic-1.20.1-py3-none-any.whl".
 BEGUN = re.compile(r"(?:Collecting |Processing .*/)([\w.]+(?:-[A-Za-z]\w*)*)(?:==|-)([\w.+!]+)")
 # A user may have set PIP_USER, which pip refuses in a virtual environment.
 PIP_ENVIRONMENT = {**os.environ, "PIP_USER": "0", "PYTHONUNBUFFERED": "1"}

@@ -279,20 +279,44 @@ class TestMakefile:
 
 
 # Task: T-003
+# Task: T-402
 class TestContinuousIntegration:
-    def test_runs_the_gate(self, tmp_path: Path) -> None:
+    @pytest.fixture
+    def programs(self, tmp_path: Path) -> Path:
+        """A directory of programs that do nothing but say so."""
         self.pretend(tmp_path, "make", 'echo "make $*, in $PWD, CI=$CI"')
-        self.pretend(tmp_path, "pgbouncer", "exit 0")
+        self.pretend(tmp_path, "id", "echo 0")
+        for name in ("pgbouncer", "debootstrap", "unshare"):
+            self.pretend(tmp_path, name, "exit 0")
+        return tmp_path
 
-        result = self.run(tmp_path, path=f"{tmp_path}:/usr/bin:/bin")
+    def test_runs_the_gate(self, programs: Path) -> None:
+        result = self.run(programs)
 
-        assert result.stdout == f"make check test, in {ROOT}, CI=true\n"
+        assert self.commands_of(result) == ["test-fresh", "check test"]
+        assert (result.returncode, result.stderr) == (0, "")
 
-    def test_fails_where_the_checks_fail(self, tmp_path: Path) -> None:
-        self.pretend(tmp_path, "make", "exit 2")
-        self.pretend(tmp_path, "pgbouncer", "exit 0")
+    @pytest.mark.parametrize(("program", "script"), [("id", "echo 1000"), ("unshare", "exit 1")])
+    def test_leaves_out_the_bare_debian_where_there_can_be_none_and_says_so(
+        self, programs: Path, program: str, script: str
+    ) -> None:
+        self.pretend(programs, program, script)
 
-        assert self.run(tmp_path, path=f"{tmp_path}:/usr/bin:/bin").returncode == 2
+        result = self.run(programs)
+
+        assert self.commands_of(result) == ["check test"]
+        assert "Not trying a fresh clone in a bare Debian: that needs root" in result.stdout
+
+    @pytest.mark.parametrize("failing", ["test-fresh", "check test"])
+    def test_fails_where_a_step_fails(self, programs: Path, failing: str) -> None:
+        self.pretend(programs, "make", f'[ "$*" != "{failing}" ]')
+
+        assert self.run(programs).returncode != 0
+
+    @staticmethod
+    def commands_of(result: subprocess.CompletedProcess[str]) -> list[str]:
+        """Return what make was asked for, in the repository and with CI set."""
+        return re.findall(rf"^make (.+), in {re.escape(str(ROOT))}, CI=true$", result.stdout, re.MULTILINE)
 
     @staticmethod
     def pretend(directory: Path, name: str, script: str) -> None:
@@ -300,11 +324,11 @@ class TestContinuousIntegration:
         (directory / name).chmod(0o755)
 
     @staticmethod
-    def run(elsewhere: Path, *, path: str) -> subprocess.CompletedProcess[str]:
+    def run(programs: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [ROOT / ".ci/run"],
-            cwd=elsewhere,
-            env={"PATH": path},
+            cwd=programs,
+            env={"PATH": f"{programs}:/usr/bin:/bin"},
             capture_output=True,
             text=True,
             check=False,
