@@ -87,20 +87,30 @@ class TestInstall:
     def test_installs_what_the_lock_names_whatever_was_released_since(self, clone: Path) -> None:
         locked = add_wheel(clone / "wheels", "coverage_like", "1.0")
         plugin = add_wheel(clone / "wheels", "plugin_like", "1.0", needs="coverage_like[extra]>=1")
-        (clone / "requirements.lock").write_text(locked)
         (clone / "requirements-dev.lock").write_text(locked + plugin)
         add_wheel(clone / "wheels", "coverage_like", "2.0")
 
-        served = run_install(clone)
-        after_serving = installed(clone)
-        tested = run_install(clone, "--dev")
+        result = run_install(clone, "--dev")
 
-        assert (served.returncode, served.stderr) == (0, "")
-        assert after_serving == {"coverage_like-1.0", "project-1.0"}
-        assert (tested.returncode, tested.stderr) == (0, "")
+        assert (result.returncode, result.stderr) == (0, "")
         assert installed(clone) == {"coverage_like-1.0", "plugin_like-1.0", "project-1.0"}
-        assert "    [2/2] plugin_like 1.0\n" in tested.stdout
-        assert "Making .venv" not in tested.stdout
+
+    @pytest.mark.slow
+    def test_adds_the_tools_to_what_is_there_and_keeps_them(self, clone: Path) -> None:
+        served_with = add_wheel(clone / "wheels", "library", "1.0")
+        tested_with = add_wheel(clone / "wheels", "tool", "1.0", needs="library")
+        (clone / "requirements.lock").write_text(served_with)
+        (clone / "requirements-dev.lock").write_text(served_with + tested_with)
+        run_install(clone)
+        before = installed(clone)
+
+        adding = run_install(clone, "--dev")
+        again = run_install(clone)
+
+        assert before == {"library-1.0", "project-1.0"}
+        assert installed(clone) == {"library-1.0", "tool-1.0", "project-1.0"}
+        assert re.findall(r"Making.*|\[.*", adding.stdout) == ["[2/2] tool 1.0"]
+        assert re.findall(r"Making.*|\[.*", again.stdout) == []
 
     @pytest.mark.slow
     def test_refuses_a_lock_that_names_too_little(self, clone: Path) -> None:
