@@ -9,6 +9,7 @@ import configparser
 import hashlib
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -19,7 +20,7 @@ import time
 from ast import literal_eval
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -256,10 +257,15 @@ def ended(process: subprocess.Popen[str]) -> Iterator[None]:
         yield
     finally:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        # The first process of a namespace. Its parent ends once all of the namespace has ended.
-        for child in children.read_text().split() if children.exists() else ():
-            os.kill(int(child), signal.SIGKILL)
+        first = []
+        with suppress(FileNotFoundError, ProcessLookupError):
+            first = [os.pidfd_open(int(child)) for child in children.read_text().split()]
+        process.kill()
         process.wait()
+        # The first process of a namespace ends after all others in it.
+        for descriptor in first:
+            select.select([descriptor], [], [])
+            os.close(descriptor)
 
 
 if __name__ == "__main__":
