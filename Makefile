@@ -1,43 +1,47 @@
 # What one types here. Every target makes what it needs by itself: Python 3.11 or newer and make are enough.
 # Task: T-002
+# Task: T-401
 
 # The newest name is tried last: python3 is what people expect, if it is new enough.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "Python 3.11 or newer is needed; name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
 BIN := .venv/bin
 READY := .venv/ready
+READY_DEV := .venv/ready-dev
 SPECIFICATION := phase2/api-specification.yaml
 ARGS ?=
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run migrate test bench check fmt typecheck openapi lock \
+.PHONY: help setup run migrate test test-fresh bench check fmt typecheck openapi lock \
 	check-format check-lint check-imports check-traceability check-migrations check-openapi force
 
 help: ## Show what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
-setup: $(READY) ## Make .venv with everything in requirements.lock
+setup: $(READY_DEV) ## Make .venv with everything in requirements-dev.lock
 
-# An environment holds absolute paths: one that was made elsewhere, or not to its end, is made anew.
-ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
-$(READY): force
+# An environment holds absolute paths: one that was made elsewhere, not to its end, or with a Python that is gone, is made anew.
+ifneq ($(if $(realpath $(BIN)/python),$(shell cat $(READY) 2>/dev/null)),$(CURDIR))
+$(READY) $(READY_DEV): force
 endif
 
+# To serve, nothing but the run-time dependencies are installed. The first target that needs the tools adds them.
 $(READY): requirements.lock pyproject.toml
-	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed; name yours: make PYTHON=/path/to/python3" >&2; exit 1; fi
-	@if [ "$$(cat $(READY) 2>/dev/null)" != "$(CURDIR)" ]; then \
-		echo "==> Making .venv with $$($(PYTHON) --version)" && $(PYTHON) -m venv --clear .venv; fi
-	@echo "==> Installing what requirements.lock names (the first time takes a minute)"
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
-	@echo "==> Installing this package"
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
-	@echo "$(CURDIR)" > $(READY)
-	@echo "==> .venv is ready"
+	@$(CHECK_PYTHON)
+	@"$(PYTHON)" scripts/install.py
 
-run: setup ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: make run ARGS="--port 9000"
+$(READY_DEV): requirements-dev.lock pyproject.toml
+	@$(CHECK_PYTHON)
+	@"$(PYTHON)" scripts/install.py --dev
+
+run: $(READY) ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: make run ARGS="--port 9000"
 	@exec $(BIN)/todo serve $(ARGS)
 
-migrate: setup ## Bring the database up to date
+migrate: $(READY) ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
 # All of them in a process for each processor, each with a PostgreSQL of its own. Some by name run in one: they are over
@@ -88,7 +92,11 @@ openapi: setup ## Write phase2/api-specification.yaml
 	@mv .venv/specification.yaml $(SPECIFICATION)
 	@echo "==> Wrote $(SPECIFICATION)"
 
+# The second lock is constrained by the first: both have the same versions.
 lock: setup ## Resolve the dependencies in pyproject.toml anew: make lock ARGS="--upgrade"
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --group dev --output-file requirements.lock pyproject.toml $(ARGS)
-	@echo "==> Wrote requirements.lock"
+	@$(COMPILE) --group dev --output-file requirements-dev.lock pyproject.toml $(ARGS)
+	@$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	@echo "==> Wrote requirements-dev.lock and requirements.lock"
+
+test-fresh: ## Install and call the server in a bare Debian 12, as root
+	@scripts/test-fresh

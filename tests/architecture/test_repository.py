@@ -4,12 +4,16 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from support.repository import ROOT, files_of, text_of
 from support.traceability import faults_of
@@ -23,8 +27,12 @@ REGISTRIES = re.compile(
 )
 DEVELOPERS_PATHS = re.compile(r"(?<![\w.~/}-])(?:/(?:home|Users|root|work|mnt|opt)/[\w.-]+|[A-Z]:\\Users\\)")
 
-COMMANDS = {"setup", "run", "migrate", "test", "bench", "check", "fmt", "typecheck", "openapi", "lock", "help"}
-SETUP = "pip install --disable-pip-version-check --require-hashes -r requirements.lock"
+COMMANDS = {
+    "setup", "run", "migrate", "test", "test-fresh", "bench", "check", "fmt", "typecheck", "openapi", "lock", "help",
+}  # fmt: skip
+# These serve without the tools for tests and checks.
+RUN_TIME_COMMANDS = {"run", "migrate"}
+LOCKS = ("requirements.lock", "requirements-dev.lock")
 # Every setting is named after its field, but for this one.
 OTHER_NAMES = {"data_dir": "TODO_DATA_DIR"}
 
@@ -37,14 +45,44 @@ def lines_with(pattern: re.Pattern[str]) -> Iterator[str]:
                 yield f"{path.relative_to(ROOT)}:{number}"
 
 
-def make(*arguments: str) -> str:
+def make(*arguments: str, directory: Path = ROOT) -> str:
     """Run make without running anything, and return what it would do."""
     # The targets of a make that started these tests are not for this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     result = subprocess.run(
-        ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        ["make", *arguments], cwd=directory, env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     return result.stdout
+
+
+def pins_of(lock: str) -> dict[str, str]:
+    """Return the lines of a lock file by the name of the package: its version, marker and hashes."""
+    text = text_of(ROOT / lock).replace("\\\n", " ")
+    return {line.partition("==")[0]: line for line in text.strip().splitlines()}
+
+
+def is_for_this_machine(pin: str) -> bool:
+    """Tell whether the marker of a pin, if it has one, holds here."""
+    marker = Requirement(pin.partition(" --hash=")[0].strip()).marker
+    return marker is None or marker.evaluate()
+
+
+def installed_closure(requirements: Iterable[str]) -> set[str]:
+    """Return the names of everything that these need here, by the metadata of the installed packages."""
+    names: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    waiting = [(Requirement(requirement), "") for requirement in requirements]
+    while waiting:
+        requirement, extra = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        names.add(name)
+        for wanted in {"", *requirement.extras}:
+            if (name, wanted) not in seen:
+                seen.add((name, wanted))
+                waiting += [(Requirement(line), wanted) for line in metadata.requires(name) or ()]
+    return names
 
 
 # Task: T-001
@@ -55,6 +93,7 @@ class TestLayout:
             "pyproject.toml",
             "Makefile",
             "requirements.lock",
+            "requirements-dev.lock",
             ".env.example",
             ".ci/run",
             "LICENSE",
@@ -97,39 +136,112 @@ class TestLayout:
 
 
 # Task: T-001
-class TestLock:
-    def test_pins_every_package_by_hash(self) -> None:
-        text = text_of(ROOT / "requirements.lock").replace("\\\n", " ")
-
-        requirements = text.strip().splitlines()
+# Task: T-401
+class TestLocks:
+    @pytest.mark.parametrize("lock", LOCKS)
+    def test_pins_every_package_by_hash(self, lock: str) -> None:
+        pins = pins_of(lock)
 
         form = re.compile(r"[a-z0-9-]+==[\w.]+( ; [^;]+?)?( +--hash=sha256:[0-9a-f]{64})+")
-        assert len(requirements) > 20
-        assert [line[:60] for line in requirements if not form.fullmatch(line)] == []
+        assert len(pins) > 20
+        assert [line[:60] for line in pins.values() if not form.fullmatch(line)] == []
 
-    def test_holds_everything_that_the_project_asks_for(self) -> None:
+    def test_gives_the_run_time_the_same_packages_as_the_tests(self) -> None:
+        run_time, complete = pins_of("requirements.lock"), pins_of("requirements-dev.lock")
+
+        assert {name: complete.get(name) for name in run_time} == run_time
+
+    def test_holds_everything_that_the_run_time_needs_and_nothing_else(self) -> None:
         project = tomllib.loads(text_of(ROOT / "pyproject.toml"))
-        asked = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+        asked = [*project["project"]["dependencies"], *project["dependency-groups"]["build"]]
 
-        pinned = set(re.findall(r"^([a-z0-9-]+)==", text_of(ROOT / "requirements.lock"), re.MULTILINE))
+        needed = installed_closure(asked)
 
-        names = {re.split(r"[^\w-]", requirement.lower())[0] for requirement in asked}
-        assert names - pinned == set()
+        pinned = {name for name, line in pins_of("requirements.lock").items() if is_for_this_machine(line)}
+        assert needed == pinned
+
+    def test_holds_everything_that_the_tests_and_checks_need_and_nothing_else(self) -> None:
+        project = tomllib.loads(text_of(ROOT / "pyproject.toml"))
+        groups = project["dependency-groups"]
+        tools = [requirement for requirement in groups["dev"] if isinstance(requirement, str)]
+
+        needed = installed_closure([*project["project"]["dependencies"], *groups["build"], *tools])
+
+        pinned = {name for name, line in pins_of("requirements-dev.lock").items() if is_for_this_machine(line)}
+        assert needed == pinned
+
+    def test_builds_this_package_with_the_locked_build_backend(self) -> None:
+        project = tomllib.loads(text_of(ROOT / "pyproject.toml"))
+
+        assert project["build-system"]["requires"] == project["dependency-groups"]["build"]
 
 
 # Task: T-002
+# Task: T-401
 class TestMakefile:
     def test_explains_every_command(self) -> None:
         explained = re.findall(r"^  make ([a-z-]+) +\S", make("help"), re.MULTILINE)
 
         assert set(explained) == COMMANDS
 
-    @pytest.mark.parametrize("command", sorted(COMMANDS - {"help"}))
-    def test_sets_up_before_anything_else(self, command: str) -> None:
+    @pytest.mark.parametrize("command", sorted(COMMANDS - RUN_TIME_COMMANDS - {"help", "test-fresh"}))
+    def test_sets_up_with_the_tools_before_anything_else(self, command: str) -> None:
         steps = make("--dry-run", "--always-make", command)
 
-        assert SETUP in steps
-        assert ".venv/bin/" not in steps[: steps.index("-m venv --clear .venv")]
+        assert " scripts/install.py --dev\n" in steps
+        assert ".venv/bin/" not in steps[: steps.index(" scripts/install.py --dev\n")]
+
+    @pytest.mark.parametrize("command", sorted(RUN_TIME_COMMANDS))
+    def test_serves_without_the_tools(self, command: str) -> None:
+        steps = make("--dry-run", "--always-make", command)
+
+        assert " scripts/install.py\n" in steps
+        assert "--dev" not in steps
+        assert ".venv/bin/" not in steps[: steps.index(" scripts/install.py\n")]
+
+    @pytest.mark.parametrize(
+        ("stamps", "changed", "command", "installs"),
+        [
+            (["ready"], None, "run", None),
+            (["ready"], None, "check-lint", "scripts/install.py --dev"),
+            (["ready", "ready-dev"], None, "run", None),
+            (["ready", "ready-dev"], None, "check-lint", None),
+            (["ready"], "requirements.lock", "run", "scripts/install.py"),
+            (["ready"], "requirements-dev.lock", "run", None),
+            (["ready", "ready-dev"], "requirements-dev.lock", "check-lint", "scripts/install.py --dev"),
+            (["ready", "ready-dev"], "pyproject.toml", "run", "scripts/install.py"),
+            ([], None, "run", "scripts/install.py"),
+        ],
+    )
+    def test_installs_only_where_a_lock_asks_for_it(
+        self, tmp_path: Path, stamps: list[str], changed: str | None, command: str, installs: str | None
+    ) -> None:
+        for name in ("Makefile", "pyproject.toml", *LOCKS):
+            shutil.copy(ROOT / name, tmp_path)
+            os.utime(tmp_path / name, (1, 3 if name == changed else 1))
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+        (tmp_path / ".venv/bin/python").touch()
+        for stamp in stamps:
+            (tmp_path / ".venv" / stamp).write_text(f"{tmp_path}\n")
+            os.utime(tmp_path / ".venv" / stamp, (2, 2))
+
+        steps = make("--dry-run", command, directory=tmp_path)
+
+        assert re.findall(r"scripts/install\.py.*", steps) == ([installs] if installs else [])
+
+    @pytest.mark.parametrize("broken", ["moved", "without its Python"])
+    def test_installs_anew_where_the_environment_is_broken(self, tmp_path: Path, broken: str) -> None:
+        for name in ("Makefile", "pyproject.toml", *LOCKS):
+            shutil.copy(ROOT / name, tmp_path)
+            os.utime(tmp_path / name, (1, 1))
+        (tmp_path / ".venv/bin").mkdir(parents=True)
+        (tmp_path / ".venv/bin/python").symlink_to("gone" if broken == "without its Python" else sys.executable)
+        for stamp in ("ready", "ready-dev"):
+            (tmp_path / ".venv" / stamp).write_text("/elsewhere\n" if broken == "moved" else f"{tmp_path}\n")
+
+        steps = make("--dry-run", "check-lint", directory=tmp_path)
+
+        assert "scripts/install.py --dev\n" in steps
 
     def test_checks_everything_with_one_command(self) -> None:
         steps = make("--dry-run", "check", "test")
@@ -151,12 +263,13 @@ class TestMakefile:
 
         assert "exec .venv/bin/todo serve --port 9000\n" in steps
 
-    def test_says_what_is_missing_where_there_is_no_python(self, tmp_path: Path) -> None:
-        for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    @pytest.mark.parametrize("python", ["", "false"])
+    def test_says_what_is_missing_where_there_is_no_python(self, tmp_path: Path, python: str) -> None:
+        for name in ("Makefile", "pyproject.toml", *LOCKS):
             shutil.copy(ROOT / name, tmp_path)
 
         result = subprocess.run(
-            ["make", "PYTHON=", "setup"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+            ["make", f"PYTHON={python}", "setup"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
         )
 
         assert result.returncode == 2
@@ -165,20 +278,44 @@ class TestMakefile:
 
 
 # Task: T-003
+# Task: T-402
 class TestContinuousIntegration:
-    def test_runs_the_gate(self, tmp_path: Path) -> None:
+    @pytest.fixture
+    def programs(self, tmp_path: Path) -> Path:
+        """A directory of programs that do nothing but say so."""
         self.pretend(tmp_path, "make", 'echo "make $*, in $PWD, CI=$CI"')
-        self.pretend(tmp_path, "pgbouncer", "exit 0")
+        self.pretend(tmp_path, "id", "echo 0")
+        for name in ("pgbouncer", "debootstrap", "unshare"):
+            self.pretend(tmp_path, name, "exit 0")
+        return tmp_path
 
-        result = self.run(tmp_path, path=f"{tmp_path}:/usr/bin:/bin")
+    def test_runs_the_gate(self, programs: Path) -> None:
+        result = self.run(programs)
 
-        assert result.stdout == f"make check test, in {ROOT}, CI=true\n"
+        assert self.commands_of(result) == ["test-fresh", "check test"]
+        assert (result.returncode, result.stderr) == (0, "")
 
-    def test_fails_where_the_checks_fail(self, tmp_path: Path) -> None:
-        self.pretend(tmp_path, "make", "exit 2")
-        self.pretend(tmp_path, "pgbouncer", "exit 0")
+    @pytest.mark.parametrize(("program", "script"), [("id", "echo 1000"), ("unshare", "exit 1")])
+    def test_leaves_out_the_bare_debian_where_there_can_be_none_and_says_so(
+        self, programs: Path, program: str, script: str
+    ) -> None:
+        self.pretend(programs, program, script)
 
-        assert self.run(tmp_path, path=f"{tmp_path}:/usr/bin:/bin").returncode == 2
+        result = self.run(programs)
+
+        assert self.commands_of(result) == ["check test"]
+        assert "Not trying a fresh clone in a bare Debian: that needs root" in result.stdout
+
+    @pytest.mark.parametrize("failing", ["test-fresh", "check test"])
+    def test_fails_where_a_step_fails(self, programs: Path, failing: str) -> None:
+        self.pretend(programs, "make", f'[ "$*" != "{failing}" ]')
+
+        assert self.run(programs).returncode != 0
+
+    @staticmethod
+    def commands_of(result: subprocess.CompletedProcess[str]) -> list[str]:
+        """Return what make was asked for, in the repository and with CI set."""
+        return re.findall(rf"^make (.+), in {re.escape(str(ROOT))}, CI=true$", result.stdout, re.MULTILINE)
 
     @staticmethod
     def pretend(directory: Path, name: str, script: str) -> None:
@@ -186,11 +323,11 @@ class TestContinuousIntegration:
         (directory / name).chmod(0o755)
 
     @staticmethod
-    def run(elsewhere: Path, *, path: str) -> subprocess.CompletedProcess[str]:
+    def run(programs: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [ROOT / ".ci/run"],
-            cwd=elsewhere,
-            env={"PATH": path},
+            cwd=programs,
+            env={"PATH": f"{programs}:/usr/bin:/bin"},
             capture_output=True,
             text=True,
             check=False,

@@ -1,0 +1,130 @@
+"""The wheel: it holds the whole package, and serves in an empty folder, without the repository."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+import install
+from support.processes import PATIENCE_SECONDS, environment, opened, until
+from support.repository import ROOT, files_of
+
+pytestmark = pytest.mark.slow
+
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")
+PACKAGE = ROOT / "phase2/backend"
+
+
+def variables() -> dict[str, str]:
+    """Return the environment without settings, and without anything that leads to the repository."""
+    return {name: value for name, value in environment().items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+
+
+def run(*command: str | Path, directory: Path) -> str:
+    """Run a command to its end, and return what it prints."""
+    done = subprocess.run(
+        command, cwd=directory, env=variables(), capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: the build leaves files behind, and takes along what an earlier one left."""
+    copy = tmp_path_factory.mktemp("copy")
+    for path in [*(ROOT / name for name in BUILT_FROM), *files_of(PACKAGE)]:
+        if "egg-info" not in str(path) and "__pycache__" not in str(path):
+            target = copy / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    # The files of a feature that is on its way, so that they cannot be forgotten.
+    (copy / "phase2/backend/todo/migrations/sql/functions").mkdir(parents=True, exist_ok=True)
+    (copy / "phase2/backend/todo/migrations/sql/functions/example.sql").write_text("SELECT 1;\n")
+    wheels = tmp_path_factory.mktemp("wheels")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(wheels)]
+    run(sys.executable, "-m", "pip", "wheel", *options, str(copy), directory=copy)
+    return next(wheels.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder with an environment that holds the wheel and the locked run-time dependencies."""
+    # PostgreSQL's account has to get to its programs.
+    folder = opened(tmp_path_factory.mktemp("installed") / "empty")
+    run(sys.executable, "-m", "venv", folder / ".venv", directory=folder)
+    python = folder / ".venv/bin/python"
+    run(python, "-m", "pip", "--no-input", *install.INSTALL_LOCK, ROOT / "requirements.lock", directory=folder)
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, directory=folder)
+    return folder
+
+
+@pytest.fixture
+def address(folder: Path) -> Iterator[str]:
+    """The address of a server that runs from the wheel. It has to end cleanly."""
+    output = folder / "output"
+    with output.open("wb") as file:
+        server = subprocess.Popen(
+            [".venv/bin/todo", "serve", "--port", "0"],
+            cwd=folder, env=variables(), stdout=file, stderr=file, start_new_session=True,
+        )  # fmt: skip
+    try:
+        until(lambda: "Ctrl-C stops it." in output.read_text() or server.poll() is not None)
+        address = re.search(r"http://127\.0\.0\.1:\d+", output.read_text())
+        assert address, output.read_text()
+        yield address[0]
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGINT)
+        code = server.wait(PATIENCE_SECONDS)
+    assert code == 0, output.read_text()
+
+
+# Task: T-482
+class TestWheel:
+    def test_holds_every_file_of_the_package_and_no_other(self, wheel: Path) -> None:
+        tracked = {
+            str(path.relative_to(PACKAGE)) for path in files_of(ROOT) if path.is_relative_to(PACKAGE / "todo")
+        } | {"todo/migrations/sql/functions/example.sql"}
+
+        with zipfile.ZipFile(wheel) as archive:
+            packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+
+        assert {"todo/py.typed", "todo/migrations/script.py.mako", "todo/web/static/docs.js"} <= packed
+        assert packed == tracked
+
+    def test_needs_nothing_that_the_run_time_lock_lacks(self, folder: Path) -> None:
+        said = run(".venv/bin/python", "-m", "pip", "check", directory=folder)
+
+        assert said == "No broken requirements found.\n"
+
+    def test_serves_in_an_empty_folder(self, folder: Path, address: str) -> None:
+        token = run(".venv/bin/todo", "token", "alice", directory=folder).strip()
+
+        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as client:
+            created = client.post("/api/v1/tasks", json={"title": "Buy milk"})
+            listed = client.get("/api/v1/tasks")
+
+        assert created.status_code == 201
+        assert [task["title"] for task in listed.json()["tasks"]] == ["Buy milk"]
+
+    def test_serves_the_files_of_the_documentation(self, address: str) -> None:
+        page = httpx.get(f"{address}/docs")
+
+        files = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
+
+        assert len(files) == 3
+        assert {file: httpx.get(f"{address}/{file}").status_code for file in files} == dict.fromkeys(files, 200)
+
+    def test_runs_from_the_wheel_and_not_from_the_repository(self, folder: Path) -> None:
+        place = run(".venv/bin/python", "-c", "import todo; print(todo.__file__)", directory=folder)
+
+        assert Path(place.strip()).is_relative_to(folder)
