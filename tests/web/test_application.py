@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from todo.errors import Fault, Invalid
+from todo.models.base import Body, TrueOrFalse, WholeNumber
 from todo.web.application import Application
 from todo.web.middleware import Problems, Tracing
 from todo.web.route import Route
@@ -26,6 +27,13 @@ class Filter(BaseModel):
     """A query."""
 
     tag: str = ""
+
+
+class Saved(Body):
+    """A body with types that queries use as well."""
+
+    most: WholeNumber
+    trashed: TrueOrFalse
 
 
 def make_app() -> Application:
@@ -59,6 +67,10 @@ def make_app() -> Application:
     async def refuse_thing(thing_id: str, body: Thing, query: Annotated[Filter, Query()]) -> None:  # noqa: ARG001
         raise Invalid(*(Fault(f"/{name}", "No.") for name in ("name", "tag", "thing_id", "colour", "name/first")))
 
+    @router.post("/saved")
+    async def save(body: Saved) -> list[Any]:
+        return [body.most, body.trashed]
+
     app = Application(redirect_slashes=False, openapi_url=None)
     app.include_router(router, prefix="/v1")
 
@@ -80,6 +92,26 @@ async def client() -> AsyncIterator[AsyncClient]:
     """A client of an application with a few routes."""
     async with AsyncClient(transport=ASGITransport(make_app()), base_url="http://todo.test") as client:
         yield client
+
+
+# Task: T-011
+class TestSharedTypes:
+    async def test_a_body_accepts_numbers_and_booleans_where_a_query_sends_text(self, client: AsyncClient) -> None:
+        response = await client.post("/v1/things/saved", json={"most": 5, "trashed": True})
+
+        assert (response.status_code, response.json()) == (200, [5, True])
+
+    @pytest.mark.parametrize("most", ["5", 1.5, True, [], {}])
+    async def test_a_body_with_another_type_is_refused(self, client: AsyncClient, most: Any) -> None:
+        response = await client.post("/v1/things/saved", json={"most": most, "trashed": []})
+
+        assert (response.status_code, response.json()["errors"]) == (
+            422,
+            [
+                {"pointer": "/body/most", "detail": "Expected a whole number."},
+                {"pointer": "/body/trashed", "detail": "Expected true or false."},
+            ],
+        )
 
 
 # Task: T-042
