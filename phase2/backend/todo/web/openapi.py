@@ -126,7 +126,7 @@ _CONFLICTING_CHANGE: _Json = {
         "operation": {"type": "string", "enum": ["create", "update", "delete"], "description": "What it did."},
         "fields": {
             "type": "array",
-            "description": "The fields that both touched; `*` for all.",
+            "description": "The fields that both changed, by name; empty if it created or deleted the whole thing.",
             "items": {"type": "string", "examples": ["title"]},
         },
     },
