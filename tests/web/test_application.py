@@ -14,7 +14,7 @@ from todo.errors import Fault, Invalid
 from todo.models.base import Body, TrueOrFalse, WholeNumber
 from todo.web.application import Application
 from todo.web.middleware import Problems, Tracing
-from todo.web.route import Route
+from todo.web.route import Route, UserText
 
 
 class Thing(BaseModel):
@@ -55,13 +55,17 @@ def make_app() -> Application:
     async def read_part(thing_id: str, part_id: str) -> list[str]:
         return [thing_id, part_id]
 
-    @router.get("/called/{name}")
-    async def read_by_name(name: str) -> str:
-        return name
+    @router.get("/called/{title}")
+    async def read_by_title(title: Annotated[str, UserText()]) -> str:
+        return title
 
-    @router.get("/{thing_id}/called/{name}")
-    async def read_part_by_name(thing_id: str, name: str) -> list[str]:
-        return [thing_id, name]
+    @router.get("/{thing_id}/called/{title}")
+    async def read_part_by_title(thing_id: str, title: Annotated[str, UserText()]) -> list[str]:
+        return [thing_id, title]
+
+    @router.get("/{name}/named")
+    async def read_named(name: str) -> str:
+        return name
 
     @router.post("/{thing_id}/refuse")
     async def refuse_thing(thing_id: str, body: Thing, query: Annotated[Filter, Query()]) -> None:  # noqa: ARG001
@@ -196,6 +200,7 @@ class TestDispatch:
             "/v1/things/7/parts%2F8/called/home",
             "/v1/things/called/home%2Fgarden/",
             "/v1/things/called/%2F/parts",
+            "/v1/things/a%2Fb/named",
             "%2Fv1/things/7",
             "/page%2F",
             "/%2Fpage",

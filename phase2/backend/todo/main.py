@@ -17,6 +17,7 @@ from todo.settings import Settings, SettingsError
 from todo.web import docs, openapi
 from todo.web.application import Application
 from todo.web.cors import Cors
+from todo.web.logged_paths import LoggedPaths
 from todo.web.middleware import Authentication, Problems, Tracing
 from todo.web.protocol import STOPPING
 
@@ -87,7 +88,7 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
     app.add_middleware(Problems)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(Tracing)
+    app.add_middleware(Tracing, paths=LoggedPaths(app.routes))
     return app
 
 
