@@ -17,6 +17,7 @@ from support.repository import ROOT, text_of
 from todo.models.base import Body
 from todo.models.finding import TaskQuery
 from todo.models.tasks import Status, TaskBase
+from todo.routes.documentation import DOCUMENTATION
 from todo.web import openapi
 from todo.web.route import Route
 
@@ -314,7 +315,7 @@ class TestRender:
         assert yaml.safe_load(openapi.render(document)) == document
 
     def test_is_the_same_every_time(self, app: FastAPI) -> None:
-        assert openapi.render(openapi.document(app)) == openapi.render(openapi.document(app))
+        assert openapi.render(openapi.document(app, DOCUMENTATION)) == openapi.render(app.openapi())
 
     def test_keeps_the_order_writes_text_as_text_and_repeats_what_stands_twice(self) -> None:
         twice = {"b": "Größe\nzwei"}

@@ -11,6 +11,7 @@ from todo.clients.jwks import JwksClient
 from todo.database import Database, LocalSignals, Signals
 from todo.jobs.prune import PruneOptions, keep_pruning
 from todo.routes import categories, changes, events, health, me, stats, tags, tasks, views
+from todo.routes.documentation import DOCUMENTATION
 from todo.services.live import Live, LiveOptions
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
@@ -81,7 +82,7 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         health.router,
     ):
         app.include_router(router)
-    openapi.install(app)
+    openapi.install(app, DOCUMENTATION)
     docs.install(app)
     # The last one added is the outermost.
     app.add_middleware(Authentication)
