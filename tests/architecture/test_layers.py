@@ -1,15 +1,21 @@
 """The contracts between the layers: each must break where its rule is broken, and only there."""
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from support.repository import ROOT, text_of
+from todo.web.route import Route, user_text_in
 
 PACKAGES = (
     "routes",
@@ -130,3 +136,107 @@ class TestContracts:
         (package / "helpers.py").touch()
 
         assert broken_contracts(package) == {"layers"}
+
+
+SOURCE = ROOT / "phase2/backend/todo"
+
+# Terms of HTTP, Python and OpenAPI that contain a word which is also the name of a feature.
+STANDARD_TERMS = re.compile(
+    r"ETag|Last-Event-ID|event-stream|EventStream|EventLoop|message_event|create_task|taskName|union_tag_invalid"
+)
+ALLOWED = {
+    "openapi.py": {"tag": "OpenAPI groups operations by tags", "tags": "OpenAPI groups operations by tags"},
+    "sockets.py": {"event": "The websockets library calls a frame an event"},
+    "streams.py": {"event": "The name of a field of server-sent events"},
+}
+
+
+def features() -> set[str]:
+    """Return the names of the features, in the singular and the plural: each has a module of routes."""
+    names = {path.stem for path in (SOURCE / "routes").glob("*.py") if "router = " in text_of(path)}
+    return names | {re.sub("ies$", "y", name) for name in names} | {re.sub("(?<!ie)s$", "", name) for name in names}
+
+
+def named_in(source: str) -> set[str]:
+    """Return the words of all identifiers and literals, but not of docstrings."""
+    return {
+        word.lower()
+        for text in texts_in(ast.parse(source))
+        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", STANDARD_TERMS.sub("", text))
+    }
+
+
+def texts_in(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, bytes):
+                yield value.decode("latin-1")
+            elif isinstance(value, str) and field != "kind":
+                yield value
+            elif isinstance(value, list) and field != "body":
+                yield from (each for each in value if isinstance(each, str))
+            elif field == "body" and isinstance(value, list) and value and is_docstring(value[0]):
+                value[0].value.value = ""
+
+
+def is_docstring(statement: ast.AST) -> bool:
+    value = getattr(statement, "value", None)
+    return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+# Task: T-421
+class TestWeb:
+    @pytest.mark.parametrize("path", sorted((SOURCE / "web").rglob("*.py")), ids=lambda path: path.name)
+    def test_a_module_of_the_web_layer_names_no_feature(self, path: Path) -> None:
+        named = named_in(text_of(path)) & features()
+
+        assert named - ALLOWED.get(path.name, {}).keys() == set(), "move this to routes/, or pass it in from there"
+
+    def test_every_exception_is_still_needed(self) -> None:
+        found = {path.name: named_in(text_of(path)) & features() for path in (SOURCE / "web").rglob("*.py")}
+
+        assert {name: set(words) for name, words in ALLOWED.items()} == {
+            name: words for name, words in found.items() if words
+        }
+
+    def test_the_names_of_the_features_are_known(self) -> None:
+        assert {"task", "tasks", "category", "categories", "tags", "view", "change", "me", "stats"} <= features()
+        assert "documentation" not in features()
+
+    @pytest.mark.parametrize(
+        ("source", "word"),
+        [
+            ('PREFIX = b"/api/v1/tags/"', "tags"),
+            ('ERROR = "Another category of yours has this name."', "category"),
+            ("import todo.models.views", "views"),
+            ("from todo.models import tasks", "tasks"),
+            ("from todo.models.base import x as TaskBase", "task"),
+            ("def list_views() -> None: ...", "views"),
+            ("class TagPath: ...", "tag"),
+            ("scope.category_id = 1", "category"),
+            ("def f(*, task_id: str) -> None: ...", "task"),
+            ("f(task_id=1)", "task"),
+            ("async def f() -> None:\n    global tasks", "tasks"),
+            ('f"/{prefix}/views"', "views"),
+        ],
+    )
+    def test_a_feature_is_found_in_any_identifier_and_literal(self, source: str, word: str) -> None:
+        assert word in named_in(source)
+
+    @pytest.mark.parametrize(
+        "source", ['"""Answers for tasks."""', 'def f() -> None:\n    """Tasks."""', "headers = ['ETag']", "# tasks"]
+    )
+    def test_a_feature_is_not_found_in_prose_and_standard_terms(self, source: str) -> None:
+        assert named_in(source) & features() == set()
+
+    def test_every_path_parameter_is_an_id_or_marked_as_user_text(self, app: FastAPI) -> None:
+        """Logs show a path as it was sent, but for user text."""
+        unmarked = {
+            (context.path, field.alias)
+            for context in iter_route_contexts(app.routes)
+            if isinstance(route := context.original_route, Route)
+            for field in route.dependant.path_params
+            if field.field_info.annotation not in {UUID, int} and field.alias not in user_text_in(route)
+        }
+
+        assert unmarked == set()

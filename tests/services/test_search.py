@@ -14,7 +14,8 @@ from support.people import sign_up
 from support.trips import watched
 from todo.database import Database, Session
 from todo.kit.queries import Query, parse, searchable
-from todo.services import search
+from todo.models.finding import MOST_TASKS, TaskQuery
+from todo.services import finding, search
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 WORDS = ("milk", "milkshake", "oat", "Käse", "drink", "soy", "choc", "chocolate", "buy")
@@ -45,13 +46,14 @@ class Scene:
                 self.tasks[task_id] = title, tags, description
         return ids
 
-    async def find(self, typed: str, *, limit: int = 1_000) -> list[str]:
+    async def find(self, typed: str, *, limit: int = MOST_TASKS) -> list[str]:
         """Return the ids of what is found, in the order of the answer."""
-        query = parse(typed)
-        rows = await Session(self.database, self.user_id).all(
-            search.first_page(search.shape_of(query)), **search.values_of(query), limit=limit
-        )
-        return [row["id"] for row in rows]
+        return [task["id"] for task in (await self.page(typed, limit=limit)).tasks]
+
+    async def page(self, typed: str, *, limit: int = MOST_TASKS, cursor: str | None = None) -> finding.Page:
+        """Return a page of what is found."""
+        query = TaskQuery(q=typed, limit=limit, cursor=cursor)
+        return await finding.page(Session(self.database, self.user_id), query, now=START)
 
     def should_be_found(self, typed: str) -> set[str]:
         """Return the ids of what a reader of all tasks would find."""
@@ -82,10 +84,11 @@ def scene(database: Database, database_url: str) -> Scene:
 def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """How many rows count as few: all of a test's, or hardly any."""
     monkeypatch.setattr(search, "_FEW", request.param)
-    for maker in (search.fragments, search.first_page):
+    makers = (search.fragments, search._ranked, finding._statements)
+    for maker in makers:
         maker.cache_clear()
     yield
-    for maker in (search.fragments, search.first_page):
+    for maker in makers:
         maker.cache_clear()
 
 
@@ -186,15 +189,21 @@ class TestRank:
 
         assert await scene.find("milk oat") == [ids[index] for index in (2, 1, 0)]
 
-    async def test_goes_by_the_word_that_was_chosen_before(self, scene: Scene) -> None:
-        ids = scene.add(("Milk", [], "oat"), ("Oat", [], "milk"), ("Milk", [], None))
+    async def test_the_next_page_is_ranked_by_the_word_of_the_first_although_another_is_rarer_now(
+        self, scene: Scene
+    ) -> None:
+        ids = scene.add(("Oat", [], "milk"), ("Milk", [], "oat"), ("Milk", [], None))
+        first = await scene.page("milk oat", limit=1)
+        scene.add(("Oat", [], None), ("Oat", [], None))
+
+        second = await scene.page("milk oat", cursor=first.next_cursor)
+
+        assert await scene.find("milk oat") == [ids[1], ids[0]]
+        assert [[task["id"] for task in page.tasks] for page in (first, second)] == [[ids[0]], [ids[1]]]
+
+    def test_a_word_that_the_query_does_not_have_is_refused(self) -> None:
         query = parse("milk oat")
 
-        rows = await Session(scene.database, scene.user_id).all(
-            search.first_page(search.shape_of(query, chosen="milk")), **search.values_of(query, chosen="milk"), limit=9
-        )
-
-        assert [row["id"] for row in rows] == [ids[0], ids[1]]
         with pytest.raises(ValueError, match=r"^Another search began there\.$"):
             search.values_of(query, chosen="soy")
 

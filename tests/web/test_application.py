@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from todo.errors import Fault, Invalid
+from todo.models.base import Body, TrueOrFalse, WholeNumber
 from todo.web.application import Application
 from todo.web.middleware import Problems, Tracing
-from todo.web.route import Route
+from todo.web.route import Route, UserText
 
 
 class Thing(BaseModel):
@@ -26,6 +27,13 @@ class Filter(BaseModel):
     """A query."""
 
     tag: str = ""
+
+
+class Saved(Body):
+    """A body with types that queries use as well."""
+
+    most: WholeNumber
+    trashed: TrueOrFalse
 
 
 def make_app() -> Application:
@@ -47,17 +55,25 @@ def make_app() -> Application:
     async def read_part(thing_id: str, part_id: str) -> list[str]:
         return [thing_id, part_id]
 
-    @router.get("/called/{name}")
-    async def read_by_name(name: str) -> str:
-        return name
+    @router.get("/called/{title}")
+    async def read_by_title(title: Annotated[str, UserText()]) -> str:
+        return title
 
-    @router.get("/{thing_id}/called/{name}")
-    async def read_part_by_name(thing_id: str, name: str) -> list[str]:
-        return [thing_id, name]
+    @router.get("/{thing_id}/called/{title}")
+    async def read_part_by_title(thing_id: str, title: Annotated[str, UserText()]) -> list[str]:
+        return [thing_id, title]
+
+    @router.get("/{name}/named")
+    async def read_named(name: str) -> str:
+        return name
 
     @router.post("/{thing_id}/refuse")
     async def refuse_thing(thing_id: str, body: Thing, query: Annotated[Filter, Query()]) -> None:  # noqa: ARG001
         raise Invalid(*(Fault(f"/{name}", "No.") for name in ("name", "tag", "thing_id", "colour", "name/first")))
+
+    @router.post("/saved")
+    async def save(body: Saved) -> list[Any]:
+        return [body.most, body.trashed]
 
     app = Application(redirect_slashes=False, openapi_url=None)
     app.include_router(router, prefix="/v1")
@@ -80,6 +96,26 @@ async def client() -> AsyncIterator[AsyncClient]:
     """A client of an application with a few routes."""
     async with AsyncClient(transport=ASGITransport(make_app()), base_url="http://todo.test") as client:
         yield client
+
+
+# Task: T-011
+class TestSharedTypes:
+    async def test_a_body_accepts_numbers_and_booleans_where_a_query_sends_text(self, client: AsyncClient) -> None:
+        response = await client.post("/v1/things/saved", json={"most": 5, "trashed": True})
+
+        assert (response.status_code, response.json()) == (200, [5, True])
+
+    @pytest.mark.parametrize("most", ["5", 1.5, True, [], {}])
+    async def test_a_body_with_another_type_is_refused(self, client: AsyncClient, most: Any) -> None:
+        response = await client.post("/v1/things/saved", json={"most": most, "trashed": []})
+
+        assert (response.status_code, response.json()["errors"]) == (
+            422,
+            [
+                {"pointer": "/body/most", "detail": "Expected a whole number."},
+                {"pointer": "/body/trashed", "detail": "Expected true or false."},
+            ],
+        )
 
 
 # Task: T-042
@@ -164,6 +200,7 @@ class TestDispatch:
             "/v1/things/7/parts%2F8/called/home",
             "/v1/things/called/home%2Fgarden/",
             "/v1/things/called/%2F/parts",
+            "/v1/things/a%2Fb/named",
             "%2Fv1/things/7",
             "/page%2F",
             "/%2Fpage",

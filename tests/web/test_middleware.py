@@ -113,7 +113,17 @@ class TestTracing:
         assert line["path"] == "/%0A%1b%C2%9B" + "a" * 187
         assert (line["user_id"], line["status"]) == (None, 404)
 
-    @pytest.mark.parametrize("sent", ["/api/v1/tags/geheim", "/api/v1/tags/a%2Fgeheim", "/api/v1/tags/a/geheim"])
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            "/api/v1/tags/geheim",
+            "/api/v1/tags/a%2Fgeheim",
+            "/api/v1/tags/a/geheim",
+            "/api/v1/tags%2Fgeheim",
+            "/api/v1/t%61gs/geheim",
+            "/%61pi/v1/tags/geheim",
+        ],
+    )
     async def test_logs_no_word_that_a_user_wrote_into_a_path(
         self, anonymous: AsyncClient, log: pytest.LogCaptureFixture, sent: str
     ) -> None:

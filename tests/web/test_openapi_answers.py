@@ -120,8 +120,8 @@ class TestErrors:
 
         assert shown["Conflict"] == [
             "conflict",
-            "id_taken",
             "idempotency_key_in_use",
+            "id_taken",
             "changed_since",
             "name_taken",
             "too_much_at_once",

@@ -259,7 +259,7 @@ def _openapi(options: argparse.Namespace) -> None:
     """Print the API's specification, OpenAPI 3.1 in YAML."""
     # Neither is used: the specification depends on the code alone, not on where it is made.
     app = create_app(Settings(), Database("postgresql://"), SecretVerifier("-" * 32))
-    specification = openapi.render(openapi.document(app))
+    specification = openapi.render(app.openapi())
     if options.check is not None:
         if not options.check.exists() or options.check.read_text(encoding="utf-8") != specification:
             raise CommandFailed(f"{options.check} is not what the code says; run: make openapi")

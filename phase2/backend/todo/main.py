@@ -11,12 +11,14 @@ from todo.clients.jwks import JwksClient
 from todo.database import Database, LocalSignals, Signals
 from todo.jobs.prune import PruneOptions, keep_pruning
 from todo.routes import categories, changes, events, health, me, stats, tags, tasks, views
+from todo.routes.documentation import DOCUMENTATION
 from todo.services.live import Live, LiveOptions
 from todo.services.tokens import KeySetVerifier, SecretVerifier, Verifier
 from todo.settings import Settings, SettingsError
 from todo.web import docs, openapi
 from todo.web.application import Application
 from todo.web.cors import Cors
+from todo.web.logged_paths import LoggedPaths
 from todo.web.middleware import Authentication, Problems, Tracing
 from todo.web.protocol import STOPPING
 
@@ -80,14 +82,14 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         health.router,
     ):
         app.include_router(router)
-    openapi.install(app)
+    openapi.install(app, DOCUMENTATION)
     docs.install(app)
     # The last one added is the outermost.
     app.add_middleware(Authentication)
     app.add_middleware(Problems)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(Tracing)
+    app.add_middleware(Tracing, paths=LoggedPaths(app.routes))
     return app
 
 

@@ -12,11 +12,9 @@ from todo.errors import TodoError, Unavailable
 class SqlState(StrEnum):
     """The codes that services tell apart. Everything else is a defect of ours."""
 
-    unique_violation = "23505"
     foreign_key_violation = "23503"
     check_violation = "23514"
     not_null_violation = "23502"
-    insufficient_privilege = "42501"
     serialization_failure = "40001"
     deadlock_detected = "40P01"
     query_canceled = "57014"

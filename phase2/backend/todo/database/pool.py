@@ -9,9 +9,9 @@ import orjson
 from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
-from psycopg_pool.pool_async import ReturnConnection
 
 from todo.database import isolation
+from todo.database.cancellation import uncancelled
 from todo.database.connection import Connection
 from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
 from todo.database.identity import Identities
@@ -66,23 +66,11 @@ class DatabaseOptions:
 
 
 class _Pool(AsyncConnectionPool[Connection]):
-    """psycopg's pool, taught two things: it never loses a slot, and it never stops trying to connect."""
-
-    async def putconn(self, conn: Connection) -> None:
-        try:
-            await super().putconn(conn)
-        except asyncio.CancelledError:
-            # The caller was cancelled while it queued for the pool's lock. A worker finishes the job.
-            self.run_task(ReturnConnection(self, conn, from_getconn=False))
-            raise
-
-    async def reconnect_failed(self) -> None:
-        """Try again, whether or not a request asks for it: those that wait may be full up, and ask in vain."""
-        await self.check()
+    """psycopg's pool, which checks an idle connection without a round trip."""
 
     @staticmethod
     async def check_connection(conn: Connection) -> None:
-        """Say of an idle connection, without a trip, whether it is still good."""
+        """Raise OperationalError if the server has closed this idle connection."""
         if conn.lost:
             await conn.close()
             raise OperationalError("the server has hung up")
@@ -121,6 +109,8 @@ class Database:
             max_waiting=20 * self.options.pool_size,
             # The pool doubles its pauses up to here, and then starts anew: back within seconds.
             reconnect_timeout=2.0,
+            # It connects again without being asked: while the queue is full, no request could ask.
+            reconnect_failed=lambda pool: pool.check(),
             configure=_configure,
             open=False,
         )
@@ -298,7 +288,8 @@ class Database:
         was_long, connection.is_long = connection.is_long, False
         connection.more_time = None
         try:
-            await self._pool.putconn(connection)
+            # A request that is cancelled while it waits for the pool's lock must not lose the connection.
+            await uncancelled(self._pool.putconn(connection), start=self._start)
         finally:
             if holder is not None:
                 if was_long:

@@ -24,11 +24,6 @@ def canonical_zone(text: str) -> str:
         raise ValueError(ZONE_EXPECTED) from None
 
 
-def is_zone(text: str) -> bool:
-    """Tell whether this is the name of a zone, written as IANA writes it."""
-    return _names().get(text.casefold()) == text
-
-
 @cache
 def _names() -> Mapping[str, str]:
     """Return the names by their folded form. Finding them reads a directory; so once."""

@@ -41,12 +41,6 @@ STORABLE = AfterValidator(_without_nul)
 """Text that PostgreSQL can hold. Put it behind StringConstraints, which trim before they count only in the front."""
 
 
-def _whole(text: str) -> str:
-    if not text.removeprefix("-").isdecimal() or not text.isascii():
-        raise ValueError("Expected a whole number.")
-    return text
-
-
 def _plain(value: Any) -> Any:
     return plain_uuid(value) if isinstance(value, str) else value
 
@@ -54,18 +48,27 @@ def _plain(value: Any) -> Any:
 Id = Annotated[UUID, BeforeValidator(_plain)]
 """An id as a client sends it: in one form only."""
 
-WholeNumber = Annotated[int, BeforeValidator(_whole)]
-"""A query parameter: digits only, where pydantic would take ``1.0`` and ``1_000`` as well."""
+
+def _digits_only(value: Any) -> Any:
+    # Pydantic also parses "1.0" and "1_000". A query sends text, a JSON body sends a number.
+    if isinstance(value, str) and not (value.removeprefix("-").isdecimal() and value.isascii()):
+        raise ValueError("Expected a whole number.")
+    return value
 
 
-def _true_or_false(text: str) -> str:
-    if text not in {"true", "false"}:
+WholeNumber = Annotated[int, BeforeValidator(_digits_only)]
+"""A whole number in a query (digits only) or in a JSON body (a number)."""
+
+
+def _true_or_false(value: Any) -> Any:
+    # Pydantic also parses "1" and "yes". A query sends text, a JSON body sends true or false.
+    if isinstance(value, str) and value not in {"true", "false"}:
         raise ValueError("Expected true or false.")
-    return text
+    return value
 
 
 TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
-"""A query parameter: these two words only, where pydantic would take ``1`` and ``yes`` as well."""
+"""``true`` or ``false`` in a query (these two words only) or in a JSON body."""
 
 
 # Task: T-011

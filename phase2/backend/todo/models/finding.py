@@ -3,14 +3,14 @@
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, WithJsonSchema
 from pydantic import Field as PydanticField
 from sqlmodel import Field, SQLModel
 
 from todo.kit.cursors import LONGEST
 from todo.kit.ids import plain_uuid
 from todo.kit.queries import parse
-from todo.models.base import Id, WholeNumber, absent
+from todo.models.base import Id, TrueOrFalse, WholeNumber, absent
 from todo.models.tags import MOST_TAGS, Tag
 from todo.models.tasks import DueDate, Priority, Status, TaskPublic
 
@@ -80,13 +80,6 @@ def _each_once(values: list[_ValueT]) -> list[_ValueT]:
     return list(dict.fromkeys(values))
 
 
-def _true_or_false(value: Any) -> Any:
-    # In a query it is text, in JSON it is not.
-    if isinstance(value, str) and value not in ("true", "false"):
-        raise ValueError("Expected true or false.")
-    return value
-
-
 IdOrNone = Annotated[
     str,
     AfterValidator(_id_or_none),
@@ -97,7 +90,6 @@ SortKeys = Annotated[list[str], AfterValidator(_sorted_by)]
 TagNames = Annotated[list[Tag], PydanticField(max_length=MOST_TAGS)]
 Statuses = Annotated[list[Status], AfterValidator(_each_once)]
 Priorities = Annotated[list[Priority], AfterValidator(_each_once)]
-YesOrNo = Annotated[bool, BeforeValidator(_true_or_false)]
 
 _TIME_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
 
@@ -157,7 +149,7 @@ class TaskFilter(SQLModel):
     created_after: DueDate | None = _times("were created", is_before=False)
     updated_before: DueDate | None = _times("last changed", is_before=True)
     updated_after: DueDate | None = _times("last changed", is_before=False)
-    trashed: YesOrNo = Field(default=False, description="`true`: only what is in the trash. Else nothing of it.")
+    trashed: TrueOrFalse = Field(default=False, description="`true`: only what is in the trash. Else nothing of it.")
     q: Search | None = Field(
         default=None,
         description=(

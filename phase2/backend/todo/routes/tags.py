@@ -10,11 +10,11 @@ from todo.kit.clock import utc_now
 from todo.models.tags import Tag, TagList, TagPublic, TagRename
 from todo.services import tags
 from todo.web.conditions import IfNoneMatch, tagged
-from todo.web.route import Route
+from todo.web.route import Route, UserText
 
 router = APIRouter(prefix="/api/v1/tags", tags=["tags"], route_class=Route)
 
-TagName = Annotated[Tag, Path(description="The tag, in any case.", examples=["errand"])]
+TagName = Annotated[Tag, Path(description="The tag, in any case.", examples=["errand"]), UserText()]
 
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed."}}
 

@@ -15,7 +15,6 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     FromClause,
-    Integer,
     Text,
     all_,
     and_,
@@ -32,7 +31,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from todo.database import OwnedByCaller, Row, Statement
+from todo.database import OwnedByCaller, Row
 from todo.kit.excerpts import excerpt
 from todo.kit.queries import Query
 from todo.models.base import table_of
@@ -137,20 +136,6 @@ def fragments(shape: Shape, *, trashed: bool = False, is_behind: bool = False) -
     Where it ``is_behind``, the walk along a word begins at a row of the rank ``after_0`` and on.
     """
     return _by_word(shape, is_behind=is_behind) if shape.words else _by_prefix(shape, trashed=trashed)
-
-
-# Task: T-363
-@cache
-def first_page(shape: Shape) -> Statement:
-    """Return the statement for the best ``limit`` tasks of a search without any other filter."""
-    search = fragments(shape)
-    return Statement(
-        select(_tasks.c.id, _tasks.c.title)
-        .select_from(search.hits.join(_tasks, search.on))
-        .where(OwnedByCaller(_tasks), *search.walked, *search.conditions)
-        .order_by(*search.rank)
-        .limit(bindparam("limit", type_=Integer))
-    )
 
 
 def _by_word(shape: Shape, *, is_behind: bool) -> Search:

@@ -56,7 +56,6 @@ still = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger))
 
 READ = Statement(select(*PUBLIC).where(this_one))
 READ_WITH_DIGEST = Statement(select(*PUBLIC, tasks.c.creation_digest).where(this_one))
-READ_SOME = Statement(select(*PUBLIC).where(mine, tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
 
 _creation = insert(tasks).values(
     user_id=bindparam("user_id"),

@@ -49,7 +49,7 @@ def tagged(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with JSON and its entity tag, or with 304 if the client has it already."""
-    tag = {"ETag": etag(revision), **(headers or {})}
+    sent = {"ETag": etag(revision), **(headers or {})}
     if unless is not None and unless.names(revision):
-        return Response(None, 304, tag)
-    return json_response(content, status_code, tag)
+        return Response(None, 304, sent)
+    return json_response(content, status_code, sent)

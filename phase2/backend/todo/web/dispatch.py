@@ -8,6 +8,7 @@ goes without saying: the OpenAPI document does not list it.
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from fastapi.routing import APIWebSocketRoute, iter_route_contexts
@@ -19,20 +20,25 @@ from starlette.websockets import WebSocket
 
 from todo.errors import MethodNotAllowed, NotFound, TodoError
 from todo.web.problems import nothing_here, problem_response
-from todo.web.route import Handler, Route
+from todo.web.route import Handler, Route, user_text_in
 from todo.web.streams import EventStream
 
-# The one parameter that a user wrote, and that may hold a slash; all others are ids.
-_FREE_TEXT = "name"
+
+class _Answer(NamedTuple):
+    """The handler of a method, the position and name of each path parameter, and the names of those that are ids."""
+
+    handler: Handler
+    parameters: tuple[tuple[int, str], ...]
+    ids: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class _Node:
-    """A place in the tree of paths: what follows, and by method what answers here and where its parameters stand."""
+    """A node in the tree of paths: the segments that may follow, and the methods of the path that ends here."""
 
     literals: dict[str, "_Node"] = field(default_factory=dict)
     parameter: "_Node | None" = None
-    methods: dict[str, tuple[Handler, tuple[tuple[int, str], ...]]] = field(default_factory=dict)
+    methods: dict[str, _Answer] = field(default_factory=dict)
 
 
 # Task: T-042
@@ -48,11 +54,11 @@ class Dispatch:
         self._sockets: dict[str, Callable[[WebSocket], Awaitable[None]]] = {}
         for found in iter_route_contexts(routes):
             if isinstance(found.original_route, Route):
-                self._add(found.path or "", found.methods or (), found.original_route.get_route_handler())
+                self._add(found.path or "", found.methods or (), found.original_route)
             elif isinstance(found.original_route, APIWebSocketRoute):
                 self._sockets[found.path or ""] = found.original_route.endpoint
 
-    def _add(self, template: str, methods: Iterable[str], handler: Handler) -> None:
+    def _add(self, template: str, methods: Iterable[str], route: Route) -> None:
         node = self._root
         parameters = []
         for position, segment in enumerate(template.split("/")):
@@ -63,10 +69,13 @@ class Dispatch:
                 raise TypeError(f"{template}: a parameter is a whole segment of the path, and plain text")
             parameters.append((position, segment[1:-1]))
             node.parameter = node = node.parameter or _Node()
+        user_text = user_text_in(route)
+        ids = tuple(name for _, name in parameters if name not in user_text)
+        answer = _Answer(route.get_route_handler(), tuple(parameters), ids)
         for method in methods:
-            node.methods.setdefault(method, (handler, tuple(parameters)))
+            node.methods.setdefault(method, answer)
             if method == "GET":
-                node.methods.setdefault("HEAD", (_without_body(handler), tuple(parameters)))
+                node.methods.setdefault("HEAD", answer._replace(handler=_without_body(answer.handler)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,11 +97,11 @@ class Dispatch:
             await self._otherwise(scope, receive, send)
             return
         try:
-            handler, parameters = node.methods[scope["method"]]
+            handler, parameters, ids = node.methods[scope["method"]]
         except KeyError:
             raise MethodNotAllowed(list(node.methods)) from None
         scope["path_params"] = {name: segments[position] for position, name in parameters}
-        if has_hidden_slash and any("/" in scope["path_params"][name] for _, name in parameters if name != _FREE_TEXT):
+        if has_hidden_slash and any("/" in scope["path_params"][name] for name in ids):
             raise nothing_here()
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)

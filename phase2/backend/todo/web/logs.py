@@ -20,7 +20,6 @@ import orjson
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # The message once more, by uvicorn, for a terminal.
 _LEFT_OUT = _STANDARD | {"color_message"}
-_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _MOST_CAUSES = 5
 _MOST_FRAMES = 30
 _NAMES_OF_ERRORS = ("sqlstate", "constraint", "errno")

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from todo import errors
 from todo.web.context import Trace, begin_trace, set_identity, trace_of
+from todo.web.logged_paths import LoggedPaths
 from todo.web.logs import AnswerBroken, log_request
 from todo.web.problems import internal_response, known_error, problem_response
 
@@ -22,9 +23,6 @@ log = logging.getLogger("todo.request")
 PROTECTED = "/api/"
 
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_LONGEST_LOGGED_PATH = 200
-# What comes behind is a tag, which its user wrote, and none of the log's business.
-_BEFORE_FREE_TEXT = b"/api/v1/tags/"
 # Where an answer begins; the second one refuses a WebSocket.
 _ANSWERS = frozenset({"http.response.start", "websocket.http.response.start"})
 _MASK = (1 << 128) - 1
@@ -39,10 +37,14 @@ def new_request_id() -> str:
 
 # Task: T-044
 class Tracing:
-    """Give every request an id, answer with it, and write one line when it is done."""
+    """Give every request an id, answer with it, and write one line when it is done.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``paths`` hides text of users from these lines.
+    """
+
+    def __init__(self, app: ASGIApp, *, paths: LoggedPaths | None = None) -> None:
         self._app = app
+        self._paths = paths or LoggedPaths()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -65,7 +67,7 @@ class Tracing:
         try:
             await self._app(scope, receive, send_traced)
         finally:
-            _log(scope, trace, time.perf_counter() - started)
+            _log(scope, trace, self._paths.path_of(scope), time.perf_counter() - started)
 
 
 def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
@@ -80,17 +82,13 @@ def _request_id(scope: Scope) -> str:
     return new_request_id()
 
 
-def _log(scope: Scope, trace: Trace, seconds: float) -> None:
-    # As it was sent, still percent-encoded: it cannot forge anything on a terminal. The query may hold anything.
-    raw_path: bytes = scope.get("raw_path") or b""
-    if raw_path.startswith(_BEFORE_FREE_TEXT):
-        raw_path = _BEFORE_FREE_TEXT + b"{name}"
+def _log(scope: Scope, trace: Trace, path: str, seconds: float) -> None:
     log_request(
         {
             "request_id": trace.request_id,
             "user_id": trace.identity.user_id if trace.identity else None,
             "method": scope.get("method", "WEBSOCKET"),
-            "path": raw_path[:_LONGEST_LOGGED_PATH].decode("ascii", "backslashreplace"),
+            "path": path,
             # 0: nobody was left to answer to. Of a WebSocket the code that we closed it with.
             "status": trace.status,
             "milliseconds": round(seconds * 1000, 2),

@@ -8,7 +8,8 @@ its errors follow from what it takes. Only what its service refuses of its own a
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -25,25 +26,6 @@ from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
 from todo.web.retries import METHODS_WITH_KEYS
 
 _Json = dict[str, Any]
-
-_DESCRIPTION = """\
-Tasks of many users, each of whom sees only their own.
-
-Every path below `/api/` wants a bearer token. Press *Authorize* and paste one, or send it along:
-
-    curl http://127.0.0.1:8000/api/v1/tasks -H "Authorization: Bearer $TOKEN"
-
-`todo token alice` prints one where the server verifies tokens with a secret of its own; otherwise the web app's issuer
-signs them.
-
-Whatever goes wrong is told in one form, `application/problem+json` (RFC 9457). Its `code` is for programs and does not
-change; its `detail` is for people. Every answer names its request in `X-Request-ID`, which a client may choose.
-
-Some requests may change thousands of tasks, and take up to 22 seconds then: renaming or deleting a tag; deleting,
-restoring, replacing, changing or completing a task; deleting a category; changing your settings; a batch; an undo. Let
-a client wait for 30. Your other changes wait for their turn meanwhile, and are 503 with `Retry-After` after a second or
-so; a second such request of yours may be, too. What is more than one request can change is 409 with the code
-`too_much_at_once`, of these operations only: nothing was changed then, and doing it in parts helps."""
 
 _SECURITY_SCHEME = {
     "type": "http",
@@ -78,19 +60,9 @@ _PROBLEM: _Json = {
             "description": "What exactly is not acceptable; only with status 422.",
             "items": {"$ref": "#/components/schemas/Fault"},
         },
-        "pointer": {
-            "type": "string",
-            "description": "Of a batch the operation that failed, as a JSON pointer (RFC 6901).",
-            "examples": ["/body/operations/1"],
-        },
         "current": {
             "type": "object",
             "description": "The thing as it is now; only with status 412.",
-        },
-        "conflicts": {
-            "type": "array",
-            "description": "The later changes in the way of an undo, at most 100; only with the code `changed_since`.",
-            "items": {"$ref": "#/components/schemas/ConflictingChange"},
         },
         "conflicting_id": {
             "type": "string",
@@ -117,20 +89,6 @@ _FAULT: _Json = {
     },
 }
 
-_CONFLICTING_CHANGE: _Json = {
-    "type": "object",
-    "description": "A later change that touched the same fields.",
-    "required": ["revision", "operation", "fields"],
-    "properties": {
-        "revision": {"type": "integer", "description": "Its number.", "examples": [18]},
-        "operation": {"type": "string", "enum": ["create", "update", "delete"], "description": "What it did."},
-        "fields": {
-            "type": "array",
-            "description": "The fields that both touched; `*` for all.",
-            "items": {"type": "string", "examples": ["title"]},
-        },
-    },
-}
 _RETRY_KEY: _Json = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -171,7 +129,7 @@ _HEADERS: _Json = {
         "schema": {
             "type": "string",
             "format": "uri-reference",
-            "examples": ["/api/v1/tasks/0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"],
+            "examples": ["/api/v1/things/0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"],
         },
     },
     "WWW-Authenticate": {
@@ -187,11 +145,9 @@ _HEADERS: _Json = {
 }
 
 _REUSED = "This Idempotency-Key was used for another request. Choose a new key for a new request."
-_CONFLICT = {"revision": 18, "operation": "update", "fields": ["title"]}
 _CURRENT = {"id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "title": "Buy milk", "revision": 17}
 
-# What an operation can answer with, the usual one of each kind first; every other error belongs to no operation, such
-# as 405.
+# What an operation can answer with, the usual error of each status first. Others, such as 405, belong to no operation.
 _ERRORS: tuple[TodoError, ...] = (
     errors.Malformed(),
     errors.Unauthenticated(),
@@ -199,24 +155,9 @@ _ERRORS: tuple[TodoError, ...] = (
     errors.NotFound(),
     errors.Timeout(),
     errors.Conflict(),
-    errors.Conflict("You already have another task with this id. Choose a new id.", code="id_taken"),
     errors.Conflict(
         "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
         code="idempotency_key_in_use",
-    ),
-    errors.Conflict(
-        "Later changes touched the same fields; see conflicts. Undo those first.",
-        code="changed_since",
-        conflicts=[_CONFLICT],
-    ),
-    errors.Conflict(
-        "Another category of yours has this name; see conflicting_id. Choose another name.",
-        code="name_taken",
-        conflicting_id="0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17",
-    ),
-    errors.Conflict(errors.TOO_MUCH_AT_ONCE, code="too_much_at_once"),
-    errors.Gone(
-        "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
     ),
     errors.PreconditionFailed(current=_CURRENT, revision=17),
     errors.TooLarge(),
@@ -231,25 +172,42 @@ _ERRORS: tuple[TodoError, ...] = (
     errors.Unavailable(),
 )
 _INTERNAL = "InternalError"
-_NAMES = {str(error.status): type(error).__name__ for error in _ERRORS} | {"500": _INTERNAL}
 
 _FAILURE = "400"
 
 
-def install(app: FastAPI) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documentation:
+    """The parts of the document that features add. This module knows none of them.
+
+    ``errors`` are examples of what only some operations answer. ``problem_fields`` are members that such a problem has,
+    and ``schemas`` are the types that they refer to. ``location`` is an example of the address of a new thing.
+    """
+
+    description: str = ""
+    errors: Sequence[TodoError] = ()
+    problem_fields: Mapping[str, _Json] = field(default_factory=dict)
+    schemas: Mapping[str, _Json] = field(default_factory=dict)
+    location: str | None = None
+
+
+_NOTHING = Documentation()
+
+
+def install(app: FastAPI, documentation: Documentation = _NOTHING) -> None:
     """Let ``app.openapi()`` be this document, made when it is first asked for."""
     made: list[_Json] = []
 
     def openapi() -> _Json:
         if not made:
-            made.append(document(app))
+            made.append(document(app, documentation))
         return made[0]
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
 # Task: T-050
-def document(app: FastAPI) -> _Json:
+def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
     """Describe every route of ``app`` that is not hidden. Raises ValueError for what cannot be described."""
     made = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: _Json = made.get("components", {}).get("schemas", {})
@@ -258,18 +216,20 @@ def document(app: FastAPI) -> _Json:
         schemas.pop(unused, None)
     for schema in schemas.values():
         _without_titles(schema)
-    schemas |= {"Problem": _PROBLEM, "Fault": _FAULT, "ConflictingChange": _CONFLICTING_CHANGE}
+    problem = {**_PROBLEM, "properties": {**_PROBLEM["properties"], **documentation.problem_fields}}
+    schemas |= {"Problem": problem, "Fault": _FAULT, **documentation.schemas}
+    names = _names_of(documentation)
     endpoints = _endpoints_of(app)
     for path, operations in made["paths"].items():
         for method, operation in operations.items():
-            operations[method] = _completed(operation, path, method, endpoints[path, method], schemas)
+            operations[method] = _completed(operation, path, method, endpoints[path, method], schemas, names)
     used = {name for _, operation in _operations_of(made) for name in operation["responses"]}
     return {
         "openapi": made["openapi"],
         "info": {
             "title": app.title,
             "version": app.version,
-            "description": _DESCRIPTION,
+            "description": documentation.description,
             "license": {"name": "MIT License", "identifier": "MIT"},
         },
         "servers": [{"url": "/", "description": "This server."}],
@@ -279,8 +239,8 @@ def document(app: FastAPI) -> _Json:
         "components": {
             "securitySchemes": {"bearer": _SECURITY_SCHEME},
             "schemas": {name: schemas[name] for name in sorted(schemas)},
-            "responses": {name: response for status, name, response in _responses() if status in used},
-            "headers": _HEADERS,
+            "responses": {name: response for status, name, response in _responses(documentation) if status in used},
+            "headers": _headers(documentation),
         },
     }
 
@@ -331,7 +291,14 @@ def _tags_of(document: _Json, endpoints: dict[tuple[str, str], Callable[..., Any
                 yield {"name": tag, "description": inspect.getdoc(inspect.getmodule(endpoints[place])) or tag}
 
 
-def _completed(operation: _Json, path: str, method: str, endpoint: Callable[..., Any], schemas: _Json) -> _Json:
+def _completed(
+    operation: _Json,
+    path: str,
+    method: str,
+    endpoint: Callable[..., Any],
+    schemas: _Json,
+    names: Mapping[str, str],
+) -> _Json:
     """Return the operation with all that follows from its shape, in the order in which one reads it."""
     summary, description = _sentences_of(endpoint)
     for parameter in operation.get("parameters", ()):
@@ -365,7 +332,7 @@ def _completed(operation: _Json, path: str, method: str, endpoint: Callable[...,
         **({} if path.startswith(PROTECTED) else {"security": []}),
         **{name: operation[name] for name in ("parameters", "requestBody") if name in operation},
         "responses": successes
-        | {status: {"$ref": f"#/components/responses/{_NAMES[status]}"} for status in sorted(failures)},
+        | {status: {"$ref": f"#/components/responses/{names[status]}"} for status in sorted(failures)},
     }
 
 
@@ -405,11 +372,26 @@ def _header(name: str) -> _Json:
     return {"$ref": f"#/components/headers/{name}"}
 
 
-def _responses() -> Iterator[tuple[str, str, _Json]]:
+def _names_of(documentation: Documentation) -> dict[str, str]:
+    """Return the names of the shared responses by status."""
+    return {str(error.status): type(error).__name__ for error in (*_ERRORS, *documentation.errors)} | {"500": _INTERNAL}
+
+
+def _headers(documentation: Documentation) -> _Json:
+    if documentation.location is None:
+        return _HEADERS
+    location = _HEADERS["Location"]
+    return {
+        **_HEADERS,
+        "Location": {**location, "schema": {**location["schema"], "examples": [documentation.location]}},
+    }
+
+
+def _responses(documentation: Documentation) -> Iterator[tuple[str, str, _Json]]:
     """Yield the status, the name and the description of every answer that operations share."""
     described: dict[str, list[Response]] = {}
-    for error in _ERRORS:
-        described.setdefault(_NAMES[str(error.status)], []).append(problem_response(error, {}))
+    for error in (*_ERRORS, *documentation.errors):
+        described.setdefault(type(error).__name__, []).append(problem_response(error, {}))
     described[_INTERNAL] = [internal_response({})]
     for name, responses in sorted(described.items(), key=lambda pair: pair[1][0].status_code):
         examples = [{**orjson.loads(response.body), "request_id": _REQUEST_ID} for response in responses]

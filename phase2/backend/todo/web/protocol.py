@@ -12,15 +12,13 @@ until the last byte is gone. So it can be counted while it is there, and what fo
 
 import socket
 import time
-from asyncio import TimerHandle, Transport
-from collections.abc import Coroutine, Mapping
-from types import FunctionType
+from asyncio import TimerHandle
+from collections.abc import Awaitable, Coroutine, Mapping
 from typing import Any, ClassVar, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http import httptools_impl
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -49,26 +47,39 @@ def tell_application(state: Mapping[str, Any]) -> None:
         stop()
 
 
-class _Flow(FlowControl):
-    """Whether the connection may be written to, and where it is counted what waits there."""
+class _Exchange:
+    """A request and its answer, between uvicorn's cycle and the application.
 
-    def __init__(self, transport: Transport, unsent: Unsent) -> None:
-        super().__init__(transport)
-        self.unsent = unsent
+    The connection ends with an answer that begins before the request's body has come.
+    """
 
+    __slots__ = ("_app", "_cycle", "_protocol")
 
-class _Cycle(RequestResponseCycle):
-    """A request and its answer."""
+    def __init__(self, protocol: "Protocol", cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._app = app
 
-    flow: "_Flow"
+    def __call__(self, scope: Any, _receive: object, _send: object) -> Awaitable[None]:
+        return self._app(scope, self.receive, self.send)
+
+    async def receive(self) -> Any:
+        if not self._is_broken():
+            message = await self._cycle.receive()
+        return {"type": "http.disconnect"} if self._is_broken() else message
 
     def send(self, message: Any) -> Coroutine[Any, Any, None]:
-        # Not a coroutine itself: most answers are small, and are written at once.
-        if self.flow.write_paused or len(message.get("body", b"")) > _PIECE_BYTES:
-            return self._send_in_pieces(message)
-        return RequestResponseCycle.send(self, message)
+        cycle = self._cycle
+        if cycle.response_started:
+            # Not a coroutine itself: most answers are small, and are written at once.
+            if cycle.flow.write_paused or len(message.get("body", b"")) > _PIECE_BYTES:
+                return self._send_in_pieces(message)
+        elif cycle.more_body or self._is_broken():
+            return self._send_last_start(message)
+        return cycle.send(message)
 
     async def _send_in_pieces(self, message: Any) -> None:
+        cycle, unsent = self._cycle, self._protocol.unsent
         body = message.get("body", b"")
         for start in range(0, len(body) or 1, _PIECE_BYTES):
             end = start + _PIECE_BYTES
@@ -77,40 +88,18 @@ class _Cycle(RequestResponseCycle):
                 # A copy: a view would hold the whole.
                 is_last = end >= len(body)
                 piece = {**message, "body": body[start:end], "more_body": not is_last or message.get("more_body")}
-            if self.flow.write_paused and not self.disconnected:
-                self.flow.unsent.add(self.transport, len(body))
-            await RequestResponseCycle.send(self, piece)
+            if cycle.flow.write_paused and not cycle.disconnected:
+                unsent.add(cycle.transport, len(body))
+            await cycle.send(piece)
 
+    async def _send_last_start(self, message: Any) -> None:
+        self._cycle.keep_alive = False
+        await self._cycle.send(message)
+        # The client knows now. uvicorn must not close before the protocol has thrown the rest away.
+        self._cycle.keep_alive = self._protocol.lingers = True
 
-class _LastCycle(_Cycle):
-    """A request whose body is on its way. If it has not come when the answer begins, the connection ends with it.
-
-    ``is_broken``: no more will come, because what came could not be read.
-    """
-
-    is_broken = False
-    lingers = False
-
-    async def receive(self) -> Any:
-        if not self.is_broken:
-            message = await super().receive()
-        return {"type": "http.disconnect"} if self.is_broken else message
-
-    async def send(self, message: Any) -> None:
-        ends = not self.response_started and (self.is_broken or self.more_body)
-        if ends:
-            self.keep_alive = False
-        await super().send(message)
-        if ends:
-            # The client knows now. uvicorn must not close before the protocol has thrown the rest away.
-            self.keep_alive = self.lingers = True
-
-
-# uvicorn's own method, which names the class of its cycles in the middle. To change the class of a cycle that is there
-# already takes longer than all that is done here for a request.
-_begin_request = FunctionType(
-    HttpToolsProtocol.on_headers_complete.__code__, {**vars(httptools_impl), "RequestResponseCycle": _Cycle}
-)
+    def _is_broken(self) -> bool:
+        return self._protocol.broken is self._cycle
 
 
 # Task: T-018
@@ -138,10 +127,14 @@ class Protocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, **others)
         # uvicorn would answer in plain text.
         self._most_at_once, self.limit_concurrency = self.limit_concurrency, None
-        # The last request whose headers are complete; uvicorn's ``cycle``, which it does not type as what it is.
-        self._current: _Cycle | None = None
+        # The last request whose headers are complete.
+        self._current: RequestResponseCycle | None = None
         # The one that is being answered: requests that were sent ahead stand behind it.
         self._answering: RequestResponseCycle | None = None
+        # The last one, if no more of it will come, because what came could not be read.
+        self.broken: RequestResponseCycle | None = None
+        # Whether the last answer has begun before all of its request had come.
+        self.lingers = False
         self._timer: TimerHandle | None = None
         self._header_bytes = 0
         self._framing_bytes = 0
@@ -149,7 +142,6 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.flow = _Flow(transport, self.unsent)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
             # The kernel would take megabytes for a client that reads nothing, and would not say that a slow one reads.
@@ -206,10 +198,8 @@ class Protocol(HttpToolsProtocol):
             return
         if self._timer is not None:
             self._stop_timer()
-        if cycle.more_body:
-            _make_last(cycle)
-            if self._framing_bytes > self.most_framing_bytes:
-                self._refuse(Malformed())
+        if cycle.more_body and self._framing_bytes > self.most_framing_bytes:
+            self._refuse(Malformed())
 
     def on_headers_complete(self) -> None:
         names = [name for name, _ in self.headers]
@@ -226,13 +216,15 @@ class Protocol(HttpToolsProtocol):
             raise Malformed
         if self._most_at_once is not None and len(self.connections) > self._most_at_once:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
-        _begin_request(self)
+        super().on_headers_complete()
         if self.cycle is not self._current:
-            self._current = cast("_Cycle", self.cycle)
-            if not self.pipeline:
-                self._answering = self._current
+            self._current = self.cycle
             # What the parser calls headers from here on are trailers: they must not pass for headers.
             self.headers = []
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, cast("ASGI3Application", _Exchange(self, cycle, app)))
 
     def _measured(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -246,11 +238,8 @@ class Protocol(HttpToolsProtocol):
         return not codings or (codings == [b"chunked"] and self.parser.get_http_version() == "1.1")
 
     def on_response_complete(self) -> None:
-        if self.pipeline:
-            self._answering = self.pipeline[-1][0]
         super().on_response_complete()
-        cycle = self._current
-        if type(cycle) is _LastCycle and cycle.lingers and cycle.response_complete:
+        if self.lingers and self._current is not None and self._current.response_complete:
             self._linger()
         elif self.transport.is_closing():
             self._patience.begin()
@@ -311,7 +300,7 @@ class Protocol(HttpToolsProtocol):
             self._answer(error)
             self._linger()
             return
-        _make_last(cycle).is_broken = True
+        self.broken = cycle
         if cycle.more_body:
             cycle.message_event.set()
 
@@ -361,9 +350,3 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _make_last(cycle: RequestResponseCycle) -> _LastCycle:
-    # Most requests never need this class.
-    cycle.__class__ = _LastCycle
-    return cast("_LastCycle", cycle)

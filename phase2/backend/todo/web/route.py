@@ -30,6 +30,13 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _MOST_PARAMETERS = 200
 
 
+class UserText:
+    """Marks a path parameter that holds text which a user wrote: it may hold a slash, and logs hide it.
+
+    Add an instance to the parameter's ``Annotated`` type. Every other path parameter is an id.
+    """
+
+
 # Task: T-042
 # Task: T-209
 class Route(APIRoute):
@@ -84,6 +91,14 @@ class Route(APIRoute):
             return response
 
         return handle
+
+
+def user_text_in(route: Route) -> frozenset[str]:
+    """Return the names of the path parameters that are marked with ``UserText``."""
+    fields = route.dependant.path_params
+    return frozenset(
+        field.alias for field in fields if any(isinstance(each, UserText) for each in field.field_info.metadata)
+    )
 
 
 def _fields_of(annotation: Any) -> list[str]:

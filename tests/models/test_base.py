@@ -1,0 +1,61 @@
+"""Types that a query and a JSON body share: one sends text, the other sends numbers and booleans."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from sqlmodel import Field, SQLModel
+
+from todo.models.base import Body, TrueOrFalse, WholeNumber
+
+
+class Filter(SQLModel):
+    """A filter of a list, as a query has it."""
+
+    most: WholeNumber | None = Field(default=None, ge=1)
+    trashed: TrueOrFalse = False
+
+
+class SavedFilter(Body, Filter):
+    """The same filter in a JSON body."""
+
+
+def in_body(value: dict[str, Any]) -> SavedFilter:
+    return TypeAdapter(SavedFilter).validate_json(json.dumps(value))
+
+
+def in_query(value: dict[str, Any]) -> Filter:
+    return TypeAdapter(Filter).validate_strings(value)
+
+
+# Task: T-011
+class TestWholeNumber:
+    def test_a_whole_number_is_digits_in_a_query_and_a_number_in_a_body(self) -> None:
+        assert (in_query({"most": "5"}).most, in_body({"most": 5}).most) == (5, 5)
+
+    @pytest.mark.parametrize("text", ["1.0", "1_000", "", " 1", "+1", "--1", "five", "٣", "0", "-1"])
+    def test_a_whole_number_in_a_query_is_nothing_else(self, text: str) -> None:
+        with pytest.raises(ValidationError):
+            in_query({"most": text})
+
+    @pytest.mark.parametrize("value", ["5", 1.5, 5.0, True, [], {}, 0])
+    def test_a_whole_number_in_a_body_is_nothing_else(self, value: Any) -> None:
+        with pytest.raises(ValidationError):
+            in_body({"most": value})
+
+
+# Task: T-011
+class TestTrueOrFalse:
+    def test_a_flag_is_a_word_in_a_query_and_a_boolean_in_a_body(self) -> None:
+        assert (in_query({"trashed": "true"}).trashed, in_body({"trashed": True}).trashed) == (True, True)
+
+    @pytest.mark.parametrize("text", ["True", "1", "yes", "", "on"])
+    def test_a_flag_in_a_query_is_nothing_else(self, text: str) -> None:
+        with pytest.raises(ValidationError):
+            in_query({"trashed": text})
+
+    @pytest.mark.parametrize("value", ["true", 1, 0.0, None, [], {}])
+    def test_a_flag_in_a_body_is_nothing_else(self, value: Any) -> None:
+        with pytest.raises(ValidationError):
+            in_body({"trashed": value})
