@@ -1,4 +1,4 @@
-"""The tree of errors: each says what it means, and none says what was sent."""
+"""The error classes: each has its own status, code and title, and none repeats the input."""
 
 import http
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def below(kind: type[TodoError]) -> Iterator[type[TodoError]]:
 
 # Task: T-012
 class TestTodoError:
-    def test_is_drawn_as_a_tree_at_the_top_of_the_file(self) -> None:
+    def test_docstring_lists_every_error_class_with_its_status(self) -> None:
         drawn = {
             (words[1], int(words[2])) for line in (errors.__doc__ or "").splitlines() if (words := line.split())[:1]
             and words[0] in {"├──", "└──"}
@@ -24,26 +24,26 @@ class TestTodoError:
 
         assert drawn == {(kind.__name__, kind.status) for kind in below(TodoError)}
 
-    def test_carries_the_title_that_http_gives_its_status(self) -> None:
-        # Names that RFC 9110 changed, and Python 3.11 does not know yet.
+    def test_error_titles_are_the_http_phrases_of_their_status(self) -> None:
+        # Phrases that RFC 9110 changed; Python 3.11 has the old ones.
         renamed = {413: "Content Too Large", 422: "Unprocessable Content"}
 
         titles = {kind.status: kind.title for kind in below(TodoError)}
 
         assert titles == {status: renamed.get(status, http.HTTPStatus(status).phrase) for status in titles}
 
-    def test_has_a_code_of_its_own_for_every_kind(self) -> None:
+    def test_error_codes_and_statuses_are_unique(self) -> None:
         kinds = list(below(TodoError))
 
         assert len({kind.code for kind in kinds}) == len({kind.status for kind in kinds}) == len(kinds)
 
-    def test_takes_another_detail_and_code(self) -> None:
+    def test_error_accepts_another_detail_and_code(self) -> None:
         error = errors.Conflict("There is one already.", code="id_taken")
 
         assert (error.detail, error.code, str(error)) == ("There is one already.", "id_taken", "There is one already.")
         assert (errors.Conflict.code, errors.Conflict().code) == ("conflict", "conflict")
 
-    def test_adds_nothing_unless_its_kind_does(self) -> None:
+    def test_error_has_no_headers_and_no_members_by_default(self) -> None:
         error = errors.NotFound()
 
         assert (error.headers, error.members) == ({}, {})
@@ -51,7 +51,7 @@ class TestTodoError:
 
 # Task: T-012
 class TestInvalid:
-    def test_says_where_and_what(self) -> None:
+    def test_invalid_error_lists_pointers_and_details(self) -> None:
         error = Invalid(Fault("/title", "Too long."), Fault("/status", "Not now."), code="other")
 
         assert error.code == "other"
@@ -61,14 +61,14 @@ class TestInvalid:
 
 
 # Task: T-012
-class TestHeaders:
-    def test_ask_for_a_token_and_tell_a_missing_one_from_a_bad_one(self) -> None:
+class TestErrorHeaders:
+    def test_www_authenticate_header_distinguishes_a_missing_token_from_an_invalid_one(self) -> None:
         assert Unauthenticated().headers == {"WWW-Authenticate": "Bearer"}
         assert Unauthenticated(code="expired").headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
-    def test_name_every_method_in_order(self) -> None:
+    def test_allow_header_lists_every_method_in_order(self) -> None:
         assert MethodNotAllowed(["PUT", "DELETE", "GET"]).headers == {"Allow": "DELETE, GET, PUT"}
 
-    def test_say_when_to_come_back(self) -> None:
+    def test_retry_after_header_contains_the_delay_in_seconds(self) -> None:
         assert Unavailable().headers == {"Retry-After": "1"}
         assert Unavailable(retry_after_seconds=30).headers == {"Retry-After": "30"}

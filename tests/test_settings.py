@@ -1,4 +1,4 @@
-"""Settings: what is accepted, what follows from what, and one clear line for everything else."""
+"""Settings: accepted values, derived values, and one clear line for every error."""
 
 import os
 import re
@@ -23,10 +23,10 @@ def load(**environ: str) -> Settings:
 
 # Task: T-014
 class TestLoad:
-    def test_needs_no_setting_at_all(self) -> None:
+    def test_settings_are_all_optional(self) -> None:
         assert load() == Settings(data_dir=Path.cwd() / ".data")
 
-    def test_takes_every_setting(self) -> None:
+    def test_settings_are_read_from_environment_variables(self) -> None:
         settings = load(
             DATABASE_URL="postgresql://alice:x@db.example.com:6432/todo",
             DIRECT_DATABASE_URL="postgresql://owner:y@db.example.com:5432/todo",
@@ -63,10 +63,10 @@ class TestLoad:
             live_poll_seconds=60,
         )
 
-    def test_counts_an_empty_value_as_not_set(self) -> None:
+    def test_empty_value_counts_as_not_set(self) -> None:
         assert load(DATABASE_URL="", JWT_SECRET="  ", LOG_LEVEL="") == load()
 
-    def test_lets_the_environment_win_over_the_file(self, tmp_path: Path) -> None:
+    def test_environment_takes_precedence_over_the_file(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
         file.write_text("LOG_LEVEL=ERROR\nDATABASE_POOL_SIZE=7\nCORS_ORIGINS=http://a.example\n")
 
@@ -75,13 +75,13 @@ class TestLoad:
         assert (settings.log_level, settings.database_pool_size) == ("DEBUG", 7)
         assert settings.cors_origins == ("http://a.example",)
 
-    def test_expands_nothing_in_the_file(self, tmp_path: Path) -> None:
+    def test_file_values_are_not_expanded(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
         file.write_text("JWT_SECRET='${HOME} is where the heart of the secret is'\n")
 
         assert Settings.load({}, file).jwt_secret == "${HOME} is where the heart of the secret is"
 
-    def test_does_without_the_file(self, tmp_path: Path) -> None:
+    def test_missing_file_is_ignored(self, tmp_path: Path) -> None:
         assert Settings.load({}, tmp_path / "missing") == load()
 
     @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ class TestLoad:
             ("postgresql://postgres@/todo?host=%2Frun", "postgresql://postgres@/todo?host=%2Frun"),
         ],
     )
-    def test_takes_a_connection_string(self, given: str, understood: str) -> None:
+    def test_database_url_accepts_postgresql_connection_strings(self, given: str, understood: str) -> None:
         assert load(DATABASE_URL=given, JWT_SECRET=SECRET).database_url == understood
 
     @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ class TestLoad:
             ("postgresql://a:b@ep-pooler.example.com/x", "postgresql://a:b@ep-pooler.example.com/x"),
         ],
     )
-    def test_finds_the_direct_host_of_neons_pooled_one(self, pooled: str, direct: str) -> None:
+    def test_direct_host_is_derived_from_neons_pooled_host(self, pooled: str, direct: str) -> None:
         assert load(DATABASE_URL=pooled, JWT_SECRET=SECRET).direct_database_url == direct
 
     @pytest.mark.parametrize(
@@ -122,17 +122,19 @@ class TestLoad:
             ("http://[::1]:3000", "http://[::1]:3000/api/auth/jwks", "http://[::1]:3000"),
         ],
     )
-    def test_knows_the_issuer_by_better_auths_url(self, url: str, jwks_url: str, origin: str) -> None:
+    def test_jwks_url_issuer_and_audience_are_derived_from_better_auth_url(
+        self, url: str, jwks_url: str, origin: str
+    ) -> None:
         settings = load(BETTER_AUTH_URL=url)
 
         assert (settings.jwks_url, settings.jwt_issuer, settings.jwt_audience) == (jwks_url, origin, origin)
 
-    def test_writes_origins_as_browsers_do(self) -> None:
+    def test_cors_origins_are_normalized_as_browsers_send_them(self) -> None:
         settings = load(CORS_ORIGINS="https://App.example.com:443/, http://localhost:3000,,http://localhost:3000")
 
         assert settings.cors_origins == ("https://app.example.com", "http://localhost:3000")
 
-    def test_lets_a_program_that_sees_no_token_do_without_a_way_to_verify_one(self) -> None:
+    def test_token_settings_are_not_required_if_the_program_verifies_no_tokens(self) -> None:
         settings = Settings.load({"DATABASE_URL": POOLED}, None, verifies_tokens=False)
 
         assert settings.direct_database_url == DIRECT
@@ -180,7 +182,9 @@ class TestLoad:
             ("LIVE_POLL_SECONDS", "3601"),
         ],
     )
-    def test_refuses_a_wrong_value_in_one_line_that_names_it_and_shows_no_secret(self, name: str, value: str) -> None:
+    def test_invalid_value_is_rejected_in_one_line_that_names_the_setting_and_shows_no_secret(
+        self, name: str, value: str
+    ) -> None:
         with pytest.raises(SettingsError) as refusal:
             load(**{name: value})
 
@@ -205,21 +209,21 @@ class TestLoad:
             ({"JWT_ISSUER": "https://a.example"}, "JWT_ISSUER is set without JWKS_URL and JWT_AUDIENCE:"),
         ],
     )
-    def test_refuses_what_does_not_fit_together(self, environ: dict[str, str], beginning: str) -> None:
+    def test_conflicting_settings_are_rejected(self, environ: dict[str, str], beginning: str) -> None:
         with pytest.raises(SettingsError) as refusal:
             load(**environ)
 
         assert str(refusal.value).startswith(beginning)
         assert "\n" not in str(refusal.value)
 
-    def test_refuses_a_file_that_is_not_text(self, tmp_path: Path) -> None:
+    def test_file_that_is_not_utf_8_is_rejected(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
         file.write_bytes(b"LOG_LEVEL=\xff")
 
         with pytest.raises(SettingsError, match="cannot be read"):
             Settings.load({}, file)
 
-    def test_shows_no_secret_of_its_own(self) -> None:
+    def test_repr_of_settings_shows_no_secret(self) -> None:
         shown = repr(load(DATABASE_URL=POOLED, JWT_SECRET=SECRET))
 
         assert SECRET not in shown
@@ -227,8 +231,8 @@ class TestLoad:
 
 
 # Task: T-014
-class TestExample:
-    def test_names_every_setting_and_sets_none(self) -> None:
+class TestEnvironmentExample:
+    def test_example_file_names_every_setting_and_sets_none(self) -> None:
         example = Path(__file__).parents[1] / ".env.example"
 
         names = set(re.findall(r"^# ([A-Z_]+)=", example.read_text(), re.MULTILINE))
@@ -243,7 +247,7 @@ class TestExample:
 
 # Task: T-015
 class TestLocalSecret:
-    def test_is_made_once_and_is_its_owners_alone(self, tmp_path: Path) -> None:
+    def test_secret_is_created_once_and_only_its_owner_can_read_it(self, tmp_path: Path) -> None:
         first = local_secret(tmp_path / "data")
 
         second = local_secret(tmp_path / "data")
@@ -254,23 +258,23 @@ class TestLocalSecret:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert list((tmp_path / "data").iterdir()) == [file]
 
-    def test_is_the_same_for_several_that_want_one_at_once(self, tmp_path: Path) -> None:
+    def test_secret_is_the_same_for_concurrent_callers(self, tmp_path: Path) -> None:
         with ThreadPoolExecutor(16) as threads:
             secrets = set(threads.map(lambda _: local_secret(tmp_path / "data"), range(64)))
 
         assert len(secrets) == 1
 
-    def test_differs_from_place_to_place(self, tmp_path: Path) -> None:
+    def test_secret_differs_between_directories(self, tmp_path: Path) -> None:
         assert local_secret(tmp_path / "a") != local_secret(tmp_path / "b")
 
-    def test_is_refused_when_others_can_read_it(self, tmp_path: Path) -> None:
+    def test_secret_that_others_can_read_is_rejected(self, tmp_path: Path) -> None:
         local_secret(tmp_path)
         (tmp_path / "jwt-secret").chmod(0o644)
 
         with pytest.raises(SettingsError, match="chmod 600"):
             local_secret(tmp_path)
 
-    def test_is_refused_when_it_is_somewhere_else(self, tmp_path: Path) -> None:
+    def test_secret_behind_a_symbolic_link_is_rejected(self, tmp_path: Path) -> None:
         local_secret(tmp_path / "elsewhere")
         (tmp_path / "jwt-secret").symlink_to(tmp_path / "elsewhere" / "jwt-secret")
 
@@ -278,7 +282,7 @@ class TestLocalSecret:
             local_secret(tmp_path)
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-    def test_is_refused_when_somebody_else_has_put_it_there(self, tmp_path: Path) -> None:
+    def test_secret_owned_by_another_account_is_rejected(self, tmp_path: Path) -> None:
         local_secret(tmp_path)
         os.chown(tmp_path / "jwt-secret", 65_534, -1)
 
@@ -286,14 +290,14 @@ class TestLocalSecret:
             local_secret(tmp_path)
 
     @pytest.mark.parametrize("content", [b"", b"short\n", b"\xff" * 64])
-    def test_is_refused_when_it_is_none(self, tmp_path: Path, content: bytes) -> None:
+    def test_secret_with_invalid_content_is_rejected(self, tmp_path: Path, content: bytes) -> None:
         local_secret(tmp_path)
         (tmp_path / "jwt-secret").write_bytes(content)
 
         with pytest.raises(SettingsError, match="remove it"):
             local_secret(tmp_path)
 
-    def test_says_where_it_cannot_be_kept(self, tmp_path: Path) -> None:
+    def test_error_names_the_file_if_the_secret_cannot_be_stored(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("a file")
 
         with pytest.raises(SettingsError, match="jwt-secret cannot be used"):

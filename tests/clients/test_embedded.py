@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, for real: it outlives crashes, strange paths and other users, but not its last user."""
+"""The embedded PostgreSQL, run for real: it survives crashes and unusual paths, and stops with its last user."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from todo.clients.embedded import EmbeddedError, EmbeddedPostgres, running
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One directory for all: making a cluster takes longer than starting one."""
+    """Return one directory for all tests: creating a cluster takes longer than starting one."""
     return tmp_path_factory.mktemp("embedded") / "data"
 
 
@@ -33,7 +33,7 @@ def ask(url: str, question: str) -> object:
 
 @contextmanager
 def killed_user_of(data_dir: Path) -> Iterator[None]:
-    """Run a process that uses the server, and kill it before it can say goodbye."""
+    """Run a process that uses the server, and kill it before it can release the server."""
     program = "import sys; from pathlib import Path; from todo.clients.embedded import EmbeddedPostgres as E;"
     program += "server = E(Path(sys.argv[1])); server.start(); print('up', flush=True); sys.stdin.read()"
     with subprocess.Popen(
@@ -47,7 +47,7 @@ def killed_user_of(data_dir: Path) -> Iterator[None]:
 
 # Task: T-016
 class TestRunning:
-    def test_gives_a_database_of_version_18_that_keeps_its_data(self, data_dir: Path) -> None:
+    def test_server_is_version_18_and_keeps_its_data(self, data_dir: Path) -> None:
         with running(data_dir) as url:
             version = ask(url, "SELECT current_setting('server_version_num')::int / 10000")
             with psycopg.connect(url) as connection:
@@ -57,25 +57,27 @@ class TestRunning:
             assert (version, ask(url, "SELECT text FROM kept")) == (18, "still here")
             assert ask(url, "SELECT current_database()") == "todo"
 
-    def test_sorts_and_stores_text_alike_on_every_machine(self, data_dir: Path) -> None:
+    def test_database_has_the_same_collation_and_encoding_on_every_machine(self, data_dir: Path) -> None:
         with running(data_dir) as url:
             assert ask(url, "SELECT datlocale FROM pg_database WHERE datname = 'todo'") == "C.UTF-8"
             assert ask(url, "SHOW server_encoding") == "UTF8"
 
-    def test_lets_nobody_in_over_the_network_or_from_other_accounts(self, data_dir: Path) -> None:
+    def test_server_accepts_no_connections_from_the_network_or_from_other_accounts(self, data_dir: Path) -> None:
         with running(data_dir) as url:
             assert ask(url, "SHOW listen_addresses") == ""
             assert stat.S_IMODE((data_dir / "postgres").stat().st_mode) == 0o700
             assert stat.S_IMODE((data_dir / "postgres" / ".s.PGSQL.5432").stat().st_mode) == 0o700
 
-    def test_heeds_no_variable_of_postgresqls_clients(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_connection_ignores_postgresql_environment_variables(
+        self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for name, value in {"PGPORT": "5999", "PGHOST": "db.example", "PGDATABASE": "other", "PGUSER": "bob"}.items():
             monkeypatch.setenv(name, value)
 
         with running(data_dir) as url:
             assert ask(url, "SELECT current_user || ' ' || current_database()") == "postgres todo"
 
-    def test_stops_when_the_last_user_leaves(self, data_dir: Path) -> None:
+    def test_server_stops_when_the_last_user_leaves(self, data_dir: Path) -> None:
         with running(data_dir) as url:
             postmaster = postmaster_of(data_dir)
             with running(data_dir) as same_url:
@@ -85,7 +87,7 @@ class TestRunning:
 
         assert not is_alive(postmaster)
 
-    def test_stops_even_if_an_earlier_user_was_killed(self, data_dir: Path) -> None:
+    def test_server_stops_even_if_an_earlier_user_was_killed(self, data_dir: Path) -> None:
         with killed_user_of(data_dir):
             orphan = postmaster_of(data_dir)
             assert is_alive(orphan)
@@ -95,7 +97,7 @@ class TestRunning:
 
         assert not is_alive(orphan)
 
-    def test_recovers_after_a_crash_though_its_process_id_is_somebody_elses_now(self, data_dir: Path) -> None:
+    def test_server_starts_after_a_crash_even_if_its_process_id_is_in_use_again(self, data_dir: Path) -> None:
         with killed_user_of(data_dir):
             postmaster = postmaster_of(data_dir)
             os.kill(postmaster, signal.SIGKILL)
@@ -107,7 +109,7 @@ class TestRunning:
         with running(data_dir) as url:
             assert ask(url, "SELECT 1") == 1
 
-    def test_lives_under_a_path_that_is_long_and_strange(self, tmp_path: Path) -> None:
+    def test_server_runs_in_a_long_path_with_special_characters(self, tmp_path: Path) -> None:
         data_dir = tmp_path / 'it\'s, "so to say" $HOME' / ("long" * 25)
 
         with running(data_dir) as url:
@@ -118,7 +120,7 @@ class TestRunning:
             assert stat.S_IMODE(socket_dir.stat().st_mode) == 0o700
         socket_dir.rmdir()
 
-    def test_begins_again_where_making_the_cluster_was_interrupted(self, tmp_path: Path) -> None:
+    def test_interrupted_initialization_is_started_anew(self, tmp_path: Path) -> None:
         unfinished = tmp_path / "postgres.unfinished"
         unfinished.mkdir()
         (unfinished / "PG_VERSION").write_text("18\n")
@@ -128,20 +130,20 @@ class TestRunning:
 
         assert not unfinished.exists()
 
-    def test_refuses_the_data_of_another_version(self, tmp_path: Path) -> None:
+    def test_data_of_another_version_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / "postgres").mkdir()
         (tmp_path / "postgres" / "PG_VERSION").write_text("16\n")
 
         with pytest.raises(EmbeddedError, match=r"should hold the data of PostgreSQL 18, but holds 16: move it away"):
             EmbeddedPostgres(tmp_path).start()
 
-    def test_refuses_a_place_where_nothing_can_be_kept(self, tmp_path: Path) -> None:
+    def test_unusable_data_directory_is_rejected(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
 
         with pytest.raises(EmbeddedError, match="cannot be kept in"):
             EmbeddedPostgres(tmp_path / "file").start()
 
-    def test_says_in_one_line_what_postgresql_says(self, data_dir: Path) -> None:
+    def test_error_contains_the_message_of_postgresql_in_one_line(self, data_dir: Path) -> None:
         with running(data_dir):
             pass
         configuration = data_dir / "postgres" / "postgresql.auto.conf"
@@ -156,7 +158,7 @@ class TestRunning:
         assert "FATAL" in str(failure.value)
         assert "\n" not in str(failure.value)
 
-    def test_does_not_mind_that_its_directory_is_gone_at_the_end(self, tmp_path: Path) -> None:
+    def test_directory_that_disappears_while_running_is_tolerated(self, tmp_path: Path) -> None:
         with running(tmp_path / "data"):
             postmaster = postmaster_of(tmp_path / "data")
             (tmp_path / "data").rename(tmp_path / "elsewhere")
@@ -172,11 +174,11 @@ def modes_in(directory: Path) -> dict[Path, int]:
 # Task: T-016
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="PostgreSQL runs as we do")
 class TestRunningAsRoot:
-    """Another account runs it, and needs to get to its files."""
+    """PostgreSQL runs as another account, which needs access to its files."""
 
     @pytest.fixture
     def closed(self, tmp_path: Path) -> Path:
-        """A home that only root can enter. Outside of it nothing needs to be opened."""
+        """Return a directory that only root can enter. No directory above it needs other permissions."""
         with running(tmp_path / "opens what is above"):
             pass
         (tmp_path / "closed" / "data").mkdir(mode=0o700, parents=True)
@@ -185,7 +187,7 @@ class TestRunningAsRoot:
             (tmp_path / name).touch(mode=0o600)
         return tmp_path / "closed"
 
-    def test_lets_it_through_and_says_what_was_done_once(
+    def test_access_is_granted_once_and_reported_once(
         self, closed: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
@@ -204,11 +206,11 @@ class TestRunningAsRoot:
         ]  # fmt: skip
 
     @pytest.mark.parametrize(("code", "used"), [(0, "setfacl -m u:pgserver:x"), (1, "chmod o+x")])
-    def test_lets_nobody_else_through_where_that_can_be_said(
+    def test_access_is_granted_to_the_postgresql_account_alone_if_acls_are_supported(
         self, closed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         code: int, used: str,
     ) -> None:  # fmt: skip
-        """The file system may know no access control lists."""
+        """If the file system has no access control lists, ``chmod`` is used."""
         program = tmp_path / "setfacl"
         program.write_text(f'#!/bin/sh\n[ {code} = 0 ] && chmod o+x "$3"\nexit {code}\n')
         program.chmod(0o755)
@@ -221,7 +223,9 @@ class TestRunningAsRoot:
         said = capfd.readouterr().err
         assert f": {used} {closed}; {used} {closed / 'data'}\n" in said
 
-    def test_gives_it_nothing_of_roots_environment(self, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_server_does_not_inherit_the_environment_of_root(
+        self, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("JWT_SECRET", "nobody's business")
 
         with running(data_dir):
@@ -235,7 +239,7 @@ class TestRunningAsRoot:
             "PGLOCALEDIR", "PGSYSCONFDIR",
         }  # fmt: skip
 
-    def test_leaves_files_as_they_are_that_were_installed_for_root_alone(
+    def test_permissions_of_installed_files_are_not_changed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         installed = tmp_path / "installed"

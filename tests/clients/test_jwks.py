@@ -1,4 +1,4 @@
-"""The key set, fetched from an issuer in a process of its own."""
+"""The key set, fetched from an issuer in a separate process."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ async def client(issuer: Issuer, clock: Clock) -> AsyncIterator[JwksClient]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens in the background."""
+    """Wait for a condition that becomes true in the background."""
     async with asyncio.timeout(LONG_SECONDS):
         while not condition():  # noqa: ASYNC110 - it happens in another process
             await asyncio.sleep(0.01)
@@ -47,15 +47,15 @@ def first_kid(issuer: Issuer) -> str:
 
 
 def rsa_key(bits: int) -> dict[str, Any]:
-    """An RSA key, as published; of a size that is too small, or too large to be worth the time."""
+    """Return a published RSA key: too small to be secure, or too large to be worth the time."""
     number = rsa.generate_private_key(65537, bits).public_key().public_numbers().n if bits < 4_096 else (1 << bits) - 1
     n = base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
-    # What is another one every time comes last, so that a test can be called after the rest.
+    # The random part comes last, because the test id is the beginning of this value.
     return {"kid": "odd", "kty": "RSA", "alg": "RS256", "e": "AQAB", "n": n}
 
 
 def self_signed(host: str) -> bytes:
-    """A private key, and a certificate for it that nobody else vouches for."""
+    """Return a private key and a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
@@ -72,7 +72,7 @@ def self_signed(host: str) -> bytes:
 # Task: T-046
 class TestFind:
     @pytest.mark.parametrize("alg", ["EdDSA", "ES256", "RS256", "PS256"])
-    async def test_binds_a_key_to_its_algorithm(self, client: JwksClient, issuer: Issuer, alg: str) -> None:
+    async def test_key_is_bound_to_its_algorithm(self, client: JwksClient, issuer: Issuer, alg: str) -> None:
         kid = issuer.add_key(alg)
 
         key = await client.find(kid)
@@ -81,7 +81,7 @@ class TestFind:
         assert key.algorithm_name == alg
 
     @pytest.mark.parametrize("alg", ["EdDSA", "ES256", "RS256"])
-    async def test_knows_the_algorithm_of_a_key_that_does_not_say(
+    async def test_algorithm_is_derived_from_the_key_type_if_it_is_not_declared(
         self, client: JwksClient, issuer: Issuer, alg: str
     ) -> None:
         kid = issuer.add_key(alg, alg=None)
@@ -91,7 +91,7 @@ class TestFind:
         assert key is not None
         assert key.algorithm_name == alg
 
-    async def test_asks_nobody_about_a_key_it_knows(self, client: JwksClient, issuer: Issuer) -> None:
+    async def test_known_key_is_returned_without_a_fetch(self, client: JwksClient, issuer: Issuer) -> None:
         kid = first_kid(issuer)
 
         keys = [await client.find(kid) for _ in range(3)]
@@ -100,11 +100,11 @@ class TestFind:
         assert keys[0] is keys[1] is keys[2]
         assert issuer.fetches() == 1
 
-    async def test_asks_nobody_about_a_token_that_names_no_key(self, client: JwksClient, issuer: Issuer) -> None:
+    async def test_token_without_a_key_id_causes_no_fetch(self, client: JwksClient, issuer: Issuer) -> None:
         assert await client.find(None) is None
         assert issuer.fetches() == 0
 
-    async def test_asks_once_per_cooldown_about_unknown_keys(
+    async def test_unknown_keys_cause_one_fetch_per_cooldown(
         self, client: JwksClient, issuer: Issuer, clock: Clock
     ) -> None:
         unknown = [await client.find(f"unknown-{number}") for number in range(20)]
@@ -117,7 +117,9 @@ class TestFind:
         assert unknown == [None] * 22
         assert (before, issuer.fetches()) == (1, 2)
 
-    async def test_finds_a_key_that_was_published_since(self, client: JwksClient, issuer: Issuer, clock: Clock) -> None:
+    async def test_newly_published_key_is_found_after_the_cooldown(
+        self, client: JwksClient, issuer: Issuer, clock: Clock
+    ) -> None:
         old = first_kid(issuer)
         await client.find(old)
         new = issuer.add_key()
@@ -127,7 +129,9 @@ class TestFind:
 
         assert None not in found
 
-    async def test_finds_it_a_second_after_somebody_has_asked_for_another(self, issuer: Issuer, clock: Clock) -> None:
+    async def test_new_key_is_found_one_second_after_a_failed_lookup_by_default(
+        self, issuer: Issuer, clock: Clock
+    ) -> None:
         client = JwksClient(issuer.jwks_url, clock=clock)
         await client.find("unknown")
         new = issuer.add_key()
@@ -139,7 +143,7 @@ class TestFind:
         await client.close()
         assert (before, after is not None) == (None, True)
 
-    async def test_asks_the_issuer_itself_whatever_the_environment_says(
+    async def test_client_ignores_proxies_of_the_environment(
         self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -153,7 +157,7 @@ class TestFind:
         await client.close()
         assert key is not None
 
-    async def test_trusts_an_authority_that_the_environment_names(
+    async def test_client_trusts_certificates_named_in_the_environment(
         self, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         identity = tmp_path / "localhost.pem"
@@ -193,7 +197,7 @@ class TestFind:
             ("http://[::1]:3000/jwks", 0),
         ],
     )
-    async def test_warns_of_keys_that_anybody_on_the_way_could_replace(
+    async def test_client_warns_if_keys_are_fetched_over_plain_http_from_another_host(
         self, caplog: pytest.LogCaptureFixture, url: str, warnings: int
     ) -> None:
         client = JwksClient(url)
@@ -203,21 +207,21 @@ class TestFind:
         await client.close()
         assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings
 
-    async def test_joins_the_fetch_of_the_start(self, client: JwksClient, issuer: Issuer) -> None:
+    async def test_lookup_joins_the_fetch_of_the_start(self, client: JwksClient, issuer: Issuer) -> None:
         await client.open()
         await client.open()
 
         assert await client.find(first_kid(issuer)) is not None
         assert issuer.fetches() == 1
 
-    async def test_finds_a_key_that_was_published_since_the_start(self, client: JwksClient, issuer: Issuer) -> None:
+    async def test_key_published_after_the_start_is_found(self, client: JwksClient, issuer: Issuer) -> None:
         await client.open()
         await until(lambda: bool(client.current()))
         kid = issuer.add_key()
 
         assert await client.find(kid) is not None
 
-    async def test_shares_one_fetch_among_all_who_wait(self, issuer: Issuer) -> None:
+    async def test_concurrent_lookups_share_one_fetch(self, issuer: Issuer) -> None:
         client = JwksClient(issuer.jwks_url, patience_seconds=LONG_SECONDS, timeout_seconds=LONG_SECONDS)
         issuer.behave("hang")
         waiting = [asyncio.create_task(client.find(first_kid(issuer))) for _ in range(50)]
@@ -233,7 +237,7 @@ class TestFind:
 
 
 # Task: T-046
-class TestTrouble:
+class TestIssuerFailures:
     @pytest.mark.parametrize(
         "manner",
         [
@@ -241,7 +245,9 @@ class TestTrouble:
             "not json", "not an object", "not a set", "deep", "not text", "empty",
         ],
     )  # fmt: skip
-    async def test_takes_no_known_key_away(self, client: JwksClient, issuer: Issuer, clock: Clock, manner: str) -> None:
+    async def test_failed_fetch_keeps_the_known_keys(
+        self, client: JwksClient, issuer: Issuer, clock: Clock, manner: str
+    ) -> None:
         kid = first_kid(issuer)
         key = await client.find(kid)
         issuer.behave(manner)
@@ -255,7 +261,7 @@ class TestTrouble:
         assert issuer.fetches() == 2
 
     @pytest.mark.parametrize("manner", ["hang", "fail", "redirect", "huge", "not json"])
-    async def test_is_unavailable_until_there_is_a_key(
+    async def test_lookup_raises_unavailable_until_a_key_is_fetched(
         self, client: JwksClient, issuer: Issuer, clock: Clock, manner: str
     ) -> None:
         issuer.behave(manner)
@@ -267,14 +273,16 @@ class TestTrouble:
 
         assert await client.find(first_kid(issuer)) is not None
 
-    async def test_is_unavailable_while_no_key_is_published(self, client: JwksClient, issuer: Issuer) -> None:
+    async def test_lookup_raises_unavailable_while_no_key_is_published(
+        self, client: JwksClient, issuer: Issuer
+    ) -> None:
         kid = first_kid(issuer)
         issuer.withdraw(kid)
 
         with pytest.raises(Unavailable):
             await client.find(kid)
 
-    async def test_is_unavailable_where_nobody_listens(self) -> None:
+    async def test_lookup_raises_unavailable_if_the_issuer_refuses_connections(self) -> None:
         client = JwksClient("http://127.0.0.1:1/api/auth/jwks")
 
         with pytest.raises(Unavailable):
@@ -282,7 +290,7 @@ class TestTrouble:
         await client.close()
 
     @pytest.mark.parametrize("manner", ["hang", "drip"])
-    async def test_gives_up_on_an_answer_that_does_not_end(self, issuer: Issuer, manner: str) -> None:
+    async def test_endless_response_is_abandoned_and_the_fetch_is_repeated(self, issuer: Issuer, manner: str) -> None:
         client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=LONG_SECONDS)
         issuer.behave(manner)
         finding = asyncio.create_task(client.find(first_kid(issuer)))
@@ -294,7 +302,7 @@ class TestTrouble:
 
         assert key is not None
 
-    async def test_keeps_nobody_waiting_as_long_as_the_fetch(self, issuer: Issuer) -> None:
+    async def test_lookup_does_not_wait_longer_than_its_patience(self, issuer: Issuer) -> None:
         client = JwksClient(issuer.jwks_url, timeout_seconds=LONG_SECONDS * 10, patience_seconds=0.1)
         issuer.behave("hang")
 
@@ -304,7 +312,7 @@ class TestTrouble:
 
         await client.close()
 
-    async def test_closes_while_a_fetch_hangs(self, issuer: Issuer) -> None:
+    async def test_client_closes_while_a_fetch_hangs(self, issuer: Issuer) -> None:
         client = JwksClient(issuer.jwks_url, timeout_seconds=LONG_SECONDS * 10)
         issuer.behave("hang")
         await client.open()
@@ -316,7 +324,7 @@ class TestTrouble:
 
 # Task: T-046
 class TestRefresh:
-    async def test_happens_in_the_background_once_the_keys_are_old(
+    async def test_keys_are_refreshed_in_the_background_after_the_refresh_interval(
         self, client: JwksClient, issuer: Issuer, clock: Clock
     ) -> None:
         old = first_kid(issuer)
@@ -333,7 +341,7 @@ class TestRefresh:
         assert (early, due, set(client.current())) == ({old}, {old}, {new})
         assert issuer.fetches() == 2
 
-    async def test_keeps_the_same_set_where_nothing_has_changed(
+    async def test_unchanged_keys_are_the_same_object_after_a_refresh(
         self, client: JwksClient, issuer: Issuer, clock: Clock
     ) -> None:
         await client.find(first_kid(issuer))
@@ -346,7 +354,7 @@ class TestRefresh:
 
         assert client.current() is keys
 
-    async def test_is_tried_again_after_the_cooldown_where_it_failed(
+    async def test_failed_refresh_is_repeated_after_the_cooldown(
         self, client: JwksClient, issuer: Issuer, clock: Clock
     ) -> None:
         await client.find(first_kid(issuer))
@@ -366,7 +374,7 @@ class TestRefresh:
 
         assert (failed, issuer.fetches()) == (3, 4)
 
-    async def test_waits_for_nobody(self, client: JwksClient, issuer: Issuer, clock: Clock) -> None:
+    async def test_lookup_does_not_wait_for_a_refresh(self, client: JwksClient, issuer: Issuer, clock: Clock) -> None:
         kid = first_kid(issuer)
         key = await client.find(kid)
         issuer.behave("hang")
@@ -375,7 +383,7 @@ class TestRefresh:
         client.current()
         found = client.find(kid)
         with pytest.raises(StopIteration) as stopped:
-            # Driven by hand: it returns without handing over to the event loop even once.
+            # Driven by hand: the coroutine returns without yielding to the event loop.
             found.send(None)
 
         assert stopped.value.value is key
@@ -400,7 +408,9 @@ class TestUsableKeys:
         ],
         ids=lambda odd: repr(odd)[:60],
     )  # fmt: skip
-    async def test_are_found_beside_one_that_is_not(self, client: JwksClient, issuer: Issuer, odd: Any) -> None:
+    async def test_unusable_key_is_ignored_beside_a_usable_one(
+        self, client: JwksClient, issuer: Issuer, odd: Any
+    ) -> None:
         good = first_kid(issuer)
         issuer.withdraw(good)
         issuer.publish(odd)
@@ -418,7 +428,7 @@ class TestUsableKeys:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_are_public_and_meant_for_signatures(
+    async def test_private_keys_and_keys_for_other_purposes_are_ignored(
         self, client: JwksClient, issuer: Issuer, overrides: dict[str, Any]
     ) -> None:
         good = first_kid(issuer)
@@ -428,14 +438,14 @@ class TestUsableKeys:
         assert set(client.current()) == {good}
 
     @pytest.mark.parametrize("overrides", [{"use": "sig"}, {"key_ops": ["verify"]}, {"x5c": ["?"]}], ids=repr)
-    async def test_may_say_what_they_are_for(
+    async def test_keys_that_declare_their_use_for_signatures_are_accepted(
         self, client: JwksClient, issuer: Issuer, overrides: dict[str, Any]
     ) -> None:
         kid = issuer.add_key(**overrides)
 
         assert await client.find(kid) is not None
 
-    async def test_of_one_name_are_the_first(self, client: JwksClient, issuer: Issuer) -> None:
+    async def test_first_key_wins_if_two_have_the_same_id(self, client: JwksClient, issuer: Issuer) -> None:
         kid = first_kid(issuer)
         issuer.add_key("ES256", kid=kid)
 

@@ -1,4 +1,4 @@
-"""What a route may ask for: nothing without a verified caller."""
+"""Dependencies of routes: none is available without a verified caller."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +16,7 @@ ALICE = Identity("alice", expires_at=0.0)
 
 
 def request_of(identity: Identity | None) -> Request:
-    """A request as the middleware leaves it, of this caller."""
+    """Return a request with the state that the middleware leaves for this caller."""
     scope: dict[str, Any] = {
         "type": "http",
         "headers": [],
@@ -30,19 +30,19 @@ def request_of(identity: Identity | None) -> Request:
 
 # Task: T-045
 class TestCurrentUser:
-    def test_is_whom_the_middleware_verified(self) -> None:
+    def test_current_user_is_the_identity_that_the_middleware_verified(self) -> None:
         assert current_user(request_of(ALICE)) is ALICE
 
-    def test_is_nobody_where_no_token_was_demanded(self) -> None:
+    def test_current_user_raises_unauthenticated_without_a_verified_identity(self) -> None:
         with pytest.raises(Unauthenticated):
             current_user(request_of(None))
 
 
 # Task: T-023
 class TestOpenSession:
-    def test_is_bound_to_the_caller(self) -> None:
+    def test_session_is_bound_to_the_caller(self) -> None:
         assert open_session(request_of(ALICE)).user_id == "alice"
 
-    def test_is_not_given_to_nobody(self) -> None:
+    def test_session_raises_unauthenticated_without_a_verified_identity(self) -> None:
         with pytest.raises(Unauthenticated):
             open_session(request_of(None))

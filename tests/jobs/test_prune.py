@@ -1,4 +1,4 @@
-"""Forgetting what is old, of everybody, although the application's role sees nobody."""
+"""Deletion of old rows of all users, although row-level security hides them from the application's role."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,14 @@ AT_ONCE = PruneOptions(kept_days=90, first_after_seconds=0, every_seconds=0, pau
 
 @pytest.fixture
 def admin(database_url: str) -> Iterator[Connection]:
-    """The superuser, each statement a transaction."""
+    """Yield a superuser connection in autocommit mode."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
 
 # Task: T-113
 class TestPruneAll:
-    async def test_deletes_what_is_too_old_and_keeps_the_rest(
+    async def test_pruning_deletes_old_changes_and_keys_and_keeps_the_rest(
         self, database: Database, database_url: str, admin: Connection
     ) -> None:
         alice, bob = sign_up(database_url, "alice"), sign_up(database_url, "bob")
@@ -48,7 +48,7 @@ class TestPruneAll:
         assert keys_left(admin, alice) == keys_left(admin, bob) == {"young"}
         assert await prune_all(database, AT_ONCE) == 0
 
-    async def test_leaves_the_things_themselves_and_their_numbers(
+    async def test_pruning_keeps_tasks_and_revision_numbers(
         self, database: Database, alice: AsyncClient, admin: Connection
     ) -> None:
         task = await add_task(alice)
@@ -65,7 +65,7 @@ class TestPruneAll:
         }
         assert (await add_task(alice))["revision"] == 2
 
-    async def test_has_devices_that_were_away_too_long_start_again(
+    async def test_clients_with_a_pruned_revision_must_resync(
         self, database: Database, alice: AsyncClient, admin: Connection
     ) -> None:
         user_id = (await alice.get("/me")).json()["id"]
@@ -79,8 +79,8 @@ class TestPruneAll:
         assert [change["revision"] for change in answers[2].json()["changes"]] == [3]
         assert (await alice.post("/changes/2/undo")).status_code == 404
 
-    async def test_does_not_look_through_keys_that_are_still_good(self, database_url: str, admin: Connection) -> None:
-        """Or one user could have so many that a bite never ends, and nobody's old rows would go any more."""
+    async def test_pruning_does_not_read_keys_that_are_still_valid(self, database_url: str, admin: Connection) -> None:
+        """Otherwise the keys of one user could keep a batch from ending, and no old rows would be deleted any more."""
         user_id = sign_up(database_url, "alice")
         admin.execute(
             "INSERT INTO idempotency_keys SELECT %s, n::text, '', '[]', now() FROM generate_series(1, 5000) AS n",
@@ -99,8 +99,10 @@ class TestPruneAll:
         assert 1 <= read[0] < 1000
         assert len(keys_left(admin, user_id)) == 5000
 
-    async def test_never_leaves_a_gap(self, database: Database, database_url: str, admin: Connection) -> None:
-        """A change is as old as its transaction, which may have waited for one that began later."""
+    async def test_pruning_leaves_no_gap_in_the_change_log(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
+        """A change has the time of its transaction, which may have waited for one that began later."""
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91, 89, 91, 1)
 
@@ -108,8 +110,10 @@ class TestPruneAll:
 
         assert revisions_left(admin, user_id) == [2, 3, 4]
 
-    async def test_goes_on_where_a_bite_ended(self, database: Database, database_url: str, admin: Connection) -> None:
-        """More rows than a bite, of one user among more users than a bite."""
+    async def test_pruning_continues_where_the_last_batch_ended(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
+        """One user has more rows than a batch, and there are more users than a batch."""
         names = ["alice", *["bob"] * 110, "zoe"]
         user_ids = [sign_up(database_url, name) for name in names]
         log_days_ago(admin, user_ids[0], *[91] * 1_200, 1)
@@ -123,7 +127,9 @@ class TestPruneAll:
         assert revisions_left(admin, user_ids[-1]) == [2]
         assert keys_left(admin, user_ids[0]) == set()
 
-    async def test_does_not_make_writers_wait(self, database: Database, database_url: str, admin: Connection) -> None:
+    async def test_pruning_does_not_block_writers(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91, 1)
         with psycopg.connect(database_url) as writer:
@@ -134,10 +140,10 @@ class TestPruneAll:
             writer.commit()
         assert revisions_left(admin, user_id) == [2, 3, 4]
 
-    async def test_cannot_be_seen_by_a_reader_of_the_feed_as_a_gap(
+    async def test_feed_read_during_pruning_is_complete_or_gone(
         self, database: Database, database_url: str, admin: Connection
     ) -> None:
-        """What is read while it is being forgotten is whole, or Gone."""
+        """A feed page read while its changes are deleted is complete, or raises Gone."""
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, *[91] * 2_000, 0)
         outcomes: list[list[int] | None] = []
@@ -160,7 +166,7 @@ class TestPruneAll:
 
 
 async def age_trash(client: AsyncClient, admin: Connection, days: int) -> str:
-    """Make all that a user has in the trash some days older, as nobody's change; return the user's id."""
+    """Make everything in a user's trash ``days`` days older, without logging a change; return the user's id."""
     user_id: str = (await client.get("/me")).json()["id"]
     with admin.transaction():
         admin.execute("SET LOCAL session_replication_role = replica")
@@ -171,8 +177,8 @@ async def age_trash(client: AsyncClient, admin: Connection, days: int) -> str:
 
 
 # Task: T-352
-class TestTrash:
-    async def test_is_emptied_of_what_is_too_old_and_of_nothing_else(
+class TestEmptyTrash:
+    async def test_pruning_deletes_only_what_is_in_the_trash_for_too_long(
         self, database: Database, database_url: str, alice: AsyncClient, admin: Connection
     ) -> None:
         old, kept = await add_line(alice, 5), await add_task(alice, title="Kept")
@@ -194,7 +200,7 @@ class TestTrash:
         assert await prune_all(database, AT_ONCE) == 0
 
     @pytest.mark.parametrize(("days", "status"), [(29, 200), (31, 404)])
-    async def test_keeps_for_thirty_days(
+    async def test_trash_is_kept_for_30_days(
         self, database: Database, alice: AsyncClient, admin: Connection, days: int, status: int
     ) -> None:
         task = await trash(alice, await add_task(alice))
@@ -204,7 +210,9 @@ class TestTrash:
 
         assert (await alice.get(f"/tasks/{task['id']}")).status_code == status
 
-    async def test_keeps_as_long_as_is_set(self, database: Database, alice: AsyncClient, admin: Connection) -> None:
+    async def test_trash_is_kept_as_long_as_configured(
+        self, database: Database, alice: AsyncClient, admin: Connection
+    ) -> None:
         task = await trash(alice, await add_task(alice))
         await age_trash(alice, admin, 31)
 
@@ -212,7 +220,7 @@ class TestTrash:
 
         assert (await alice.get(f"/tasks/{task['id']}")).status_code == 200
 
-    async def test_tells_of_it_as_of_any_deletion(
+    async def test_pruned_tasks_are_logged_as_deletions_that_can_be_undone(
         self, database: Database, database_url: str, alice: AsyncClient, admin: Connection
     ) -> None:
         top, below = await add_line(alice, 2)
@@ -233,8 +241,10 @@ class TestTrash:
         assert (restored["title"], restored["subtasks_total"]) == (before["title"], 1)
         assert await faults_of(alice, database_url) == []
 
-    async def test_goes_on_where_a_bite_ended(self, database: Database, alice: AsyncClient, admin: Connection) -> None:
-        """More than a bite under one task, so that no bite grows with a family."""
+    async def test_emptying_the_trash_continues_where_the_last_batch_ended(
+        self, database: Database, alice: AsyncClient, admin: Connection
+    ) -> None:
+        """One task has more subtasks than a batch; the size of a batch does not depend on the subtree."""
         parent = await add_task(alice)
         user_id = (await alice.get("/me")).json()["id"]
         admin.execute(
@@ -253,7 +263,7 @@ class TestTrash:
         assert bite == (500,)
         assert admin.execute("SELECT count(*) FROM tasks WHERE user_id = %s", (user_id,)).fetchone() == (0,)
 
-    async def test_neither_waits_for_a_writer_nor_makes_one_fail(
+    async def test_emptying_the_trash_skips_locked_users_without_waiting_or_failing(
         self, database: Database, database_url: str, alice: AsyncClient, bob: AsyncClient, admin: Connection
     ) -> None:
         tasks = [await trash(client, await add_task(client)) for client in (alice, bob)]
@@ -275,7 +285,7 @@ class TestTrash:
 
 # Task: T-113
 class TestKeepPruning:
-    async def test_goes_round_until_it_is_cancelled(
+    async def test_pruning_repeats_until_it_is_cancelled(
         self, database: Database, database_url: str, admin: Connection
     ) -> None:
         user_id = sign_up(database_url, "alice")
@@ -291,7 +301,7 @@ class TestKeepPruning:
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
-    async def test_outlives_a_database_that_is_away(self, database_url: str, admin: Connection) -> None:
+    async def test_pruning_survives_an_unavailable_database(self, database_url: str, admin: Connection) -> None:
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91)
         database = Database(database_url)

@@ -7,7 +7,7 @@ from todo.kit.clock import utc_now
 
 # Task: T-010
 class TestUtcNow:
-    def test_tells_this_instant_in_utc(self) -> None:
+    def test_utc_now_returns_the_current_instant_in_utc(self) -> None:
         before = datetime.now(UTC)
 
         now = utc_now()

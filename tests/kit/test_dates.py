@@ -1,4 +1,4 @@
-"""Due dates as text: what is accepted, and the one form that is given back."""
+"""Due dates as text: accepted forms and the canonical form."""
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -19,13 +19,13 @@ OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
 
 CANONICAL = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{0,5}[1-9])?Z?)?", re.ASCII)
 
-quickly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+without_deadline = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 offsets = st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(
     lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))
 )
-# A day away from both ends, so that every one of them has a year from 1 to 9999 in UTC.
+# One day from both limits, so that the year in UTC is 1 to 9999 for every offset.
 instants = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets)  # noqa: DTZ001
-nearly = st.from_regex(
+almost_dates = st.from_regex(
     r"\d{4}-?(\d\d|W\d\d)-?\d{1,2}([Tt ]\d\d(:?\d\d(:?\d\d([.,]\d{1,9})?)?)?([Zz]|[+-]\d\d:?(\d\d)?)?)?\n?",
     fullmatch=True,
 )
@@ -56,7 +56,7 @@ class TestCanonicalDue:
             ("2026-03-10T00:30:00+01:00", "2026-03-09T23:30:00Z"),
             ("2026-03-10T22:00:00-05:45", "2026-03-11T03:45:00Z"),
             ("2026-03-10T09:00:00.123456Z", "2026-03-10T09:00:00.123456Z"),
-            # As PostgreSQL, and so created_at, has it.
+            # Formatted as PostgreSQL, and therefore ``created_at``, formats it.
             ("2026-03-10T09:00:00.500Z", "2026-03-10T09:00:00.5Z"),
             ("2026-03-10T09:00:00.000Z", "2026-03-10T09:00:00Z"),
             ("2026-03-10T09:00:10Z", "2026-03-10T09:00:10Z"),
@@ -64,7 +64,7 @@ class TestCanonicalDue:
             ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
         ],
     )
-    def test_gives_the_one_form(self, given_text: str, canonical: str) -> None:
+    def test_due_dates_are_converted_to_the_canonical_form(self, given_text: str, canonical: str) -> None:
         assert canonical_due(given_text) == canonical
 
     @pytest.mark.parametrize(
@@ -128,36 +128,36 @@ class TestCanonicalDue:
             ("9999-12-31T23:59:59-00:01", OUT_OF_RANGE),
         ],
     )
-    def test_says_what_is_wrong_with_anything_else(self, text: str, message: str) -> None:
+    def test_invalid_due_dates_are_rejected_with_a_specific_message(self, text: str, message: str) -> None:
         with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
             canonical_due(text)
 
-    @quickly
+    @without_deadline
     @given(st.dates())
-    def test_keeps_every_date_as_it_is(self, day: date) -> None:
+    def test_every_date_is_kept_unchanged(self, day: date) -> None:
         assert canonical_due(day.isoformat()) == day.isoformat()
 
-    @quickly
+    @without_deadline
     @given(st.datetimes())
-    def test_keeps_every_wall_clock_time_to_the_microsecond(self, shown: datetime) -> None:
+    def test_wall_clock_times_are_kept_to_the_microsecond(self, shown: datetime) -> None:
         canonical = canonical_due(shown.isoformat())
 
         assert CANONICAL.fullmatch(canonical)
         assert parse_due(canonical) == shown
         assert form_of(shown) == canonical
 
-    @quickly
+    @without_deadline
     @given(instants)
-    def test_keeps_every_instant_to_the_microsecond(self, instant: datetime) -> None:
+    def test_instants_are_kept_to_the_microsecond(self, instant: datetime) -> None:
         canonical = canonical_due(instant.isoformat())
 
         assert CANONICAL.fullmatch(canonical)
         assert datetime.fromisoformat(canonical) == instant
         assert datetime.fromisoformat(canonical).tzinfo == UTC
 
-    @quickly
-    @given(st.one_of(st.text(), nearly))
-    def test_gives_the_one_form_or_says_no(self, text: str) -> None:
+    @without_deadline
+    @given(st.one_of(st.text(), almost_dates))
+    def test_any_text_becomes_canonical_or_is_rejected_with_a_known_message(self, text: str) -> None:
         try:
             canonical = canonical_due(text)
         except ValueError as error:

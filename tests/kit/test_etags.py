@@ -1,4 +1,4 @@
-"""Entity tags: what a header names, byte for byte, and in no more time than reading it takes."""
+"""Entity tags: parsed byte for byte and in linear time."""
 
 import time
 
@@ -10,10 +10,10 @@ from todo.kit.etags import Condition, etag, strong_condition, weak_condition
 # Task: T-121
 class TestEtag:
     @pytest.mark.parametrize("revision", [0, 17, 10**18 - 1])
-    def test_is_named_by_itself(self, revision: int) -> None:
+    def test_etag_parses_to_its_own_revision(self, revision: int) -> None:
         assert strong_condition(etag(revision)) == Condition(frozenset([revision]))
 
-    def test_is_strong_and_quoted(self) -> None:
+    def test_etag_is_strong_and_quoted(self) -> None:
         assert etag(17) == '"17"'
 
 
@@ -27,13 +27,13 @@ class TestCondition:
             ('"1", "2"', {1, 2}, {1, 2}),
             ('"1","2"', {1, 2}, {1, 2}),
             ('"1"\t , W/"2" ,"3"', {1, 3}, {1, 2, 3}),
-            # RFC 9110, section 5.6.1.2: empty elements of a list are to be borne.
+            # RFC 9110, section 5.6.1.2: a recipient must accept empty list elements.
             (', ,"1",, "2",', {1, 2}, {1, 2}),
             ('""', set(), set()),
             ('"abc", "17"', {17}, {17}),
             ('"a,\\"', set(), set()),
             ('"\xe4"', set(), set()),
-            # None of ours: we write a revision in one way only.
+            # Not written by this server: a revision has only one representation.
             ('"017"', set(), set()),
             ('"-1"', set(), set()),
             ('"1.0"', set(), set()),
@@ -42,12 +42,14 @@ class TestCondition:
             ('"1234567890123456789"', set(), set()),
         ],
     )
-    def test_names_revisions(self, header: str, strong: set[int], weak: set[int]) -> None:
+    def test_header_lists_the_revisions_of_strong_and_weak_tags(
+        self, header: str, strong: set[int], weak: set[int]
+    ) -> None:
         assert strong_condition(header) == Condition(frozenset(strong))
         assert weak_condition(header) == Condition(frozenset(weak))
 
     @pytest.mark.parametrize("header", ["*", " * "])
-    def test_names_any(self, header: str) -> None:
+    def test_asterisk_matches_any_revision(self, header: str) -> None:
         assert strong_condition(header) == weak_condition(header) == Condition(None)
         assert Condition(None).names(17)
 
@@ -75,14 +77,14 @@ class TestCondition:
             ", ".join(['"1"'] * 51),
         ],
     )
-    def test_refuses_what_is_no_list_of_tags(self, header: str) -> None:
+    def test_malformed_tag_list_is_rejected(self, header: str) -> None:
         with pytest.raises(ValueError, match="Expected an entity tag"):
             strong_condition(header)
         with pytest.raises(ValueError, match="Expected an entity tag"):
             weak_condition(header)
 
     @pytest.mark.parametrize("filler", [", ", " ,", "\t,\t", ",", " ", '"1", ', '"1",  ,', 'W/"', '"1'])
-    def test_takes_no_time_over_a_hostile_one(self, filler: str) -> None:
+    def test_hostile_header_is_parsed_in_bounded_cpu_time(self, filler: str) -> None:
         began = time.process_time()
 
         for end in ("x", '"', "\x00"):
@@ -91,7 +93,7 @@ class TestCondition:
 
         assert time.process_time() - began < 2
 
-    def test_tells_whether_a_revision_is_named(self) -> None:
+    def test_condition_matches_only_the_listed_revisions(self) -> None:
         condition = Condition(frozenset([1, 2]))
 
         assert (condition.names(2), condition.names(3)) == (True, False)

@@ -1,4 +1,4 @@
-"""Excerpts: what was found, marked, and safe to be shown in a page."""
+"""Excerpts: matches are marked, and the text is safe to show in a page."""
 
 import html
 import re
@@ -34,16 +34,16 @@ class TestExcerpt:
             ("1 2", "Noch ½ Käse", "Noch <mark>½</mark> Käse"),
         ],
     )
-    def test_marks_what_was_found(self, typed: str, text: str, shown: str) -> None:
+    def test_excerpt_marks_matches_and_escapes_html(self, typed: str, text: str, shown: str) -> None:
         assert marked(typed, text) == shown
 
-    def test_is_of_the_text_that_has_the_most(self) -> None:
+    def test_excerpt_is_taken_from_the_text_with_the_most_matches(self) -> None:
         assert marked("oat milk", "Milk milk", "oat and milk", "oat milk") == "<mark>oat</mark> and <mark>milk</mark>"
         assert marked("milk", "Shop", "home", "Two litres of milk") == "Two litres of <mark>milk</mark>"
         assert marked("milk", "Shop", "", "") == "Shop"
 
     @pytest.mark.parametrize("filling", ["word ", "Wörter "])
-    def test_is_cut_around_what_was_found(self, filling: str) -> None:
+    def test_excerpt_is_cut_around_the_match(self, filling: str) -> None:
         shown = marked("milk", f"{filling * 100}milk {filling * 100}")
 
         plain = re.sub("</?mark>", "", shown)
@@ -52,10 +52,10 @@ class TestExcerpt:
         assert 100 < len(plain) <= MOST_CHARACTERS + 2
         assert set(plain.strip("…").split()) == {filling.strip(), "milk"}
 
-    def test_is_cut_where_there_are_no_spaces(self) -> None:
+    def test_excerpt_of_a_text_without_spaces_is_cut_at_the_maximum_length(self) -> None:
         assert marked("milk", "milk" + "." * 1_000) == f"<mark>milk</mark>{'.' * 156}…"
 
-    def test_of_a_hundred_long_texts_in_any_script_is_made_in_less_than_two_seconds(self) -> None:
+    def test_excerpts_of_100_long_texts_take_less_than_two_seconds_of_cpu_time(self) -> None:
         longest = "".join(map(chr, range(0x4E00, 0x4E00 + 10_000)))
         started = time.process_time()
 
@@ -65,7 +65,7 @@ class TestExcerpt:
         assert time.process_time() - started < 2
 
     @given(st.text(alphabet='ab ä<>&"買.', max_size=400), st.sampled_from(["a", "b*", "ä b", "買"]))
-    def test_leaves_the_text_as_it_is(self, text: str, typed: str) -> None:
+    def test_excerpt_leaves_the_text_unchanged_apart_from_marks(self, text: str, typed: str) -> None:
         shown = marked(typed, text)
 
         plain = html.unescape(re.sub("</?mark>", "", shown))

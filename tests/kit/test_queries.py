@@ -1,4 +1,4 @@
-"""What somebody looks for, as typed."""
+"""Search queries as the user typed them."""
 
 import pytest
 from hypothesis import given
@@ -30,7 +30,7 @@ class TestParse:
             ("a" * 65 + "*", Terms(words=("a" * 64,), phrases=(f" {'a' * 65}",))),
         ],
     )
-    def test_tells_what_has_to_occur(self, typed: str, wanted: Terms) -> None:
+    def test_parser_extracts_required_words_prefixes_and_phrases(self, typed: str, wanted: Terms) -> None:
         assert parse(typed) == Query(wanted, Terms())
 
     @pytest.mark.parametrize(
@@ -44,34 +44,34 @@ class TestParse:
             ("milk -" + "a" * 65, Terms(phrases=(f" {'a' * 65} ",))),
         ],
     )
-    def test_tells_what_must_not(self, typed: str, unwanted: Terms) -> None:
+    def test_parser_extracts_excluded_words_prefixes_and_phrases(self, typed: str, unwanted: Terms) -> None:
         assert parse(typed) == Query(Terms(words=("milk",)), unwanted)
 
     @pytest.mark.parametrize("typed", ["", "   ", "*", '""', '"', "-", "?!", "🎉", "\x00", "\ud800"])
-    def test_refuses_what_has_no_word(self, typed: str) -> None:
+    def test_query_without_words_is_rejected(self, typed: str) -> None:
         with pytest.raises(ValueError, match=r"^Nothing to look for: give at least one word, as in milk or choc\*\.$"):
             parse(typed)
 
     @pytest.mark.parametrize("typed", ["-milk", '-"low fat" -soy*'])
-    def test_refuses_what_says_only_what_is_not_wanted(self, typed: str) -> None:
+    def test_query_with_only_excluded_terms_is_rejected(self, typed: str) -> None:
         with pytest.raises(ValueError, match=r"^Only what is not wanted: "):
             parse(typed)
 
-    def test_refuses_what_is_long(self) -> None:
+    def test_query_longer_than_500_characters_is_rejected(self) -> None:
         assert parse("m" * 500).wanted.words == ("m" * 64,)
 
         with pytest.raises(ValueError, match=r"^Too long: up to 500 characters can be looked for\.$"):
             parse("m" * 501)
 
     @pytest.mark.parametrize("separator", [" ", " -", ".", "* "])
-    def test_refuses_many_words(self, separator: str) -> None:
+    def test_query_with_more_than_20_words_is_rejected(self, separator: str) -> None:
         parse(separator.join("abcdefghijklmnopqrst"))
 
         with pytest.raises(ValueError, match=r"^Too many: up to 20 words can be looked for at once\.$"):
             parse(separator.join("abcdefghijklmnopqrstu"))
 
     @given(st.text(max_size=60) | st.text(alphabet="ab -\"*\\%_'\u2019&|!():<>", max_size=60))
-    def test_gives_folded_words_whatever_is_typed(self, typed: str) -> None:
+    def test_parsed_words_are_normalized_for_any_input(self, typed: str) -> None:
         try:
             query = parse(typed)
         except ValueError:
@@ -101,5 +101,5 @@ class TestSearchable:
             ("a_b%c\\d", "a b c d"),
         ],
     )
-    def test_folds(self, text: str, words: str) -> None:
+    def test_text_is_folded_into_lower_case_words_without_accents(self, text: str, words: str) -> None:
         assert searchable(text).split() == words.split()

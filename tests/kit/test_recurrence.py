@@ -1,4 +1,4 @@
-"""Recurrence against two independent expansions: python-dateutil's, and one that looks at every single day."""
+"""Recurrence compared with two independent expansions: python-dateutil, and a check of every single day."""
 
 from calendar import isleap, monthrange
 from collections import defaultdict
@@ -30,7 +30,7 @@ from todo.kit.recurrence.expansion import Expansion
 often = settings(max_examples=800, deadline=None)
 quickly = settings(max_examples=250, deadline=None)
 
-# The days that differ: leap days, month ends, and those around the new year.
+# Edge cases: leap days, month ends and the days around New Year.
 days = st.one_of(
     st.dates(date(1890, 1, 1), date(2110, 12, 31)),
     st.sampled_from([date(2024, 2, 29), date(2096, 2, 29), date(2026, 1, 31), date(2023, 12, 31), date(2025, 8, 30)]),
@@ -49,16 +49,16 @@ recurrences = st.builds(
 )
 
 
-def until(last: date, how: Recurrence, anchor: date) -> list[date]:
+def occurrences_until(last: date, how: Recurrence, anchor: date) -> list[date]:
     return [due for _, due in takewhile(lambda found: found[1] <= last, occurrences(how, anchor))]
 
 
 def day_by_day(rule: Rule, anchor: date, last: date, *, clamp: bool) -> list[date]:
-    """Ask of every day whether the rule names it, and of every period which of those are meant."""
+    """Test every day against the rule, then select positions within each period."""
     periods: dict[int, list[date]] = defaultdict(list)
     day = date(anchor.year, 1, 1) - timedelta(7)
     while day <= last + timedelta(370):
-        if is_named(rule, anchor, day, clamp=clamp):
+        if matches_rule(rule, anchor, day, clamp=clamp):
             periods[period_of(rule, day) - period_of(rule, anchor)].append(day)
         day += timedelta(1)
     meant = [
@@ -80,7 +80,7 @@ def period_of(rule: Rule, day: date) -> int:
     }[rule.frequency]
 
 
-def is_named(rule: Rule, anchor: date, day: date, *, clamp: bool) -> bool:
+def matches_rule(rule: Rule, anchor: date, day: date, *, clamp: bool) -> bool:
     months, month_days, weekdays = list(rule.months), list(rule.month_days), list(rule.weekdays)
     if not month_days and not weekdays:
         if rule.frequency == "YEARLY" and not months:
@@ -101,7 +101,7 @@ def is_named(rule: Rule, anchor: date, day: date, *, clamp: bool) -> bool:
     return not weekdays or any(ordinal in ordinals and weekday == day.weekday() for ordinal, weekday in weekdays)
 
 
-def at_time_of(like: Due, day: date) -> Due:
+def with_time_of(like: Due, day: date) -> Due:
     return datetime.combine(day, like.time()) if isinstance(like, datetime) else day
 
 
@@ -110,7 +110,7 @@ def is_past(due: Due, *others: Due) -> bool:
 
 
 # Task: T-324
-class TestAgainstOthers:
+class TestReferenceImplementations:
     @often
     @given(rule_texts(), days)
     @example("FREQ=MONTHLY;BYMONTHDAY=31", date(2022, 1, 31))
@@ -121,10 +121,10 @@ class TestAgainstOthers:
     @example("FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU;BYSETPOS=366", date(2024, 12, 31))
     @example("FREQ=WEEKLY;INTERVAL=2;BYDAY=SA,SU,MO;BYMONTH=12;BYSETPOS=2;WKST=SA", date(2022, 12, 4))
     @example("FREQ=DAILY;INTERVAL=2;BYMONTHDAY=31;BYDAY=MO,FR", date(2025, 10, 31))
-    def test_agrees_with_dateutil_where_short_months_are_left_out(self, text: str, anchor: date) -> None:
+    def test_expansion_equals_that_of_dateutil_if_short_months_are_skipped(self, text: str, anchor: date) -> None:
         rule, last = parse_rule(text), anchor + timedelta(1_500)
 
-        found = until(last, Recurrence(rule, month_end="skip"), anchor)
+        found = occurrences_until(last, Recurrence(rule, month_end="skip"), anchor)
 
         assert found == expanded_by_peer(rule, anchor, last)
 
@@ -135,19 +135,19 @@ class TestAgainstOthers:
     @example("FREQ=YEARLY;BYMONTHDAY=31", date(2024, 2, 29), True)  # noqa: FBT003
     @example("FREQ=DAILY;INTERVAL=3;BYMONTHDAY=30,31", date(2024, 2, 29), True)  # noqa: FBT003
     @example("FREQ=MONTHLY;BYMONTHDAY=30,31;BYSETPOS=2", date(2026, 1, 31), True)  # noqa: FBT003
-    def test_agrees_with_a_look_at_every_day(self, text: str, anchor: date, clamp: bool) -> None:  # noqa: FBT001
+    def test_expansion_equals_a_check_of_every_day(self, text: str, anchor: date, clamp: bool) -> None:  # noqa: FBT001
         rule, last = parse_rule(text), anchor + timedelta(500)
 
-        found = until(last, Recurrence(rule, month_end="clamp" if clamp else "skip"), anchor)
+        found = occurrences_until(last, Recurrence(rule, month_end="clamp" if clamp else "skip"), anchor)
 
         assert found == day_by_day(rule, anchor, last, clamp=clamp)
 
 
 # Task: T-324
-class TestProperties:
+class TestSeriesProperties:
     @quickly
     @given(recurrences, dues)
-    def test_go_strictly_up_and_are_numbered_by_their_place(self, how: Recurrence, anchor: Due) -> None:
+    def test_occurrences_strictly_ascend_and_are_numbered_from_one(self, how: Recurrence, anchor: Due) -> None:
         found = list(islice(occurrences(how, anchor), 50))
 
         found_dues = [due for _, due in found]
@@ -158,7 +158,9 @@ class TestProperties:
 
     @quickly
     @given(recurrences, dues, st.integers(1, 60))
-    def test_are_the_same_whether_walked_or_jumped_to(self, how: Recurrence, anchor: Due, place: int) -> None:
+    def test_occurrences_are_the_same_from_the_anchor_and_from_any_later_start(
+        self, how: Recurrence, anchor: Due, place: int
+    ) -> None:
         walked = list(islice(occurrences(how, anchor), place + 20))
         assume(len(walked) > place)
         number, after = walked[place - 1]
@@ -169,7 +171,7 @@ class TestProperties:
 
     @quickly
     @given(recurrences, dues)
-    def test_fit_once_they_were_made_to(self, how: Recurrence, due: Due) -> None:
+    def test_first_match_fits_the_rule_and_is_the_first_occurrence(self, how: Recurrence, due: Due) -> None:
         fit = fitting(how, due)
         assume(fit is not None)
         assert fit is not None
@@ -180,7 +182,7 @@ class TestProperties:
 
     @quickly
     @given(recurrences, dues, st.integers(1, 40), st.integers(-30, 900), st.times())
-    def test_advance_to_the_first_that_is_still_to_come(
+    def test_completion_advances_to_the_first_occurrence_that_is_not_past(
         self, how: Recurrence, due: Due, place: int, late: int, at: time
     ) -> None:
         first = fitting(how, due)
@@ -194,7 +196,7 @@ class TestProperties:
         after = advance(how, State(first, number, current), completed=now, today=today)
 
         if how.counted_from == "completion":
-            anchor = at_time_of(first, today)
+            anchor = with_time_of(first, today)
             endless = replace(how, rule=replace(how.rule, count=None))
             expected = next(
                 (later for _, later in occurrences(endless, anchor) if is_past(later, anchor, current)), None
@@ -211,12 +213,12 @@ class TestProperties:
 
     @quickly
     @given(recurrences, dues)
-    def test_preview_what_passing_over_comes_to(self, how: Recurrence, due: Due) -> None:
+    def test_upcoming_occurrences_equal_repeated_skips(self, how: Recurrence, due: Due) -> None:
         first = fitting(how, due)
         assume(first is not None)
         assert first is not None
         state = State(first, 1, first)
-        # What is passed over uses up no COUNT there.
+        # Skipped occurrences do not use up COUNT if the series counts from completion.
         how = replace(how, rule=replace(how.rule, count=None)) if how.counted_from == "completion" else how
 
         previewed = [later for _, later in islice(upcoming(how, state), 5)]
@@ -226,13 +228,13 @@ class TestProperties:
         while following is not None and len(skipped) < 5:
             skipped.append(following.due)
             following = skip_one(how, following)
-        # A series that counts from completion forgets the day it was clamped from.
+        # A series that counts from completion does not remember the day from which it was clamped.
         assume(how.counted_from == "due" or first.day <= 28)
         assert previewed == skipped
 
 
 # Task: T-323
-class TestCount:
+class TestExpansionCount:
     @quickly
     @given(
         st.one_of(rule_texts(), rule_texts(most_interval=1_000)),
@@ -244,7 +246,7 @@ class TestCount:
     @example("FREQ=WEEKLY;BYMONTH=1,12;BYDAY=SA,SU,MO,TU;BYSETPOS=-1", date(1, 1, 1), 1, 300_000, False)  # noqa: FBT003
     @example("FREQ=WEEKLY;INTERVAL=3;BYMONTH=1;BYDAY=SA,TU;WKST=SA", date(9, 1, 3), 3_300_000, 300_000, False)  # noqa: FBT003
     @example("FREQ=DAILY;INTERVAL=6;BYMONTHDAY=30,31", date(2026, 1, 1), 740_000, 300_000, True)  # noqa: FBT003
-    def test_is_that_of_the_days_that_a_walk_comes_by(
+    def test_count_equals_the_number_of_days_that_iteration_yields(
         self,
         text: str,
         anchor: date,
@@ -261,7 +263,7 @@ class TestCount:
 
     @quickly
     @given(rule_texts(), st.integers(1, 1_000), month_ends, dues, st.integers(0, 40), st.integers(0, 900_000))
-    def test_is_used_up_by_centuries_as_if_each_day_was_walked_to(
+    def test_missed_centuries_use_up_count_as_if_every_day_was_iterated(
         self, text: str, most: int, month_end: Any, due: Due, place: int, late: int
     ) -> None:
         how = Recurrence(parse_rule(f"{text};COUNT={most}"), month_end=month_end)
@@ -274,21 +276,21 @@ class TestCount:
         now = datetime.combine(today, time(12))
 
         after = advance(how, State(first, number, current), completed=now, today=today)
-        moved = skip_one(how, State(first, number, at_time_of(first, today), nominal=current))
+        moved = skip_one(how, State(first, number, with_time_of(first, today), nominal=current))
 
         reached = now if isinstance(first, datetime) else today
         assert after == next((State(first, *found) for found in walked if is_past(found[1], current, reached)), None)
         assert moved == next(
-            (State(first, *found) for found in walked if is_past(found[1], current, at_time_of(first, today))), None
+            (State(first, *found) for found in walked if is_past(found[1], current, with_time_of(first, today))), None
         )
 
 
-# What is promised for a request, times ten: coverage looks at every line that runs.
+# Seconds. Ten times the budget of a request, because coverage traces every line.
 MOST_SECONDS = 0.5
 
 
 # Task: T-324
-class TestCost:
+class TestExpansionCost:
     @pytest.mark.parametrize(
         ("text", "due"),
         [
@@ -304,7 +306,7 @@ class TestCost:
             ("FREQ=YEARLY;BYDAY=53MO,-53TU;BYMONTHDAY=" + ",".join(map(str, range(1, 32))), date(2024, 12, 30)),
         ],
     )
-    def test_is_small_for_the_worst_of_rules(self, text: str, due: date) -> None:
+    def test_worst_case_rules_are_expanded_in_bounded_cpu_time(self, text: str, due: date) -> None:
         begun = process_time()
 
         how = Recurrence(parse_rule(text), month_end="skip")
@@ -315,7 +317,7 @@ class TestCost:
 
         assert process_time() - begun < MOST_SECONDS
 
-    def test_of_refusing_is_small_too(self) -> None:
+    def test_impossible_rules_are_rejected_in_bounded_cpu_time(self) -> None:
         begun = process_time()
 
         for text in (

@@ -1,4 +1,4 @@
-"""Rules as text: what is read, what is refused, and the one text for each."""
+"""Recurrence rules as text: what is parsed, what is rejected, and the canonical text of each rule."""
 
 import re
 from datetime import UTC, date, datetime
@@ -12,20 +12,20 @@ from todo.kit.recurrence import Frequency, Rule, Weekday, parse_rule
 
 quickly = settings(max_examples=300, deadline=None)
 
-LETTERS = (
+TOKENS = (
     "FREQ INTERVAL BYDAY BYMONTH BYMONTHDAY BYSETPOS COUNT UNTIL WKST DAILY WEEKLY MONTHLY YEARLY MO 2 -1 0 ; = , T Z"
 )
 hostile = st.one_of(
     st.text(max_size=600),
     st.lists(
-        st.sampled_from([*LETTERS.split(), "9" * 300, "RRULE:", "\u017f", "\ud800", "\0", "20260310"]), max_size=40
+        st.sampled_from([*TOKENS.split(), "9" * 300, "RRULE:", "\u017f", "\ud800", "\0", "20260310"]), max_size=40
     ).map("".join),
 )
 
 
 # Task: T-321
 class TestParseRule:
-    def test_reads_every_part(self) -> None:
+    def test_parser_reads_every_part_of_a_rule(self) -> None:
         rule = parse_rule(
             "FREQ=YEARLY;INTERVAL=2;BYMONTH=12,3;BYMONTHDAY=-1,15;BYDAY=-1FR,2MO,TU;BYSETPOS=2,-1;COUNT=10"
         )
@@ -49,7 +49,7 @@ class TestParseRule:
             ("00010101", date(1, 1, 1)),
         ],
     )
-    def test_keeps_until_in_the_form_it_was_given(self, text: str, until: date) -> None:
+    def test_parser_keeps_until_as_date_wall_clock_time_or_instant(self, text: str, until: date) -> None:
         rule = parse_rule(f"FREQ=DAILY;UNTIL={text}")
 
         assert (rule.until, str(rule)) == (until, f"FREQ=DAILY;UNTIL={text}")
@@ -69,10 +69,10 @@ class TestParseRule:
             ("FREQ=WEEKLY;BYDAY=TU,SU;BYSETPOS=1", "FREQ=WEEKLY;BYDAY=TU,SU;BYSETPOS=1;WKST=MO"),
         ],
     )
-    def test_has_one_text_for_a_rule(self, text: str, canonical: str) -> None:
+    def test_equivalent_rules_have_one_canonical_text(self, text: str, canonical: str) -> None:
         assert str(parse_rule(text)) == canonical
 
-    def test_lets_the_week_start_where_the_user_has_it_unless_the_rule_says(self) -> None:
+    def test_week_starts_on_the_users_day_unless_the_rule_sets_wkst(self) -> None:
         silent, explicit = "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU", "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST=MO"
 
         starts = [parse_rule(text, week_start=6).week_start for text in (silent, explicit)]
@@ -133,7 +133,7 @@ class TestParseRule:
             ("FREQ=DAILY;BYMONTH=" + ",".join("1" * 300), "A rule has at most 500 characters"),
         ],
     )
-    def test_says_what_is_wrong(self, text: str, said: str) -> None:
+    def test_invalid_rules_are_rejected_with_a_specific_message(self, text: str, said: str) -> None:
         with pytest.raises(ValueError, match="^" + re.escape(said)):
             parse_rule(text)
 
@@ -154,7 +154,7 @@ class TestParseRule:
             "FREQ=DAILY;BYMONTH=2;BYSETPOS=2",
         ],
     )
-    def test_refuses_what_never_occurs(self, text: str) -> None:
+    def test_rules_that_never_occur_are_rejected(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"^This rule never occurs\."):
             parse_rule(text)
 
@@ -171,12 +171,12 @@ class TestParseRule:
             "FREQ=DAILY;BYDAY=MO,TU;BYSETPOS=-1",
         ],
     )
-    def test_takes_what_is_rare(self, text: str) -> None:
+    def test_rules_that_rarely_occur_are_accepted(self, text: str) -> None:
         assert str(parse_rule(text)).startswith("FREQ=")
 
     @quickly
     @given(rule_texts())
-    def test_reads_its_own_text_back_whatever_the_users_week(self, text: str) -> None:
+    def test_canonical_text_parses_to_the_same_rule_for_any_week_start(self, text: str) -> None:
         rule = parse_rule(text, week_start=6)
 
         canonical = str(rule)
@@ -186,7 +186,7 @@ class TestParseRule:
 
     @quickly
     @given(hostile)
-    def test_raises_nothing_but_a_message_that_repeats_nothing(self, text: str) -> None:
+    def test_hostile_input_raises_only_value_errors_that_do_not_repeat_the_input(self, text: str) -> None:
         try:
             said = str(parse_rule(text))
         except ValueError as error:

@@ -1,6 +1,6 @@
-"""A series, step by step: the cases that broke other products, each by name."""
+"""Steps through a series: cases from bugs of other products, one named test each."""
 
-# ruff: noqa: DTZ001  Times are naive here: local to the task.
+# ruff: noqa: DTZ001  Times are naive: they are local to the task.
 
 from datetime import date, datetime, time, timedelta
 from itertools import islice
@@ -26,7 +26,7 @@ def recurrence(text: str, **settings: Any) -> Recurrence:
     return Recurrence(parse_rule(text), **settings)
 
 
-def expanded(text: str, anchor: Due, number: int = 6, **settings: Any) -> list[str]:
+def first_occurrences(text: str, anchor: Due, number: int = 6, **settings: Any) -> list[str]:
     found = islice(occurrences(recurrence(text, **settings), anchor), number)
     return [due.isoformat() for _, due in found]
 
@@ -37,7 +37,7 @@ def completed(how: Recurrence, state: State, on: Due) -> State | None:
     return advance(how, state, completed=now, today=now.date())
 
 
-def completed_when_due(how: Recurrence, first: Due, times: int) -> list[str]:
+def due_dates_after_completions(how: Recurrence, first: Due, times: int) -> list[str]:
     state: State | None = State(first, 1, first)
     dues = []
     for _ in range(times):
@@ -51,40 +51,40 @@ def completed_when_due(how: Recurrence, first: Due, times: int) -> list[str]:
 
 # Task: T-322
 class TestOccurrences:
-    def test_come_back_to_the_31st_after_short_months(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYMONTHDAY=31", date(2026, 1, 31), 5) == [
+    def test_monthly_series_returns_to_the_31st_after_short_months(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYMONTHDAY=31", date(2026, 1, 31), 5) == [
             *("2026-01-31", "2026-02-28", "2026-03-31", "2026-04-30", "2026-05-31")
         ]
 
-    def test_leave_out_the_months_without_a_31st_where_asked_to(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYMONTHDAY=31", date(2022, 1, 31), 4, month_end="skip") == [
+    def test_month_end_skip_leaves_out_months_without_a_31st(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYMONTHDAY=31", date(2022, 1, 31), 4, month_end="skip") == [
             *("2022-01-31", "2022-03-31", "2022-05-31", "2022-07-31")
         ]
 
-    def test_have_a_day_once_where_two_are_clamped_to_it(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYMONTHDAY=30,31", date(2026, 1, 30), 5) == [
+    def test_two_days_clamped_to_the_same_day_yield_one_occurrence(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYMONTHDAY=30,31", date(2026, 1, 30), 5) == [
             *("2026-01-30", "2026-01-31", "2026-02-28", "2026-03-30", "2026-03-31")
         ]
 
-    def test_do_not_clamp_days_counted_from_the_end(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYMONTHDAY=-31", date(2026, 1, 1), 3) == [
+    def test_negative_month_days_are_not_clamped(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYMONTHDAY=-31", date(2026, 1, 1), 3) == [
             "2026-01-01",
             "2026-03-01",
             "2026-05-01",
         ]
 
-    def test_fall_on_the_last_day_of_each_month(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYMONTHDAY=-1", date(2023, 12, 31), 4, month_end="skip") == [
+    def test_month_day_minus_one_falls_on_the_last_day_of_each_month(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYMONTHDAY=-1", date(2023, 12, 31), 4, month_end="skip") == [
             *("2023-12-31", "2024-01-31", "2024-02-29", "2024-03-31")
         ]
 
-    def test_fall_on_the_last_working_day(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", date(2026, 1, 30), 3) == [
+    def test_by_set_pos_selects_the_last_working_day_of_each_month(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", date(2026, 1, 30), 3) == [
             *("2026-01-30", "2026-02-27", "2026-03-31")
         ]
 
-    def test_clamp_before_the_weekday_is_looked_at(self) -> None:
-        assert expanded("FREQ=MONTHLY;BYMONTHDAY=31;BYDAY=SA", date(2026, 1, 31), 3) == [
+    def test_month_days_are_clamped_before_weekdays_are_matched(self) -> None:
+        assert first_occurrences("FREQ=MONTHLY;BYMONTHDAY=31;BYDAY=SA", date(2026, 1, 31), 3) == [
             *("2026-01-31", "2026-02-28", "2026-10-31")
         ]
 
@@ -95,34 +95,34 @@ class TestOccurrences:
             ("SU", ["1997-08-05", "1997-08-17", "1997-08-19", "1997-08-31"]),
         ],
     )
-    def test_mind_the_day_that_a_week_starts_on(self, start: str, dues: list[str]) -> None:
-        assert expanded(f"FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST={start}", date(1997, 8, 5), 4) == dues
+    def test_week_start_decides_which_weeks_a_biweekly_rule_selects(self, start: str, dues: list[str]) -> None:
+        assert first_occurrences(f"FREQ=WEEKLY;INTERVAL=2;BYDAY=TU,SU;WKST={start}", date(1997, 8, 5), 4) == dues
 
-    def test_keep_the_time_of_day(self) -> None:
-        assert expanded("FREQ=DAILY", datetime(2026, 3, 28, 2, 30), 3) == [
+    def test_occurrences_keep_the_time_of_day(self) -> None:
+        assert first_occurrences("FREQ=DAILY", datetime(2026, 3, 28, 2, 30), 3) == [
             *("2026-03-28T02:30:00", "2026-03-29T02:30:00", "2026-03-30T02:30:00")
         ]
 
-    def test_begin_near_the_date_asked_for_however_old_the_anchor_is(self) -> None:
+    def test_occurrences_after_a_given_date_are_found_however_old_the_anchor_is(self) -> None:
         found = occurrences(recurrence("FREQ=MONTHLY"), date(1, 1, 31), after=date(9998, 12, 31), number=7)
 
         assert list(islice(found, 2)) == [(8, date(9999, 1, 31)), (9, date(9999, 2, 28))]
 
-    def test_end_with_the_year_9999(self) -> None:
-        assert expanded("FREQ=DAILY;INTERVAL=30", date(9999, 11, 20)) == ["9999-11-20", "9999-12-20"]
+    def test_occurrences_end_with_the_year_9999(self) -> None:
+        assert first_occurrences("FREQ=DAILY;INTERVAL=30", date(9999, 11, 20)) == ["9999-11-20", "9999-12-20"]
         assert (
             list(occurrences(recurrence("FREQ=DAILY;INTERVAL=30"), date(9999, 12, 20), after=date(9999, 12, 25))) == []
         )
-        assert expanded("FREQ=WEEKLY;BYDAY=MO,SU", date(9999, 12, 27)) == ["9999-12-27"]
-        assert expanded("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=31", date(9999, 12, 31)) == ["9999-12-31"]
+        assert first_occurrences("FREQ=WEEKLY;BYDAY=MO,SU", date(9999, 12, 27)) == ["9999-12-27"]
+        assert first_occurrences("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=31", date(9999, 12, 31)) == ["9999-12-31"]
 
-    def test_can_begin_in_a_week_that_the_calendar_has_no_start_for(self) -> None:
-        assert expanded("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SA;BYMONTH=1;WKST=SU", date(1, 1, 1), 2) == [
+    def test_series_can_begin_in_the_week_before_the_first_calendar_date(self) -> None:
+        assert first_occurrences("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,SA;BYMONTH=1;WKST=SU", date(1, 1, 1), 2) == [
             *("0001-01-01", "0001-01-06")
         ]
 
-    def test_end_when_count_is_used_up(self) -> None:
-        assert expanded("FREQ=DAILY;COUNT=2", date(2026, 1, 1)) == ["2026-01-01", "2026-01-02"]
+    def test_occurrences_end_when_count_is_used_up(self) -> None:
+        assert first_occurrences("FREQ=DAILY;COUNT=2", date(2026, 1, 1)) == ["2026-01-01", "2026-01-02"]
 
     @pytest.mark.parametrize(
         ("until", "anchor", "number"),
@@ -137,12 +137,14 @@ class TestOccurrences:
             ("20251231", date(2026, 1, 1), 0),
         ],
     )
-    def test_end_with_until_whatever_its_form(self, until: str, anchor: Due, number: int) -> None:
-        assert len(expanded(f"FREQ=DAILY;UNTIL={until}", anchor)) == number
+    def test_occurrences_end_at_until_given_as_date_wall_clock_time_or_instant(
+        self, until: str, anchor: Due, number: int
+    ) -> None:
+        assert len(first_occurrences(f"FREQ=DAILY;UNTIL={until}", anchor)) == number
 
 
 # Task: T-322
-class TestFitting:
+class TestFirstMatch:
     @pytest.mark.parametrize(
         ("text", "due", "fits"),
         [
@@ -157,10 +159,12 @@ class TestFitting:
             ("FREQ=YEARLY", date(9999, 12, 31), date(9999, 12, 31)),
         ],
     )
-    def test_says_which_due_date_would_do(self, text: str, due: Due, fits: Due | None) -> None:
+    def test_first_match_is_the_earliest_due_date_that_fits_the_rule(
+        self, text: str, due: Due, fits: Due | None
+    ) -> None:
         assert fitting(recurrence(text), due) == fits
 
-    def test_knows_what_a_month_that_has_no_such_day_means(self) -> None:
+    def test_first_match_respects_the_month_end_option(self) -> None:
         only_february = "FREQ=YEARLY;BYMONTH=2"
 
         fits = [fitting(recurrence(only_february, month_end=end), date(2026, 3, 30)) for end in ("clamp", "skip")]
@@ -181,27 +185,29 @@ class TestAdvance:
             ("FREQ=DAILY;UNTIL=20260201", "2026-01-31", ["2026-02-01", "over"]),
         ],
     )
-    def test_goes_on_from_the_anchor(self, text: str, first: str, dues: list[str]) -> None:
-        assert completed_when_due(recurrence(text), date.fromisoformat(first), 4) == dues
+    def test_completion_advances_to_the_next_occurrence_counted_from_the_anchor(
+        self, text: str, first: str, dues: list[str]
+    ) -> None:
+        assert due_dates_after_completions(recurrence(text), date.fromisoformat(first), 4) == dues
 
-    def test_leaves_out_months_without_the_day_where_asked_to(self) -> None:
+    def test_completion_skips_months_without_the_day_if_month_end_is_skip(self) -> None:
         monthly = recurrence("FREQ=MONTHLY;BYMONTHDAY=31", month_end="skip")
         yearly = recurrence("FREQ=YEARLY", month_end="skip")
 
-        assert completed_when_due(monthly, date(2022, 1, 31), 3) == ["2022-03-31", "2022-05-31", "2022-07-31"]
-        assert completed_when_due(yearly, date(2096, 2, 29), 1) == ["2104-02-29"]
+        assert due_dates_after_completions(monthly, date(2022, 1, 31), 3) == ["2022-03-31", "2022-05-31", "2022-07-31"]
+        assert due_dates_after_completions(yearly, date(2096, 2, 29), 1) == ["2104-02-29"]
 
-    def test_leaves_exactly_one_open_after_three_missed_days(self) -> None:
+    def test_completion_after_three_missed_days_leaves_one_open_occurrence(self) -> None:
         daily, state = recurrence("FREQ=DAILY"), State(date(2026, 3, 7), 1, date(2026, 3, 7))
 
         assert completed(daily, state, date(2026, 3, 10)) == State(date(2026, 3, 7), 2, date(2026, 3, 11))
 
-    def test_goes_through_missed_days_one_by_one_where_they_are_kept(self) -> None:
+    def test_completion_advances_one_missed_day_at_a_time_if_missed_is_keep(self) -> None:
         daily, state = recurrence("FREQ=DAILY", missed="keep"), State(date(2026, 3, 7), 1, date(2026, 3, 7))
 
         assert completed(daily, state, date(2026, 3, 10)) == State(date(2026, 3, 7), 2, date(2026, 3, 8))
 
-    def test_uses_up_count_by_what_was_missed(self) -> None:
+    def test_missed_occurrences_use_up_count(self) -> None:
         first = date(2026, 3, 7)
         state = State(first, 1, first)
 
@@ -222,7 +228,7 @@ class TestAdvance:
             ("FREQ=YEARLY;BYDAY=53TH", 71),
         ],
     )
-    def test_uses_up_count_by_what_the_calendar_has_in_four_centuries(self, text: str, missed: int) -> None:
+    def test_missed_occurrences_of_four_centuries_use_up_the_exact_count(self, text: str, missed: int) -> None:
         how = recurrence(f"{text};COUNT=1000", month_end="skip")
         first = fitting(how, date(2001, 1, 1))
         assert isinstance(first, date)
@@ -240,15 +246,15 @@ class TestAdvance:
             (datetime(2026, 3, 10, 9, 1), datetime(2026, 3, 11, 9)),
         ],
     )
-    def test_takes_the_first_time_of_day_that_is_still_to_come(self, now: datetime, due: datetime) -> None:
+    def test_completion_advances_to_the_first_time_of_day_in_the_future(self, now: datetime, due: datetime) -> None:
         first = datetime(2026, 3, 7, 9)
 
         assert completed(recurrence("FREQ=DAILY"), State(first, 1, first), now) == State(first, 2, due)
 
-    def test_goes_by_the_users_day_where_it_is_all_day(self) -> None:
+    def test_completion_of_an_all_day_task_uses_the_users_day(self) -> None:
         first = date(2026, 3, 9)
 
-        # Half past one, and the user's day starts at four.
+        # 01:30; the user's day starts at 04:00.
         after = advance(
             recurrence("FREQ=DAILY"),
             State(first, 1, first),
@@ -258,19 +264,19 @@ class TestAdvance:
 
         assert after == State(first, 2, date(2026, 3, 10))
 
-    def test_moves_past_the_due_date_when_completed_early(self) -> None:
+    def test_early_completion_advances_past_the_due_date(self) -> None:
         due = date(2026, 3, 31)
 
         after = completed(recurrence("FREQ=MONTHLY"), State(date(2026, 1, 31), 3, due), date(2026, 3, 1))
 
         assert after == State(date(2026, 1, 31), 4, date(2026, 4, 30))
 
-    def test_moves_a_parent_and_a_child_alike(self) -> None:
+    def test_weekly_completions_advance_one_week_each(self) -> None:
         weekly = recurrence("FREQ=WEEKLY;BYDAY=TU")
 
-        assert completed_when_due(weekly, date(2026, 3, 10), 3) == ["2026-03-17", "2026-03-24", "2026-03-31"]
+        assert due_dates_after_completions(weekly, date(2026, 3, 10), 3) == ["2026-03-17", "2026-03-24", "2026-03-31"]
 
-    def test_goes_on_in_sequence_after_an_occurrence_that_was_moved_alone(self) -> None:
+    def test_completion_of_a_moved_occurrence_continues_from_its_nominal_date(self) -> None:
         weekly, anchor = recurrence("FREQ=WEEKLY;BYDAY=MO"), date(2026, 3, 2)
         earlier = State(anchor, 2, date(2026, 3, 7), nominal=date(2026, 3, 9))
         later = State(anchor, 2, date(2026, 3, 11), nominal=date(2026, 3, 9))
@@ -280,13 +286,13 @@ class TestAdvance:
 
         assert after == [State(anchor, 3, date(2026, 3, day)) for day in (16, 16, 23)]
 
-    def test_counts_what_a_moved_occurrence_went_past(self) -> None:
+    def test_count_includes_occurrences_that_a_moved_occurrence_passed(self) -> None:
         weekly, anchor = recurrence("FREQ=WEEKLY;BYDAY=MO;COUNT=4"), date(2026, 3, 2)
         state = State(anchor, 2, date(2026, 3, 18), nominal=date(2026, 3, 9))
 
         assert completed(weekly, state, state.due) == State(anchor, 4, date(2026, 3, 23))
 
-    def test_gives_the_time_of_the_series_back_after_one_that_was_moved(self) -> None:
+    def test_completion_of_a_moved_occurrence_restores_the_time_of_the_series(self) -> None:
         daily, anchor = recurrence("FREQ=DAILY"), datetime(2026, 3, 10, 9)
         moved = State(anchor, 1, datetime(2026, 3, 10, 17), nominal=anchor)
         moved_to_a_day = State(anchor, 1, date(2026, 3, 10), nominal=anchor)
@@ -298,14 +304,14 @@ class TestAdvance:
 
 # Task: T-323
 class TestAdvanceFromCompletion:
-    def test_counts_from_the_day_it_was_completed(self) -> None:
+    def test_next_due_date_is_counted_from_the_day_of_completion(self) -> None:
         every_30, first = recurrence("FREQ=DAILY;INTERVAL=30", counted_from="completion"), datetime(2026, 3, 1, 9)
 
         after = completed(every_30, State(first, 1, first), datetime(2026, 3, 10, 22))
 
         assert after == State(datetime(2026, 3, 10, 9), 2, datetime(2026, 4, 9, 9))
 
-    def test_always_moves_past_the_due_date(self) -> None:
+    def test_completion_always_advances_past_the_due_date(self) -> None:
         every_30, first = recurrence("FREQ=DAILY;INTERVAL=30", counted_from="completion"), date(2026, 3, 10)
         once = completed(every_30, State(first, 1, first), first)
         assert once is not None
@@ -314,7 +320,7 @@ class TestAdvanceFromCompletion:
 
         assert (once.due, twice) == (date(2026, 4, 9), State(first, 3, date(2026, 5, 9)))
 
-    def test_counts_completions_only(self) -> None:
+    def test_count_includes_completions_only(self) -> None:
         thrice, first = recurrence("FREQ=DAILY;COUNT=3", counted_from="completion"), date(2026, 3, 1)
         second = completed(thrice, State(first, 1, first), date(2026, 3, 20))
         assert second == State(date(2026, 3, 20), 2, date(2026, 3, 21))
@@ -325,21 +331,21 @@ class TestAdvanceFromCompletion:
         assert third == State(date(2026, 4, 1), 3, date(2026, 4, 2))
         assert completed(thrice, third, date(2026, 4, 2)) is None
 
-    def test_clamps_to_the_month_that_follows(self) -> None:
+    def test_next_due_date_is_clamped_to_the_end_of_the_following_month(self) -> None:
         monthly, first = recurrence("FREQ=MONTHLY", counted_from="completion"), date(2026, 1, 15)
 
         after = completed(monthly, State(first, 1, first), date(2026, 1, 31))
 
         assert after == State(date(2026, 1, 31), 2, date(2026, 2, 28))
 
-    def test_keeps_to_the_weekdays_of_the_rule(self) -> None:
+    def test_next_due_date_falls_on_a_weekday_of_the_rule(self) -> None:
         mondays, first = recurrence("FREQ=WEEKLY;BYDAY=MO", counted_from="completion"), date(2026, 3, 2)
 
         after = completed(mondays, State(first, 1, first), date(2026, 3, 11))
 
         assert after == State(date(2026, 3, 11), 2, date(2026, 3, 16))
 
-    def test_gives_the_time_of_the_series_back_after_one_that_was_moved(self) -> None:
+    def test_completing_or_skipping_a_moved_occurrence_restores_the_time_of_the_series(self) -> None:
         daily, anchor = recurrence("FREQ=DAILY", counted_from="completion"), datetime(2026, 3, 1, 9)
         moved = State(anchor, 2, datetime(2026, 3, 3, 17), nominal=datetime(2026, 3, 2, 9))
 
@@ -350,7 +356,7 @@ class TestAdvanceFromCompletion:
             State(datetime(2026, 3, 3, 9), 2, datetime(2026, 3, 4, 9)),
         ]
 
-    def test_ends_with_until(self) -> None:
+    def test_series_ends_with_until(self) -> None:
         monthly, first = recurrence("FREQ=MONTHLY;UNTIL=20260401", counted_from="completion"), date(2026, 1, 15)
 
         assert completed(monthly, State(first, 1, first), date(2026, 3, 2)) is None
@@ -358,14 +364,14 @@ class TestAdvanceFromCompletion:
 
 # Task: T-323
 class TestSkipOne:
-    def test_takes_the_next_in_sequence_even_if_it_is_past(self) -> None:
+    def test_skip_advances_to_the_next_occurrence_even_if_it_is_in_the_past(self) -> None:
         daily, first = recurrence("FREQ=DAILY;COUNT=2"), date(2026, 3, 7)
         second = skip_one(daily, State(first, 1, first))
 
         assert second == State(first, 2, date(2026, 3, 8))
         assert skip_one(daily, second) is None
 
-    def test_counts_from_the_due_date_where_the_series_counts_from_completion(self) -> None:
+    def test_skip_counts_from_the_due_date_if_the_series_counts_from_completion(self) -> None:
         monthly = recurrence("FREQ=MONTHLY", counted_from="completion")
 
         after = skip_one(monthly, State(date(2026, 3, 2), 5, date(2026, 4, 2)))
@@ -375,7 +381,7 @@ class TestSkipOne:
 
 # Task: T-323
 class TestUpcoming:
-    def test_follows_the_open_occurrence(self) -> None:
+    def test_upcoming_occurrences_begin_after_the_open_occurrence(self) -> None:
         monthly, anchor = recurrence("FREQ=MONTHLY"), date(2026, 1, 31)
 
         found = list(islice(upcoming(monthly, State(anchor, 2, date(2026, 2, 28))), 2))
@@ -383,14 +389,14 @@ class TestUpcoming:
         assert found == [(3, date(2026, 3, 31)), (4, date(2026, 4, 30))]
 
     @pytest.mark.parametrize(("rule", "number"), [("FREQ=WEEKLY", 3), ("FREQ=WEEKLY;COUNT=9", 4)])
-    def test_leaves_out_what_a_moved_occurrence_went_past(self, rule: str, number: int) -> None:
+    def test_upcoming_occurrences_omit_those_that_a_moved_occurrence_passed(self, rule: str, number: int) -> None:
         weekly, anchor = recurrence(rule), date(2026, 3, 2)
         state = State(anchor, 2, date(2026, 3, 18), nominal=date(2026, 3, 9))
 
         assert next(upcoming(weekly, state)) == (number, date(2026, 3, 23))
         assert skip_one(weekly, state) == State(anchor, number, date(2026, 3, 23))
 
-    def test_supposes_that_each_is_completed_on_its_day(self) -> None:
+    def test_upcoming_occurrences_assume_completion_on_each_due_date(self) -> None:
         every_30 = recurrence("FREQ=DAILY;INTERVAL=30;COUNT=4", counted_from="completion")
 
         found = list(upcoming(every_30, State(date(2026, 3, 1), 2, date(2026, 3, 10))))
@@ -418,5 +424,7 @@ class TestShift:
             (datetime(1, 1, 5, 8), datetime(2026, 3, 12), datetime(2026, 1, 12), datetime(1, 1, 1, 8)),
         ],
     )
-    def test_moves_a_start_by_the_same_step(self, start: Due, before: Due, after: Due, shifted: Due) -> None:
+    def test_start_date_moves_by_the_same_interval_as_the_due_date(
+        self, start: Due, before: Due, after: Due, shifted: Due
+    ) -> None:
         assert shift(start, before, after) == shifted

@@ -1,4 +1,4 @@
-"""Text folded for comparison."""
+"""Text, folded for comparison."""
 
 import pytest
 from hypothesis import given
@@ -17,20 +17,20 @@ class TestFolded:
             ("Caf\u00e9", "CAFE\u0301"),
             ("\u212b", "\u00e5"),
             ("ΟΔΟΣ", "οδος"),
-            # A letter with two marks below and above, in either order.
+            # A letter with one mark below and one above, in either order.
             ("s\u0323\u0307", "S\u0307\u0323"),
             ("\u1e9b\u0323", "\u1e69"),
         ],
     )
-    def test_is_the_same_for_what_people_take_for_the_same(self, one: str, other: str) -> None:
+    def test_equivalent_texts_fold_to_the_same_text(self, one: str, other: str) -> None:
         assert folded(one) == folded(other)
 
     @pytest.mark.parametrize(
         ("one", "other"), [("Cafe", "Café"), ("1", "\u00b9"), ("a b", "ab"), ("ae", "æ"), ("", " ")]
     )
-    def test_keeps_apart_what_is_not(self, one: str, other: str) -> None:
+    def test_different_texts_fold_to_different_texts(self, one: str, other: str) -> None:
         assert folded(one) != folded(other)
 
     @given(st.text())
-    def test_changes_nothing_the_second_time(self, text: str) -> None:
+    def test_folding_is_idempotent(self, text: str) -> None:
         assert folded(folded(text)) == folded(text)

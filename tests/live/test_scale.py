@@ -1,7 +1,7 @@
-"""A thousand live connections on two workers: each sees every change of its user in order, and nothing of another's.
+"""1,000 live connections on two workers: each receives every change of its user in order, and none of other users.
 
-Nothing here waits for time to pass. What it prints (pytest -s) is for people: how long it took from the commit to the
-event, and what a connection costs in memory.
+No test waits for time to pass. The printed figures (pytest -s) are for people: the delay from commit to event, and the
+memory per connection.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ STREAMS_EACH = SOCKETS_EACH = 10
 WRITES_EACH = 10
 OPENED_AT_ONCE = 40
 WRITERS = 8
-# For every client a descriptor, and the same again in the server.
+# One descriptor per client, and one more in the server.
 DESCRIPTORS = 4 * USERS * (STREAMS_EACH + SOCKETS_EACH)
 
 
 @pytest.fixture
 def descriptors() -> Iterator[None]:
-    """As many open files as we need, where that is allowed."""
+    """Raise the limit of open files to what this test needs, if the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
@@ -46,14 +46,14 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def server(database_url: str, tmp_path: Path) -> Iterator[Serving]:
-    """Two workers."""
+    """Yield a server with two workers."""
     settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "LOG_LEVEL": "WARNING"}
     with serving(tmp_path, "--workers", "2", **settings) as server:
         yield server
 
 
 class Follower:
-    """One client: what it was told, and how late."""
+    """One client, the events it received and their delay."""
 
     def __init__(self, user_id: str, connection: Stream | Socket) -> None:
         self.user_id = user_id
@@ -62,7 +62,7 @@ class Follower:
         self._connection = connection
 
     async def follow(self) -> None:
-        """Take everything up to the goodbye."""
+        """Receive events up to the goodbye."""
         while not self.told or self.told[-1].name != "reconnect":
             event = await self._connection.next()
             assert event is not None, self.told
@@ -79,7 +79,7 @@ async def followers(
     user_ids: list[str],
     each: int,
 ) -> AsyncIterator[list[Follower]]:
-    """Open so many connections of each user, many at once."""
+    """Open ``each`` connections for each user, many at once."""
     turns = asyncio.Semaphore(OPENED_AT_ONCE)
     async with AsyncExitStack() as stack:
 
@@ -93,7 +93,7 @@ async def followers(
 
 
 async def write(client: AsyncClient, user_id: str, chance: random.Random) -> None:
-    """Make, change and delete tasks, so many times."""
+    """Create, change and delete tasks, ``WRITES_EACH`` times."""
     headers = {"Authorization": f"Bearer {token_of(user_id)}"}
     paths: list[str] = []
     for number in range(WRITES_EACH):
@@ -109,7 +109,7 @@ async def write(client: AsyncClient, user_id: str, chance: random.Random) -> Non
 
 
 async def write_for_all(address: str, user_ids: list[str]) -> dict[str, list[Any]]:
-    """Write for everybody at once, and return everybody's feed."""
+    """Write for all users concurrently; return the feed of each."""
     chance = random.Random(17)
     turns = asyncio.Semaphore(WRITERS)
     async with AsyncClient(
@@ -130,14 +130,14 @@ async def write_for_all(address: str, user_ids: list[str]) -> dict[str, list[Any
 
 @asynccontextmanager
 async def measured(parent: int) -> AsyncIterator[int]:
-    """Give the kilobytes that the workers of a server occupy by now."""
+    """Yield the memory of the workers of a server, in KiB."""
     command = ["ps", "-e", "-o", "ppid=,rss="]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
     yield sum(int(rss) for ppid, rss in map(str.split, done.stdout.splitlines()) if int(ppid) == parent)
 
 
 def listening_workers(database_url: str) -> int:
-    """Count the processes that wait for signals, which each does while it has live connections."""
+    """Count the processes that listen for signals; each one does while it has live connections."""
     with psycopg.connect(database_url) as connection:
         [[count]] = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN todo_changes' AND datname = current_database()"
@@ -148,13 +148,13 @@ def listening_workers(database_url: str) -> int:
 # Task: T-174
 @pytest.mark.usefixtures("descriptors")
 class TestThousandConnections:
-    async def test_see_every_change_of_their_user_in_order_and_nothing_else(
+    async def test_1000_connections_receive_every_change_of_their_user_in_order_and_nothing_else(
         self, server: Serving, database_url: str
     ) -> None:
         user_ids = [sign_up(database_url, f"user-{n}") for n in range(USERS)]
         port, pid = urlsplit(server.address).port or 0, server.process.pid
         async with (
-            # Every channel is there from the first one on; from then on it is connections alone that cost.
+            # The first connections create all channels; the others show the cost of a connection alone.
             followers(Stream, port, user_ids, 1) as first,
             measured(pid) as before,
             followers(Stream, port, user_ids, STREAMS_EACH - 1) as others,
@@ -169,7 +169,7 @@ class TestThousandConnections:
             feeds = await write_for_all(server.address, user_ids)
             expected = {user_id: [Told("change", c["revision"], c) for c in feed] for user_id, feed in feeds.items()}
             await eventually(lambda: all(len(follower.told) >= WRITES_EACH for follower in everybody))
-            # What is told to somebody else comes before the goodbye.
+            # Events of other users would arrive before the goodbye.
             server.interrupt()
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await following
@@ -180,7 +180,7 @@ class TestThousandConnections:
         assert {len(feed) for feed in feeds.values()} == {WRITES_EACH}
         assert (len(everybody), workers) == (USERS * (STREAMS_EACH + SOCKETS_EACH), 2)
         late = statistics.quantiles([1000 * s for follower in everybody for s in follower.late], n=100)
-        print(  # noqa: T201  For people.
+        print(  # noqa: T201  For people to read.
             f"\ncommit to event: p50 {late[49]:.0f} ms, p99 {late[98]:.0f} ms;"
             f" memory: {(between - before) / len(others):.0f} KiB per event stream,"
             f" {(after - between) / len(sockets):.0f} KiB per WebSocket"

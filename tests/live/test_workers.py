@@ -1,4 +1,4 @@
-"""Live connections of a server as people run it: with one worker and with several."""
+"""Live connections of a server run as in production, with one worker and with several."""
 
 import asyncio
 import signal
@@ -24,7 +24,9 @@ def port_of(server: Serving) -> int:
 
 # Task: T-151
 class TestSeveralWorkers:
-    async def test_find_what_no_signal_tells(self, database_url: str, tmp_path: Path) -> None:
+    async def test_followers_receive_changes_of_other_processes_without_a_signal(
+        self, database_url: str, tmp_path: Path
+    ) -> None:
         user_id = sign_up(database_url, "alice")
         settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET, "LIVE_POLL_SECONDS": "1"}
         with serving(tmp_path, "--workers", "2", **settings) as server:
@@ -42,10 +44,10 @@ class TestSeveralWorkers:
 
 
 # Task: T-155
-class TestEnd:
+class TestShutdown:
     @pytest.mark.parametrize("workers", ["1", "2"])
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-    async def test_comes_soon_and_says_goodbye(
+    async def test_shutdown_is_prompt_and_sends_a_goodbye_to_every_connection(
         self, database_url: str, tmp_path: Path, workers: str, how: signal.Signals
     ) -> None:
         user_id = sign_up(database_url, "alice")
@@ -71,5 +73,5 @@ class TestEnd:
         assert code == 0
         log = server.log.read_text()
         assert "Traceback" not in log
-        # As it would say if it had waited until a request's grace was over.
+        # The server would log this if it had waited until the grace period of requests ended.
         assert '"level":"ERROR"' not in log

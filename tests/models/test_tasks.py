@@ -1,4 +1,4 @@
-"""What the shapes of a task accept, held against what PostgreSQL can store."""
+"""Task schemas: validation accepts only what PostgreSQL can store."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from todo.models.base import table_of
 from todo.models.tasks import Task, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
 
-# Whatever JSON can say: lone surrogates are refused before a model sees them.
+# Any text that JSON can contain; lone surrogates are rejected before validation.
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 WRONG: dict[str, list[Any]] = {
     "title": [1, True, 1.5, ["a"], {}, None],
@@ -25,7 +25,7 @@ blanks = st.text(st.sampled_from(" \t\n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u202
 
 
 def title_of(title: str) -> str | None:
-    """Return the title as a task would have it, or ``None`` if it is refused."""
+    """Return the stored title, or ``None`` if it is rejected."""
     try:
         return TaskCreate.model_validate_json(json.dumps({"title": title})).title
     except ValidationError:
@@ -36,14 +36,14 @@ def title_of(title: str) -> str | None:
 class TestTitle:
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.tuples(blanks, st.one_of(texts, blanks), st.integers(0, 220), blanks))
-    def test_is_accepted_only_as_postgresql_would(self, parts: tuple[str, str, int, str]) -> None:
+    def test_accepted_title_satisfies_the_constraints_of_postgresql(self, parts: tuple[str, str, int, str]) -> None:
         before, text, times, after = parts
 
         title = title_of(before + text * times + after)
 
         assert title is None or (1 <= len(title) <= 200 and "\x00" not in title and title == title_of(title))
 
-    def test_is_as_long_as_postgresql_says(self, database_url: str) -> None:
+    def test_title_length_equals_the_char_length_of_postgresql(self, database_url: str) -> None:
         title = title_of("\u3000" + "𝄞e\u0301\u200d👩" * 40 + "\xa0")
 
         with psycopg.connect(database_url) as connection:
@@ -51,12 +51,12 @@ class TestTitle:
 
 
 # Task: T-011
-class TestBodies:
+class TestRequestBodies:
     @pytest.mark.parametrize("shape", [TaskCreate, TaskReplace, TaskUpdate])
     @pytest.mark.parametrize(
         "field", ["user_id", "created_at", "updated_at", "completed_at", "creation_digest", "Title", ""]
     )
-    def test_refuse_what_is_not_the_clients_to_set(self, shape: type[TaskCreate], field: str) -> None:
+    def test_bodies_reject_fields_that_clients_cannot_set(self, shape: type[TaskCreate], field: str) -> None:
         with pytest.raises(ValidationError) as refused:
             shape.model_validate_json(json.dumps({"title": "Buy milk", field: None}))
 
@@ -67,7 +67,9 @@ class TestBodies:
         ("field", "value"),
         [(field, value) for field, values in WRONG.items() for value in values],
     )
-    def test_coerce_nothing(self, shape: type[TaskCreate], field: str, value: Any) -> None:
+    def test_bodies_reject_values_of_another_type_instead_of_coercing_them(
+        self, shape: type[TaskCreate], field: str, value: Any
+    ) -> None:
         with pytest.raises(ValidationError) as refused:
             shape.model_validate_json(json.dumps({"title": "Buy milk", field: value}))
 
@@ -75,8 +77,8 @@ class TestBodies:
 
 
 # Task: T-011
-class TestTables:
-    def test_show_everything_but_what_serves_the_database_and_the_series(self) -> None:
+class TestFields:
+    def test_public_task_omits_only_internal_columns(self) -> None:
         columns = set(table_of(Task).c.keys())
 
         assert columns - set(TaskPublic.model_fields) == {
@@ -97,20 +99,20 @@ class TestTables:
         }
         assert set(TaskPublic.model_fields) <= columns
 
-    def test_let_a_client_set_the_same_fields_by_every_method(self) -> None:
+    def test_create_replace_and_update_accept_the_same_fields_except_id_and_scope(self) -> None:
         assert set(TaskUpdate.model_fields) - set(TaskReplace.model_fields) == {"scope"}
         assert set(TaskReplace.model_fields) <= set(TaskUpdate.model_fields)
         assert set(TaskCreate.model_fields) - set(TaskReplace.model_fields) == {"id"}
 
 
 # Task: T-011
-class TestUpdate:
-    def test_is_described_without_defaults_since_absent_fields_keep_their_values(self) -> None:
+class TestTaskUpdate:
+    def test_update_schema_has_no_defaults_because_absent_fields_keep_their_values(self) -> None:
         described = TaskUpdate.model_json_schema()
 
         assert "required" not in described
-        # How far a change goes is no field of the task.
+        # ``scope`` is an option of the request, not a field of the task.
         assert [name for name, field in described["properties"].items() if "default" in field] == ["scope"]
 
-    def test_tells_what_was_sent_from_what_was_left_out(self) -> None:
+    def test_update_distinguishes_null_from_an_absent_field(self) -> None:
         assert TaskUpdate.model_validate_json('{"due_date": null}').model_fields_set == {"due_date"}

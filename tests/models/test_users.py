@@ -1,4 +1,4 @@
-"""Better Auth's users, and the caller."""
+"""The user table of Better Auth, and the identity of the caller."""
 
 from dataclasses import FrozenInstanceError
 
@@ -12,7 +12,7 @@ from todo.models.users import Identity, User
 
 # Task: T-013
 class TestUser:
-    def test_has_the_columns_of_better_auths_table(self, database_url: str) -> None:
+    def test_user_model_has_the_columns_of_better_auths_table(self, database_url: str) -> None:
         url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
         engine = create_engine(url, poolclass=NullPool)
         found = {column["name"]: column["nullable"] for column in inspect(engine).get_columns("user")}
@@ -24,7 +24,7 @@ class TestUser:
 
 # Task: T-013
 class TestIdentity:
-    def test_cannot_become_somebody_else(self) -> None:
+    def test_identity_is_immutable(self) -> None:
         identity = Identity("alice", 0.0)
 
         with pytest.raises(FrozenInstanceError):

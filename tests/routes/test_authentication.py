@@ -1,4 +1,4 @@
-"""Authentication over HTTP: an issuer in a process of its own signs, publishes, rotates and fails."""
+"""Authentication over HTTP, with an issuer in a separate process that signs, publishes, rotates and fails."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def door(issuer: Issuer, clock: Clock, database: Database) -> AsyncIterator[AsyncClient]:
-    """A client of an application that trusts the issuer. It carries no token by itself."""
+    """Yield a client of an application that trusts the issuer. The client sends no token by default."""
     keys = JwksClient(issuer.jwks_url, clock=clock, cooldown_seconds=5, refresh_seconds=300)
     verifier = KeySetVerifier(keys, issuer=issuer.origin, audience=issuer.origin)
     async with client_of(create_app(Settings(), database, verifier)) as client:
@@ -48,13 +48,13 @@ def client_of(app: FastAPI) -> AsyncClient:
 
 
 async def ask(door: AsyncClient, token: str | bytes) -> Response:
-    """Ask who the token speaks for."""
+    """Request ``/me`` with this token."""
     value = token if isinstance(token, bytes) else token.encode()
     return await door.get("/me", headers=[(b"Authorization", b"Bearer " + value)])
 
 
 def assert_refused(response: Response, code: str = "invalid_token") -> None:
-    """Assert a whole 401: its headers and its body."""
+    """Assert a complete 401 response: its headers and its body."""
     problem = response.json()
     detail = problem.pop("detail")
     challenge = "Bearer" if code == "unauthenticated" else 'Bearer error="invalid_token"'
@@ -71,14 +71,14 @@ def assert_refused(response: Response, code: str = "invalid_token") -> None:
 
 
 def assert_unavailable(response: Response) -> None:
-    """Assert a 503 that says when to come back."""
+    """Assert a 503 response with a Retry-After header."""
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["code"] == "issuer_unavailable"
 
 
 def forged(token: str, secret: bytes, **header: Any) -> str:
-    """The claims of a good token, under HS256 with ``secret``."""
+    """Return the claims of a valid token, signed with HS256 and ``secret``."""
     head = json.dumps({**jwt.get_unverified_header(token), "alg": "HS256", **header}).encode()
     message = base64.urlsafe_b64encode(head).rstrip(b"=") + b"." + token.split(".")[1].encode()
     return (message + b"." + base64.urlsafe_b64encode(hmac.digest(secret, message, "sha256")).rstrip(b"=")).decode()
@@ -86,9 +86,9 @@ def forged(token: str, secret: bytes, **header: Any) -> str:
 
 # Task: T-045
 # Task: T-047
-class TestGoodToken:
+class TestValidToken:
     @pytest.mark.parametrize("alg", ["EdDSA", "ES256", "RS256", "PS256"])
-    async def test_is_accepted_in_every_algorithm_of_the_issuer(
+    async def test_token_is_accepted_with_every_algorithm_of_the_issuer(
         self, door: AsyncClient, issuer: Issuer, alg: str
     ) -> None:
         kid = issuer.add_key(alg)
@@ -97,7 +97,7 @@ class TestGoodToken:
 
         assert (response.status_code, response.json()) == (200, ME)
 
-    async def test_lets_its_user_work_and_nobody_else(
+    async def test_token_gives_access_to_its_user_alone(
         self, door: AsyncClient, issuer: Issuer, database_url: str
     ) -> None:
         alice, bob = (
@@ -110,13 +110,13 @@ class TestGoodToken:
 
         assert (created.status_code, own.status_code, foreign.status_code) == (201, 200, 404)
 
-    async def test_may_name_several_audiences(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_token_with_several_audiences_is_accepted(self, door: AsyncClient, issuer: Issuer) -> None:
         response = await ask(door, issuer.token(aud=["https://other.test", issuer.origin]))
 
         assert response.json() == ME
 
     @pytest.mark.parametrize("name", ["bearer", "BEARER", "bEaReR"])
-    async def test_may_spell_the_scheme_as_it_likes(self, door: AsyncClient, issuer: Issuer, name: str) -> None:
+    async def test_bearer_scheme_is_case_insensitive(self, door: AsyncClient, issuer: Issuer, name: str) -> None:
         response = await door.get("/me", headers={"Authorization": f"{name}   {issuer.token()} "})
 
         assert response.json() == ME
@@ -124,7 +124,7 @@ class TestGoodToken:
 
 # Task: T-045
 # Task: T-047
-class TestBadToken:
+class TestInvalidToken:
     @pytest.mark.parametrize(
         "claims",
         [
@@ -138,17 +138,17 @@ class TestBadToken:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_is_refused_for_its_claims(self, door: AsyncClient, issuer: Issuer, claims: dict[str, Any]) -> None:
+    async def test_token_with_invalid_claims_is_rejected(
+        self, door: AsyncClient, issuer: Issuer, claims: dict[str, Any]
+    ) -> None:
         assert_refused(await ask(door, issuer.token(**claims)))
 
-    async def test_is_refused_for_an_issuer_or_audience_that_is_nearly_ours(
-        self, door: AsyncClient, issuer: Issuer
-    ) -> None:
+    async def test_token_with_a_similar_issuer_or_audience_is_rejected(self, door: AsyncClient, issuer: Issuer) -> None:
         for near in (f"{issuer.origin}/", issuer.origin.upper(), f"{issuer.origin} "):
             assert_refused(await ask(door, issuer.token(iss=near)))
             assert_refused(await ask(door, issuer.token(aud=near)))
 
-    async def test_says_that_it_has_expired(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_expired_token_is_rejected_as_expired(self, door: AsyncClient, issuer: Issuer) -> None:
         assert_refused(await ask(door, issuer.token(exp=1_700_000_000)), "token_expired")
 
     @pytest.mark.parametrize(
@@ -162,26 +162,28 @@ class TestBadToken:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_is_refused_for_its_header(self, door: AsyncClient, issuer: Issuer, header: dict[str, Any]) -> None:
+    async def test_token_with_an_invalid_header_is_rejected(
+        self, door: AsyncClient, issuer: Issuer, header: dict[str, Any]
+    ) -> None:
         assert_refused(await ask(door, issuer.token(header=header)))
 
-    async def test_is_refused_when_another_key_has_signed(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_token_signed_by_an_unpublished_key_is_rejected(self, door: AsyncClient, issuer: Issuer) -> None:
         unpublished = issuer.add_key()
         issuer.withdraw(unpublished)
         published = issuer.published()[0]["kid"]
 
         assert_refused(await ask(door, issuer.token(unpublished, header={"kid": published})))
 
-    async def test_is_refused_when_the_key_has_signed_with_another_algorithm(
+    async def test_token_signed_with_another_algorithm_than_its_keys_is_rejected(
         self, door: AsyncClient, issuer: Issuer
     ) -> None:
-        # One RSA key under two names, each for one algorithm.
+        # One RSA key published under two ids, each for one algorithm.
         rs256, ps256 = issuer.add_key("RS256"), issuer.add_key("PS256")
 
         for alg in ("RS256", "PS256"):
             assert_refused(await ask(door, issuer.token(ps256, header={"kid": rs256, "alg": alg})))
 
-    async def test_brings_no_key_of_its_own(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_key_inside_a_token_is_not_trusted(self, door: AsyncClient, issuer: Issuer) -> None:
         private = Ed25519PrivateKey.generate()
         own = jwt.get_algorithm_by_name("EdDSA").to_jwk(private.public_key(), as_dict=True)
         claims = jwt.decode(issuer.token(), options={"verify_signature": False})
@@ -190,7 +192,7 @@ class TestBadToken:
             for kid in ("own", issuer.published()[0]["kid"]):
                 assert_refused(await ask(door, jwt.encode(claims, private, "EdDSA", headers={**headers, "kid": kid})))
 
-    async def test_is_refused_when_signed_with_the_public_key_as_a_secret(
+    async def test_token_signed_with_the_public_key_as_hmac_secret_is_rejected(
         self, door: AsyncClient, issuer: Issuer
     ) -> None:
         jwk = issuer.published()[0]
@@ -207,13 +209,15 @@ class TestBadToken:
             assert_refused(await ask(door, forged(issuer.token(), secret)))
             assert_refused(await ask(door, forged(issuer.token(), secret, alg="EdDSA")))
 
-    async def test_is_refused_without_a_signature(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_unsigned_token_is_rejected(self, door: AsyncClient, issuer: Issuer) -> None:
         unsigned = issuer.token(header={"alg": "none"}).rpartition(".")[0]
 
         for token in (unsigned, f"{unsigned}.", issuer.token().rpartition(".")[0] + "."):
             assert_refused(await ask(door, token))
 
-    async def test_is_refused_after_a_good_one_from_which_it_differs(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_modified_token_is_rejected_after_the_original_was_accepted(
+        self, door: AsyncClient, issuer: Issuer
+    ) -> None:
         good = issuer.token()
         await ask(door, good)
         stranger = issuer.token(sub="somebody-else").split(".")[1]
@@ -222,7 +226,7 @@ class TestBadToken:
         for token in (good[:-1], good[1:], good + "A", good + ".", f"{head}.{stranger}.{signature}"):
             assert_refused(await ask(door, token))
 
-    async def test_is_neither_echoed_nor_logged(
+    async def test_rejected_token_is_neither_returned_nor_logged(
         self, door: AsyncClient, issuer: Issuer, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG")
@@ -234,7 +238,7 @@ class TestBadToken:
         assert_refused(response)
         assert not [part for part in (*token.split("."), "mallory") if part in seen]
 
-    async def test_is_refused_before_anything_else_is_looked_at(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_invalid_token_is_rejected_before_any_other_check(self, door: AsyncClient, issuer: Issuer) -> None:
         headers = {"Authorization": f"Bearer {issuer.token(sub='')}", "Content-Type": "text/plain"}
 
         for method, path in (("POST", "/tasks"), ("DELETE", "/tasks"), ("GET", "/nothing-here"), ("PATCH", "/tasks/x")):
@@ -242,7 +246,7 @@ class TestBadToken:
 
 
 # Task: T-045
-class TestHeader:
+class TestAuthorizationHeader:
     @pytest.mark.parametrize(
         "value",
         [
@@ -252,7 +256,9 @@ class TestHeader:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_of_another_form_counts_as_none(self, door: AsyncClient, issuer: Issuer, value: bytes) -> None:
+    async def test_header_in_another_form_counts_as_missing(
+        self, door: AsyncClient, issuer: Issuer, value: bytes
+    ) -> None:
         sent = value.replace(b"%s", issuer.token().encode())
 
         assert_refused(await door.get("/me", headers=[(b"Authorization", sent)]), "unauthenticated")
@@ -267,12 +273,16 @@ class TestHeader:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_with_more_than_a_token_is_refused(self, door: AsyncClient, issuer: Issuer, value: bytes) -> None:
+    async def test_header_with_more_than_a_token_is_rejected(
+        self, door: AsyncClient, issuer: Issuer, value: bytes
+    ) -> None:
         sent = value.replace(b"%s", issuer.token().encode())
 
         assert_refused(await door.get("/me", headers=[(b"Authorization", sent)]))
 
-    async def test_given_twice_is_refused_even_if_both_are_good(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_repeated_header_is_rejected_even_if_both_tokens_are_valid(
+        self, door: AsyncClient, issuer: Issuer
+    ) -> None:
         good = f"Bearer {issuer.token()}"
 
         for other in (good, "Bearer x", "", "Basic YWxpY2U6c2VjcmV0"):
@@ -280,10 +290,10 @@ class TestHeader:
                 response = await door.get("/me", headers=[("Authorization", value) for value in pair])
                 assert_refused(response, "unauthenticated")
 
-    async def test_is_required(self, door: AsyncClient) -> None:
+    async def test_request_without_a_token_is_rejected(self, door: AsyncClient) -> None:
         assert_refused(await door.get("/me"), "unauthenticated")
 
-    async def test_is_the_only_place_for_a_token(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_token_outside_the_authorization_header_is_ignored(self, door: AsyncClient, issuer: Issuer) -> None:
         token = issuer.token()
 
         for response in (
@@ -294,7 +304,7 @@ class TestHeader:
         ):
             assert_refused(response, "unauthenticated")
 
-    async def test_may_be_as_long_as_a_token_of_ours_and_no_longer(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_token_longer_than_the_maximum_is_rejected(self, door: AsyncClient, issuer: Issuer) -> None:
         long = await ask(door, issuer.token(image="x" * 4_000))
         too_long = await ask(door, issuer.token(image="x" * 8_000))
 
@@ -303,8 +313,8 @@ class TestHeader:
 
 
 # Task: T-046
-class TestRotation:
-    async def test_needs_no_restart(self, door: AsyncClient, issuer: Issuer, clock: Clock) -> None:
+class TestKeyRotation:
+    async def test_new_key_is_accepted_without_a_restart(self, door: AsyncClient, issuer: Issuer, clock: Clock) -> None:
         old = issuer.token()
         await ask(door, old)
         new = issuer.token(issuer.add_key("ES256"))
@@ -314,10 +324,10 @@ class TestRotation:
 
         assert answers == [ME, ME]
 
-    async def test_is_not_looked_for_twice_within_the_cooldown(
+    async def test_key_set_is_fetched_only_once_within_the_cooldown(
         self, door: AsyncClient, issuer: Issuer, clock: Clock
     ) -> None:
-        # The first token was of an unknown key, too.
+        # The first token had an unknown key as well.
         await ask(door, issuer.token())
         new = issuer.token(issuer.add_key())
 
@@ -327,7 +337,9 @@ class TestRotation:
         assert_refused(early)
         assert issuer.fetches() == 1
 
-    async def test_ends_the_tokens_of_a_withdrawn_key(self, door: AsyncClient, issuer: Issuer, clock: Clock) -> None:
+    async def test_token_of_a_withdrawn_key_is_rejected_after_a_fetch(
+        self, door: AsyncClient, issuer: Issuer, clock: Clock
+    ) -> None:
         old = issuer.token()
         before = await ask(door, old)
         issuer.withdraw(issuer.published()[0]["kid"])
@@ -340,7 +352,9 @@ class TestRotation:
         assert before.json() == ME
         assert_refused(after)
 
-    async def test_is_noticed_by_itself_after_a_while(self, door: AsyncClient, issuer: Issuer, clock: Clock) -> None:
+    async def test_withdrawn_key_is_noticed_by_the_periodic_refresh(
+        self, door: AsyncClient, issuer: Issuer, clock: Clock
+    ) -> None:
         old = issuer.token()
         await ask(door, old)
         issuer.withdraw(issuer.published()[0]["kid"])
@@ -355,7 +369,7 @@ class TestRotation:
 
 
 async def repeat(request: Callable[[], Any], *, until: int) -> Response:
-    """Ask again and again, until the answer has the status or ten seconds have passed; return the last answer."""
+    """Repeat a request until its response has this status, at most 1,000 times 10 ms; return the last response."""
     response: Response = await request()
     for _ in range(1_000):
         if response.status_code == until:
@@ -366,8 +380,10 @@ async def repeat(request: Callable[[], Any], *, until: int) -> Response:
 
 
 # Task: T-046
-class TestTroubleWithTheIssuer:
-    async def test_delays_nobody_whose_key_is_known(self, door: AsyncClient, issuer: Issuer, clock: Clock) -> None:
+class TestIssuerFailures:
+    async def test_hanging_issuer_does_not_delay_tokens_with_known_keys(
+        self, door: AsyncClient, issuer: Issuer, clock: Clock
+    ) -> None:
         known, unknown = issuer.token(), issuer.token(header={"kid": "unknown"})
         another = issuer.token(sub="another-user")
         await ask(door, known)
@@ -385,7 +401,7 @@ class TestTroubleWithTheIssuer:
         assert_unavailable(await waiting)
 
     @pytest.mark.parametrize("manner", ["fail", "hang", "not json", "redirect"])
-    async def test_is_a_503_while_no_key_is_known(
+    async def test_requests_return_503_while_no_key_is_known(
         self, door: AsyncClient, issuer: Issuer, clock: Clock, manner: str
     ) -> None:
         issuer.behave(manner)
@@ -399,14 +415,16 @@ class TestTroubleWithTheIssuer:
         assert_unavailable(first)
         assert second.json() == ME
 
-    async def test_still_refuses_what_is_no_token(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_malformed_tokens_are_rejected_while_the_issuer_fails(
+        self, door: AsyncClient, issuer: Issuer
+    ) -> None:
         issuer.behave("fail")
 
         assert_refused(await ask(door, "no-token"))
         assert_refused(await ask(door, issuer.token(header={"kid": None})))
         assert_refused(await door.get("/me"), "unauthenticated")
 
-    async def test_is_caused_by_nobody_who_makes_up_keys(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_tokens_with_unknown_keys_cause_only_one_fetch(self, door: AsyncClient, issuer: Issuer) -> None:
         made_up = [issuer.token(header={"kid": f"made-up-{number}"}) for number in range(50)]
 
         responses = await asyncio.gather(*(ask(door, token) for token in made_up))
@@ -415,7 +433,7 @@ class TestTroubleWithTheIssuer:
             assert_refused(response)
         assert issuer.fetches() == 1
 
-    async def test_concerns_nobody_who_needs_no_token(self, door: AsyncClient, issuer: Issuer) -> None:
+    async def test_health_check_works_while_the_issuer_fails(self, door: AsyncClient, issuer: Issuer) -> None:
         issuer.behave("fail")
 
         response = await door.get("http://todo.test/healthz")
@@ -425,7 +443,7 @@ class TestTroubleWithTheIssuer:
 
 # Task: T-047
 class TestVerifierOf:
-    async def test_trusts_the_published_keys_where_an_issuer_is_configured(
+    async def test_verifier_trusts_the_published_keys_if_an_issuer_is_configured(
         self, issuer: Issuer, database: Database
     ) -> None:
         settings = Settings(jwks_url=issuer.jwks_url, jwt_issuer=issuer.origin, jwt_audience="todo", jwt_secret=SECRET)
@@ -444,7 +462,9 @@ class TestVerifierOf:
         for other in others:
             assert_refused(other)
 
-    async def test_trusts_the_secret_where_no_issuer_is_configured(self, issuer: Issuer, database: Database) -> None:
+    async def test_verifier_trusts_the_secret_if_no_issuer_is_configured(
+        self, issuer: Issuer, database: Database
+    ) -> None:
         settings = Settings(jwt_secret=SECRET)
 
         async with client_of(create_app(settings, database, verifier_of(settings))) as door:
@@ -455,11 +475,11 @@ class TestVerifierOf:
         assert_refused(other)
 
     @pytest.mark.parametrize("secret", [None, "short"])
-    def test_refuses_to_verify_with_nothing(self, secret: str | None) -> None:
+    def test_missing_or_weak_secret_is_rejected(self, secret: str | None) -> None:
         with pytest.raises(SettingsError, match="JWT_SECRET"):
             verifier_of(Settings(jwt_secret=secret))
 
-    async def test_has_the_keys_fetched_when_the_application_starts(self, issuer: Issuer, database_url: str) -> None:
+    async def test_keys_are_fetched_when_the_application_starts(self, issuer: Issuer, database_url: str) -> None:
         settings = Settings(jwks_url=issuer.jwks_url, jwt_issuer=issuer.origin, jwt_audience=issuer.origin)
         app = create_app(settings, Database(database_url), verifier_of(settings))
 

@@ -1,4 +1,4 @@
-"""Bad input at the door: each gets its clear 4xx at once, shows nothing of itself, and leaves nothing behind."""
+"""Invalid requests: each gets a clear 4xx response, the response does not repeat the input, and nothing is stored."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from httpx import AsyncClient, Response
 
 from support.tasks import add_task
 
-# Stands in what is sent, and must stand in no answer.
+# Part of the requests; no response may contain it.
 SECRET = "Zq7xSecret"
 ENOUGH_SECONDS = 5
 MEGABYTE = 1_000_000
@@ -21,7 +21,7 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Bad:
-    """One bad body, and what it is answered."""
+    """An invalid body, and the status and code of its response."""
 
     id: str
     status: int
@@ -54,14 +54,14 @@ BODIES = [
     Bad("half an object", 400, "malformed_json", b'{"title": "%s"' % SECRET.encode()),
     Bad("something after the object", 400, "malformed_json", _GOOD + SECRET.encode()),
     Bad("two objects", 400, "malformed_json", _GOOD + _GOOD),
-    Bad("a comma too many", 400, "malformed_json", b'{"title": "a",}'),
+    Bad("a trailing comma", 400, "malformed_json", b'{"title": "a",}'),
     Bad("single quotes", 400, "malformed_json", b"{'title': 'a'}"),
     Bad("a comment", 400, "malformed_json", b'{"title": "a" /* b */}'),
     Bad("a line feed in a text", 400, "malformed_json", b'{"title": "a\nb"}'),
-    Bad("an escape that is none", 400, "malformed_json", rb'{"title": "\x41"}'),
+    Bad("an invalid escape", 400, "malformed_json", rb'{"title": "\x41"}'),
     Bad("NUL as a byte", 400, "malformed_json", b'{"title": "\x00"}'),
     Bad("a byte order mark", 400, "malformed_json", b"\xef\xbb\xbf" + _GOOD),
-    Bad("no UTF-8", 400, "malformed_json", b'{"title": "\xff"}'),
+    Bad("invalid UTF-8", 400, "malformed_json", b'{"title": "\xff"}'),
     Bad("overlong UTF-8", 400, "malformed_json", b'{"title": "\xc0\xaf"}'),
     Bad("half a surrogate pair in UTF-8", 400, "malformed_json", b'{"title": "\xed\xa0\x80"}'),
     Bad("UTF-16", 400, "malformed_json", _GOOD.decode().encode("utf-16")),
@@ -88,10 +88,10 @@ BODIES = [
     Bad("no type", 415, "unsupported_media_type", _GOOD, {}),
     Bad("an empty type", 415, "unsupported_media_type", _GOOD, _typed("")),
     Bad("a form", 415, "unsupported_media_type", b"title=a", _typed("application/x-www-form-urlencoded")),
-    Bad("parts", 415, "unsupported_media_type", b"--a--", _typed("multipart/form-data; boundary=a")),
+    Bad("multipart", 415, "unsupported_media_type", b"--a--", _typed("multipart/form-data; boundary=a")),
     Bad("text", 415, "unsupported_media_type", _GOOD, _typed("text/plain")),
     Bad("text/json", 415, "unsupported_media_type", _GOOD, _typed("text/json")),
-    Bad("a type that begins alike", 415, "unsupported_media_type", _GOOD, _typed("application/jsonp")),
+    Bad("a type with the same beginning", 415, "unsupported_media_type", _GOOD, _typed("application/jsonp")),
     Bad("a wildcard", 415, "unsupported_media_type", _GOOD, _typed("application/*")),
     Bad("two types in one", 415, "unsupported_media_type", _GOOD, _typed("application/json, text/plain")),
     Bad("JSON in UTF-16", 415, "unsupported_media_type", _GOOD, _typed("application/json; charset=utf-16")),
@@ -140,7 +140,7 @@ _NO_DATES = [
     "2026-03-10" * 10_000,
 ]  # fmt: skip
 
-# By field, as JSON: what no operation that knows the field may take.
+# Values as JSON, by field. Every operation that accepts the field rejects them.
 VALUES: dict[str, list[str]] = {
     "title": [*_NO_TEXTS, *_HALF_PAIRS, "null", '""', '"   "', f'"{SECRET * 100}"'],
     "description": [*_NO_TEXTS, *_HALF_PAIRS, f'"{SECRET * 10_001}"'],
@@ -158,20 +158,20 @@ VALUES: dict[str, list[str]] = {
 
 @pytest.fixture
 async def task(alice: AsyncClient) -> dict[str, Any]:
-    """A task of Alice's, which has to stay as it is."""
+    """Return a task of Alice that no request may change."""
     return await add_task(alice, description="Untouched", due_date="2026-03-10")
 
 
 @pytest.fixture
 async def unchanged(alice: AsyncClient, task: dict[str, Any]) -> AsyncIterator[None]:
-    """Alice has this one task at the end, as it was."""
+    """Assert at the end that Alice has only this task, unchanged."""
     yield
     page = (await alice.get("/tasks")).json()
     assert (page["tasks"], page["total"]) == ([task], 1)
 
 
 def operations(app: FastAPI, *, must: bool = False) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield method, path and properties of the body of every operation that takes JSON, or ``must`` have it."""
+    """Yield method, path and body properties of the operations that accept JSON; with ``must``, that require it."""
     specification = app.openapi()
     for path, item in specification["paths"].items():
         for method, operation in item.items():
@@ -183,7 +183,7 @@ def operations(app: FastAPI, *, must: bool = False) -> Iterator[tuple[str, str, 
 
 
 def address(path: str, task: dict[str, Any]) -> str:
-    """Fill a path in, with the task's id, so that only the input can be wrong."""
+    """Replace every path parameter with the task's id, so that only the body or the query can be invalid."""
     return re.sub(r"\{\w+\}", task["id"], path.removeprefix("/api/v1"))
 
 
@@ -200,7 +200,7 @@ async def send(client: AsyncClient, method: str, path: str, bad: Bad) -> Respons
 
 
 def assert_problem(response: Response) -> None:
-    """It is a problem with every member, as it should be, and says nothing of what was sent."""
+    """Assert that the response is a complete problem document and does not repeat the input."""
     problem = response.json()
     assert response.headers["content-type"] == "application/problem+json"
     assert set(problem) - {"errors"} == {"type", "title", "status", "detail", "code", "request_id"}
@@ -211,9 +211,9 @@ def assert_problem(response: Response) -> None:
 
 # Task: T-064
 @pytest.mark.usefixtures("unchanged")
-class TestBodies:
+class TestInvalidBodies:
     @pytest.mark.parametrize("bad", BODIES, ids=[bad.id for bad in BODIES])
-    async def test_are_refused_by_every_operation(
+    async def test_invalid_bodies_are_rejected_by_every_operation(
         self, app: FastAPI, alice: AsyncClient, task: dict[str, Any], bad: Bad
     ) -> None:
         answered = {}
@@ -228,13 +228,13 @@ class TestBodies:
         assert answered == dict.fromkeys(answered, (bad.status, bad.code))
 
     @pytest.mark.parametrize("name", VALUES)
-    async def test_are_refused_for_a_value_that_its_field_cannot_take(
+    async def test_invalid_field_values_are_rejected_by_every_operation(
         self, app: FastAPI, alice: AsyncClient, task: dict[str, Any], name: str
     ) -> None:
         takers = [each for each in operations(app) if name in each[2]]
         wrong = []
         for method, path, properties in takers:
-            # What has to be there, so that nothing else is wrong.
+            # Required fields, so that only the tested field is invalid.
             needed = {"title": '"milk"', "name": '"milk"', "query": "{}"}
             other = "".join(f'"{one}": {value}, ' for one, value in needed.items() if one in properties and one != name)
             for value in VALUES[name]:
@@ -242,7 +242,7 @@ class TestBodies:
                 response = await send(alice, method, address(path, task), bad)
                 assert_problem(response)
                 pointers = [error["pointer"] for error in response.json().get("errors", ())]
-                # JSON cannot say half a character: there is no field to point at.
+                # A lone surrogate is not valid JSON text, so the error points at the whole body.
                 expected = ["/body"] if value in _HALF_PAIRS else [f"/body/{name}"]
                 if (response.status_code, pointers) != (422, expected):
                     wrong.append((method, path, value[:40], response.status_code, pointers))
@@ -253,7 +253,7 @@ class TestBodies:
 
 # Task: T-064
 class TestUnknownFields:
-    async def test_are_named(self, alice: AsyncClient) -> None:
+    async def test_errors_point_at_unknown_fields(self, alice: AsyncClient) -> None:
         response = await alice.post("/tasks", json={"title": "milk", "titel": SECRET, "a/b~c": 1})
 
         assert response.json()["errors"] == [
@@ -262,20 +262,20 @@ class TestUnknownFields:
         ]
         assert_problem(response)
 
-    async def test_are_named_by_their_first_hundred_characters(self, alice: AsyncClient) -> None:
+    async def test_pointers_to_unknown_fields_are_cut_after_100_characters(self, alice: AsyncClient) -> None:
         response = await alice.post("/tasks", json={"title": "milk", "a" * 5_000: SECRET})
 
         assert [error["pointer"] for error in response.json()["errors"]] == ["/body/" + "a" * 100]
 
-    async def test_are_not_listed_when_there_are_too_many(self, alice: AsyncClient) -> None:
+    async def test_unknown_fields_are_not_listed_if_there_are_more_than_50(self, alice: AsyncClient) -> None:
         response = await alice.post("/tasks", json={f"field-{number}": 1 for number in range(100)})
 
         assert response.json()["errors"] == [{"pointer": "/body", "detail": "More than 50 things are wrong here."}]
 
 
 # Task: T-064
-class TestGoodBodies:
-    """What looks odd, and is right."""
+class TestValidBodies:
+    """Unusual but valid bodies."""
 
     @pytest.mark.parametrize(
         "content_type",
@@ -286,12 +286,12 @@ class TestGoodBodies:
             "application/json;profile=a",
         ],
     )
-    async def test_may_come_as_any_type_that_is_json(self, alice: AsyncClient, content_type: str) -> None:
+    async def test_every_json_media_type_is_accepted(self, alice: AsyncClient, content_type: str) -> None:
         response = await alice.post("/tasks", content=b'{"title": "milk"}', headers=_typed(content_type))
 
         assert response.status_code == 201
 
-    async def test_may_say_a_name_twice_and_mean_the_last(self, alice: AsyncClient) -> None:
+    async def test_last_value_wins_if_a_name_is_repeated(self, alice: AsyncClient) -> None:
         content = b'{"title": 1, "title": "milk", "title": "bread"}'
 
         response = await alice.post("/tasks", content=content, headers=_json())
@@ -308,12 +308,12 @@ class TestGoodBodies:
             (rb'{"title": "\u000a\u007f"}', "\x7f"),
         ],
     )
-    async def test_may_hold_any_character(self, alice: AsyncClient, content: bytes, title: str) -> None:
+    async def test_any_character_is_accepted_in_text(self, alice: AsyncClient, content: bytes, title: str) -> None:
         response = await alice.post("/tasks", content=content, headers=_json())
 
         assert (response.status_code, response.json()["title"]) == (201, title)
 
-    async def test_may_be_as_large_as_the_largest_task(self, alice: AsyncClient) -> None:
+    async def test_largest_possible_task_is_accepted(self, alice: AsyncClient) -> None:
         content = b'{"title": "%s", "description": "%s"}' % (rb"\ud83e\udd5b" * 200, rb"\ud83e\udd5b" * 10_000)
 
         response = await alice.post("/tasks", content=content, headers=_json())
@@ -351,9 +351,11 @@ QUERIES = [
 
 
 # Task: T-064
-class TestQueries:
+class TestInvalidQueries:
     @pytest.mark.parametrize(("query", "pointer"), QUERIES, ids=[query[:30] for query, _ in QUERIES])
-    async def test_are_refused_with_the_place_that_is_wrong(self, alice: AsyncClient, query: str, pointer: str) -> None:
+    async def test_invalid_query_is_rejected_with_a_pointer_to_the_parameter(
+        self, alice: AsyncClient, query: str, pointer: str
+    ) -> None:
         response = await alice.get(f"/tasks?{query}")
 
         problem = response.json()
@@ -362,13 +364,15 @@ class TestQueries:
         assert_problem(response)
 
     @pytest.mark.parametrize("query", ["skip=%FF", "status=%ED%A0%80", "%C0%AF=1", "&".join(["status=pending"] * 201)])
-    async def test_are_refused_when_they_cannot_be_read(self, alice: AsyncClient, query: str) -> None:
+    async def test_unreadable_query_is_rejected_as_malformed(self, alice: AsyncClient, query: str) -> None:
         response = await alice.get(f"/tasks?{query}")
 
         assert (response.status_code, response.json()["code"]) == (400, "malformed_request")
         assert_problem(response)
 
-    async def test_are_refused_by_operations_that_take_none(self, app: FastAPI, alice: AsyncClient) -> None:
+    async def test_unknown_query_parameter_is_rejected_by_operations_without_parameters(
+        self, app: FastAPI, alice: AsyncClient
+    ) -> None:
         task = await add_task(alice)
         answered = {}
         for path, item in app.openapi()["paths"].items():
@@ -379,7 +383,7 @@ class TestQueries:
                 url = f"http://todo.test{filled_in}?nonsense=1"
                 response = await alice.request(method.upper(), url, json={"title": "milk"})
                 pointers = [error["pointer"] for error in response.json()["errors"]]
-                # The body is right for some of them only.
+                # The body is valid for some of the operations only.
                 answered[method, path] = response.status_code, "/query/nonsense" in pointers
 
         assert ("put", "/api/v1/tasks/{task_id}") in answered
@@ -420,24 +424,24 @@ PATHS = [
 
 
 # Task: T-064
-class TestPaths:
+class TestInvalidPaths:
     @pytest.mark.parametrize(("path", "status", "code"), PATHS, ids=[path[:40] for path, _, _ in PATHS])
-    async def test_lead_to_what_they_say_and_nowhere_else(
-        self, alice: AsyncClient, path: str, status: int, code: str
-    ) -> None:
+    async def test_invalid_path_is_rejected(self, alice: AsyncClient, path: str, status: int, code: str) -> None:
         response = await alice.get(f"http://todo.test/api/v1{path}")
 
         assert (response.status_code, response.json()["code"]) == (status, code)
         assert_problem(response)
 
     @pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/api", "/nowhere", "//api/v1/tasks", "/api//v1/tasks"])
-    async def test_are_not_redirected_for_a_slash(self, anonymous: AsyncClient, path: str) -> None:
+    async def test_trailing_slash_is_not_redirected(self, anonymous: AsyncClient, path: str) -> None:
         response = await anonymous.get(f"http://todo.test{path}/")
 
         assert response.status_code in {401, 404}
         assert_problem(response)
 
-    async def test_mean_the_same_when_encoded_without_need(self, alice: AsyncClient, anonymous: AsyncClient) -> None:
+    async def test_unnecessarily_encoded_path_reaches_the_same_operation(
+        self, alice: AsyncClient, anonymous: AsyncClient
+    ) -> None:
         path = "http://todo.test/%61pi/v1/t%61sks"
 
         responses = await alice.get(path), await anonymous.get(path)
@@ -446,10 +450,12 @@ class TestPaths:
 
 
 # Task: T-064
-class TestOrder:
-    """What is wrong first is answered first; nothing about what exists shows before."""
+class TestOrderOfChecks:
+    """Checks run in a fixed order. No response reveals whether a resource exists before the earlier checks pass."""
 
-    async def test_of_what_is_wrong(self, alice: AsyncClient, anonymous: AsyncClient) -> None:
+    async def test_request_with_several_errors_is_rejected_for_the_first_check_that_fails(
+        self, alice: AsyncClient, anonymous: AsyncClient
+    ) -> None:
         everything_wrong: dict[str, Any] = {
             "url": "http://todo.test/api/v1/tasks/nonsense?nonsense=1",
             "content": b"a" * 2 * MEGABYTE,
@@ -471,7 +477,7 @@ class TestOrder:
 
         assert [answer.status_code for answer in answers] == [401, 405, 415, 413, 400, 422, 404]
 
-    async def test_leaves_the_body_of_a_wrong_method_unread(self, alice: AsyncClient) -> None:
+    async def test_body_of_a_request_with_a_wrong_method_is_not_read(self, alice: AsyncClient) -> None:
         asked = []
 
         async def body() -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Batches over HTTP: what they do is what the same requests would do one after the other."""
+"""Batches over HTTP: their operations have the effect of the same requests sent one after the other."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ REF_EXPECTED = "Expected a $ and a ref of 1 to 50 letters, digits, - and _."
 
 
 # Task: T-353
-class TestOperations:
-    async def test_create(self, alice: AsyncClient) -> None:
+class TestBatchOperations:
+    async def test_create_operation_creates_a_task(self, alice: AsyncClient) -> None:
         [result] = await results_of(alice, create("Milk", priority="high", tags=["a"], due_date="2026-03-10"))
 
         task = await read(alice, result["id"])
@@ -30,7 +30,7 @@ class TestOperations:
         )
         assert tuple(result["task"]) == tuple(TaskPublic.model_fields)
 
-    async def test_update(self, alice: AsyncClient) -> None:
+    async def test_update_operation_updates_a_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice, description="Oat")
 
         [result] = await results_of(alice, update(task, title="Bread", status="in_progress"))
@@ -40,7 +40,7 @@ class TestOperations:
         assert (result["task"]["title"], result["task"]["status"]) == ("Bread", "in_progress")
         assert result["task"]["description"] == "Oat"
 
-    async def test_complete(self, alice: AsyncClient) -> None:
+    async def test_complete_operation_completes_a_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         [result] = await results_of(alice, on("complete", task, completed_at="2026-03-01T08:30:00+01:00"))
@@ -49,7 +49,7 @@ class TestOperations:
         assert (result["op"], result["status"], result["task"]["status"]) == ("complete", 200, "completed")
         assert result["task"]["completed_at"] == "2026-03-01T07:30:00Z"
 
-    async def test_reopen(self, alice: AsyncClient) -> None:
+    async def test_reopen_operation_reopens_a_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice, status="cancelled")
 
         [result] = await results_of(alice, on("reopen", task))
@@ -57,7 +57,7 @@ class TestOperations:
         assert result["task"] == await read(alice, task["id"])
         assert (result["op"], result["status"], result["task"]["status"]) == ("reopen", 200, "pending")
 
-    async def test_move(self, alice: AsyncClient) -> None:
+    async def test_move_operation_moves_a_task(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         parent, first, second = [await add_task(alice, title=title) for title in ("p", "1", "2")]
 
@@ -71,7 +71,7 @@ class TestOperations:
         assert (results[1]["task"]["category_id"], results[1]["task"]["parent_id"]) == (category["id"], parent["id"])
         assert await titles_in_order(alice) == ["2", "p", "1"]
 
-    async def test_delete(self, alice: AsyncClient) -> None:
+    async def test_delete_operation_trashes_or_permanently_deletes_a_task(self, alice: AsyncClient) -> None:
         one, other = await add_task(alice), await add_task(alice)
 
         results = await results_of(alice, on("delete", one), on("delete", other, permanent=True))
@@ -84,23 +84,23 @@ class TestOperations:
         assert trashed["trashed_at"] is not None
         assert (await alice.get(f"/tasks/{other['id']}")).status_code == 404
 
-    async def test_are_done_in_order(self, alice: AsyncClient) -> None:
+    async def test_operations_are_executed_in_order(self, alice: AsyncClient) -> None:
         results = await results_of(alice, *[create(str(number)) for number in range(30)])
 
         titles = [str(number) for number in range(30)]
         assert [result["task"]["title"] for result in results] == titles
         assert [result["task"]["revision"] for result in results] == list(range(1, 31))
         assert await titles_in_order(alice) == titles
-        # The newest first, although all of them are of the same moment.
+        # Newest first, although all tasks have the same creation time.
         assert [task["title"] for task in (await alice.get("/tasks?limit=100")).json()["tasks"]] == titles[::-1]
         assert len({result["task"]["created_at"] for result in results}) == 1
 
-    async def test_are_told_as_they_are_when_all_is_done(self, alice: AsyncClient) -> None:
+    async def test_results_contain_the_final_state_of_each_task(self, alice: AsyncClient) -> None:
         results = await results_of(alice, create("Milk", "milk"), update("$milk", title="Bread"), create("Egg"))
 
         assert [result["task"]["title"] for result in results] == ["Bread", "Bread", "Egg"]
 
-    async def test_may_be_a_hundred_and_no_more(self, alice: AsyncClient) -> None:
+    async def test_batch_accepts_1_to_100_operations(self, alice: AsyncClient) -> None:
         whole = await send(alice, *[create() for _ in range(100)])
         too_many = await send(alice, *[create() for _ in range(101)])
         none = await send(alice)
@@ -110,7 +110,7 @@ class TestOperations:
         assert problem_of(none) == invalid(("/body/operations", "Expected 1 entry or more."))
         assert (await alice.get("/tasks")).json()["total"] == 100
 
-    async def test_are_in_the_feed_and_can_be_undone_one_by_one(self, alice: AsyncClient) -> None:
+    async def test_operations_are_logged_and_can_be_undone_one_by_one(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await results_of(alice, update(task, title="Bread"), create("Egg"), update(task, priority="high"))
 
@@ -124,8 +124,8 @@ class TestOperations:
 
 
 # Task: T-353
-class TestReferences:
-    async def test_stand_for_ids_wherever_one_may_stand(self, alice: AsyncClient) -> None:
+class TestBatchReferences:
+    async def test_reference_is_accepted_wherever_an_id_is(self, alice: AsyncClient) -> None:
         results = await results_of(
             alice,
             create("a", "a"),
@@ -161,7 +161,7 @@ class TestReferences:
         }
         assert tasks["h"]["trashed_at"] is not None
 
-    async def test_stand_for_an_id_that_the_client_chose(self, alice: AsyncClient) -> None:
+    async def test_reference_resolves_to_an_id_chosen_by_the_client(self, alice: AsyncClient) -> None:
         chosen = str(uuid7())
 
         results = await results_of(alice, create("a", "a", id=chosen), create("b", parent_id="$a"), update(chosen))
@@ -188,7 +188,7 @@ class TestReferences:
         ],
     )
     @pytest.mark.parametrize("atomic", [True, False])
-    async def test_to_nothing_are_refused_with_their_places(
+    async def test_unknown_and_duplicate_references_are_rejected_with_pointers(
         self, alice: AsyncClient, operations: list[Operation], faults: list[tuple[str, str]], *, atomic: bool
     ) -> None:
         response = await send(alice, create("first"), *operations, atomic=atomic)
@@ -228,7 +228,7 @@ class TestReferences:
             (7, "", "Expected an object."),
         ],
     )
-    async def test_and_all_else_is_refused_where_it_is_wrong(
+    async def test_invalid_operation_is_rejected_with_a_pointer(
         self, alice: AsyncClient, operation: Any, place: str, detail: str | None
     ) -> None:
         response = await send(alice, create("a", "a"), operation)
@@ -241,8 +241,8 @@ class TestReferences:
 
 
 # Task: T-353
-class TestRevision:
-    async def test_is_that_of_before_the_batch(self, alice: AsyncClient) -> None:
+class TestBatchRevision:
+    async def test_revision_is_compared_with_the_state_before_the_batch(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         results = await results_of(
@@ -257,7 +257,7 @@ class TestRevision:
         assert [result["status"] for result in results] == [200, 200, 200, 200, 204]
 
     @pytest.mark.parametrize("op", ["update", "complete", "reopen", "move", "delete"])
-    async def test_that_has_passed_is_told_with_what_there_is(self, alice: AsyncClient, op: str) -> None:
+    async def test_stale_revision_is_rejected_with_the_current_task(self, alice: AsyncClient, op: str) -> None:
         task = await add_task(alice)
         task = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Bread"})).json()
         members: dict[str, dict[str, Any]] = {"update": {"changes": {"title": "x"}}, "move": {"after_id": None}}
@@ -274,7 +274,7 @@ class TestRevision:
         assert (response.json()["pointer"], response.json()["current"]) == ("/body/operations/1", current)
         assert await read(alice, task["id"]) == current
 
-    async def test_is_none_of_what_the_batch_creates(self, alice: AsyncClient) -> None:
+    async def test_revision_of_a_task_created_in_the_batch_is_rejected(self, alice: AsyncClient) -> None:
         response = await send(alice, create("a", "a"), {**update("$a", title="b"), "revision": 1})
 
         sentence = "The batch itself creates this task. Leave the revision out."
@@ -282,14 +282,14 @@ class TestRevision:
 
 
 # Task: T-353
-class TestSize:
-    async def test_is_that_of_a_hundred_tasks_with_long_descriptions(self, alice: AsyncClient) -> None:
+class TestBatchSize:
+    async def test_batch_of_100_tasks_with_long_descriptions_is_accepted(self, alice: AsyncClient) -> None:
         response = await send(alice, *[create("a" * 100, description="b" * 10_000) for _ in range(100)])
 
         assert response.status_code == 200
         assert (await alice.get("/tasks")).json()["total"] == 100
 
-    async def test_is_limited_by_the_size_of_the_body(self, alice: AsyncClient) -> None:
+    async def test_batch_that_exceeds_the_body_limit_is_rejected(self, alice: AsyncClient) -> None:
         response = await send(alice, *[create("a", description="é" * 10_000) for _ in range(100)])
 
         assert (response.status_code, response.json()["code"]) == (413, "content_too_large")

@@ -1,4 +1,4 @@
-"""What an operation of a batch fails with: what the same request would fail with."""
+"""Failing operations of a batch: the errors are those of the same single requests."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -40,12 +40,12 @@ def failing(code: str, status: int, detail: str, **members: Any) -> dict[str, An
 
 
 def unacceptable(*errors: tuple[str, str]) -> dict[str, Any]:
-    """The error of an operation whose fields are these."""
+    """Return the error of an operation with these pointers and details."""
     return {name: value for name, value in invalid(*errors).items() if name != "type"}
 
 
 async def scene(client: AsyncClient) -> dict[str, str]:
-    """Tasks that operations can fail on, by what they are called, and their ids."""
+    """Create tasks on which operations can fail; return their ids by title."""
     results = await results_of(
         client,
         create("plain", "plain"),
@@ -68,60 +68,63 @@ async def scene(client: AsyncClient) -> dict[str, str]:
 FUTURE = (datetime.now(UTC) + timedelta(days=300)).isoformat()
 TRANSITION = "A completed task cannot become cancelled. Reopen it first."
 REOPEN_FIRST = "A cancelled task cannot become completed. Reopen it first."
-# An operation on the scene, whose names stand in braces, and why it fails.
+# An operation on the scene, with titles in braces instead of ids, and its error.
 FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
-    "update of nothing": (update("{nobody}", title="x"), NOT_FOUND),
-    "update of nothing with nothing": (update("{nobody}", category_id="{nobody}"), NOT_FOUND),
-    "complete nothing": (on("complete", "{nobody}"), NOT_FOUND),
-    "reopen nothing": (on("reopen", "{nobody}"), NOT_FOUND),
-    "move nothing": (on("move", "{nobody}", after_id="{nobody}"), NOT_FOUND),
-    "delete nothing": (on("delete", "{nobody}"), NOT_FOUND),
-    "delete nothing for good": (on("delete", "{nobody}", permanent=True), NOT_FOUND),
-    "update in the trash": (update("{binned}", category_id="{nobody}"), failing("in_trash", 409, IN_TRASH)),
-    "complete in the trash": (on("complete", "{binned}"), failing("in_trash", 409, IN_TRASH)),
-    "reopen in the trash": (on("reopen", "{under binned}"), failing("in_trash", 409, IN_TRASH)),
-    "move in the trash": (on("move", "{binned}", after_id="{nobody}"), failing("in_trash", 409, IN_TRASH)),
-    "create under the trash": (create(parent_id="{binned}"), failing("under_trash", 409, UNDER_TRASH)),
-    "update to be under the trash": (
+    "update an unknown task": (update("{nobody}", title="x"), NOT_FOUND),
+    "update an unknown task with an unknown category": (update("{nobody}", category_id="{nobody}"), NOT_FOUND),
+    "complete an unknown task": (on("complete", "{nobody}"), NOT_FOUND),
+    "reopen an unknown task": (on("reopen", "{nobody}"), NOT_FOUND),
+    "move an unknown task": (on("move", "{nobody}", after_id="{nobody}"), NOT_FOUND),
+    "delete an unknown task": (on("delete", "{nobody}"), NOT_FOUND),
+    "permanently delete an unknown task": (on("delete", "{nobody}", permanent=True), NOT_FOUND),
+    "update a trashed task": (update("{binned}", category_id="{nobody}"), failing("in_trash", 409, IN_TRASH)),
+    "complete a trashed task": (on("complete", "{binned}"), failing("in_trash", 409, IN_TRASH)),
+    "reopen a trashed task": (on("reopen", "{under binned}"), failing("in_trash", 409, IN_TRASH)),
+    "move a trashed task": (on("move", "{binned}", after_id="{nobody}"), failing("in_trash", 409, IN_TRASH)),
+    "create below a trashed task": (create(parent_id="{binned}"), failing("under_trash", 409, UNDER_TRASH)),
+    "update to a trashed parent": (
         update("{plain}", parent_id="{under binned}"),
         failing("under_trash", 409, UNDER_TRASH),
     ),
-    "move under the trash": (on("move", "{plain}", parent_id="{binned}"), failing("under_trash", 409, UNDER_TRASH)),
-    "a circle of one": (on("move", "{plain}", parent_id="{plain}"), failing("circle", 409, CIRCLE)),
-    "a circle of many": (update("{level 1}", parent_id="{level 4}"), failing("circle", 409, CIRCLE)),
-    "a circle of what is completed with it": (
+    "move below a trashed task": (
+        on("move", "{plain}", parent_id="{binned}"),
+        failing("under_trash", 409, UNDER_TRASH),
+    ),
+    "a cycle of one task": (on("move", "{plain}", parent_id="{plain}"), failing("circle", 409, CIRCLE)),
+    "a cycle of four tasks": (update("{level 1}", parent_id="{level 4}"), failing("circle", 409, CIRCLE)),
+    "a cycle in an update that completes": (
         update("{level 1}", parent_id="{level 3}", status="completed"),
         failing("circle", 409, CIRCLE),
     ),
-    "an id that is taken": (
+    "create with a used id": (
         create("other", id="{plain}"),
         failing("id_taken", 409, "You already have another task with this id. Choose a new id."),
     ),
-    "an occurrence that is past": (
+    "complete a past occurrence": (
         on("complete", "{series}", occurrence="2026-03-10"),
         failing("occurrence_passed", 409, "This is not the open occurrence. Read the task for the one that is."),
     ),
-    "create in no category": (
+    "create in an unknown category": (
         create(category_id="{nobody}"),
         unacceptable(("/task/category_id", UNKNOWN["category_id"].detail)),
     ),
-    "update to no category": (
+    "update to an unknown category": (
         update("{plain}", category_id="{nobody}"),
         unacceptable(("/changes/category_id", UNKNOWN["category_id"].detail)),
     ),
-    "move to no category": (
+    "move to an unknown category": (
         on("move", "{plain}", category_id="{nobody}"),
         unacceptable(("/category_id", UNKNOWN["category_id"].detail)),
     ),
-    "create under nothing": (
+    "create below an unknown task": (
         create(parent_id="{nobody}"),
         unacceptable(("/task/parent_id", UNKNOWN["parent_id"].detail)),
     ),
-    "move under nothing": (
+    "move below an unknown task": (
         on("move", "{plain}", parent_id="{nobody}"),
         unacceptable(("/parent_id", UNKNOWN["parent_id"].detail)),
     ),
-    "move behind nothing": (
+    "move after an unknown task": (
         on("move", "{plain}", after_id="{nobody}"),
         unacceptable(("/after_id", NO_SUCH_NEIGHBOUR)),
     ),
@@ -129,12 +132,12 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
         on("move", "{plain}", before_id="{plain}"),
         unacceptable(("/before_id", NO_SUCH_NEIGHBOUR)),
     ),
-    "create too deep": (create(parent_id="{level 5}"), unacceptable(("/task/parent_id", TOO_DEEP.detail))),
-    "update too deep": (
+    "create below the depth limit": (create(parent_id="{level 5}"), unacceptable(("/task/parent_id", TOO_DEEP.detail))),
+    "update below the depth limit": (
         update("{level 1}", parent_id="{plain}"),
         unacceptable(("/changes/parent_id", TOO_DEEP.detail)),
     ),
-    "cancel what is completed": (
+    "cancel a completed task": (
         update("{done}", status="cancelled", category_id="{nobody}"),
         failing(
             "invalid_status_transition",
@@ -143,7 +146,7 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
             errors=[{"pointer": "/changes/status", "detail": TRANSITION}],
         ),
     ),
-    "complete what is cancelled": (
+    "complete a cancelled task": (
         on("complete", "{dropped}"),
         failing(
             "invalid_status_transition", 422, REOPEN_FIRST, errors=[{"pointer": "/status", "detail": REOPEN_FIRST}]
@@ -153,15 +156,15 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
         on("complete", "{nobody}", completed_at=FUTURE),
         unacceptable(("/completed_at", "This is in the future. Send the time at which it was done.")),
     ),
-    "repeat without a date": (
+    "add a recurrence without a due date": (
         create(recurrence={"rule": "FREQ=DAILY"}),
         unacceptable(("/task/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")),
     ),
-    "repeat from a day that the rule has not": (
+    "create a series with a date that does not match": (
         create(due_date="2026-03-10", recurrence={"rule": "FREQ=WEEKLY;BYDAY=MO"}),
         unacceptable(("/task/due_date", "The rule does not produce this date. The next one that it does: 2026-03-16.")),
     ),
-    "move a series to no date": (
+    "clear the due date of a series": (
         update("{series}", due_date=None),
         unacceptable(("/changes/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")),
     ),
@@ -169,7 +172,7 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
 
 
 def filled_in(value: Any, ids: Mapping[str, str]) -> Any:
-    """Put ids in the place of the names in braces."""
+    """Replace titles in braces by ids."""
     if isinstance(value, dict):
         return {name: filled_in(each, ids) for name, each in value.items()}
     if isinstance(value, str) and value.startswith("{"):
@@ -178,9 +181,9 @@ def filled_in(value: Any, ids: Mapping[str, str]) -> Any:
 
 
 # Task: T-353
-class TestFailures:
+class TestBatchFailures:
     @pytest.mark.parametrize("name", FAILURES)
-    async def test_are_told_beside_what_is_done_and_are_those_of_a_single_request(
+    async def test_failing_operation_reports_the_error_of_a_single_request_and_the_others_succeed(
         self, alice: AsyncClient, database_url: str, name: str
     ) -> None:
         ids = await scene(alice)
@@ -199,7 +202,7 @@ class TestFailures:
             assert derived.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("name", FAILURES)
-    async def test_leave_nothing_of_an_atomic_batch(self, alice: AsyncClient, name: str) -> None:
+    async def test_failing_operation_of_an_atomic_batch_leaves_no_changes(self, alice: AsyncClient, name: str) -> None:
         ids = await scene(alice)
         operation, error = filled_in(FAILURES[name][0], ids), FAILURES[name][1]
         before = (await alice.get("/changes/snapshot")).json()
@@ -216,14 +219,14 @@ class TestFailures:
         }
         assert (await alice.get("/changes/snapshot")).json() == before
 
-    async def test_of_a_batch_are_those_of_the_first_that_fails(self, alice: AsyncClient) -> None:
+    async def test_failed_atomic_batch_reports_the_first_failing_operation(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         response = await send(alice, update(task), on("complete", str(uuid4())), create(parent_id=str(uuid4())))
 
         assert (response.status_code, response.json()["pointer"]) == (404, "/body/operations/1")
 
-    async def test_of_what_was_to_be_created_fail_what_comes_behind(self, alice: AsyncClient) -> None:
+    async def test_operations_on_a_task_that_could_not_be_created_fail(self, alice: AsyncClient) -> None:
         results = await results_of(
             alice,
             create("a", "a", category_id=str(uuid4())),
@@ -237,7 +240,7 @@ class TestFailures:
         assert results[0]["id"] == results[2]["id"]
         assert [task["title"] for task in await tasks_of(alice)] == ["d"]
 
-    async def test_that_only_the_database_finds_leave_nothing_and_say_where(
+    async def test_error_found_only_by_the_database_leaves_no_changes_and_has_a_pointer(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = await add_task(alice)

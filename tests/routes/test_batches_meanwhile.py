@@ -1,4 +1,4 @@
-"""Batches among other requests: retries, what others write meanwhile, and trips to the database."""
+"""Batches among other requests: idempotency, concurrent writers, isolation and round trips."""
 
 import asyncio
 from typing import Any
@@ -29,8 +29,8 @@ from todo.settings import Settings
 
 
 # Task: T-353
-class TestRetries:
-    async def test_have_no_second_effect_and_the_same_answer(self, alice: AsyncClient) -> None:
+class TestBatchIdempotency:
+    async def test_repeated_batch_with_an_idempotency_key_returns_the_first_response(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         operations = [
             create("Rent", "rent", due_date="2026-01-31", recurrence={"rule": "FREQ=MONTHLY", "missed": "keep"}),
@@ -53,7 +53,7 @@ class TestRetries:
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
         assert (await alice.get("/changes/snapshot")).json() == before
 
-    async def test_may_have_the_key_of_a_batch_that_failed(self, alice: AsyncClient) -> None:
+    async def test_failed_batch_does_not_use_up_its_idempotency_key(self, alice: AsyncClient) -> None:
         chosen = str(uuid7())
         key = {"Idempotency-Key": "once"}
         failed = await send(alice, update(chosen, title="x"), headers=key)
@@ -63,7 +63,7 @@ class TestRetries:
 
         assert [failed.status_code, done.status_code] == [404, 200]
 
-    async def test_at_once_have_one_effect(self, alice: AsyncClient) -> None:
+    async def test_concurrent_batches_with_one_idempotency_key_have_one_effect(self, alice: AsyncClient) -> None:
         answers = await asyncio.gather(*[send(alice, create(), headers={"Idempotency-Key": "once"}) for _ in range(5)])
 
         assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
@@ -71,8 +71,8 @@ class TestRetries:
 
 
 # Task: T-353
-class TestOthers:
-    async def test_write_before_or_after_and_never_in_between(self, alice: AsyncClient, database_url: str) -> None:
+class TestBatchIsolation:
+    async def test_concurrent_writes_never_interleave_with_a_batch(self, alice: AsyncClient, database_url: str) -> None:
         series = await add_task(
             alice, due_date="2026-01-31", recurrence={"rule": "FREQ=MONTHLY", "missed": "keep"}, tags=["a"]
         )
@@ -102,7 +102,9 @@ class TestOthers:
             assert derived.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("atomic", [True, False])
-    async def test_have_tasks_that_are_as_none(self, alice: AsyncClient, bob: AsyncClient, *, atomic: bool) -> None:
+    async def test_batch_treats_another_users_tasks_and_categories_as_unknown(
+        self, alice: AsyncClient, bob: AsyncClient, *, atomic: bool
+    ) -> None:
         foreign, own = await add_task(alice), await add_task(bob)
         category = await add_category(alice)
         before = (await alice.get("/changes/snapshot")).json()
@@ -137,7 +139,7 @@ class TestOthers:
         assert (await alice.get("/changes/snapshot")).json() == before
         assert await tasks_of(bob) == [own]
 
-    async def test_may_have_the_same_ids(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_batches_of_two_users_can_use_the_same_ids(self, alice: AsyncClient, bob: AsyncClient) -> None:
         task = await add_task(alice, title="Hers")
 
         [result, changed] = await results_of(bob, create("His", id=task["id"]), update(task, title="His own"))
@@ -150,7 +152,7 @@ class TestOthers:
         "operations",
         [[create()], [create(parent_id=str(uuid4()))], [on("complete", str(uuid4()))], [update(str(uuid4()))]],
     )
-    async def test_whose_account_is_gone_are_refused(
+    async def test_batch_is_forbidden_after_the_account_was_deleted(
         self, charlie: AsyncClient, operations: list[Operation], *, atomic: bool
     ) -> None:
         response = await send(charlie, *operations, atomic=atomic)
@@ -159,9 +161,9 @@ class TestOthers:
 
 
 # Task: T-353
-class TestTrips:
+class TestRoundTrips:
     @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "once"}])
-    async def test_are_two_however_many_operations(self, database_url: str, key: dict[str, str]) -> None:
+    async def test_batch_of_100_operations_takes_two_round_trips(self, database_url: str, key: dict[str, str]) -> None:
         database, trips = watched(database_url)
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))

@@ -1,4 +1,4 @@
-"""Operations of a batch that meet each other: the later one finds what the earlier one left."""
+"""Dependent operations of a batch: a later operation sees the effects of the earlier ones."""
 
 import random
 from typing import Any
@@ -26,8 +26,8 @@ from todo.services.faults import MOST_LEVELS
 
 
 # Task: T-353
-class TestSameTask:
-    async def test_goes_through_everything(self, alice: AsyncClient) -> None:
+class TestOperationsOnOneTask:
+    async def test_one_task_can_be_changed_by_every_operation_of_a_batch(self, alice: AsyncClient) -> None:
         parent = await add_task(alice, title="parent")
 
         results = await results_of(
@@ -49,7 +49,7 @@ class TestSameTask:
         assert task["trashed_at"] is not None
         assert (await read(alice, parent["id"]))["subtasks_total"] == 0
 
-    async def test_may_be_a_series_that_is_completed_three_times(self, alice: AsyncClient) -> None:
+    async def test_batch_can_create_a_series_and_complete_it_three_times(self, alice: AsyncClient) -> None:
         recurrence = {"rule": "FREQ=MONTHLY", "missed": "keep"}
 
         results = await results_of(
@@ -68,7 +68,7 @@ class TestSameTask:
         ]
         assert {task["series_id"] for task in tasks} == {results[0]["id"]}
 
-    async def test_completes_a_named_occurrence_once(self, alice: AsyncClient) -> None:
+    async def test_batch_completes_a_named_occurrence_once(self, alice: AsyncClient) -> None:
         results = await results_of(
             alice,
             create("Rent", "rent", due_date="2026-01-31", recurrence={"rule": "FREQ=MONTHLY", "missed": "keep"}),
@@ -83,7 +83,7 @@ class TestSameTask:
         assert results[0]["task"]["due_date"] == "2026-03-31"
         assert len(await tasks_of(alice)) == 3
 
-    async def test_may_get_another_rule_twice(self, alice: AsyncClient) -> None:
+    async def test_batch_can_change_the_rule_of_a_series_twice(self, alice: AsyncClient) -> None:
         results = await results_of(
             alice,
             create("Rent", "rent", due_date="2026-03-10"),
@@ -98,7 +98,7 @@ class TestSameTask:
         assert [result["status"] for result in results] == [201, *[200] * 6]
         assert (results[0]["task"]["status"], results[0]["task"]["due_date"]) == ("completed", "2026-03-18")
 
-    async def test_is_completed_with_the_child_that_it_has_got(self, alice: AsyncClient) -> None:
+    async def test_completion_includes_subtasks_added_earlier_in_the_batch(self, alice: AsyncClient) -> None:
         parent, child = await add_task(alice), await add_task(alice)
 
         results = await results_of(
@@ -113,7 +113,7 @@ class TestSameTask:
         assert results[0]["task"]["subtasks_completed"] == 1
 
     @pytest.mark.parametrize("way", ["update", "move"])
-    async def test_lies_where_an_earlier_operation_has_put_it(self, alice: AsyncClient, way: str) -> None:
+    async def test_depth_and_cycle_checks_see_earlier_moves_of_the_batch(self, alice: AsyncClient, way: str) -> None:
         chain = [await add_task(alice, title=str(number)) for number in range(MOST_LEVELS + 1)]
 
         def put(child: Any, parent: Any) -> Operation:
@@ -135,7 +135,9 @@ class TestSameTask:
         assert [result["status"] for result in results] == [200, 200, 200, 200, 409, 422, 200, 200, 422]
 
     @pytest.mark.parametrize("permanent", [True, False])
-    async def test_is_gone_with_what_it_lay_under(self, alice: AsyncClient, *, permanent: bool) -> None:
+    async def test_operations_on_a_subtree_deleted_earlier_in_the_batch_fail(
+        self, alice: AsyncClient, *, permanent: bool
+    ) -> None:
         parent = await add_task(alice)
         child = await add_task(alice, parent_id=parent["id"])
         grandchild = await add_task(alice, parent_id=child["id"])
@@ -156,7 +158,7 @@ class TestSameTask:
         assert [result["status"] for result in results] == expected
         assert (results[0]["task"] is None) is permanent
 
-    async def test_may_be_created_again_and_again(self, alice: AsyncClient) -> None:
+    async def test_repeated_create_operations_with_one_id_behave_like_single_requests(self, alice: AsyncClient) -> None:
         chosen = str(uuid7())
         body: dict[str, Any] = {"description": "Oat", "tags": ["a"], "due_date": "2026-03-10"}
 
@@ -176,7 +178,9 @@ class TestSameTask:
         assert (alone.status_code, alone.json()) == (200, results[0]["task"])
         assert (again[0]["status"], again[0]["task"]) == (200, alone.json())
 
-    async def test_may_have_been_created_by_a_single_request(self, alice: AsyncClient) -> None:
+    async def test_create_operation_accepts_the_id_of_a_task_created_by_the_same_single_request(
+        self, alice: AsyncClient
+    ) -> None:
         category = await add_category(alice)
         body = {"id": str(uuid7()), "category_id": category["id"], "parent_id": (await add_task(alice))["id"]}
         task = await add_task(alice, **body)
@@ -187,13 +191,13 @@ class TestSameTask:
         assert (result["status"], result["id"]) == (200, task["id"])
 
 
-# What differs between two who do the same.
+# Fields that differ between two users who do the same.
 STAMPS = ("created_at", "updated_at", "revision", "position")
 MOMENTS = ("completed_at", "last_completed_at", "trashed_at")
 
 
-async def everything(client: AsyncClient) -> list[dict[str, Any]]:
-    """A user's tasks in their order, the trash included, without what is never the same."""
+async def comparable_tasks(client: AsyncClient) -> list[dict[str, Any]]:
+    """Return a user's tasks in manual order, including the trash, without the fields that always differ."""
     found = [
         *(await client.get("/tasks", params={"limit": 100})).json()["tasks"],
         *(await client.get("/tasks", params={"limit": 100, "trashed": "true"})).json()["tasks"],
@@ -202,15 +206,15 @@ async def everything(client: AsyncClient) -> list[dict[str, Any]]:
         {
             name: value is not None if name in MOMENTS else value
             for name, value in task.items()
-            # A closed occurrence has an id that nobody has chosen.
+            # The id of a completed copy is generated.
             if name not in STAMPS and not (name == "id" and task["series_id"] not in (None, value))
         }
         for task in sorted(found, key=lambda task: task["position"])
     ]
 
 
-def story(chance: random.Random) -> list[Operation]:
-    """Operations on a few tasks, many of which fail."""
+def random_operations(chance: random.Random) -> list[Operation]:
+    """Return random operations on a few tasks; many of them fail."""
     ids = [str(uuid4()) for _ in range(7)]
     rules = ["FREQ=DAILY", "FREQ=MONTHLY;BYMONTHDAY=31", "FREQ=WEEKLY;BYDAY=TU;COUNT=3"]
 
@@ -264,12 +268,12 @@ def story(chance: random.Random) -> list[Operation]:
 
 
 # Task: T-353
-class TestEquivalence:
+class TestBatchEquivalence:
     @pytest.mark.parametrize("seed", range(16))
-    async def test_a_batch_does_what_its_operations_do_one_by_one(
+    async def test_batch_has_the_same_effect_as_single_requests(
         self, alice: AsyncClient, bob: AsyncClient, database_url: str, seed: int
     ) -> None:
-        operations = story(random.Random(seed))
+        operations = random_operations(random.Random(seed))
 
         alone = [await send_alone(alice, operation) for operation in operations]
         batched = await results_of(bob, *operations, atomic=False)
@@ -279,20 +283,20 @@ class TestEquivalence:
             for answer, operation in zip(alone, operations, strict=True)
         ]
         assert [(result["status"], result["error"]) for result in batched] == told
-        assert await everything(bob) == await everything(alice)
+        assert await comparable_tasks(bob) == await comparable_tasks(alice)
         assert len({status for status, _ in told}) > 4
         with psycopg.connect(database_url, autocommit=True) as connection:
             assert derived.wrong(connection, (await bob.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("seed", range(4))
-    async def test_an_atomic_batch_of_what_succeeds_does_the_same(
+    async def test_atomic_batch_of_successful_operations_has_the_same_effect_as_single_requests(
         self, alice: AsyncClient, bob: AsyncClient, seed: int
     ) -> None:
-        operations = story(random.Random(1_000 + seed))
+        operations = random_operations(random.Random(1_000 + seed))
         alone = [(operation, await send_alone(alice, operation)) for operation in operations]
         good = [operation for operation, answer in alone if answer.is_success]
 
         results = await results_of(bob, *good)
 
         assert [result["status"] for result in results] == [a.status_code for _, a in alone if a.is_success]
-        assert await everything(bob) == await everything(alice)
+        assert await comparable_tasks(bob) == await comparable_tasks(alice)

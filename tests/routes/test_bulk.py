@@ -1,4 +1,4 @@
-"""One request that changes thousands of tasks: done, all of it and in time, or refused for what it is."""
+"""Requests that change thousands of tasks: done completely and in time, or rejected with a clear reason."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ TOO_MUCH = {
     "code": "too_much_at_once",
 }
 
-# What works for longer than this has to ask for more time, of which there is enough on a busy machine.
+# Statements that take longer than this must ask for an extended lease, whose limits suffice on a busy machine.
 SHORT: dict[str, Any] = {
     "budget_seconds": 0.4,
     "statement_timeout_milliseconds": 200,
@@ -43,21 +43,21 @@ SHORT: dict[str, Any] = {
 
 
 async def id_of(client: AsyncClient) -> str:
-    """Return the caller's id."""
+    """Return the user id of the caller."""
     answer: str = (await client.get("/me")).json()["id"]
     return answer
 
 
 async def total_of(client: AsyncClient, **filters: Any) -> int:
-    """Return how many tasks there are."""
+    """Return the total number of tasks."""
     answer = await client.get("/tasks", params={"limit": 1, **filters})
     assert answer.status_code == 200, answer.text
     total: int = answer.json()["total"]
     return total
 
 
-def told_since(database_url: str, user_id: str, revision: int) -> list[tuple[str, str, int]]:
-    """Return how many changes of each kind the log has since then."""
+def changes_since(database_url: str, user_id: str, revision: int) -> list[tuple[str, str, int]]:
+    """Return the number of changes of each kind that were logged after ``revision``."""
     with psycopg.connect(database_url) as connection:
         return connection.execute(
             "SELECT entity, operation, count(*)::int FROM changes WHERE user_id = %s AND revision > %s"
@@ -73,7 +73,7 @@ def is_right(database_url: str, user_id: str) -> bool:
 
 @asynccontextmanager
 async def served(database_url: str, **options: Any) -> AsyncIterator[tuple[FastAPI, Database]]:
-    """The application on a pool of its own, with other limits."""
+    """Serve the application on its own pool, with other limits."""
     database = Database(database_url, DatabaseOptions(**options))
     await database.open()
     await eventually(lambda: database._pool.get_stats()["pool_available"])
@@ -84,8 +84,8 @@ async def served(database_url: str, **options: Any) -> AsyncIterator[tuple[FastA
 
 
 # Task: T-383
-class TestRename:
-    async def test_takes_a_tag_of_thousands_along(self, alice: AsyncClient, database_url: str) -> None:
+class TestRenameTag:
+    async def test_renaming_a_tag_of_5000_tasks_succeeds(self, alice: AsyncClient, database_url: str) -> None:
         user_id = await id_of(alice)
         fill(database_url, user_id, 5_000, tags='["Home", "Work"]')
 
@@ -93,13 +93,15 @@ class TestRename:
             renamed = await me.patch("/tags/work", json={"name": "Office"})
 
         assert (renamed.status_code, renamed.json()) == (200, {"name": "Office", "tasks": 5_000})
-        assert told_since(database_url, user_id, 5_000) == [("task", "update", 5_000)]
+        assert changes_since(database_url, user_id, 5_000) == [("task", "update", 5_000)]
         assert is_right(database_url, user_id)
 
 
 # Task: T-383
-class TestFamily:
-    async def test_of_thousands_goes_comes_back_and_is_done(self, alice: AsyncClient, database_url: str) -> None:
+class TestSubtree:
+    async def test_subtree_of_3000_tasks_can_be_trashed_restored_and_completed(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         user_id = await id_of(alice)
         parent = await add_task(alice, title="Move house")
         fill(database_url, user_id, 3_000, parent_id=parent["id"])
@@ -119,22 +121,22 @@ class TestFamily:
 
 
 # Task: T-383
-class TestZone:
-    async def test_takes_thousands_of_days_along(self, alice: AsyncClient, database_url: str) -> None:
+class TestTimeZone:
+    async def test_changing_the_time_zone_updates_12000_due_dates(self, alice: AsyncClient, database_url: str) -> None:
         user_id = await id_of(alice)
         fill(database_url, user_id, 12_000, due_date="2026-03-10")
 
         moved = await alice.patch("/me", json={"time_zone": "Asia/Tokyo"})
 
         assert (moved.status_code, moved.json()["time_zone"]) == (200, "Asia/Tokyo")
-        assert told_since(database_url, user_id, 12_000) == [("profile", "create", 1)]
+        assert changes_since(database_url, user_id, 12_000) == [("profile", "create", 1)]
         assert is_right(database_url, user_id)
 
 
 # Task: T-383
-class TestCategory:
+class TestDeleteCategory:
     @pytest.mark.parametrize(("leftover", "alive"), [("keep", 12_000), ("trash", 0)])
-    async def test_of_thousands_can_be_deleted(
+    async def test_category_of_12000_tasks_can_be_deleted(
         self, alice: AsyncClient, database_url: str, leftover: str, alive: int
     ) -> None:
         user_id = await id_of(alice)
@@ -145,13 +147,15 @@ class TestCategory:
 
         assert gone.status_code == 204, gone.text
         assert await total_of(alice) == alive
-        assert told_since(database_url, user_id, 12_001) == [("category", "delete", 1), ("task", "update", 12_000)]
+        assert changes_since(database_url, user_id, 12_001) == [("category", "delete", 1), ("task", "update", 12_000)]
         assert is_right(database_url, user_id)
 
 
 # Task: T-384
-class TestTooMuch:
-    async def test_is_said_so_and_changes_nothing(self, alice: AsyncClient, database_url: str) -> None:
+class TestTooManyChanges:
+    async def test_bulk_write_that_exceeds_the_time_limit_is_rejected_and_changes_nothing(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         user_id = await id_of(alice)
         category = (await alice.post("/categories", json={"name": "House"})).json()
         parent = await add_task(alice, title="Move house")
@@ -181,10 +185,10 @@ class TestTooMuch:
 
         assert [(answer.status_code, problem_of(answer)) for answer in answers] == [(409, TOO_MUCH)] * len(doors)
         assert added.status_code == 201
-        assert told_since(database_url, user_id, 0) == [("task", "create", 1)]
+        assert changes_since(database_url, user_id, 0) == [("task", "create", 1)]
         assert is_right(database_url, user_id)
 
-    async def test_is_said_so_where_it_would_come_back_from_the_trash(
+    async def test_restore_or_undo_that_exceeds_the_time_limit_is_rejected_and_changes_nothing(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         user_id = await id_of(alice)
@@ -204,7 +208,7 @@ class TestTooMuch:
         assert await total_of(alice) == 0
         assert is_right(database_url, user_id)
 
-    async def test_is_refused_again_under_its_key_and_done_when_there_is_time(
+    async def test_rejected_bulk_write_can_be_repeated_with_the_same_idempotency_key(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         user_id = await id_of(alice)
@@ -224,12 +228,12 @@ class TestTooMuch:
         assert [done.json(), again.json()] == [{"name": "Office", "tasks": 1_000}] * 2
         assert "idempotency-replayed" not in done.headers
         assert again.headers["idempotency-replayed"] == "true"
-        assert told_since(database_url, user_id, 0) == [("task", "update", 1_000)]
+        assert changes_since(database_url, user_id, 0) == [("task", "update", 1_000)]
 
 
 # Task: T-383
-class TestMeanwhile:
-    async def test_others_go_on_and_ones_own_changes_are_told_to_come_again(self, database_url: str) -> None:
+class TestConcurrentRequests:
+    async def test_bulk_write_blocks_only_the_users_own_writes(self, database_url: str) -> None:
         alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
         async with (
             served(database_url, pool_size=4, **SHORT) as (app, database),

@@ -1,4 +1,4 @@
-"""Categories over HTTP. Alice owns things; Bob must not learn that they exist."""
+"""Categories over HTTP. Alice owns categories; Bob must not learn that they exist."""
 
 import asyncio
 from collections import Counter
@@ -22,14 +22,14 @@ from todo.kit.ids import uuid7
 
 
 def name_taken(by: dict[str, Any]) -> dict[str, Any]:
-    """The problem of a name that this category has."""
+    """Return the problem for a name that the category ``by`` has already."""
     detail = "Another category of yours has this name; see conflicting_id. Choose another name."
     return conflict("name_taken", detail, conflicting_id=by["id"])
 
 
 # Task: T-332
-class TestCreate:
-    async def test_fills_in_the_defaults(self, alice: AsyncClient) -> None:
+class TestCreateCategory:
+    async def test_create_with_only_a_name_sets_the_defaults(self, alice: AsyncClient) -> None:
         before = datetime.now(UTC)
 
         response = await alice.post("/categories", json={"name": "Groceries"})
@@ -53,7 +53,7 @@ class TestCreate:
         assert UUID(category["id"]).version == 7
         assert before <= instant(category["created_at"]) <= datetime.now(UTC)
 
-    async def test_takes_every_field(self, alice: AsyncClient) -> None:
+    async def test_create_stores_every_field(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "name": "  Café ☕ ", "color": "#1E90fF", "archived": True}
 
         response = await alice.post("/categories", json=body)
@@ -64,7 +64,7 @@ class TestCreate:
         assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == category
 
     @pytest.mark.parametrize(("field", "value", "detail"), WRONG_FIELDS)
-    async def test_says_what_is_wrong_and_stores_nothing(
+    async def test_create_with_an_invalid_field_is_rejected_and_stores_nothing(
         self, alice: AsyncClient, field: str, value: Any, detail: str
     ) -> None:
         response = await alice.post("/categories", json={"name": "Groceries", field: value})
@@ -72,12 +72,12 @@ class TestCreate:
         assert (response.status_code, problem_of(response)) == (422, invalid((f"/body/{field}", detail)))
         assert await categories_of(alice) == []
 
-    async def test_refuses_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+    async def test_create_is_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         response = await charlie.post("/categories", json={"name": "Groceries"})
 
         assert problem_of(response) == ACCOUNT_GONE
 
-    async def test_stops_at_a_thousand(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_create_is_rejected_beyond_1000_categories(self, alice: AsyncClient, database_url: str) -> None:
         first = await add_category(alice, id=str(uuid7()), name="First")
         fill_up(database_url, (await alice.get("/me")).json()["id"], 998)
 
@@ -98,7 +98,7 @@ class TestCreate:
 
 
 def fill_up(database_url: str, user_id: str, number: int) -> None:
-    """Give somebody so many categories, which nobody has to wait for."""
+    """Insert ``number`` categories of a user by SQL."""
     with psycopg.connect(database_url) as connection:
         connection.execute(
             "INSERT INTO categories (user_id, id, name, name_key, archived, created_at, updated_at, creation_digest)"
@@ -108,8 +108,8 @@ def fill_up(database_url: str, user_id: str, number: int) -> None:
 
 
 # Task: T-332
-class TestCreateWithAnIdOfOnesOwn:
-    async def test_answers_the_same_body_again_with_the_category_as_it_is_by_now(self, alice: AsyncClient) -> None:
+class TestCreateWithClientId:
+    async def test_repeated_create_returns_the_category_as_it_is_now(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "name": "Groceries"}
         await add_category(alice, **body)
         renamed = await alice.patch(f"/categories/{body['id']}", json={"name": "Food"})
@@ -120,7 +120,9 @@ class TestCreateWithAnIdOfOnesOwn:
         assert again.headers["location"] == f"/api/v1/categories/{body['id']}"
 
     @pytest.mark.parametrize("difference", [{"name": "Food"}, {"color": "#000000"}, {"archived": True}])
-    async def test_refuses_another_body(self, alice: AsyncClient, difference: dict[str, Any]) -> None:
+    async def test_create_with_a_used_id_and_another_body_is_rejected(
+        self, alice: AsyncClient, difference: dict[str, Any]
+    ) -> None:
         category = await add_category(alice, id=str(uuid7()))
 
         response = await alice.post("/categories", json={"id": category["id"], "name": "Groceries", **difference})
@@ -129,7 +131,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert problem_of(response) == conflict("id_taken", detail)
         assert await categories_of(alice) == [category]
 
-    async def test_makes_one_of_twenty_requests_at_once(self, alice: AsyncClient) -> None:
+    async def test_twenty_concurrent_creates_with_the_same_body_create_one_category(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "name": "Groceries"}
 
         responses = await asyncio.gather(*(alice.post("/categories", json=body) for _ in range(20)))
@@ -139,7 +141,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert all(response.json() == category for response in responses)
         assert category["revision"] == 1
 
-    async def test_is_for_what_is_new_if_that_is_asked(self, alice: AsyncClient) -> None:
+    async def test_if_none_match_asterisk_creates_only_new_categories(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "name": "Groceries"}
         new = await alice.post("/categories", json=body, headers={"If-None-Match": "*"})
 
@@ -148,7 +150,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert (new.status_code, again.status_code) == (201, 412)
         assert (again.json()["current"], again.headers["etag"]) == (new.json(), '"1"')
 
-    async def test_leaves_an_id_free_that_somebody_else_has(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_id_used_by_another_user_is_available(self, alice: AsyncClient, bob: AsyncClient) -> None:
         hers = await add_category(alice, id=str(uuid7()))
 
         his = await add_category(bob, id=hers["id"])
@@ -157,12 +159,14 @@ class TestCreateWithAnIdOfOnesOwn:
 
 
 # Task: T-331
-class TestNames:
+class TestCategoryNames:
     @pytest.mark.parametrize(
         ("one", "other"),
         [("Groceries", "gROCERIES "), ("Straße", "STRASSE"), ("Caf\u00e9", "Cafe\u0301"), ("ΟΔΟΣ", "οδος"), ("İ", "i̇")],
     )
-    async def test_are_the_same_whatever_the_case(self, alice: AsyncClient, one: str, other: str) -> None:
+    async def test_category_name_that_differs_only_in_case_is_rejected(
+        self, alice: AsyncClient, one: str, other: str
+    ) -> None:
         first = await add_category(alice, name=one)
         second = await add_category(alice, name="Something else")
 
@@ -176,26 +180,28 @@ class TestNames:
         assert await categories_of(alice) == [first, second]
 
     @pytest.mark.parametrize(("one", "other"), [("Cafe", "Café"), ("a b", "ab"), ("1", "¹"), ("i", "\u0131")])
-    async def test_differ_by_more_than_case(self, alice: AsyncClient, one: str, other: str) -> None:
+    async def test_category_names_that_differ_in_more_than_case_are_accepted(
+        self, alice: AsyncClient, one: str, other: str
+    ) -> None:
         await add_category(alice, name=one)
         await add_category(alice, name=other)
 
         assert await names_of(alice) == [one, other]
 
-    async def test_are_everybodys_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_category_names_are_unique_only_per_user(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await add_category(alice)
         await add_category(bob)
 
         assert await names_of(alice) == await names_of(bob) == ["Groceries"]
 
-    async def test_may_change_their_own_case(self, alice: AsyncClient) -> None:
+    async def test_category_name_can_change_its_own_case(self, alice: AsyncClient) -> None:
         category = await add_category(alice, name="groceries")
 
         response = await alice.patch(f"/categories/{category['id']}", json={"name": "Groceries"})
 
         assert (response.status_code, response.json()["name"]) == (200, "Groceries")
 
-    async def test_are_free_again_when_their_category_is_gone(self, alice: AsyncClient) -> None:
+    async def test_category_name_is_available_after_deletion(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         await alice.delete(f"/categories/{category['id']}")
 
@@ -203,16 +209,16 @@ class TestNames:
 
         assert await categories_of(alice) == [again]
 
-    async def test_go_to_one_of_twenty_at_once(self, alice: AsyncClient) -> None:
+    async def test_one_of_twenty_concurrent_creates_with_the_same_name_succeeds(self, alice: AsyncClient) -> None:
         responses = await asyncio.gather(*(alice.post("/categories", json={"name": "Groceries"}) for _ in range(20)))
 
         [category] = await categories_of(alice)
         assert Counter(response.status_code for response in responses) == {201: 1, 409: 19}
         assert [problem_of(one) for one in responses if one.status_code == 409] == [name_taken(category)] * 19
-        # What was refused is not in the log.
+        # Rejected requests are not logged.
         assert (await alice.get("/changes")).json()["revision"] == category["revision"] == 1
 
-    async def test_do_not_tell_more_than_a_stale_condition_does(self, alice: AsyncClient) -> None:
+    async def test_stale_revision_takes_precedence_over_a_used_category_name(self, alice: AsyncClient) -> None:
         await add_category(alice)
         other = await add_category(alice, name="Food")
 
@@ -222,7 +228,7 @@ class TestNames:
 
         assert (stale.status_code, stale.json()["current"]) == (412, other)
 
-    async def test_take_the_key_of_a_request_no_more_than_other_errors(self, alice: AsyncClient) -> None:
+    async def test_rejected_category_name_does_not_use_up_the_idempotency_key(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         key = {"Idempotency-Key": "one"}
 
@@ -234,21 +240,23 @@ class TestNames:
 
 
 # Task: T-332
-class TestRead:
-    async def test_returns_the_category(self, alice: AsyncClient) -> None:
+class TestReadCategory:
+    async def test_read_returns_the_category(self, alice: AsyncClient) -> None:
         category = await add_category(alice, color="#1e90ff")
 
         response = await alice.get(f"/categories/{category['id'].upper()}")
 
         assert (response.status_code, response.json()) == (200, category)
 
-    async def test_says_when_there_is_none(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_read_of_an_unknown_or_another_users_category_returns_404(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         hers = await add_category(alice)
 
         for category_id in (uuid4(), hers["id"]):
             assert problem_of(await bob.get(f"/categories/{category_id}")) == NOT_FOUND
 
-    async def test_answers_304_until_anything_changes(self, alice: AsyncClient) -> None:
+    async def test_read_returns_304_until_anything_changes(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         await add_category(alice, name="Food")
         path = f"/categories/{category['id']}"
@@ -263,8 +271,8 @@ class TestRead:
 
 
 # Task: T-332
-class TestList:
-    async def test_is_empty_at_first(self, alice: AsyncClient, bob: AsyncClient) -> None:
+class TestListCategories:
+    async def test_list_is_empty_for_a_new_user(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await add_category(bob)
 
         response = await alice.get("/categories")
@@ -272,7 +280,7 @@ class TestList:
         assert (response.status_code, response.json()) == (200, {"categories": [], "total": 0})
         assert response.headers["etag"] == '"0"'
 
-    async def test_shows_all_in_the_order_in_which_they_were_made(self, alice: AsyncClient) -> None:
+    async def test_list_contains_all_categories_in_creation_order(self, alice: AsyncClient) -> None:
         made = [await add_category(alice, name=str(number)) for number in range(60)]
 
         response = await alice.get("/categories")
@@ -282,7 +290,7 @@ class TestList:
     @pytest.mark.parametrize(
         ("query", "names"), [("", ["A", "B", "C"]), ("?archived=true", ["B"]), ("?archived=false", ["A", "C"])]
     )
-    async def test_filters(self, alice: AsyncClient, query: str, names: list[str]) -> None:
+    async def test_list_is_filtered_by_archived(self, alice: AsyncClient, query: str, names: list[str]) -> None:
         for name in ("A", "B", "C"):
             await add_category(alice, name=name, archived=name == "B")
 
@@ -291,12 +299,12 @@ class TestList:
         assert ([category["name"] for category in answer["categories"]], answer["total"]) == (names, len(names))
 
     @pytest.mark.parametrize("value", ["1", "yes", "True", ""])
-    async def test_knows_two_words_for_a_filter(self, alice: AsyncClient, value: str) -> None:
+    async def test_archived_parameter_accepts_only_true_and_false(self, alice: AsyncClient, value: str) -> None:
         response = await alice.get("/categories", params={"archived": value})
 
         assert problem_of(response) == invalid(("/query/archived", "Expected true or false."))
 
-    async def test_answers_304_until_anything_changes(self, alice: AsyncClient) -> None:
+    async def test_list_returns_304_until_anything_changes(self, alice: AsyncClient) -> None:
         await add_category(alice)
         first = await alice.get("/categories")
 

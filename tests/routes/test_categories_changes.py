@@ -1,4 +1,4 @@
-"""Changes to categories over HTTP: of their fields, under conditions, repeated, and of their order."""
+"""Changes of categories over HTTP: fields, preconditions, idempotency keys and order."""
 
 import asyncio
 from collections import Counter
@@ -26,8 +26,8 @@ NOT_YOURS = "Expected the id of another category of yours."
 
 
 # Task: T-332
-class TestReplaceAndUpdate:
-    async def test_replace_sets_what_is_left_out_to_its_default(self, alice: AsyncClient) -> None:
+class TestReplaceAndUpdateCategory:
+    async def test_put_resets_absent_fields_to_their_defaults(self, alice: AsyncClient) -> None:
         category = await add_category(alice, color="#1e90ff", archived=True)
 
         response = await alice.put(f"/categories/{category['id']}", json={"name": "Food"})
@@ -44,7 +44,9 @@ class TestReplaceAndUpdate:
         assert (response.status_code, response.headers["etag"]) == (200, '"2"')
 
     @pytest.mark.parametrize("change", [{"name": "Food"}, {"color": None}, {"color": "#000000"}, {"archived": False}])
-    async def test_update_changes_what_is_sent(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+    async def test_patch_changes_only_the_fields_that_were_sent(
+        self, alice: AsyncClient, change: dict[str, Any]
+    ) -> None:
         category = await add_category(alice, color="#1e90ff", archived=True)
 
         response = await alice.patch(f"/categories/{category['id']}", json=change)
@@ -54,7 +56,7 @@ class TestReplaceAndUpdate:
         assert instant(changed["updated_at"]) > instant(category["updated_at"])
 
     @pytest.mark.parametrize("change", [{}, {"name": "Groceries", "color": "#1E90FF"}])
-    async def test_update_that_changes_nothing_keeps_the_revision(
+    async def test_patch_with_current_values_keeps_the_revision(
         self, alice: AsyncClient, change: dict[str, Any]
     ) -> None:
         category = await add_category(alice, color="#1e90ff")
@@ -65,7 +67,7 @@ class TestReplaceAndUpdate:
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH"])
     @pytest.mark.parametrize(("field", "value", "detail"), WRONG_FIELDS)
-    async def test_both_say_what_is_wrong_and_store_nothing(
+    async def test_put_and_patch_with_an_invalid_field_are_rejected_and_change_nothing(
         self, alice: AsyncClient, method: str, field: str, value: Any, detail: str
     ) -> None:
         category = await add_category(alice)
@@ -90,7 +92,7 @@ class TestIfMatch:
 
     @pytest.mark.parametrize(("method", "action", "body"), CHANGES)
     @pytest.mark.parametrize("condition", ['"1"', 'W/"2"', '"4711"', '"1", "4711"'])
-    async def test_refuses_what_rests_on_an_old_state(
+    async def test_write_with_a_stale_revision_is_rejected(
         self, alice: AsyncClient, method: str, action: str, body: dict[str, Any] | None, condition: str
     ) -> None:
         category = await add_category(alice)
@@ -106,7 +108,7 @@ class TestIfMatch:
 
     @pytest.mark.parametrize(("method", "action", "body"), CHANGES)
     @pytest.mark.parametrize("condition", ["{own}", "{tag}", '"1", {tag}', "*"])
-    async def test_lets_pass_what_rests_on_the_current_state_whatever_else_has_changed(
+    async def test_write_with_the_current_revision_succeeds_whatever_else_has_changed(
         self, alice: AsyncClient, method: str, action: str, body: dict[str, Any] | None, condition: str
     ) -> None:
         await alice.post("/tasks", json={"title": "Buy milk"})
@@ -125,7 +127,7 @@ class TestIfMatch:
         assert (category["revision"], tag) == (2, '"3"')
         assert response.status_code in {200, 204}
 
-    async def test_loses_no_increment(self, alice: AsyncClient) -> None:
+    async def test_concurrent_increments_with_if_match_lose_no_update(self, alice: AsyncClient) -> None:
         category = await add_category(alice, name="0")
 
         async def increment() -> None:
@@ -146,8 +148,8 @@ class TestIfMatch:
 
 
 # Task: T-332
-class TestTrips:
-    async def test_are_one_for_each_request(self, database_url: str) -> None:
+class TestRoundTrips:
+    async def test_category_requests_take_one_round_trip(self, database_url: str) -> None:
         database, trips = watched(database_url)
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
@@ -190,7 +192,7 @@ class TestIdempotencyKey:
             ("POST", "/{id}/move", {"before_id": None}),
         ],
     )
-    async def test_gives_the_stored_answer_again(
+    async def test_repeated_request_with_an_idempotency_key_returns_the_stored_response(
         self, alice: AsyncClient, method: str, path: str, body: dict[str, Any]
     ) -> None:
         category = await add_category(alice)
@@ -207,7 +209,7 @@ class TestIdempotencyKey:
 
 
 # Task: T-333
-class TestMove:
+class TestMoveCategory:
     @pytest.mark.parametrize(
         ("moved", "where", "neighbour", "order"),
         [
@@ -225,7 +227,7 @@ class TestMove:
             ("D", "before_id", None, "ABCD"),
         ],
     )
-    async def test_puts_it_right_there_and_leaves_the_others_alone(
+    async def test_moved_category_is_placed_beside_its_neighbour_and_no_other_changes(
         self, alice: AsyncClient, moved: str, where: str, neighbour: str | None, order: str
     ) -> None:
         made = {name: await add_category(alice, name=name) for name in "ABCD"}
@@ -245,7 +247,9 @@ class TestMove:
         assert changed == (set() if stayed else {"position", "updated_at", "revision"})
 
     @pytest.mark.parametrize("body", [{}, {"after_id": None, "before_id": None}])
-    async def test_wants_one_place(self, alice: AsyncClient, body: dict[str, Any]) -> None:
+    async def test_move_needs_exactly_one_of_after_id_and_before_id(
+        self, alice: AsyncClient, body: dict[str, Any]
+    ) -> None:
         category = await add_category(alice)
 
         response = await alice.post(f"/categories/{category['id']}/move", json=body)
@@ -253,7 +257,7 @@ class TestMove:
         assert problem_of(response) == invalid(("/body", "Give either after_id or before_id."))
 
     @pytest.mark.parametrize("where", ["after_id", "before_id"])
-    async def test_says_that_there_is_no_such_neighbour(self, alice: AsyncClient, bob: AsyncClient, where: str) -> None:
+    async def test_unknown_neighbour_is_rejected(self, alice: AsyncClient, bob: AsyncClient, where: str) -> None:
         category, foreign = await add_category(alice), await add_category(bob)
 
         answers = [
@@ -264,14 +268,14 @@ class TestMove:
         assert [problem_of(answer) for answer in answers] == [invalid((f"/body/{where}", NOT_YOURS))] * 3
         assert await categories_of(alice) == [category]
 
-    async def test_says_that_there_is_no_such_category(self, alice: AsyncClient) -> None:
+    async def test_moving_an_unknown_category_returns_404(self, alice: AsyncClient) -> None:
         neighbour = await add_category(alice)
 
         response = await alice.post(f"/categories/{uuid4()}/move", json={"after_id": neighbour["id"]})
 
         assert problem_of(response) == NOT_FOUND
 
-    async def test_finds_room_in_the_same_gap_again_and_again(self, alice: AsyncClient) -> None:
+    async def test_sixty_moves_into_the_same_gap_keep_positions_short(self, alice: AsyncClient) -> None:
         first, *others = [await add_category(alice, name=str(number)) for number in range(4)]
 
         for number in range(60):
@@ -282,7 +286,7 @@ class TestMove:
         assert all(earlier["position"] < later["position"] for earlier, later in pairwise(listed))
         assert max(len(category["position"]) for category in listed) < 40
 
-    async def test_keeps_what_is_new_behind_what_was_moved(self, alice: AsyncClient) -> None:
+    async def test_new_category_is_placed_after_moved_ones(self, alice: AsyncClient) -> None:
         categories = [await add_category(alice, name=name) for name in "ABC"]
         for _ in range(5):
             for category in categories:
@@ -292,7 +296,7 @@ class TestMove:
 
         assert await names_of(alice) == ["A", "B", "C", "D"]
 
-    async def test_gives_fifty_at_once_fifty_places(self, alice: AsyncClient) -> None:
+    async def test_fifty_concurrent_moves_after_one_category_yield_fifty_positions(self, alice: AsyncClient) -> None:
         anchor = await add_category(alice, name="anchor")
         last = await add_category(alice, name="last")
         moved = [await add_category(alice, name=str(number)) for number in range(50)]
@@ -305,13 +309,13 @@ class TestMove:
         answered = {response.json()["id"]: response.json() for response in responses}
         assert Counter(response.status_code for response in responses) == {200: 50}
         assert len({category["position"] for category in listed}) == 52
-        # They stand where they were told that they stand: who moved later is nearer.
+        # Every category has the position that its response contained; a later move is nearer to the anchor.
         assert [listed[0], listed[-1]] == [anchor, last]
         assert {category["id"]: category for category in listed[1:-1]} == answered
         revisions = [category["revision"] for category in listed[1:-1]]
         assert revisions == sorted(revisions, reverse=True)
 
-    async def test_to_the_end_at_once_gives_each_the_end_in_its_turn(self, alice: AsyncClient) -> None:
+    async def test_concurrent_moves_and_creates_at_the_end_yield_unique_positions(self, alice: AsyncClient) -> None:
         moved = [await add_category(alice, name=str(number)) for number in range(20)]
 
         await asyncio.gather(

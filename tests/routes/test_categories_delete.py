@@ -1,4 +1,4 @@
-"""Categories and what lies in them, over HTTP: counted, deleted, told by the log, and undone."""
+"""Categories and their tasks over HTTP: counts, deletion, change log and undo."""
 
 import asyncio
 from typing import Any
@@ -18,8 +18,8 @@ from support.tasks import (
 
 
 # Task: T-332
-class TestCounts:
-    async def test_follow_the_tasks(self, alice: AsyncClient) -> None:
+class TestTaskCounts:
+    async def test_task_counts_follow_the_tasks_of_the_category(self, alice: AsyncClient) -> None:
         category, other = await add_category(alice), await add_category(alice, name="Other")
         path = f"/categories/{category['id']}"
         counts = []
@@ -47,7 +47,7 @@ class TestCounts:
         assert counts == [(3, 1), (2, 2), (1, 2), (1, 1), (1, 0)]
         assert (await alice.get(f"/categories/{other['id']}")).json()["tasks_open"] == 1
 
-    async def test_change_what_is_answered_under_the_same_tag(self, alice: AsyncClient) -> None:
+    async def test_etag_of_a_category_changes_with_its_task_counts(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         path = f"/categories/{category['id']}"
         changed = await alice.patch(path, json={"name": "Food"})
@@ -61,8 +61,8 @@ class TestCounts:
         assert [response.status_code for response in after] == [200, 200]
         assert after[0].json() == {**changed.json(), "tasks_open": 1}
 
-    async def test_are_those_of_the_writers_turn(self, alice: AsyncClient) -> None:
-        """An answer's tag says that it holds; so it counts whoever wrote before it, however close."""
+    async def test_task_counts_and_etag_of_a_response_are_consistent(self, alice: AsyncClient) -> None:
+        """The ETag of a response includes every earlier write, so its task counts must include them as well."""
         category = await add_category(alice)
         path = f"/categories/{category['id']}"
 
@@ -81,8 +81,8 @@ class TestCounts:
 
 
 # Task: T-334
-class TestDelete:
-    async def test_deletes(self, alice: AsyncClient) -> None:
+class TestDeleteCategory:
+    async def test_delete_removes_the_category(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
 
         response = await alice.delete(f"/categories/{category['id']}")
@@ -93,7 +93,9 @@ class TestDelete:
         assert await categories_of(alice) == []
 
     @pytest.mark.parametrize("params", [{}, {"tasks": "keep"}])
-    async def test_leaves_the_tasks_without_a_category(self, alice: AsyncClient, params: dict[str, str]) -> None:
+    async def test_delete_keeps_the_tasks_without_a_category_by_default(
+        self, alice: AsyncClient, params: dict[str, str]
+    ) -> None:
         category, other = await add_category(alice), await add_category(alice, name="Other")
         task = await add_task(alice, category_id=category["id"])
         elsewhere = await add_task(alice, category_id=other["id"])
@@ -113,7 +115,7 @@ class TestDelete:
         assert instant(left["updated_at"]) > instant(task["updated_at"])
         assert (await alice.get(f"/tasks/{trashed['id']}")).json()["category_id"] is None
         assert (await alice.get(f"/tasks/{elsewhere['id']}")).json() == elsewhere
-        # The two tasks first, each with a revision of its own, then the category.
+        # First the two tasks, each with its own revision, then the category.
         changes = (await alice.get("/changes", params={"since": 6})).json()["changes"]
         assert [(c["type"], c["operation"], c["fields"]) for c in changes] == [
             ("task", "update", ["category_id"]),
@@ -121,8 +123,10 @@ class TestDelete:
             ("category", "delete", []),
         ]
 
-    async def test_moves_the_tasks_to_the_trash_with_what_lies_under_them(self, alice: AsyncClient) -> None:
-        """Each with the topmost of the category's tasks above it, so that restoring that one brings back its tree."""
+    async def test_delete_with_tasks_trash_moves_the_tasks_and_their_subtrees_to_the_trash(
+        self, alice: AsyncClient
+    ) -> None:
+        """Each task is trashed with the topmost task of the category above it; restoring that restores the subtree."""
         category, other = await add_category(alice), await add_category(alice, name="Other")
         outside = await add_task(alice, title="outside")
         top = await add_task(alice, title="top", category_id=category["id"], parent_id=outside["id"])
@@ -150,7 +154,7 @@ class TestDelete:
         assert await categories_of(alice) == [{**other, "tasks_open": 1}]
 
     @pytest.mark.parametrize("leftover", ["keep", "trash"])
-    async def test_does_nothing_to_the_tasks_if_the_category_stays(
+    async def test_rejected_delete_leaves_the_tasks_unchanged(
         self, alice: AsyncClient, bob: AsyncClient, leftover: str
     ) -> None:
         category = await add_category(alice)
@@ -164,7 +168,9 @@ class TestDelete:
         assert await tasks_of(alice) == [task]
 
     @pytest.mark.parametrize("leftover", ["keep", "trash"])
-    async def test_leaves_no_task_behind_that_came_at_the_same_moment(self, alice: AsyncClient, leftover: str) -> None:
+    async def test_delete_includes_tasks_that_are_moved_into_the_category_concurrently(
+        self, alice: AsyncClient, leftover: str
+    ) -> None:
         category = await add_category(alice)
         tasks = [await add_task(alice) for _ in range(10)]
 
@@ -181,10 +187,10 @@ class TestDelete:
         assert set(statuses) <= {200, 422}
         left = await tasks_of(alice)
         assert {task["category_id"] for task in left} <= {None}
-        # Who came too late was refused; who came in time was taken along.
+        # A task that came too late was rejected; one that came in time was included.
         assert len(left) == (10 if leftover == "keep" else statuses.count(422))
 
-    async def test_says_what_may_become_of_the_tasks(self, alice: AsyncClient) -> None:
+    async def test_tasks_parameter_accepts_only_keep_and_trash(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
 
         response = await alice.delete(f"/categories/{category['id']}", params={"tasks": "delete"})
@@ -194,8 +200,8 @@ class TestDelete:
 
 
 # Task: T-331
-class TestLog:
-    async def test_tells_what_happened(self, alice: AsyncClient) -> None:
+class TestCategoryChanges:
+    async def test_category_changes_are_logged(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         renamed = (await alice.patch(f"/categories/{category['id']}", json={"name": "Food"})).json()
         other = await add_category(alice, name="Other")
@@ -212,7 +218,7 @@ class TestLog:
             (5, "category", "delete", [], None),
         ]
 
-    async def test_is_in_the_snapshot_once(self, alice: AsyncClient) -> None:
+    async def test_snapshot_contains_each_category_once(self, alice: AsyncClient) -> None:
         categories = [await add_category(alice, name=name) for name in "AB"]
         for _ in range(3):
             await alice.post("/tasks", json={"title": "Buy milk"})
@@ -225,13 +231,13 @@ class TestLog:
 
 
 def logged(category: dict[str, Any]) -> dict[str, Any]:
-    """A category as the log tells it: without what follows from its tasks."""
+    """Return a category as in the change log, without the task counts."""
     return {name: value for name, value in category.items() if not name.startswith("tasks_")}
 
 
 # Task: T-331
-class TestUndo:
-    async def test_takes_back_what_was_changed(self, alice: AsyncClient) -> None:
+class TestUndoCategoryChanges:
+    async def test_undo_restores_the_changed_fields(self, alice: AsyncClient) -> None:
         category = await add_category(alice, color="#1e90ff")
         other = await add_category(alice, name="Other")
         path = f"/categories/{category['id']}"
@@ -245,7 +251,7 @@ class TestUndo:
         assert now == {**category, "updated_at": now["updated_at"], "revision": 6}
         assert await categories_of(alice) == [now]
 
-    async def test_brings_back_what_was_deleted(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_deletion_restores_the_category(self, alice: AsyncClient) -> None:
         category = await add_category(alice, color="#1e90ff", archived=True)
         await add_category(alice, name="Other")
         await alice.delete(f"/categories/{category['id']}")
@@ -256,7 +262,7 @@ class TestUndo:
         assert back == {**category, "updated_at": back["updated_at"], "revision": 4}
         assert undone["state"] == logged(back)
 
-    async def test_is_refused_while_the_name_is_anothers(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_deletion_is_rejected_while_its_name_is_in_use(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         await alice.delete(f"/categories/{category['id']}")
         await add_category(alice, name="GROCERIES")
@@ -267,7 +273,9 @@ class TestUndo:
         assert problem_of(response) == conflict("name_taken", detail)
         assert await names_of(alice) == ["GROCERIES"]
 
-    async def test_finds_another_place_where_its_own_is_taken(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_deletion_chooses_a_near_position_if_the_previous_one_is_taken(
+        self, alice: AsyncClient
+    ) -> None:
         a, b, c = [await add_category(alice, name=name) for name in "ABC"]
         moved = (await alice.post(f"/categories/{b['id']}/move", json={"before_id": None})).json()
         taken = (await alice.post(f"/categories/{moved['id']}/move", json={"after_id": a["id"]})).json()

@@ -1,4 +1,4 @@
-"""The log over HTTP: feed, snapshot, history, undo."""
+"""The change log over HTTP: feed, snapshot, history and undo."""
 
 import asyncio
 from typing import Any
@@ -18,14 +18,14 @@ from todo.settings import Settings
 
 
 def row_of(database_url: str, task_id: str) -> dict[str, Any]:
-    """The whole row."""
+    """Return all columns of a task."""
     with psycopg.connect(database_url, row_factory=dict_row) as connection:
         [row] = connection.execute("SELECT * FROM tasks WHERE id = %s", (task_id,)).fetchall()
         return row
 
 
 async def feed(client: AsyncClient, since: int = 0, limit: int = 500) -> dict[str, Any]:
-    """A page of the feed."""
+    """Return a page of the feed."""
     response = await client.get("/changes", params={"since": since, "limit": limit})
     assert response.status_code == 200, response.text
     page: dict[str, Any] = response.json()
@@ -34,7 +34,7 @@ async def feed(client: AsyncClient, since: int = 0, limit: int = 500) -> dict[st
 
 # Task: T-141
 class TestFeed:
-    async def test_tells_what_happened_in_order(self, alice: AsyncClient) -> None:
+    async def test_feed_lists_changes_in_order(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         changed = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})).json()
         completed = (await alice.post(f"/tasks/{task['id']}/complete")).json()
@@ -51,7 +51,7 @@ class TestFeed:
         assert {(c["type"], c["id"]) for c in page["changes"]} == {("task", task["id"])}
         assert (page["revision"], page["has_more"]) == (4, False)
 
-    async def test_goes_on_from_where_a_page_ended(self, alice: AsyncClient) -> None:
+    async def test_feed_continues_after_the_last_page(self, alice: AsyncClient) -> None:
         for _ in range(5):
             await add_task(alice)
 
@@ -63,19 +63,21 @@ class TestFeed:
         assert (first["has_more"], second["has_more"]) == (True, False)
         assert end == {"changes": [], "revision": 5, "has_more": False}
 
-    async def test_shows_nothing_of_a_stranger(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_feed_contains_only_the_users_own_changes(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await add_task(alice)
 
         assert await feed(bob) == {"changes": [], "revision": 0, "has_more": False}
 
-    async def test_asks_to_start_again_from_the_future(self, alice: AsyncClient) -> None:
+    async def test_feed_requires_a_resync_for_a_revision_in_the_future(self, alice: AsyncClient) -> None:
         await add_task(alice)
 
         response = await alice.get("/changes", params={"since": 2})
 
         assert (response.status_code, response.json()["code"]) == (410, "resync_required")
 
-    async def test_asks_to_start_again_where_the_log_has_forgotten(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_feed_requires_a_resync_for_a_revision_that_is_pruned(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         for _ in range(3):
             await add_task(alice)
         user_id = (await alice.get("/me")).json()["id"]
@@ -88,7 +90,7 @@ class TestFeed:
         assert (too_old.status_code, too_old.json()["code"]) == (410, "resync_required")
         assert [c["revision"] for c in just_right.json()["changes"]] == [3]
 
-    async def test_says_that_there_is_nothing_new(self, alice: AsyncClient) -> None:
+    async def test_feed_returns_304_if_nothing_has_changed(self, alice: AsyncClient) -> None:
         await add_task(alice)
         first = await alice.get("/changes")
 
@@ -99,7 +101,9 @@ class TestFeed:
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
         assert (changed.status_code, changed.json()["revision"]) == (200, 2)
 
-    async def test_tells_instants_in_utc_whoever_wrote(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_feed_returns_instants_in_utc_whatever_the_time_zone_of_the_writer(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         task = await add_task(alice)
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute("SET timezone = 'Asia/Kathmandu'")
@@ -113,7 +117,7 @@ class TestFeed:
 
 # Task: T-142
 class TestSnapshot:
-    async def test_pages_through_everything_once(self, alice: AsyncClient) -> None:
+    async def test_snapshot_contains_every_task_once_across_pages(self, alice: AsyncClient) -> None:
         made = {(await add_task(alice))["id"] for _ in range(5)}
         pages: list[dict[str, Any]] = []
         cursor = None
@@ -127,7 +131,7 @@ class TestSnapshot:
         assert (sorted(ids), len(pages)) == (sorted(made), 3)
         assert {page["revision"] for page in pages} == {5}
 
-    async def test_loses_nothing_to_writes_in_between(self, alice: AsyncClient) -> None:
+    async def test_snapshot_and_feed_are_consistent_if_tasks_change_between_pages(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice) for _ in range(4)]
         first = (await alice.get("/changes/snapshot", params={"limit": 2})).json()
         await alice.delete(f"/tasks/{tasks[0]['id']}?permanent=true")
@@ -145,7 +149,7 @@ class TestSnapshot:
         assert copy == {task["id"]: task for task in (await alice.get("/tasks")).json()["tasks"]}
 
     @pytest.mark.parametrize("cursor", ["x", "MQ", "LTEuMDAw", "\u0000", "a" * 200])
-    async def test_refuses_a_cursor_of_its_callers_making(self, alice: AsyncClient, cursor: str) -> None:
+    async def test_snapshot_rejects_an_invalid_cursor(self, alice: AsyncClient, cursor: str) -> None:
         response = await alice.get("/changes/snapshot", params={"cursor": cursor})
 
         assert response.status_code == 422
@@ -154,7 +158,7 @@ class TestSnapshot:
 
 # Task: T-143
 class TestHistory:
-    async def test_tells_what_happened_to_a_task(self, alice: AsyncClient) -> None:
+    async def test_history_lists_the_changes_of_a_task_newest_first(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread", "due_date": "2026-03-10"})
@@ -171,7 +175,7 @@ class TestHistory:
         }
         assert history["next_before"] is None
 
-    async def test_remembers_a_deleted_task(self, alice: AsyncClient) -> None:
+    async def test_history_of_a_deleted_task_is_kept(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -179,7 +183,7 @@ class TestHistory:
 
         assert [entry["operation"] for entry in history["history"]] == ["delete", "create"]
 
-    async def test_tells_what_there_was_of_what_is_new_or_gone(self, alice: AsyncClient) -> None:
+    async def test_history_contains_all_fields_of_a_creation_and_of_a_deletion(self, alice: AsyncClient) -> None:
         task = await add_task(alice, priority="high")
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -189,7 +193,7 @@ class TestHistory:
         assert creation["changed"] == {name: {"before": None, "after": value} for name, value in told.items()}
         assert deletion["changed"] == {name: {"before": value, "after": None} for name, value in told.items()}
 
-    async def test_goes_back_page_by_page(self, alice: AsyncClient) -> None:
+    async def test_history_is_paginated_backwards(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.post(f"/tasks/{task['id']}/complete")
         await alice.post(f"/tasks/{task['id']}/reopen")
@@ -203,7 +207,7 @@ class TestHistory:
 
 # Task: T-144
 class TestUndo:
-    async def test_puts_back_what_a_change_did(self, alice: AsyncClient) -> None:
+    async def test_undo_restores_the_fields_of_a_change_and_keeps_later_changes(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-03-10")
         changed = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread", "due_date": None})).json()
         await alice.patch(f"/tasks/{task['id']}", json={"priority": "high"})
@@ -214,7 +218,7 @@ class TestUndo:
         assert response.json() == {"undone": 2, "revision": 4, "type": "task", "id": task["id"], "state": now}
         assert (now["title"], now["due_date"], now["priority"]) == ("Buy milk", "2026-03-10", "high")
 
-    async def test_brings_back_what_was_deleted(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_deletion_restores_the_task(self, alice: AsyncClient) -> None:
         task = (await alice.post(f"/tasks/{(await add_task(alice))['id']}/complete")).json()
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -224,7 +228,7 @@ class TestUndo:
         assert undone["state"] == now
         assert {**now, "revision": 2, "updated_at": task["updated_at"]} == task
 
-    async def test_removes_what_was_made(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_creation_deletes_the_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         undone = (await alice.post("/changes/1/undo")).json()
@@ -232,7 +236,7 @@ class TestUndo:
         assert (undone["revision"], undone["state"]) == (2, None)
         assert (await alice.get(f"/tasks/{task['id']}")).status_code == 404
 
-    async def test_can_be_undone(self, alice: AsyncClient) -> None:
+    async def test_undo_can_be_undone(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.post(f"/tasks/{task['id']}/complete")
         await alice.post("/changes/2/undo")
@@ -241,7 +245,7 @@ class TestUndo:
 
         assert (await alice.get(f"/tasks/{task['id']}")).json()["status"] == "completed"
 
-    async def test_refuses_what_was_touched_since(self, alice: AsyncClient) -> None:
+    async def test_undo_is_rejected_if_the_same_field_was_changed_later(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread", "priority": "low"})
         latest = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy butter"})).json()
@@ -252,7 +256,7 @@ class TestUndo:
         assert response.json()["conflicts"] == [{"revision": 3, "operation": "update", "fields": ["title"]}]
         assert (await alice.get(f"/tasks/{task['id']}")).json() == latest
 
-    async def test_lists_no_more_than_the_first_hundred_conflicts(self, alice: AsyncClient) -> None:
+    async def test_rejected_undo_lists_the_first_100_conflicts(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         for n in range(102):
             await alice.patch(f"/tasks/{task['id']}", json={"title": f"Buy {n} breads"})
@@ -265,7 +269,7 @@ class TestUndo:
             {"revision": 2 + 2 * n, "operation": "update", "fields": ["title"]} for n in range(1, 101)
         ]
 
-    async def test_finds_the_only_conflict_behind_many_changes_that_are_none(self, alice: AsyncClient) -> None:
+    async def test_rejected_undo_finds_one_conflict_after_many_unrelated_changes(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
         for n in range(120):
@@ -279,8 +283,10 @@ class TestUndo:
             [{"revision": 123, "operation": "update", "fields": ["title"]}],
         )
 
-    async def test_brings_back_the_very_row(self, alice: AsyncClient, database_url: str) -> None:
-        """With what the API does not show, too: a retry of the creation finds its own task."""
+    async def test_undoing_a_deletion_restores_internal_columns_too(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
+        """The creation digest is restored, so a repeated creation request finds its own task."""
         body = {"id": str(uuid4()), "title": "Buy milk", "description": 'two\\n"bottles" 𝄞', "status": "completed"}
         task = (await alice.post("/tasks", json=body)).json()
         lost = row_of(database_url, task["id"])
@@ -293,7 +299,7 @@ class TestUndo:
         assert found["updated_at"] > lost["updated_at"]
         assert (await alice.post("/tasks", json=body)).status_code == 200
 
-    async def test_refuses_to_bring_back_what_is_there_again(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_deletion_is_rejected_if_the_id_is_in_use_again(self, alice: AsyncClient) -> None:
         task = await add_task(alice, id=str(uuid4()))
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
         other = await add_task(alice, id=task["id"], title="Buy bread")
@@ -306,7 +312,7 @@ class TestUndo:
         )
         assert (await alice.get(f"/tasks/{task['id']}")).json() == other
 
-    async def test_refuses_where_the_task_is_gone(self, alice: AsyncClient) -> None:
+    async def test_undoing_changes_of_a_deleted_task_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.post(f"/tasks/{task['id']}/complete")
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
@@ -318,7 +324,7 @@ class TestUndo:
         assert [response.status_code for response in undoing] == [409, 409]
         assert [response.json()["conflicts"] for response in undoing] == [[completed, gone], [gone]]
 
-    async def test_refuses_to_remove_what_was_worked_on(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_creation_is_rejected_if_the_task_was_changed_later(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
 
@@ -329,14 +335,14 @@ class TestUndo:
             [{"revision": 2, "operation": "update", "fields": ["title"]}],
         )
 
-    async def test_goes_back_step_by_step(self, alice: AsyncClient) -> None:
+    async def test_undos_can_be_undone_repeatedly(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
         undone = [(await alice.post(f"/changes/{revision}/undo")).status_code for revision in (3, 4, 5)]
 
-        # The deletion; that it was undone; and that this was.
+        # Undo the deletion, then that undo, then that one.
         assert undone == [200, 200, 200]
         assert (await alice.get(f"/tasks/{task['id']}")).json()["title"] == "Buy bread"
         assert [change["operation"] for change in (await feed(alice))["changes"]] == [
@@ -344,7 +350,7 @@ class TestUndo:
             *("create", "delete", "create"),
         ]
 
-    async def test_of_twenty_at_once_one_wins(self, alice: AsyncClient) -> None:
+    async def test_one_of_twenty_concurrent_undos_succeeds(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
 
@@ -353,7 +359,7 @@ class TestUndo:
         assert sorted(response.status_code for response in responses) == [200, *[409] * 19]
         assert (await feed(alice))["revision"] == 3
 
-    async def test_of_twenty_at_once_under_one_key_all_win(self, alice: AsyncClient) -> None:
+    async def test_all_of_twenty_concurrent_undos_with_one_idempotency_key_succeed(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -366,7 +372,7 @@ class TestUndo:
         assert sum("idempotency-replayed" in response.headers for response in responses) == 19
         assert (await feed(alice))["revision"] == 3
 
-    async def test_leaves_the_key_of_a_refusal_free(self, alice: AsyncClient) -> None:
+    async def test_rejected_undo_does_not_use_up_its_idempotency_key(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         for title in ("Buy bread", "Buy butter"):
             await alice.patch(f"/tasks/{task['id']}", json={"title": title})
@@ -377,7 +383,7 @@ class TestUndo:
 
         assert (refused.status_code, undone.status_code) == (409, 200)
 
-    async def test_never_takes_the_time_back(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undo_never_decreases_updated_at(self, alice: AsyncClient, database_url: str) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
         with psycopg.connect(database_url, autocommit=True) as connection:
@@ -390,7 +396,7 @@ class TestUndo:
         assert undone["state"]["updated_at"] == "2999-01-01T00:00:00Z"
 
     @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "one"}])
-    async def test_takes_three_trips(self, database_url: str, key: dict[str, str]) -> None:
+    async def test_undo_takes_three_round_trips(self, database_url: str, key: dict[str, str]) -> None:
         database, trips = watched(database_url)
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         await database.open()
@@ -404,7 +410,7 @@ class TestUndo:
         await database.close()
         assert (response.status_code, trips.count) == (200, 3)
 
-    async def test_has_one_effect_under_one_key(self, alice: AsyncClient) -> None:
+    async def test_undo_with_a_known_idempotency_key_has_no_second_effect(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.post(f"/tasks/{task['id']}/complete")
         first = await alice.post("/changes/2/undo", headers={"Idempotency-Key": "one"})
@@ -415,11 +421,11 @@ class TestUndo:
         assert again.headers["idempotency-replayed"] == "true"
         assert (await feed(alice))["revision"] == 3
 
-    async def test_knows_only_ones_own_changes(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_undoing_another_users_change_returns_404(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await add_task(alice)
 
         assert (await bob.post("/changes/1/undo")).status_code == 404
         assert (await alice.get("/tasks")).json()["total"] == 1
 
-    async def test_does_not_know_a_task_that_never_was(self, alice: AsyncClient) -> None:
+    async def test_history_of_an_unknown_task_returns_404(self, alice: AsyncClient) -> None:
         assert (await alice.get(f"/tasks/{uuid4()}/history")).status_code == 404

@@ -1,4 +1,4 @@
-"""Completions over HTTP: told later, told twice, of one occurrence, and with what lies under it."""
+"""Completions over HTTP: reported later, reported twice, of one occurrence, and of a subtree."""
 
 import asyncio
 from collections import Counter
@@ -23,15 +23,15 @@ from support.tasks import add_task, invalid, problem_of
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """Long before anything here is due: nothing was missed."""
+    """Set the clock to long before any due date, so that no occurrence is missed."""
     clock = WallClock(monkeypatch)
     clock.set(LONG_AGO)
     return clock
 
 
 # Task: T-326
-class TestCompletedEarlierThanTold:
-    async def test_is_when_it_says(self, alice: AsyncClient, clock: WallClock) -> None:
+class TestReportedCompletionTime:
+    async def test_completion_uses_the_reported_time(self, alice: AsyncClient, clock: WallClock) -> None:
         plain = await add_task(alice)
         series = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         clock.set("2026-03-12T12:00:00Z")
@@ -44,8 +44,10 @@ class TestCompletedEarlierThanTold:
         [_, closed_one] = await series_of(alice, series)
         assert closed_one["completed_at"] == "2026-03-10T18:00:00Z"
 
-    async def test_goes_on_from_there(self, alice: AsyncClient, clock: WallClock) -> None:
-        """What was completed offline, one after the other, is told one after the other."""
+    async def test_series_continues_from_the_reported_completion_time(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
+        """Completions made offline are reported one after the other."""
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         clock.set("2026-03-13T12:00:00Z")
 
@@ -56,15 +58,17 @@ class TestCompletedEarlierThanTold:
 
         assert [each["due_date"] for each in answers] == ["2026-03-11", "2026-03-12"]
 
-    async def test_may_be_before_its_creation(self, alice: AsyncClient) -> None:
-        """Offline it was created and completed, and both is told later."""
+    async def test_completion_time_may_precede_the_creation(self, alice: AsyncClient) -> None:
+        """The task was created and completed offline; both are reported later."""
         task = await add_task(alice)
 
         done = await complete(alice, task, completed_at="2019-12-31T23:00:00Z")
 
         assert done["completed_at"] == "2019-12-31T23:00:00Z" < done["created_at"]
 
-    async def test_does_not_take_the_last_completion_back(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_earlier_reported_completion_keeps_the_last_completion_time(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         clock.set("2026-03-10T12:00:00Z")
         await complete(alice, task)
@@ -73,7 +77,7 @@ class TestCompletedEarlierThanTold:
 
         assert answer["last_completed_at"] == "2026-03-10T12:00:00Z"
 
-    async def test_keeps_the_first_time_when_retried(self, alice: AsyncClient) -> None:
+    async def test_repeated_completion_keeps_the_first_reported_time(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         first = await complete(alice, task, completed_at="2019-12-31T23:00:00Z")
 
@@ -81,7 +85,7 @@ class TestCompletedEarlierThanTold:
 
         assert second == first
 
-    async def test_is_not_in_the_future(self, alice: AsyncClient) -> None:
+    async def test_completion_time_in_the_future_is_rejected(self, alice: AsyncClient) -> None:
         plain = await add_task(alice)
         series = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
@@ -96,7 +100,7 @@ class TestCompletedEarlierThanTold:
             assert await read(alice, task) == task
 
     @pytest.mark.parametrize("text", ["2019-12-31", "2019-12-31T23:00:00", "yesterday", "", 0, "2019-02-30T00:00:00Z"])
-    async def test_is_an_instant(self, alice: AsyncClient, text: str | int) -> None:
+    async def test_invalid_completion_time_is_rejected(self, alice: AsyncClient, text: str | int) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         response = await refused(alice, task, "complete", completed_at=text)
@@ -107,7 +111,7 @@ class TestCompletedEarlierThanTold:
 
 # Task: T-326
 class TestNamedOccurrence:
-    async def test_is_completed_once(self, alice: AsyncClient) -> None:
+    async def test_named_occurrence_is_completed_once(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         first = await complete(alice, task, occurrence="2026-03-10")
@@ -117,7 +121,9 @@ class TestNamedOccurrence:
         assert second == first
         assert await closed(alice, task) == [("2026-03-10", "completed")]
 
-    async def test_advances_once_of_fifty_at_once(self, alice: AsyncClient) -> None:
+    async def test_fifty_concurrent_completions_of_one_occurrence_advance_the_series_once(
+        self, alice: AsyncClient
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         answers = await asyncio.gather(*(complete(alice, task, occurrence="2026-03-10") for _ in range(50)))
@@ -126,7 +132,9 @@ class TestNamedOccurrence:
         assert await closed(alice, task) == [("2026-03-10", "completed")]
 
     @pytest.mark.parametrize("occurrence", ["2026-03-10", "2026-03-13", "2026-03-12T00:00:00Z"])
-    async def test_is_refused_if_it_is_neither_open_nor_the_last(self, alice: AsyncClient, occurrence: str) -> None:
+    async def test_occurrence_that_is_neither_open_nor_the_last_is_rejected(
+        self, alice: AsyncClient, occurrence: str
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await due_after_each(alice, task, 2)
 
@@ -140,14 +148,14 @@ class TestNamedOccurrence:
             "code": "occurrence_passed",
         }
 
-    async def test_may_be_written_otherwise(self, alice: AsyncClient) -> None:
+    async def test_occurrence_may_be_sent_in_an_equivalent_form(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10T08:00:00Z")
 
         answer = await complete(alice, task, occurrence="2026-03-10T09:00+01:00")
 
         assert answer["due_date"] == "2026-03-11T08:00:00Z"
 
-    async def test_is_repeated_after_the_end_of_the_series(self, alice: AsyncClient) -> None:
+    async def test_completion_of_the_last_occurrence_can_be_repeated(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=2", "2026-03-10")
         await complete(alice, task, occurrence="2026-03-10")
         last = await complete(alice, task, occurrence="2026-03-11")
@@ -158,7 +166,7 @@ class TestNamedOccurrence:
         assert (again, again["status"]) == (last, "completed")
         assert older.status_code == 409
 
-    async def test_is_the_due_date_of_what_does_not_repeat(self, alice: AsyncClient) -> None:
+    async def test_occurrence_of_a_plain_task_is_its_due_date(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-03-10")
 
         other = await alice.post(f"/tasks/{task['id']}/complete", json={"occurrence": "2026-03-09"})
@@ -167,7 +175,7 @@ class TestNamedOccurrence:
 
         assert (other.status_code, done["status"], again) == (409, "completed", done)
 
-    async def test_is_not_taken_for_another_that_was_skipped(self, alice: AsyncClient) -> None:
+    async def test_completing_a_skipped_occurrence_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await act(alice, task, "skip")
 
@@ -176,7 +184,7 @@ class TestNamedOccurrence:
         assert response.status_code == 409
 
     @pytest.mark.parametrize("action", ["complete", "skip"])
-    async def test_is_a_due_date(self, alice: AsyncClient, action: str) -> None:
+    async def test_invalid_occurrence_is_rejected(self, alice: AsyncClient, action: str) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         responses = [
@@ -187,8 +195,8 @@ class TestNamedOccurrence:
 
 
 # Task: T-325
-class TestFamilies:
-    async def test_a_weekly_parent_goes_on_beside_its_weekly_child(self, alice: AsyncClient) -> None:
+class TestRecurringSubtasks:
+    async def test_weekly_parent_and_its_weekly_subtask_advance_independently(self, alice: AsyncClient) -> None:
         parent = await add_series(alice, "FREQ=WEEKLY", "2026-03-09", title="Clean")
         child = await add_series(alice, "FREQ=WEEKLY", "2026-03-10", title="Kitchen", parent_id=parent["id"])
         plain = await add_task(alice, title="Windows", parent_id=parent["id"], status="completed")
@@ -204,7 +212,7 @@ class TestFamilies:
         assert await closed(alice, parent) == [("2026-03-09", "completed")]
         assert await closed(alice, child) == [("2026-03-10", "completed")]
 
-    async def test_a_parent_that_is_done_for_good_takes_all_along(self, alice: AsyncClient) -> None:
+    async def test_completing_a_plain_parent_completes_its_recurring_subtasks(self, alice: AsyncClient) -> None:
         [parent] = await add_line(alice, 1)
         child = await add_series(alice, "FREQ=WEEKLY", "2026-03-10", parent_id=parent["id"])
 

@@ -1,4 +1,4 @@
-"""Conditional requests and idempotency keys, over HTTP."""
+"""Conditional requests and idempotency keys over HTTP."""
 
 import asyncio
 from typing import Any
@@ -18,7 +18,7 @@ from todo.settings import Settings
 
 
 async def revision_of(client: AsyncClient) -> int:
-    """The number of the client's last change, as the feed says it."""
+    """Return the number of the client's last change, read from the feed."""
     etag = (await client.get("/changes", params={"limit": 1})).headers["etag"]
     return int(etag.strip('"'))
 
@@ -35,7 +35,7 @@ class TestIfMatch:
     )
 
     @pytest.mark.parametrize(("method", "action", "body"), CHANGES)
-    async def test_refuses_what_rests_on_an_old_state(
+    async def test_write_with_a_stale_revision_is_rejected(
         self, alice: AsyncClient, method: str, action: str, body: dict[str, Any] | None
     ) -> None:
         task = await add_task(alice)
@@ -52,7 +52,7 @@ class TestIfMatch:
 
     @pytest.mark.parametrize(("method", "action", "body"), CHANGES)
     @pytest.mark.parametrize("condition", ['"{}"', "*", '"1", "{}"'])
-    async def test_lets_pass_what_rests_on_the_current_state(
+    async def test_write_with_the_current_revision_succeeds(
         self, alice: AsyncClient, method: str, action: str, body: dict[str, Any] | None, condition: str
     ) -> None:
         task = await add_task(alice)
@@ -66,14 +66,14 @@ class TestIfMatch:
 
         assert response.status_code in {200, 204}
 
-    async def test_compares_strongly(self, alice: AsyncClient) -> None:
+    async def test_if_match_rejects_weak_etags(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         weak = await alice.delete(f"/tasks/{task['id']}", headers={"If-Match": f'W/"{task["revision"]}"'})
 
         assert weak.status_code == 412
 
-    async def test_says_what_is_wrong_with_a_condition(self, alice: AsyncClient) -> None:
+    async def test_invalid_if_match_header_is_rejected_with_a_pointer(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         response = await alice.delete(f"/tasks/{task['id']}", headers={"If-Match": "17"})
@@ -81,8 +81,8 @@ class TestIfMatch:
         assert response.status_code == 422
         assert response.json()["errors"][0]["pointer"] == "/header/if-match"
 
-    async def test_may_come_in_several_lines(self, alice: AsyncClient) -> None:
-        """They are one list (RFC 9110, section 5.3)."""
+    async def test_if_match_header_may_be_repeated(self, alice: AsyncClient) -> None:
+        """Repeated headers are one list (RFC 9110, section 5.3)."""
         task = await add_task(alice)
         path, other, own = f"/tasks/{task['id']}", ("If-Match", '"4711"'), ("If-Match", f'"{task["revision"]}"')
 
@@ -91,7 +91,7 @@ class TestIfMatch:
 
         assert (named.status_code, unnamed.status_code) == (200, 412)
 
-    async def test_loses_no_increment(self, alice: AsyncClient) -> None:
+    async def test_concurrent_increments_with_if_match_lose_no_update(self, alice: AsyncClient) -> None:
         task = await add_task(alice, description="0")
 
         async def increment() -> None:
@@ -114,7 +114,7 @@ class TestIfMatch:
 # Task: T-122
 class TestIfNoneMatch:
     @pytest.mark.parametrize("path", ["/tasks", "/tasks?status=pending&limit=1", "/changes", "/changes?since=1"])
-    async def test_answers_304_until_something_changes(self, alice: AsyncClient, path: str) -> None:
+    async def test_unchanged_list_or_feed_returns_304(self, alice: AsyncClient, path: str) -> None:
         await add_task(alice)
         first = await alice.get(path)
 
@@ -127,21 +127,21 @@ class TestIfNoneMatch:
         assert changed.status_code == 200
         assert changed.json() == (await alice.get(path)).json()
 
-    async def test_answers_304_for_one_task(self, alice: AsyncClient) -> None:
+    async def test_unchanged_task_returns_304(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         unchanged = await alice.get(f"/tasks/{task['id']}", headers={"If-None-Match": f'W/"{task["revision"]}"'})
 
         assert (unchanged.status_code, unchanged.headers["etag"]) == (304, f'"{task["revision"]}"')
 
-    async def test_knows_somebody_who_never_wrote(self, alice: AsyncClient) -> None:
+    async def test_list_of_a_new_user_has_revision_zero(self, alice: AsyncClient) -> None:
         first = await alice.get("/tasks")
 
         assert first.headers["etag"] == '"0"'
         assert (await alice.get("/tasks", headers={"If-None-Match": '"0"'})).status_code == 304
         assert (await alice.get("/tasks", headers={"If-None-Match": '"1"'})).status_code == 200
 
-    async def test_knows_them_in_the_feed_too(self, alice: AsyncClient) -> None:
+    async def test_feed_of_a_new_user_has_revision_zero(self, alice: AsyncClient) -> None:
         known = await alice.get("/changes", headers={"If-None-Match": '"0"'})
         other = await alice.get("/changes", headers={"If-None-Match": '"1"'})
 
@@ -149,8 +149,10 @@ class TestIfNoneMatch:
         assert (other.status_code, other.json()) == (200, {"changes": [], "revision": 0, "has_more": False})
 
     @pytest.mark.parametrize("query", ["", "?limit=2", "?skip=1&priority=high", "?skip=9", "?status=completed"])
-    async def test_answers_in_full_what_is_new(self, alice: AsyncClient, query: str) -> None:
-        """The statement of a conditional list is another one than a plain list's: both say the same."""
+    async def test_conditional_list_returns_the_same_response_as_a_plain_one(
+        self, alice: AsyncClient, query: str
+    ) -> None:
+        """A conditional list uses another SQL statement than a plain list; both must return the same."""
         for priority in ("low", "high", "high", "medium"):
             await add_task(alice, priority=priority)
 
@@ -159,7 +161,7 @@ class TestIfNoneMatch:
 
         assert (stale.status_code, stale.content, stale.headers["etag"]) == (200, plain.content, '"4"')
 
-    async def test_creates_only_what_is_new(self, alice: AsyncClient) -> None:
+    async def test_if_none_match_asterisk_creates_only_new_tasks(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid4()), "title": "Buy milk"}
         new = await alice.post("/tasks", json=body, headers={"If-None-Match": "*"})
 
@@ -171,10 +173,10 @@ class TestIfNoneMatch:
 
 
 # Task: T-122
-class TestTrips:
-    """What is not new costs the trips that reading one task costs; so does a write, whatever comes with it."""
+class TestRoundTrips:
+    """An unchanged response and every write take one round trip, whatever their headers."""
 
-    async def test_are_one_for_each_request(self, database_url: str) -> None:
+    async def test_conditional_requests_take_one_round_trip(self, database_url: str) -> None:
         database, trips = watched(database_url)
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
@@ -209,7 +211,7 @@ class TestTrips:
 
 # Task: T-111
 class TestRevision:
-    async def test_stays_when_nothing_changes(self, alice: AsyncClient) -> None:
+    async def test_revision_is_unchanged_if_an_update_changes_nothing(self, alice: AsyncClient) -> None:
         task = await add_task(alice, priority="high")
 
         same = await alice.patch(f"/tasks/{task['id']}", json={"priority": "high", "title": task["title"]})
@@ -217,7 +219,7 @@ class TestRevision:
         assert same.json() == task
         assert await revision_of(alice) == task["revision"]
 
-    async def test_counts_one_for_each_change(self, alice: AsyncClient) -> None:
+    async def test_revision_increases_by_one_with_each_change(self, alice: AsyncClient) -> None:
         revisions = [(await add_task(alice))["revision"] for _ in range(3)]
 
         assert revisions == [1, 2, 3]
@@ -225,7 +227,9 @@ class TestRevision:
 
 # Task: T-131
 class TestIdempotencyKey:
-    async def test_gives_the_stored_answer_again(self, alice: AsyncClient) -> None:
+    async def test_repeated_request_with_an_idempotency_key_returns_the_stored_response(
+        self, alice: AsyncClient
+    ) -> None:
         headers = {"Idempotency-Key": str(uuid4())}
         first = await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)
 
@@ -238,7 +242,7 @@ class TestIdempotencyKey:
         assert "idempotency-replayed" not in first.headers
         assert (await alice.get("/tasks")).json()["total"] == 1
 
-    async def test_gives_the_answer_of_then_not_of_now(self, alice: AsyncClient) -> None:
+    async def test_stored_response_is_not_affected_by_later_changes(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         headers = {"Idempotency-Key": "one"}
         first = await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"}, headers=headers)
@@ -249,7 +253,9 @@ class TestIdempotencyKey:
         assert again.json() == first.json()
         assert (await alice.get(f"/tasks/{task['id']}")).json()["title"] == "Buy butter"
 
-    async def test_has_one_effect_for_twenty_at_once(self, alice: AsyncClient) -> None:
+    async def test_twenty_concurrent_requests_with_one_idempotency_key_have_one_effect(
+        self, alice: AsyncClient
+    ) -> None:
         headers = {"Idempotency-Key": str(uuid4())}
 
         responses = await asyncio.gather(
@@ -261,7 +267,7 @@ class TestIdempotencyKey:
         assert (await alice.get("/tasks")).json()["total"] == 1
         assert await revision_of(alice) == 1
 
-    async def test_refuses_another_request_under_the_same_key(self, alice: AsyncClient) -> None:
+    async def test_different_request_with_a_used_idempotency_key_is_rejected(self, alice: AsyncClient) -> None:
         headers = {"Idempotency-Key": "one"}
         task = (await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)).json()
 
@@ -272,7 +278,9 @@ class TestIdempotencyKey:
         assert other_body.json()["code"] == other_path.json()["code"] == "idempotency_key_reused"
         assert (await alice.get(f"/tasks/{task['id']}")).json() == task
 
-    async def test_never_meets_another_users_key(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_idempotency_keys_of_different_users_are_independent(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         headers = {"Idempotency-Key": "one"}
         hers = await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)
 
@@ -282,7 +290,7 @@ class TestIdempotencyKey:
         assert his.json()["id"] != hers.json()["id"]
         assert "idempotency-replayed" not in his.headers
 
-    async def test_keeps_no_answer_that_had_no_effect(self, alice: AsyncClient) -> None:
+    async def test_response_without_effect_is_not_stored(self, alice: AsyncClient) -> None:
         headers = {"Idempotency-Key": "one"}
         missing = await alice.patch(f"/tasks/{uuid4()}", json={"title": "Buy milk"}, headers=headers)
 
@@ -290,7 +298,7 @@ class TestIdempotencyKey:
 
         assert (missing.status_code, new.status_code) == (404, 201)
 
-    async def test_goes_before_the_condition_when_it_comes_again(self, alice: AsyncClient) -> None:
+    async def test_replay_takes_precedence_over_if_match(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         headers = {"Idempotency-Key": "one", "If-Match": f'"{task["revision"]}"'}
         first = await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"}, headers=headers)
@@ -299,7 +307,7 @@ class TestIdempotencyKey:
 
         assert (again.status_code, again.json()) == (200, first.json())
 
-    async def test_is_kept_to_the_byte(self, alice: AsyncClient) -> None:
+    async def test_stored_response_is_identical_byte_for_byte(self, alice: AsyncClient) -> None:
         body = {
             "title": "“Tea” \u2028\x7f\\/ 🍵",
             "description": "<b>&amp;</b>\r\n",
@@ -325,7 +333,7 @@ class TestIdempotencyKey:
             ("POST", "/reopen", None),
         ],
     )
-    async def test_stands_for_every_write_that_is_not_safe_to_repeat(
+    async def test_idempotency_key_works_for_every_write_that_is_not_idempotent(
         self, alice: AsyncClient, method: str, action: str, body: dict[str, Any] | None
     ) -> None:
         task = await add_task(alice, status="in_progress")
@@ -341,7 +349,7 @@ class TestIdempotencyKey:
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
         assert (await alice.get(f"/tasks/{task['id']}")).json() == changed.json()
 
-    async def test_is_looked_up_for_what_changes_nothing_too(self, alice: AsyncClient) -> None:
+    async def test_idempotency_key_is_checked_even_if_the_request_changes_nothing(self, alice: AsyncClient) -> None:
         headers = {"Idempotency-Key": "one"}
         task = (await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)).json()
 
@@ -349,7 +357,7 @@ class TestIdempotencyKey:
 
         assert (nothing.status_code, nothing.json()["code"]) == (422, "idempotency_key_reused")
 
-    async def test_undoes_once_of_twenty_at_once(self, alice: AsyncClient) -> None:
+    async def test_twenty_concurrent_undos_with_one_idempotency_key_have_one_effect(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
         headers = {"Idempotency-Key": "one"}
@@ -362,7 +370,7 @@ class TestIdempotencyKey:
         assert await revision_of(alice) == 3
         assert (await alice.get(f"/tasks/{task['id']}")).json()["title"] == "Buy milk"
 
-    async def test_outlives_the_process(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_stored_response_survives_a_restart(self, alice: AsyncClient, database_url: str) -> None:
         headers = {"Idempotency-Key": "one"}
         first = await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)
         database = Database(database_url)
@@ -376,7 +384,7 @@ class TestIdempotencyKey:
         assert again.headers["idempotency-replayed"] == "true"
         await database.close()
 
-    async def test_is_forgotten_after_a_day(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_idempotency_key_expires_after_one_day(self, alice: AsyncClient, database_url: str) -> None:
         headers = {"Idempotency-Key": "one"}
         first = await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)
         age_keys(database_url, (await alice.get("/me")).json()["id"])
@@ -388,7 +396,7 @@ class TestIdempotencyKey:
         assert "idempotency-replayed" not in later.headers
 
     @pytest.mark.parametrize("path", ["/tasks", "/changes/1/undo"])
-    async def test_says_that_an_equal_request_is_still_running(
+    async def test_idempotency_key_of_a_running_request_is_rejected_after_a_wait(
         self, alice: AsyncClient, database_url: str, path: str
     ) -> None:
         await add_task(alice)
@@ -413,7 +421,9 @@ class TestIdempotencyKey:
         assert afterwards.is_success
         assert "idempotency-replayed" not in afterwards.headers
 
-    async def test_waits_for_one_that_soon_ends(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_request_waits_for_a_running_request_with_the_same_idempotency_key(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         user_id = (await alice.get("/me")).json()["id"]
 
         with holding_key(database_url, user_id, "one"):
@@ -435,7 +445,7 @@ class TestIdempotencyKey:
             ("/tasks/{id}", {"title": "a"}, {"If-Match": "4711"}, 422),
         ],
     )
-    async def test_is_free_again_after_an_error(
+    async def test_idempotency_key_can_be_reused_after_an_error(
         self, alice: AsyncClient, path: str, body: dict[str, Any], headers: dict[str, str], status: int
     ) -> None:
         task = await add_task(alice, status="cancelled")
@@ -452,7 +462,7 @@ class TestIdempotencyKey:
     @pytest.mark.parametrize(
         ("path", "body"), [("/tasks", {"title": "a"}), ("/changes/1/undo", None), ("/tasks/{id}/complete", None)]
     )
-    async def test_does_not_help_somebody_whose_account_is_gone(
+    async def test_write_with_an_idempotency_key_is_forbidden_after_the_account_was_deleted(
         self, charlie: AsyncClient, path: str, body: dict[str, Any] | None
     ) -> None:
         response = await charlie.post(path.format(id=uuid4()), json=body, headers={"Idempotency-Key": "one"})
@@ -460,7 +470,7 @@ class TestIdempotencyKey:
         assert problem_of(response) == ACCOUNT_GONE
 
     @pytest.mark.parametrize("key", ["one", "", "a" * 256])
-    async def test_means_nothing_where_repeating_is_safe_anyway(self, alice: AsyncClient, key: str) -> None:
+    async def test_idempotency_key_is_ignored_by_idempotent_requests(self, alice: AsyncClient, key: str) -> None:
         task = await add_task(alice)
         path, headers = f"/tasks/{task['id']}", {"Idempotency-Key": key}
 
@@ -474,7 +484,9 @@ class TestIdempotencyKey:
         assert not [answer for answer in answers if "idempotency-replayed" in answer.headers]
 
     @pytest.mark.parametrize("key", [" ", "a" * 255, "~!@#$%^&*() \\\"'", "' OR 1=1 --"])
-    async def test_is_any_printable_ascii(self, alice: AsyncClient, key: str) -> None:
+    async def test_idempotency_key_may_contain_any_printable_ascii_character(
+        self, alice: AsyncClient, key: str
+    ) -> None:
         headers = {"Idempotency-Key": key}
         first = await alice.post("/tasks", json={"title": "a"}, headers=headers)
 
@@ -482,7 +494,7 @@ class TestIdempotencyKey:
 
         assert (first.status_code, again.content) == (201, first.content)
 
-    async def test_is_one(self, alice: AsyncClient) -> None:
+    async def test_repeated_idempotency_key_header_is_rejected(self, alice: AsyncClient) -> None:
         response = await alice.post(
             "/tasks", json={"title": "a"}, headers=[("Idempotency-Key", "one"), ("Idempotency-Key", "one")]
         )
@@ -492,7 +504,7 @@ class TestIdempotencyKey:
         )
         assert (await alice.get("/tasks")).json()["total"] == 0
 
-    async def test_says_where_it_is_wrong_when_it_stands_for_another_request(self, alice: AsyncClient) -> None:
+    async def test_error_for_a_reused_idempotency_key_points_at_the_header(self, alice: AsyncClient) -> None:
         headers = {"Idempotency-Key": "one"}
         await alice.post("/tasks", json={"title": "a"}, headers=headers)
 
@@ -507,7 +519,7 @@ class TestIdempotencyKey:
         assert [problem_of(other) for other in others] == [expected] * 3
 
     @pytest.mark.parametrize("key", ["", "a" * 256, "t\u00e4st", "a\tb"])
-    async def test_refuses_a_key_that_is_none(self, alice: AsyncClient, key: str) -> None:
+    async def test_invalid_idempotency_key_is_rejected(self, alice: AsyncClient, key: str) -> None:
         response = await alice.post("/tasks", json={"title": "a"}, headers={b"Idempotency-Key": key.encode("latin-1")})
 
         assert response.status_code == 422

@@ -1,4 +1,4 @@
-"""Due and start dates over HTTP: each form comes back as it was sent, and is due when people mean."""
+"""Due and start dates over HTTP: every form is returned as it was sent, and resolves to the correct instant."""
 
 from typing import Any
 
@@ -24,20 +24,20 @@ from support.tasks import (
 from todo.kit.dates import canonical_due
 
 NEW_YORK = "America/New_York"
-# Where the days of the year 1 begin before it, and those of 9999 end after it.
+# In the first zone the year 1 begins before it does in UTC; in the second, 9999 ends after it does in UTC.
 EDGES = ["Pacific/Kiritimati", "Etc/GMT+12", "UTC"]
 
 NO_TEXTS: list[Any] = [0, 0.0, False, 1773133200, [], {}]
 
-# Each form, where its owner is, the zone it is pinned to, and when that is.
+# Due date, the user's time zone, due time zone, and the resulting instant.
 INSTANTS: list[tuple[str, str, str | None, str]] = [
     ("2026-03-10", "UTC", None, "2026-03-10T23:59:59.999999Z"),
     ("2026-03-10", "Pacific/Honolulu", None, "2026-03-11T09:59:59.999999Z"),
     ("2026-03-10", "Pacific/Kiritimati", None, "2026-03-10T09:59:59.999999Z"),
-    # A zone pins a time of day, and a day has none.
+    # A due time zone applies to a time of day; a date has none.
     ("2026-03-10", "Asia/Tokyo", "Pacific/Honolulu", "2026-03-10T14:59:59.999999Z"),
     ("2026-03-08", NEW_YORK, None, "2026-03-09T03:59:59.999999Z"),
-    # The clocks skip midnight.
+    # The clock change skips midnight.
     ("2026-04-23", "Africa/Cairo", None, "2026-04-23T21:59:59.999999Z"),
     ("2026-03-10T09:00:00", "UTC", None, "2026-03-10T09:00:00Z"),
     ("2026-03-10T09:00:00", "Asia/Kolkata", None, "2026-03-10T03:30:00Z"),
@@ -52,8 +52,8 @@ INSTANTS: list[tuple[str, str, str | None, str]] = [
 ]
 
 
-async def resolved(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[str | None, ...]:
-    """Return when the database has a task due and starting."""
+async def stored_instants(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[str | None, ...]:
+    """Return the instants at which a task is due and starts, as stored in the database."""
     user_id = (await client.get("/me")).json()["id"]
     text = "to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')".format
     with psycopg.connect(url) as connection:
@@ -66,9 +66,9 @@ async def resolved(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple
 
 # Task: T-311
 # Task: T-312
-class TestForms:
+class TestDueDates:
     @pytest.mark.parametrize(("form", "zone", "pinned", "instant"), INSTANTS)
-    async def test_come_back_as_sent_and_are_due_when_they_say(
+    async def test_due_dates_are_returned_as_sent_and_resolve_to_the_correct_instant(
         self, alice: AsyncClient, database_url: str, form: str, zone: str, pinned: str | None, instant: str
     ) -> None:
         await live_in(alice, zone)
@@ -78,10 +78,10 @@ class TestForms:
         assert (task["due_date"], task["start_date"], task["due_time_zone"]) == (form, form, pinned)
         assert await read(alice, task) == task
         assert await due_at(alice, task) == instant
-        assert await resolved(alice, database_url, task) == (instant, instant)
+        assert await stored_instants(alice, database_url, task) == (instant, instant)
 
     @pytest.mark.parametrize("zone", ["Pacific/Honolulu", "Pacific/Kiritimati"])
-    async def test_of_a_day_is_read_anywhere(self, alice: AsyncClient, zone: str) -> None:
+    async def test_all_day_dates_are_the_same_in_every_time_zone(self, alice: AsyncClient, zone: str) -> None:
         await live_in(alice, zone)
         task = await add_task(alice, due_date="2026-03-10", start_date="2026-03-09")
 
@@ -92,13 +92,13 @@ class TestForms:
 
         assert seen == [task] * 4
 
-    async def test_of_a_day_lasts_until_the_next_one_starts(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_all_day_task_is_due_at_the_end_of_the_users_day(self, alice: AsyncClient, database_url: str) -> None:
         await live_in(alice, "Europe/Berlin", day_start="03:00")
 
         task = await add_task(alice, due_date="2026-03-10")
 
         assert await due_at(alice, task) == "2026-03-11T01:59:59.999999Z"
-        assert await resolved(alice, database_url, task) == ("2026-03-11T01:59:59.999999Z", None)
+        assert await stored_instants(alice, database_url, task) == ("2026-03-11T01:59:59.999999Z", None)
 
     @pytest.mark.parametrize("zone", EDGES)
     @pytest.mark.parametrize("rule", [None, "FREQ=DAILY", "FREQ=YEARLY;UNTIL=99991231"])
@@ -109,7 +109,7 @@ class TestForms:
             *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"),
         ],
     )
-    async def test_at_the_ends_of_time_are_dates_like_others(
+    async def test_dates_at_the_limits_of_the_calendar_are_accepted(
         self, alice: AsyncClient, form: str, rule: str | None, zone: str
     ) -> None:
         await live_in(alice, zone)
@@ -145,7 +145,7 @@ class TestForms:
             *((value, NOT_TEXT) for value in NO_TEXTS),
         ],
     )
-    async def test_that_are_none_are_refused_and_change_nothing(
+    async def test_invalid_due_dates_are_rejected_and_change_nothing(
         self, alice: AsyncClient, field: str, value: Any, detail: str
     ) -> None:
         task = await add_task(alice, **{field: "2026-03-10"})
@@ -168,28 +168,28 @@ class TestForms:
         ),
         zone=st.sampled_from([*EDGES, NEW_YORK, "Europe/Berlin", "Pacific/Apia", "Africa/Monrovia"]),
     )
-    async def test_are_due_in_the_database_when_the_preview_says(
+    async def test_due_instant_in_the_database_equals_that_of_the_preview(
         self, alice: AsyncClient, database_url: str, form: str, zone: str
     ) -> None:
         task = await add_task(alice, due_date=form, due_time_zone=zone)
 
-        [at, _] = await resolved(alice, database_url, task)
+        [at, _] = await stored_instants(alice, database_url, task)
 
-        # Outside of the years 1 to 9999 the API has no instants.
+        # The API has no instants outside the years 1 to 9999.
         is_within = at is not None and len(at.partition("-")[0]) == 4 and "0002" <= form[:4] <= "9998"
         assert (await read(alice, task))["due_date"] == form
         assert not is_within or await due_at(alice, task) == at
 
 
 # Task: T-311
-class TestZone:
-    async def test_is_kept_as_iana_writes_it(self, alice: AsyncClient) -> None:
+class TestDueTimeZone:
+    async def test_due_time_zone_is_spelled_as_in_the_iana_database(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00", due_time_zone="america/new_york")
 
         assert task["due_time_zone"] == NEW_YORK
 
     @pytest.mark.parametrize("zone", ["", "Mars/Olympus", "+01:00", "UTC+1", "localtime", "../../etc/passwd", "CEST"])
-    async def test_is_one_that_there_is(self, alice: AsyncClient, zone: str) -> None:
+    async def test_unknown_due_time_zone_is_rejected(self, alice: AsyncClient, zone: str) -> None:
         task = await add_task(alice)
 
         answers = [
@@ -199,19 +199,19 @@ class TestZone:
 
         assert [problem_of(each) for each in answers] == [invalid(("/body/due_time_zone", ZONE_EXPECTED))] * 2
 
-    async def test_moves_a_wall_clock_time_alone(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_due_time_zone_moves_only_wall_clock_times(self, alice: AsyncClient, database_url: str) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00", start_date="2026-03-10T08:00:00Z")
 
         pinned = (await alice.patch(f"/tasks/{task['id']}", json={"due_time_zone": NEW_YORK})).json()
 
         stamps = {"updated_at": pinned["updated_at"], "revision": 2}
         assert pinned == {**task, "due_time_zone": NEW_YORK, **stamps}
-        assert await resolved(alice, database_url, task) == ("2026-03-10T13:00:00Z", "2026-03-10T08:00:00Z")
+        assert await stored_instants(alice, database_url, task) == ("2026-03-10T13:00:00Z", "2026-03-10T08:00:00Z")
 
 
 # Task: T-311
-class TestMovingOwner:
-    async def test_takes_along_what_is_due_where_they_are(self, alice: AsyncClient, database_url: str) -> None:
+class TestUserMovesToAnotherTimeZone:
+    async def test_floating_dates_follow_the_users_time_zone(self, alice: AsyncClient, database_url: str) -> None:
         forms: list[tuple[str, str | None, str]] = [
             ("2026-03-10", None, "2026-03-11T03:59:59.999999Z"),
             ("2026-03-10", "Asia/Tokyo", "2026-03-11T03:59:59.999999Z"),
@@ -225,10 +225,10 @@ class TestMovingOwner:
         await live_in(alice, NEW_YORK)
 
         moved = [instant for _, _, instant in forms]
-        assert [await resolved(alice, database_url, task) for task in both] == [(at, at) for at in moved]
-        assert [await resolved(alice, database_url, task) for task in starting] == [(None, at) for at in moved]
+        assert [await stored_instants(alice, database_url, task) for task in both] == [(at, at) for at in moved]
+        assert [await stored_instants(alice, database_url, task) for task in starting] == [(None, at) for at in moved]
 
-    async def test_changes_no_task(self, alice: AsyncClient) -> None:
+    async def test_changing_the_users_time_zone_logs_no_task_change(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00")
 
         await live_in(alice, NEW_YORK)
@@ -237,28 +237,30 @@ class TestMovingOwner:
         assert await read(alice, task) == task
         assert [change["type"] for change in changes] == ["profile"]
 
-    async def test_leaves_what_is_done_until_it_is_reopened(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_closed_task_keeps_its_due_instant_until_it_is_reopened(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00", status="completed")
         await live_in(alice, NEW_YORK)
-        done = await resolved(alice, database_url, task)
+        done = await stored_instants(alice, database_url, task)
 
         await act(alice, task, "reopen")
 
         assert done == ("2026-03-10T09:00:00Z", None)
-        assert await resolved(alice, database_url, task) == ("2026-03-10T13:00:00Z", None)
+        assert await stored_instants(alice, database_url, task) == ("2026-03-10T13:00:00Z", None)
 
-    async def test_takes_along_what_is_in_the_trash(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_trashed_tasks_follow_the_users_time_zone(self, alice: AsyncClient, database_url: str) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00")
         await alice.delete(f"/tasks/{task['id']}")
 
         await live_in(alice, NEW_YORK)
 
-        assert await resolved(alice, database_url, task) == ("2026-03-10T13:00:00Z", None)
+        assert await stored_instants(alice, database_url, task) == ("2026-03-10T13:00:00Z", None)
 
 
 # Task: T-311
 # Task: T-034
-class TestOtherChanges:
+class TestUnrelatedChanges:
     DATES: tuple[dict[str, str | None], ...] = (
         {"due_date": "2026-03-10", "start_date": "2026-03-09", "due_time_zone": None},
         {"due_date": "2026-03-29T02:30:00", "start_date": "2026-03-28T00:00:00", "due_time_zone": "Europe/Berlin"},
@@ -266,12 +268,12 @@ class TestOtherChanges:
     )
 
     @pytest.mark.parametrize("dates", DATES)
-    async def test_leave_the_dates_as_they_were(
+    async def test_changes_of_other_fields_keep_the_dates(
         self, alice: AsyncClient, database_url: str, dates: dict[str, str | None]
     ) -> None:
         await live_in(alice, "Asia/Tokyo")
         task = await add_task(alice, **dates)
-        before = await resolved(alice, database_url, task)
+        before = await stored_instants(alice, database_url, task)
 
         await alice.patch(f"/tasks/{task['id']}", json={})
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread", "priority": "high"})
@@ -282,7 +284,7 @@ class TestOtherChanges:
         now = await read(alice, task)
         changed = {name: now[name] for name in ("updated_at", "revision")}
         assert now == {**task, "title": "Buy bread", "priority": "high", **changed}
-        assert await resolved(alice, database_url, task) == before
+        assert await stored_instants(alice, database_url, task) == before
 
     @pytest.mark.parametrize(
         "change",
@@ -294,7 +296,7 @@ class TestOtherChanges:
             {"start_date": "2026-03-01T09:00:00Z"},
         ],
     )
-    async def test_of_one_date_leave_the_others(self, alice: AsyncClient, change: dict[str, str | None]) -> None:
+    async def test_changing_one_date_keeps_the_others(self, alice: AsyncClient, change: dict[str, str | None]) -> None:
         task = await add_task(
             alice, due_date="2026-03-10T09:00:00", start_date="2026-03-09", due_time_zone="Europe/Berlin"
         )
@@ -303,9 +305,9 @@ class TestOtherChanges:
 
         assert changed == {**task, **change, "updated_at": changed["updated_at"], "revision": 2}
 
-    async def test_to_no_date_leave_no_instant(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_clearing_the_dates_clears_the_stored_instants(self, alice: AsyncClient, database_url: str) -> None:
         task = await add_task(alice, due_date="2026-03-10", start_date="2026-03-09")
 
         await alice.patch(f"/tasks/{task['id']}", json={"due_date": None, "start_date": None})
 
-        assert await resolved(alice, database_url, task) == (None, None)
+        assert await stored_instants(alice, database_url, task) == (None, None)

@@ -1,4 +1,4 @@
-"""Finding tasks over HTTP: filters, orders and searches, and the pages of what they find."""
+"""Task lists over HTTP: filters, sort orders, search and pagination."""
 
 import base64
 import itertools
@@ -27,7 +27,7 @@ NO_SUCH_DATE = "There is no such date. Check the day and the month; years go fro
 
 
 async def page_of(client: AsyncClient, query: str = "") -> dict[str, Any]:
-    """Return the page that a query finds."""
+    """Return the page of a query."""
     response = await client.get(f"/tasks?{query}")
     assert response.status_code == 200, response.text
     page: dict[str, Any] = response.json()
@@ -35,18 +35,18 @@ async def page_of(client: AsyncClient, query: str = "") -> dict[str, Any]:
 
 
 async def found(client: AsyncClient, query: str) -> list[str]:
-    """Return the titles of what a query finds, in the order of the answer."""
+    """Return the titles that a query finds, in order."""
     return [task["title"] for task in (await page_of(client, query))["tasks"]]
 
 
 def at(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Let it be this instant."""
+    """Set the current instant."""
     monkeypatch.setattr("todo.routes.tasks.utc_now", lambda: datetime.fromisoformat(text).astimezone(UTC))
 
 
 # Task: T-371
 class TestFilters:
-    async def test_combine(self, alice: AsyncClient) -> None:
+    async def test_filters_are_combined_with_and(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         wanted = {"priority": "high", "category_id": category["id"], "tags": ["Home"], "due_date": "2026-03-10"}
         await add_task(alice, title="Found", **wanted)
@@ -67,7 +67,7 @@ class TestFilters:
 
         assert ([task["title"] for task in page["tasks"]], page["total"]) == (["Found"], 1)
 
-    async def test_by_category(self, alice: AsyncClient) -> None:
+    async def test_tasks_are_filtered_by_category(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         await add_task(alice, title="In", category_id=category["id"])
         await add_task(alice, title="Out")
@@ -77,7 +77,7 @@ class TestFilters:
         assert await found(alice, f"category_id={uuid4()}") == []
         assert (await page_of(alice, "category_id=none&status=pending"))["total"] == 1
 
-    async def test_by_parent(self, alice: AsyncClient) -> None:
+    async def test_tasks_are_filtered_by_parent(self, alice: AsyncClient) -> None:
         parent = await add_task(alice, title="Parent")
         child = await add_task(alice, title="Child", parent_id=parent["id"])
         await add_task(alice, title="Grandchild", parent_id=child["id"])
@@ -85,7 +85,7 @@ class TestFilters:
         assert await found(alice, f"parent_id={parent['id']}") == ["Child"]
         assert await found(alice, "parent_id=none") == ["Parent"]
 
-    async def test_by_tags(self, alice: AsyncClient) -> None:
+    async def test_tasks_are_filtered_by_required_and_excluded_tags(self, alice: AsyncClient) -> None:
         await add_task(alice, title="None")
         await add_task(alice, title="One", tags=["Straße"])
         await add_task(alice, title="Both", tags=["STRASSE", "Home"])
@@ -97,7 +97,9 @@ class TestFilters:
         assert await found(alice, "not_tag=home") == ["One", "None"]
         assert await found(alice, "not_tag=home&not_tag=strasse") == ["None"]
 
-    async def test_by_when_something_happened(self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_tasks_are_filtered_by_creation_update_and_completion_time(
+        self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for day in (9, 10, 11):
             at(monkeypatch, f"2026-03-{day:02}T12:00:00Z")
             await add_task(alice, title=str(day), status="completed")
@@ -109,7 +111,7 @@ class TestFilters:
             assert await found(alice, f"{name}_after=2026-03-10T12:00:00") == ["11"]
             assert await found(alice, f"{name}_after=2026-03-10T12:59:59%2B01:00&{name}_before=2026-03-11") == ["10"]
 
-    async def test_keep_the_trash_apart(self, alice: AsyncClient) -> None:
+    async def test_trashed_tasks_are_listed_only_on_request(self, alice: AsyncClient) -> None:
         trashed = await add_task(alice, title="Gone milk", tags=["home"])
         await add_task(alice, title="Here milk", tags=["home"])
         await alice.delete(f"/tasks/{trashed['id']}")
@@ -147,7 +149,7 @@ class TestFilters:
             ("colour=red", "colour", "There is no such parameter here."),
         ],
     )
-    async def test_are_named_when_they_cannot_be_read(
+    async def test_invalid_query_parameter_is_rejected_with_a_pointer(
         self, alice: AsyncClient, query: str, name: str, detail: str
     ) -> None:
         response = await alice.get(f"/tasks?{query}")
@@ -155,15 +157,17 @@ class TestFilters:
         assert (response.status_code, problem_of(response)) == (422, invalid((f"/query/{name}", detail)))
 
     @pytest.mark.parametrize("filter_", ["", "trashed=true", "tag=a", "sort=title", "q=milk"])
-    async def test_pass_over_as_many_as_there_can_be(self, alice: AsyncClient, filter_: str) -> None:
+    async def test_largest_possible_skip_returns_an_empty_page(self, alice: AsyncClient, filter_: str) -> None:
         await add_task(alice, title="Milk", tags=["a"])
 
         assert await found(alice, f"{filter_}&skip=2147483647&limit=100") == []
 
 
 # Task: T-371
-class TestDue:
-    async def test_none_finds_exactly_the_undated_and_no_time_does(self, alice: AsyncClient) -> None:
+class TestDueFilters:
+    async def test_due_none_finds_only_undated_tasks_and_other_due_filters_find_none_of_them(
+        self, alice: AsyncClient
+    ) -> None:
         await add_task(alice, title="Undated", start_date="2026-03-10")
         for due in ("2026-03-10", "2026-03-10T09:00:00", "2026-03-10T09:00:00Z", "0001-01-01", "9999-12-31"):
             await add_task(alice, title=due, due_date=due)
@@ -173,12 +177,12 @@ class TestDue:
             assert "Undated" not in await found(alice, query)
         assert await found(alice, "due=none&due_before=9999-12-31") == []
 
-    async def test_before_and_after_a_day_leave_out_the_day(self, alice: AsyncClient) -> None:
+    async def test_due_before_and_due_after_a_day_exclude_the_day(self, alice: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "America/New_York", "day_start": "03:00"})
         for due in ("2026-03-09", "2026-03-10T02:59:00", "2026-03-10T03:00:00", "2026-03-10", "2026-03-11T03:00:00"):
             await add_task(alice, title=due, due_date=due)
 
-        # Until three in the morning it is still the day before.
+        # The user's day starts at 03:00.
         assert await found(alice, "due_before=2026-03-10") == ["2026-03-10T02:59:00", "2026-03-09"]
         assert await found(alice, "due_after=2026-03-10") == ["2026-03-11T03:00:00"]
         assert await found(alice, "due_after=2026-03-09&due_before=2026-03-11") == ["2026-03-10T03:00:00", "2026-03-10"]
@@ -188,7 +192,7 @@ class TestDue:
             "2026-03-10T03:00:00",
         ]
 
-    async def test_five_in_the_afternoon_in_sydney_is_today_in_the_morning(
+    async def test_due_filters_use_the_users_time_zone(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await alice.patch("/me", json={"time_zone": "Australia/Sydney"})
@@ -211,7 +215,7 @@ class TestDue:
             ("Europe/Berlin", "2026-03-10T00:00:00+01:00", "2026-03-11T00:00:00+01:00"),
         ],
     )
-    async def test_an_all_day_task_of_today_is_not_overdue_before_the_day_has_ended(
+    async def test_all_day_task_is_not_overdue_until_the_users_day_ends(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch, zone: str, begins: str, ends: str
     ) -> None:
         await alice.patch("/me", json={"time_zone": zone})
@@ -223,7 +227,7 @@ class TestDue:
         at(monkeypatch, ends)
         assert (await found(alice, "due=today"), await found(alice, "due=overdue")) == ([], ["All day"])
 
-    async def test_today_lasts_until_the_users_day_starts(
+    async def test_due_today_includes_times_before_the_next_day_start(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await alice.patch("/me", json={"day_start": "03:00"})
@@ -235,7 +239,9 @@ class TestDue:
         assert await found(alice, "due=today") == ["At two", "All day"]
         assert await found(alice, "due=overdue") == []
 
-    async def test_overdue_and_upcoming_are_open(self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_due_overdue_and_due_upcoming_find_only_open_tasks(
+        self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for status in ("pending", "in_progress", "completed", "cancelled"):
             await add_task(alice, title=status, status=status, due_date="2026-03-10")
 
@@ -250,7 +256,7 @@ class TestDue:
         ("week_start", "days"),
         [("monday", range(9, 16)), ("sunday", range(8, 15)), ("tuesday", range(10, 17)), ("wednesday", range(4, 11))],
     )
-    async def test_week_begins_when_the_user_says(
+    async def test_due_week_begins_on_the_users_first_day_of_the_week(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch, week_start: str, days: range
     ) -> None:
         await alice.patch("/me", json={"week_start": week_start})
@@ -262,7 +268,9 @@ class TestDue:
 
         assert await found(alice, "due=week") == [str(day) for day in days]
 
-    async def test_follows_its_owner_to_another_zone(self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_due_filters_follow_the_user_to_another_time_zone(
+        self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         await add_task(alice, title="Call", due_date="2026-03-10T09:00:00")
         at(monkeypatch, "2026-03-10T08:30:00Z")
         before = await found(alice, "due=overdue")
@@ -291,7 +299,7 @@ class TestSort:
             ("-updated_at", "eDcAb"),
             ("title", "AbcDe"),
             ("-title", "eDcbA"),
-            # Without one they come last either way, the newest first.
+            # Tasks without a value come last in both directions, newest first.
             ("due_date", "cbDeA"),
             ("-due_date", "DbceA"),
             ("start_date", "DecAb"),
@@ -305,7 +313,7 @@ class TestSort:
             ("priority,-status,title", "becAD"),
         ],
     )
-    async def test_goes_by_each_key_in_turn(self, alice: AsyncClient, sort: str, titles: str) -> None:
+    async def test_tasks_are_sorted_by_each_key_in_turn(self, alice: AsyncClient, sort: str, titles: str) -> None:
         for task in self.TASKS:
             await add_task(alice, **task)
 
@@ -314,7 +322,7 @@ class TestSort:
         assert "".join([task["title"] for task in await walked(alice, f"sort={sort}", limit=1)]) == titles
         assert "".join(await found(alice, f"sort={sort}&skip=2&limit=2")) == titles[2:4]
 
-    async def test_is_by_the_time_that_is_filtered_by(
+    async def test_default_sort_order_follows_the_time_filter(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for day, due in ((1, "2026-03-20"), (2, "2026-03-10"), (3, "2026-03-15")):
@@ -329,7 +337,7 @@ class TestSort:
 
 # Task: T-363
 class TestSearch:
-    async def test_is_by_rank_and_shows_why(self, alice: AsyncClient) -> None:
+    async def test_search_results_are_ranked_and_contain_an_excerpt(self, alice: AsyncClient) -> None:
         await add_task(alice, title="Fridge", description="Buy milk & <b>butter</b>")
         await add_task(alice, title="Oat milk")
         await add_task(alice, title="Shop", tags=["Milk"])
@@ -347,7 +355,7 @@ class TestSearch:
         assert "excerpt" not in (await page_of(alice, ""))["tasks"][0]
 
     @pytest.mark.parametrize("query", ["q=milk", "q=mil*", "q=milk buy", "q=milk&sort=-title", 'q="buy milk" -soy'])
-    async def test_is_walked_page_by_page(self, alice: AsyncClient, query: str) -> None:
+    async def test_search_results_are_the_same_across_pages(self, alice: AsyncClient, query: str) -> None:
         for number in range(12):
             title, text = ("Buy milk", None) if number % 3 else (f"Task {number}", "Buy milk")
             await add_task(alice, title=title, description=text, tags=["milk"] if number % 2 else [])
@@ -364,7 +372,7 @@ class TestCursor:
     @pytest.mark.parametrize(
         "sort", ["", "sort=created_at", "sort=due_date", "sort=-due_date", "sort=-priority,title", "sort=position"]
     )
-    async def test_walks_120_tasks_with_subtasks_each_once_while_others_come_and_go(
+    async def test_cursor_visits_every_remaining_task_once_while_tasks_are_added_and_deleted(
         self, alice: AsyncClient, sort: str
     ) -> None:
         stay, go = [], []
@@ -386,7 +394,7 @@ class TestCursor:
                 break
             cursor = f"&cursor={page['next_cursor']}"
             await add_task(alice, title="Parent 3", due_date="2026-03-02")
-            # One that was seen, and one that was not, and the row that the cursor stands for.
+            # Delete a task that was seen, one that was not, and the one that the cursor refers to.
             gone = {*[each for each in go if each in seen][:1], *[each for each in go if each not in seen][:1]}
             for task_id in gone | ({seen[-1]} & set(go)):
                 await alice.delete(f"/tasks/{task_id}?permanent=true")
@@ -397,7 +405,7 @@ class TestCursor:
         assert set(stay) <= set(seen)
         assert set(go) <= set(seen)
 
-    async def test_tells_where_it_is(self, alice: AsyncClient) -> None:
+    async def test_page_number_and_size_are_correct_with_a_cursor(self, alice: AsyncClient) -> None:
         for _ in range(5):
             await add_task(alice)
 
@@ -417,7 +425,7 @@ class TestCursor:
             last["tasks"][0],
         ]
 
-    async def test_goes_with_its_question_only(self, alice: AsyncClient) -> None:
+    async def test_cursor_of_another_query_is_rejected(self, alice: AsyncClient) -> None:
         for _ in range(3):
             await add_task(alice)
         cursor = (await page_of(alice, "limit=1&sort=title&status=pending"))["next_cursor"]
@@ -438,7 +446,7 @@ class TestCursor:
             (0, ["2026-03-10 09:00:00+00", "x"], None),
         ],
     )
-    async def test_is_refused_when_it_is_made_up(
+    async def test_forged_cursor_is_rejected(
         self, alice: AsyncClient, part: int, values: list[str], word: str | None
     ) -> None:
         for _ in range(2):
@@ -451,7 +459,7 @@ class TestCursor:
 
         assert problem_of(response) == invalid(("/query/cursor", NOT_OURS))
 
-    async def test_of_somebody_else_shows_only_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_cursor_of_another_user_returns_only_own_tasks(self, alice: AsyncClient, bob: AsyncClient) -> None:
         for client in (alice, bob):
             for _ in range(2):
                 await add_task(client)
@@ -465,7 +473,7 @@ class TestCursor:
 
 # Task: T-371
 class TestTotal:
-    async def test_is_what_there_is_at_least_if_that_is_much(self, alice: AsyncClient) -> None:
+    async def test_total_is_a_lower_bound_if_many_tasks_match(self, alice: AsyncClient) -> None:
         for _ in range(4):
             operations = [{"op": "create", "task": {"title": "Milk", "tags": ["a"]}} for _ in range(60)]
             response = await alice.post("/tasks/batch", json={"operations": operations})
@@ -488,9 +496,9 @@ class TestTotal:
 
 
 # Task: T-371
-class TestUnchanged:
+class TestConditionalList:
     @pytest.mark.parametrize("query", ["", "tag=a", "q=milk", "due=none", "due_before=2026-03-10", "sort=title"])
-    async def test_is_answered_304_until_anything_changes(self, alice: AsyncClient, query: str) -> None:
+    async def test_unchanged_list_returns_304(self, alice: AsyncClient, query: str) -> None:
         await add_task(alice, tags=["a"], due_date="2026-03-01")
         first = await alice.get(f"/tasks?{query}")
         tag = {"If-None-Match": first.headers["etag"]}
@@ -503,7 +511,7 @@ class TestUnchanged:
         assert (changed.status_code, changed.headers["etag"], changed.json()) == (200, '"2"', first.json())
 
     @pytest.mark.parametrize("due", ["today", "overdue", "upcoming", "week"])
-    async def test_is_never_said_of_what_goes_by_the_time(self, alice: AsyncClient, due: str) -> None:
+    async def test_lists_that_depend_on_the_current_time_have_no_etag(self, alice: AsyncClient, due: str) -> None:
         await add_task(alice)
 
         for condition in ('"1"', "*"):
@@ -512,7 +520,7 @@ class TestUnchanged:
 
 
 # Task: T-371
-async def test_whole_tasks_are_shown(alice: AsyncClient) -> None:
+async def test_lists_contain_complete_tasks(alice: AsyncClient) -> None:
     task = await add_task(alice, tags=["a"], due_date="2026-03-10", priority="high")
 
     for query in ("", "tag=a", "due_before=2027-01-01", "sort=due_date", "sort=priority", "not_tag=b"):

@@ -1,4 +1,4 @@
-"""Health over HTTP, as a load balancer asks for it: without a token."""
+"""Health checks over HTTP, as a load balancer requests them: without a token."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from todo.settings import Settings
 
 @pytest.fixture
 async def without_database() -> AsyncIterator[AsyncClient]:
-    """A client of an application whose database is nowhere."""
+    """Yield a client of an application whose database is unreachable."""
     database = Database("postgresql://127.0.0.1:1/todo", DatabaseOptions(budget_seconds=0.2))
     await database.open()
     app = create_app(Settings(), database, SecretVerifier(SECRET))
@@ -27,12 +27,12 @@ async def without_database() -> AsyncIterator[AsyncClient]:
 
 # Task: T-038
 class TestReadHealth:
-    async def test_says_that_the_process_lives(self, anonymous: AsyncClient) -> None:
+    async def test_health_check_returns_ok(self, anonymous: AsyncClient) -> None:
         response = await anonymous.get("/healthz")
 
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
-    async def test_asks_no_database(self, without_database: AsyncClient) -> None:
+    async def test_health_check_does_not_need_the_database(self, without_database: AsyncClient) -> None:
         response = await without_database.get("/healthz")
 
         assert (response.status_code, response.json()) == (200, {"status": "ok"})
@@ -40,12 +40,14 @@ class TestReadHealth:
 
 # Task: T-038
 class TestReadReadiness:
-    async def test_says_that_the_database_answers(self, anonymous: AsyncClient) -> None:
+    async def test_readiness_check_returns_ready(self, anonymous: AsyncClient) -> None:
         response = await anonymous.get("/readyz")
 
         assert (response.status_code, response.json()) == (200, {"status": "ready"})
 
-    async def test_is_unavailable_while_it_does_not(self, without_database: AsyncClient) -> None:
+    async def test_readiness_check_returns_503_while_the_database_is_unreachable(
+        self, without_database: AsyncClient
+    ) -> None:
         response = await without_database.get("/readyz")
 
         assert response.status_code == 503
@@ -58,8 +60,8 @@ class TestReadReadiness:
             "code": "database_unavailable",
         }
 
-    async def test_takes_nothing_from_users_however_often_it_is_asked(self, database_url: str) -> None:
-        """Anybody may ask, without a token. There is one connection, and room for twenty that wait for it."""
+    async def test_readiness_checks_do_not_take_connections_from_users(self, database_url: str) -> None:
+        """Anybody may request it without a token. The pool has one connection, and 20 requests may wait for it."""
         database = Database(database_url, DatabaseOptions(pool_size=1))
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
@@ -78,6 +80,6 @@ class TestReadReadiness:
         await database.close()
         assert (answers, status) == ({200}, 200)
 
-    async def test_is_not_asked_in_vain_by_somebody_with_a_bad_token(self, anonymous: AsyncClient) -> None:
+    async def test_health_checks_ignore_an_invalid_token(self, anonymous: AsyncClient) -> None:
         for path in ("/healthz", "/readyz"):
             assert (await anonymous.get(path, headers={"Authorization": "Bearer nonsense"})).status_code == 200

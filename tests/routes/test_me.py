@@ -1,4 +1,4 @@
-"""The caller over HTTP: who the token speaks for, and what they have set."""
+"""The user's profile over HTTP: the identity from the token, and the stored settings."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ WEEKDAY_EXPECTED = "Expected 'monday', 'tuesday', 'wednesday', 'thursday', 'frid
 
 
 async def settings_of(client: AsyncClient) -> dict[str, Any]:
-    """What ``GET /me`` says beside what the token says."""
+    """Return the stored settings from ``GET /me``, without the claims of the token."""
     said = (await client.get("/me")).json()
     return {name: said[name] for name in DEFAULTS}
 
@@ -45,7 +45,7 @@ class TestReadMe:
             ),
         ],
     )
-    async def test_says_what_the_token_says(
+    async def test_me_returns_the_claims_of_the_token(
         self, app: FastAPI, claims: dict[str, Any], said: dict[str, str | None]
     ) -> None:
         async with client_of(app, "alice", **claims) as alice:
@@ -53,13 +53,13 @@ class TestReadMe:
 
         assert (response.status_code, response.json()) == (200, {"id": "alice", **said, **DEFAULTS})
 
-    async def test_takes_no_parameters(self, alice: AsyncClient) -> None:
+    async def test_me_accepts_no_query_parameters(self, alice: AsyncClient) -> None:
         response = await alice.get("/me?user_id=bob")
 
         assert problem_of(response) == invalid(("/query/user_id", "There is no such parameter here."))
 
     # Task: T-302
-    async def test_says_what_was_set(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_me_returns_the_stored_settings(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "Asia/Kathmandu", "day_start": "03:30", "week_start": "sunday"})
 
         hers, his = await settings_of(alice), await settings_of(bob)
@@ -67,7 +67,7 @@ class TestReadMe:
         assert hers == {"time_zone": "Asia/Kathmandu", "day_start": "03:30", "week_start": "sunday", "revision": 1}
         assert his == DEFAULTS
 
-    async def test_is_told_again_only_when_it_has_changed(self, alice: AsyncClient) -> None:
+    async def test_me_returns_304_until_something_changes(self, alice: AsyncClient) -> None:
         first = await alice.get("/me")
         unchanged = await alice.get("/me", headers={"If-None-Match": first.headers["etag"]})
         await alice.patch("/me", json={"day_start": "03:00"})
@@ -79,7 +79,7 @@ class TestReadMe:
 
 # Task: T-302
 class TestUpdateMe:
-    async def test_sets_what_was_sent_and_nothing_else(self, alice: AsyncClient) -> None:
+    async def test_patch_changes_only_the_settings_that_were_sent(self, alice: AsyncClient) -> None:
         first = await alice.patch("/me", json={"time_zone": "America/New_York"})
         second = await alice.patch("/me", json={"day_start": "23:59"})
         third = await alice.patch("/me", json={"week_start": "saturday"})
@@ -94,7 +94,7 @@ class TestUpdateMe:
         assert third.json() == (await alice.get("/me")).json()
 
     @pytest.mark.parametrize("body", [{}, {"time_zone": "UTC"}, {"time_zone": "utc", "week_start": "monday"}])
-    async def test_changes_nothing_where_the_defaults_hold(self, alice: AsyncClient, body: dict[str, str]) -> None:
+    async def test_patch_with_default_values_creates_no_profile(self, alice: AsyncClient, body: dict[str, str]) -> None:
         response = await alice.patch("/me", json=body)
 
         assert (response.status_code, response.json()) == (200, (await alice.get("/me")).json())
@@ -102,7 +102,7 @@ class TestUpdateMe:
         assert await log_of(alice) == []
 
     @pytest.mark.parametrize("body", [{}, {"time_zone": "Europe/Berlin"}])
-    async def test_changes_nothing_where_it_is_so_already(self, alice: AsyncClient, body: dict[str, str]) -> None:
+    async def test_patch_with_current_values_changes_nothing(self, alice: AsyncClient, body: dict[str, str]) -> None:
         before = await alice.patch("/me", json={"time_zone": "Europe/Berlin"})
 
         response = await alice.patch("/me", json=body)
@@ -110,7 +110,7 @@ class TestUpdateMe:
         assert (response.status_code, response.json()) == (200, before.json())
         assert len(await log_of(alice)) == 1
 
-    async def test_goes_back_to_the_defaults(self, alice: AsyncClient) -> None:
+    async def test_settings_can_be_reset_to_the_defaults(self, alice: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "Europe/Berlin"})
 
         await alice.patch("/me", json={"time_zone": "UTC"})
@@ -118,7 +118,7 @@ class TestUpdateMe:
         assert await settings_of(alice) == {**DEFAULTS, "revision": 2}
 
     @pytest.mark.parametrize("written", ["pacific/auckland", "PACIFIC/AUCKLAND", "Pacific/Auckland"])
-    async def test_writes_a_zone_as_iana_does(self, alice: AsyncClient, written: str) -> None:
+    async def test_time_zone_is_spelled_as_in_the_iana_database(self, alice: AsyncClient, written: str) -> None:
         response = await alice.patch("/me", json={"time_zone": written})
 
         assert response.json()["time_zone"] == "Pacific/Auckland"
@@ -126,7 +126,7 @@ class TestUpdateMe:
     @pytest.mark.parametrize(
         "week_start", ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
     )
-    async def test_lets_a_week_begin_with_any_day(self, alice: AsyncClient, week_start: str) -> None:
+    async def test_week_can_start_on_any_day(self, alice: AsyncClient, week_start: str) -> None:
         response = await alice.patch("/me", json={"week_start": week_start})
 
         assert (response.status_code, response.json()["week_start"]) == (200, week_start)
@@ -157,14 +157,16 @@ class TestUpdateMe:
             ("name", "Mallory", "There is no such field here."),
         ],
     )
-    async def test_refuses_what_is_none(self, alice: AsyncClient, field: str, value: Any, detail: str) -> None:
+    async def test_invalid_setting_is_rejected_and_changes_nothing(
+        self, alice: AsyncClient, field: str, value: Any, detail: str
+    ) -> None:
         response = await alice.patch("/me", json={"week_start": "sunday"} | {field: value})
 
         assert problem_of(response) == invalid((f"/body/{field}", detail))
         assert await settings_of(alice) == DEFAULTS
 
     @pytest.mark.parametrize("has_one", [False, True])
-    async def test_refuses_a_zone_that_the_database_does_not_know(
+    async def test_time_zone_unknown_to_the_database_is_rejected(
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch, *, has_one: bool
     ) -> None:
         if has_one:
@@ -177,7 +179,7 @@ class TestUpdateMe:
         assert problem_of(response) == invalid(("/body/time_zone", ZONE_EXPECTED))
         assert await settings_of(alice) == before
 
-    async def test_changes_it_only_as_it_was_known(self, alice: AsyncClient) -> None:
+    async def test_patch_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         first = await alice.patch("/me", json={"day_start": "01:00"}, headers={"If-Match": '"0"'})
         second = await alice.patch("/me", json={"day_start": "02:00"}, headers={"If-Match": '"7", "1"'})
         stale = await alice.patch("/me", json={"day_start": "03:00"}, headers={"If-Match": '"1"'})
@@ -189,14 +191,16 @@ class TestUpdateMe:
         assert await settings_of(alice) == {**DEFAULTS, "day_start": "04:00", "revision": 3}
 
     @pytest.mark.parametrize("body", [{}, {"day_start": "01:00"}])
-    async def test_makes_no_profile_where_another_was_known(self, alice: AsyncClient, body: dict[str, str]) -> None:
+    async def test_patch_with_a_revision_creates_no_profile_for_a_new_user(
+        self, alice: AsyncClient, body: dict[str, str]
+    ) -> None:
         response = await alice.patch("/me", json=body, headers={"If-Match": '"1"'})
 
         assert (response.status_code, response.headers["etag"]) == (412, '"0"')
         assert response.json()["current"] == DEFAULTS
         assert await log_of(alice) == []
 
-    async def test_has_its_effect_once_under_a_key(self, alice: AsyncClient) -> None:
+    async def test_patch_with_a_known_idempotency_key_has_no_second_effect(self, alice: AsyncClient) -> None:
         key = {"Idempotency-Key": "one"}
         first = await alice.patch("/me", json={"day_start": "01:00"}, headers=key)
         await alice.patch("/me", json={"day_start": "02:00"})
@@ -206,7 +210,7 @@ class TestUpdateMe:
         assert (again.json(), again.headers["idempotency-replayed"]) == (first.json(), "true")
         assert (await settings_of(alice))["day_start"] == "02:00"
 
-    async def test_loses_none_of_twenty_at_once(self, alice: AsyncClient) -> None:
+    async def test_twenty_concurrent_patches_lose_no_update(self, alice: AsyncClient) -> None:
         answers = await asyncio.gather(
             *(alice.patch("/me", json={"day_start": f"{hour:02}:00"}) for hour in range(1, 20)),
             alice.patch("/me", json={"week_start": "sunday"}),
@@ -219,15 +223,17 @@ class TestUpdateMe:
         assert latest["week_start"] == "sunday"
 
     @pytest.mark.parametrize("body", [{}, {"time_zone": "UTC"}, {"time_zone": "Europe/Berlin"}])
-    async def test_refuses_an_account_that_is_gone(self, charlie: AsyncClient, body: dict[str, str]) -> None:
+    async def test_patch_is_forbidden_after_the_account_was_deleted(
+        self, charlie: AsyncClient, body: dict[str, str]
+    ) -> None:
         assert problem_of(await charlie.patch("/me", json=body)) == ACCOUNT_GONE
 
-    async def test_takes_one_trip(self, database_url: str) -> None:
+    async def test_reading_and_updating_the_profile_take_one_round_trip(self, database_url: str) -> None:
         database, trips = watched(database_url)
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         async with client_of(app, sign_up(database_url, "alice")) as alice:
-            # What has to be done once per connection.
+            # Warm-up: statements are prepared once per connection.
             await alice.get("/me")
             requests: list[tuple[str, dict[str, Any]]] = [
                 ("GET", {}),
@@ -247,8 +253,8 @@ class TestUpdateMe:
 
 
 # Task: T-301
-class TestLog:
-    async def test_tells_of_the_profile(self, alice: AsyncClient) -> None:
+class TestProfileChanges:
+    async def test_profile_changes_are_logged(self, alice: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "Europe/Berlin"})
         await alice.patch("/me", json={"day_start": "03:00", "time_zone": "Europe/Berlin"})
 
@@ -266,7 +272,7 @@ class TestLog:
         }
         assert made["state"]["updated_at"] < changed["state"]["updated_at"]
 
-    async def test_has_the_profile_on_the_first_page_of_a_snapshot(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_first_page_of_a_snapshot_contains_the_profile(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "Europe/Berlin"})
         [change] = await log_of(alice)
         for _ in range(2):
@@ -279,7 +285,7 @@ class TestLog:
         assert first["profile"] == change["state"]
         assert (second["profile"], his["profile"]) == (None, None)
 
-    async def test_can_be_undone_step_by_step(self, alice: AsyncClient) -> None:
+    async def test_profile_changes_can_be_undone_one_by_one(self, alice: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "Europe/Berlin"})
         await alice.patch("/me", json={"time_zone": "Asia/Tokyo", "day_start": "03:00"})
 
@@ -294,7 +300,7 @@ class TestLog:
         assert (again["state"]["time_zone"], again["state"]["day_start"]) == ("Asia/Tokyo", "03:00")
         assert await settings_of(alice) == {**as_at_first, "revision": 5}
 
-    async def test_goes_back_to_having_set_nothing(self, alice: AsyncClient) -> None:
+    async def test_undoing_the_first_change_removes_the_profile(self, alice: AsyncClient) -> None:
         await alice.patch("/me", json={"time_zone": "Europe/Berlin"})
 
         removed = (await alice.post("/changes/1/undo")).json()

@@ -1,4 +1,4 @@
-"""Moves over HTTP: the user's own order, and where a task belongs."""
+"""Moves over HTTP: manual order, category and parent of a task."""
 
 import asyncio
 from typing import Any
@@ -41,13 +41,13 @@ async def add_row(client: AsyncClient, titles: str) -> dict[str, Task]:
 
 
 async def order_of(client: AsyncClient) -> str:
-    """Return the titles in the user's own order."""
+    """Return the titles in the manual order."""
     tasks = (await client.get("/tasks", params={"limit": 100})).json()["tasks"]
     return "".join(task["title"] for task in sorted(tasks, key=lambda task: task["position"]))
 
 
 # Task: T-343
-class TestPlace:
+class TestPosition:
     @pytest.mark.parametrize(
         ("moved", "side", "neighbour", "order"),
         [
@@ -61,7 +61,7 @@ class TestPlace:
             ("B", "before_id", None, "ACDB"),
         ],
     )
-    async def test_is_beside_the_neighbour_and_nothing_else_changes(
+    async def test_moved_task_is_placed_beside_its_neighbour_and_no_other_task_changes(
         self, alice: AsyncClient, moved: str, side: str, neighbour: str | None, order: str
     ) -> None:
         row = await add_row(alice, "ABCD")
@@ -77,7 +77,9 @@ class TestPlace:
     @pytest.mark.parametrize(
         ("side", "neighbour"), [("after_id", "A"), ("before_id", "C"), ("after_id", "first"), ("before_id", "last")]
     )
-    async def test_that_it_has_already_is_no_change(self, alice: AsyncClient, side: str, neighbour: str) -> None:
+    async def test_move_to_the_current_position_changes_nothing(
+        self, alice: AsyncClient, side: str, neighbour: str
+    ) -> None:
         row = await add_row(alice, "ABC")
         task = {"first": row["A"], "last": row["C"]}.get(neighbour, row["B"])
 
@@ -86,7 +88,9 @@ class TestPlace:
         assert answer == task
         assert await revision_of(alice) == 3
 
-    async def test_of_fifty_at_once_is_fifty_places(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_fifty_concurrent_moves_after_one_task_yield_fifty_positions(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         anchor = await add_task(alice, title="Anchor")
         rest = await asyncio.gather(*(add_task(alice, title=f"{n}") for n in range(51)))
         last, fifty = rest[0], rest[1:]
@@ -101,7 +105,9 @@ class TestPlace:
         assert all(anchor["position"] < answer["position"] for answer in answers)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_fifty_at_once_all_over_is_fifty_places(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_fifty_concurrent_moves_to_different_places_keep_positions_unique(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         tasks = await asyncio.gather(*(add_task(alice, title=f"{n}") for n in range(50)))
 
         answers = await asyncio.gather(
@@ -115,7 +121,7 @@ class TestPlace:
         assert await faults_of(alice, database_url) == []
         assert await read_all(alice, *answers) == answers
 
-    async def test_of_what_is_new_is_the_last(self, alice: AsyncClient) -> None:
+    async def test_new_task_is_placed_last(self, alice: AsyncClient) -> None:
         row = await add_row(alice, "ABC")
         await act(alice, row["A"], "move", json={"before_id": None})
         await act(alice, row["B"], "move", json={"before_id": None})
@@ -125,7 +131,7 @@ class TestPlace:
         assert await order_of(alice) == "CABD"
 
     @pytest.mark.parametrize("side", ["after_id", "before_id"])
-    async def test_beside_a_stranger_is_refused_as_beside_nobody(
+    async def test_neighbour_of_another_user_is_rejected_like_an_unknown_one(
         self, alice: AsyncClient, bob: AsyncClient, side: str
     ) -> None:
         hers, his = await add_task(alice), await add_task(bob)
@@ -139,8 +145,8 @@ class TestPlace:
         assert [(response.status_code, problem_of(response)) for response in responses] == [expected] * 3
         assert await read(bob, his) == his
 
-    async def test_may_be_beside_what_is_in_the_trash(self, alice: AsyncClient) -> None:
-        """It keeps its place there, and comes back to it."""
+    async def test_trashed_task_is_accepted_as_neighbour(self, alice: AsyncClient) -> None:
+        """A trashed task keeps its position and has it again when it is restored."""
         row = await add_row(alice, "ABC")
         await trash(alice, row["A"])
 
@@ -151,8 +157,8 @@ class TestPlace:
 
 
 # Task: T-343
-class TestBelonging:
-    async def test_takes_a_category_a_parent_and_a_place_at_once(self, alice: AsyncClient) -> None:
+class TestCategoryAndParent:
+    async def test_move_sets_category_parent_and_position_at_once(self, alice: AsyncClient) -> None:
         category, parent = await add_category(alice), await add_task(alice, title="Party")
         row = await add_row(alice, "ABC")
 
@@ -167,7 +173,7 @@ class TestBelonging:
         assert row["A"]["position"] < answer["position"] < row["B"]["position"]
         assert answer["revision"] == row["C"]["revision"] + 1
 
-    async def test_keeps_everything_else(self, alice: AsyncClient) -> None:
+    async def test_move_keeps_all_other_fields(self, alice: AsyncClient) -> None:
         fields = {
             "title": "Pay the rent",
             "description": "To the landlord.",
@@ -190,7 +196,7 @@ class TestBelonging:
         assert answer == {**task, **moved, **stamps}
         assert await read(alice, child) == child
 
-    async def test_is_ended_by_null(self, alice: AsyncClient) -> None:
+    async def test_move_with_null_clears_category_and_parent(self, alice: AsyncClient) -> None:
         category, parent = await add_category(alice), await add_task(alice)
         task = await add_task(alice, category_id=category["id"], parent_id=parent["id"])
 
@@ -198,12 +204,12 @@ class TestBelonging:
 
         assert (answer["category_id"], answer["parent_id"], answer["position"]) == (None, None, task["position"])
 
-    async def test_to_where_it_is_already_is_no_change(self, alice: AsyncClient) -> None:
+    async def test_move_to_the_current_parent_changes_nothing(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
 
         assert await act(alice, child, "move", json={"parent_id": parent["id"]}) == child
 
-    async def test_to_a_strangers_category_is_refused_as_to_an_unknown_one(
+    async def test_category_of_another_user_is_rejected_like_an_unknown_one(
         self, alice: AsyncClient, bob: AsyncClient
     ) -> None:
         hers, his = await add_category(alice), await add_task(bob)
@@ -217,7 +223,7 @@ class TestBelonging:
         assert [(response.status_code, problem_of(response)) for response in responses] == [expected] * 2
         assert await read(bob, his) == his
 
-    async def test_is_all_or_nothing(self, alice: AsyncClient) -> None:
+    async def test_rejected_move_changes_nothing(self, alice: AsyncClient) -> None:
         parent, task = await add_task(alice), await add_task(alice)
 
         response = await alice.post(
@@ -230,7 +236,7 @@ class TestBelonging:
 
 
 # Task: T-343
-class TestRequest:
+class TestMoveRequest:
     @pytest.mark.parametrize(
         ("body", "pointer", "detail"),
         [
@@ -241,7 +247,9 @@ class TestRequest:
             ({"position": "5"}, "/body/position", NO_SUCH_FIELD),
         ],
     )
-    async def test_says_where(self, alice: AsyncClient, body: dict[str, Any], pointer: str, detail: str) -> None:
+    async def test_invalid_move_is_rejected_with_a_pointer(
+        self, alice: AsyncClient, body: dict[str, Any], pointer: str, detail: str
+    ) -> None:
         task = await add_task(alice)
 
         response = await alice.post(f"/tasks/{task['id']}/move", json=body)
@@ -250,7 +258,7 @@ class TestRequest:
         assert await read(alice, task) == task
 
     @pytest.mark.parametrize("body", [{"after_id": None}, {"after_id": str(uuid4())}, {"parent_id": str(uuid4())}])
-    async def test_is_about_a_task_of_ones_own(
+    async def test_moving_another_users_task_returns_404(
         self, alice: AsyncClient, bob: AsyncClient, body: dict[str, Any]
     ) -> None:
         hers = await add_task(alice)
@@ -260,12 +268,12 @@ class TestRequest:
         assert [(response.status_code, problem_of(response)) for response in responses] == [(404, NOT_FOUND)] * 2
         assert await read(alice, hers) == hers
 
-    async def test_is_refused_to_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+    async def test_move_is_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         response = await charlie.post(f"/tasks/{uuid4()}/move", json={"after_id": None})
 
         assert problem_of(response) == ACCOUNT_GONE
 
-    async def test_is_refused_for_what_is_in_the_trash(self, alice: AsyncClient) -> None:
+    async def test_moving_a_trashed_task_is_rejected(self, alice: AsyncClient) -> None:
         task = await trash(alice, await add_task(alice))
 
         response = await alice.post(f"/tasks/{task['id']}/move", json={"after_id": None})
@@ -273,7 +281,7 @@ class TestRequest:
         assert (response.status_code, problem_of(response)) == (409, IN_TRASH)
         assert await read(alice, task) == task
 
-    async def test_rests_on_the_state_that_is_named(self, alice: AsyncClient) -> None:
+    async def test_move_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         row = await add_row(alice, "AB")
         path = f"/tasks/{row['B']['id']}/move"
 
@@ -284,7 +292,7 @@ class TestRequest:
         assert (current.status_code, current.headers["etag"]) == (200, '"3"')
         assert await order_of(alice) == "BA"
 
-    async def test_has_one_effect_under_one_key(self, alice: AsyncClient) -> None:
+    async def test_move_with_a_known_idempotency_key_has_no_second_effect(self, alice: AsyncClient) -> None:
         row = await add_row(alice, "ABC")
         headers = {"Idempotency-Key": "one"}
         first = await act(alice, row["A"], "move", json={"before_id": None}, headers=headers)
@@ -295,8 +303,8 @@ class TestRequest:
         assert again == first
         assert await order_of(alice) == "CAB"
 
-    async def test_moves_what_comes_back_from_the_trash_meanwhile(self, database_url: str) -> None:
-        """Between the statement that passed it over and the look at why, somebody restores it."""
+    async def test_move_succeeds_if_the_task_is_restored_from_the_trash_meanwhile(self, database_url: str) -> None:
+        """The task is restored after the update matched no row and before the reason is read."""
         database, trips = watched(database_url)
         await database.open()
         user_id = sign_up(database_url, "alice")
@@ -319,7 +327,7 @@ class TestRequest:
             assert await order_of(client) == "BA"
         await database.close()
 
-    async def test_takes_one_trip(self, database_url: str) -> None:
+    async def test_move_takes_one_round_trip(self, database_url: str) -> None:
         database, trips = watched(database_url)
         await database.open()
         async with client_of(
@@ -333,7 +341,7 @@ class TestRequest:
             assert trips.count == 1
         await database.close()
 
-    async def test_never_puts_anything_under_what_is_in_the_trash(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_move_below_a_trashed_task_is_rejected(self, alice: AsyncClient, database_url: str) -> None:
         parent, task = await add_task(alice), await add_task(alice)
         await trash(alice, parent)
 
@@ -346,8 +354,8 @@ class TestRequest:
 
 # Task: T-343
 # Task: T-144
-class TestUndo:
-    async def test_puts_it_back(self, alice: AsyncClient) -> None:
+class TestUndoMove:
+    async def test_undoing_a_move_restores_category_parent_and_position(self, alice: AsyncClient) -> None:
         category, parent = await add_category(alice), await add_task(alice)
         task = await add_task(alice)
         body = {"category_id": category["id"], "parent_id": parent["id"], "after_id": None}
@@ -357,7 +365,9 @@ class TestUndo:
 
         assert (response.status_code, without_stamps(response.json()["state"])) == (200, without_stamps(task))
 
-    async def test_finds_another_place_where_its_own_is_taken(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_a_move_chooses_a_near_position_if_the_previous_one_is_taken(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         row = await add_row(alice, "ABCD")
         between = await act(alice, row["D"], "move", json={"after_id": row["A"]["id"]})
         moved = await act(alice, row["D"], "move", json={"before_id": None})
@@ -370,7 +380,7 @@ class TestUndo:
         assert await order_of(alice) == "ACDB"
         assert await faults_of(alice, database_url) == []
 
-    async def test_waits_for_the_category_that_is_gone(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_move_is_rejected_while_the_previous_category_is_deleted(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         task = await add_task(alice, category_id=category["id"])
         moved = await act(alice, task, "move", json={"category_id": None})

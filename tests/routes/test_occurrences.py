@@ -1,4 +1,4 @@
-"""What comes next over HTTP: a preview that changes nothing. Alice owns the series."""
+"""Next occurrences over HTTP: a preview that changes nothing. Alice owns the series."""
 
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from support.tasks import NOT_FOUND, add_task, invalid, problem_of, without_requ
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """Long before anything here is due: nothing was missed."""
+    """Set the clock to long before any due date, so that no occurrence is missed."""
     clock = WallClock(monkeypatch)
     clock.set(LONG_AGO)
     return clock
@@ -21,7 +21,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
 
 # Task: T-326
 class TestOccurrences:
-    async def test_tells_due_start_and_instant_of_each(self, alice: AsyncClient) -> None:
+    async def test_preview_contains_due_date_start_date_and_instant_of_each_occurrence(
+        self, alice: AsyncClient
+    ) -> None:
         await live_in(alice, "America/New_York")
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31T09:00:00", start_date="2026-01-30")
 
@@ -52,7 +54,9 @@ class TestOccurrences:
         assert await read(alice, task) == task
 
     @pytest.mark.parametrize(("query", "count"), [("", 10), ("?limit=1", 1), ("?limit=100", 100)])
-    async def test_tells_of_ten_unless_told_otherwise(self, alice: AsyncClient, query: str, count: int) -> None:
+    async def test_preview_contains_ten_occurrences_by_default(
+        self, alice: AsyncClient, query: str, count: int
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         occurrences = (await alice.get(f"/tasks/{task['id']}/occurrences{query}")).json()["occurrences"]
@@ -67,7 +71,7 @@ class TestOccurrences:
             ("ten", "Expected a whole number."),
         ],
     )
-    async def test_says_what_is_wrong_with_a_limit(self, alice: AsyncClient, limit: str, detail: str) -> None:
+    async def test_preview_with_an_invalid_limit_is_rejected(self, alice: AsyncClient, limit: str, detail: str) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         response = await alice.get(f"/tasks/{task['id']}/occurrences?limit={limit}")
@@ -75,7 +79,7 @@ class TestOccurrences:
         assert problem_of(response) == invalid(("/query/limit", detail))
 
     @pytest.mark.parametrize("end", ["COUNT=3", "UNTIL=20260312"])
-    async def test_ends_with_the_series(self, alice: AsyncClient, end: str) -> None:
+    async def test_preview_ends_with_the_series(self, alice: AsyncClient, end: str) -> None:
         task = await add_series(alice, f"FREQ=DAILY;{end}", "2026-03-10")
         whole = [each["due_date"] for each in await upcoming(alice, task)]
         await complete(alice, task)
@@ -86,7 +90,9 @@ class TestOccurrences:
 
     @pytest.mark.parametrize("missed", ["skip", "keep"])
     @pytest.mark.parametrize("rule", ["FREQ=MONTHLY", "FREQ=WEEKLY;INTERVAL=2;BYDAY=SA,SU", "FREQ=YEARLY"])
-    async def test_is_what_completing_each_in_time_leaves(self, alice: AsyncClient, rule: str, missed: str) -> None:
+    async def test_preview_equals_the_dates_left_by_timely_completions(
+        self, alice: AsyncClient, rule: str, missed: str
+    ) -> None:
         task = await add_series(alice, rule, "2026-01-31", start_date="2026-01-01", options={"missed": missed})
         preview = await upcoming(alice, task, limit=5)
 
@@ -97,7 +103,7 @@ class TestOccurrences:
 
         assert [(each["due_date"], each["start_date"]) for each in preview] == seen
 
-    async def test_counts_from_each_due_date_what_counts_from_completion(self, alice: AsyncClient) -> None:
+    async def test_preview_counts_from_due_dates_if_the_series_counts_from_completion(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=30", "2026-03-10", options={"from": "completion"})
 
         assert [each["due_date"] for each in await upcoming(alice, task, limit=3)] == [
@@ -106,7 +112,7 @@ class TestOccurrences:
             "2026-05-09",
         ]
 
-    async def test_begins_with_the_open_one_where_it_was_moved(self, alice: AsyncClient) -> None:
+    async def test_preview_begins_with_the_moved_open_occurrence(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09", start_date="2026-03-08")
         await change(alice, task, due_date="2026-03-11", scope="occurrence")
 
@@ -115,7 +121,7 @@ class TestOccurrences:
             ("2026-03-15", "2026-03-16"),
         ]
 
-    async def test_tells_the_one_date_of_what_does_not_repeat(self, alice: AsyncClient) -> None:
+    async def test_preview_of_a_plain_task_contains_its_due_date(self, alice: AsyncClient) -> None:
         dated, undated = await add_task(alice, due_date="2026-03-10T09:00:00Z"), await add_task(alice)
 
         assert await upcoming(alice, dated) == [
@@ -123,14 +129,16 @@ class TestOccurrences:
         ]
         assert await upcoming(alice, undated) == []
 
-    async def test_tells_nothing_of_what_is_done(self, alice: AsyncClient) -> None:
+    async def test_preview_of_a_closed_task_is_empty(self, alice: AsyncClient) -> None:
         done = await add_task(alice, due_date="2026-03-10", status="completed")
         ended = await add_series(alice, "FREQ=DAILY;COUNT=1", "2026-03-10")
         await act(alice, ended, "skip")
 
         assert [await upcoming(alice, task) for task in (done, ended)] == [[], []]
 
-    async def test_treats_a_strangers_task_as_missing(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_preview_of_another_users_task_returns_404_like_an_unknown_one(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         foreign = await bob.get(f"/tasks/{task['id']}/occurrences")

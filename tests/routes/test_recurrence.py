@@ -1,4 +1,4 @@
-"""What repeats, completed over HTTP: the right day, once, and the history stays. Alice owns the series."""
+"""Completing recurring tasks over HTTP: the correct next date, exactly once, and a kept history. Alice owns them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,15 +30,15 @@ NEW_YORK = "America/New_York"
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """Long before anything here is due: what is completed then is completed early, and nothing was missed."""
+    """Set the clock to long before any due date: completions are early and no occurrence is missed."""
     clock = WallClock(monkeypatch)
     clock.set(LONG_AGO)
     return clock
 
 
 # Task: T-325
-class TestSteps:
-    """Completed early, from date to date."""
+class TestNextDueDates:
+    """Early completions, from due date to due date."""
 
     CASES: tuple[tuple[str, str, dict[str, str], list[str]], ...] = (
         ("FREQ=DAILY", "2026-03-10", {}, ["2026-03-11", "2026-03-12"]),
@@ -78,7 +78,7 @@ class TestSteps:
     )
 
     @pytest.mark.parametrize(("rule", "due_date", "options", "following"), CASES)
-    async def test_go_to_the_day_that_the_rule_means(
+    async def test_completion_advances_to_the_next_date_of_the_rule(
         self,
         alice: AsyncClient,
         rule: str,
@@ -93,7 +93,7 @@ class TestSteps:
         assert found == following
         assert await closed(alice, task) == [(due, "completed") for due in [due_date, *following[:-1]]]
 
-    # Wall-clock times, and when they are in UTC.
+    # Wall-clock times, and their instants in UTC.
     CLOCK_CHANGES: tuple[tuple[str, str, list[str]], ...] = (
         (NEW_YORK, "2026-03-07T09:00:00", ["2026-03-07T14:00:00Z", "2026-03-08T13:00:00Z", "2026-03-09T13:00:00Z"]),
         (NEW_YORK, "2026-10-31T01:30:00", ["2026-10-31T05:30:00Z", "2026-11-01T05:30:00Z", "2026-11-02T06:30:00Z"]),
@@ -107,7 +107,7 @@ class TestSteps:
             "2026-03-28T02:30:00",
             ["2026-03-28T01:30:00Z", "2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z"],
         ),
-        # The hour before midnight is skipped, so that it comes after midnight, once.
+        # The hour before midnight is skipped: the occurrence falls after midnight, once.
         (
             "America/Scoresbysund",
             "2025-03-28T23:30:00",
@@ -116,11 +116,11 @@ class TestSteps:
     )
 
     @pytest.mark.parametrize(("zone", "first", "instants"), CLOCK_CHANGES)
-    @pytest.mark.parametrize("form", ["pinned", "floating", "instant here", "instant pinned"])
-    async def test_keep_the_time_of_day_when_clocks_change(
+    @pytest.mark.parametrize("form", ["fixed zone", "floating", "instant", "instant, fixed zone"])
+    async def test_due_dates_keep_the_time_of_day_across_clock_changes(
         self, alice: AsyncClient, form: str, zone: str, first: str, instants: list[str]
     ) -> None:
-        is_pinned = "pinned" in form
+        is_pinned = "fixed zone" in form
         await live_in(alice, "Asia/Tokyo" if is_pinned else zone)
         is_instant = form.startswith("instant")
         task = await add_series(
@@ -140,7 +140,7 @@ class TestSteps:
             wall_clock = ["2026-10-31T01:30:00", "2026-11-01T01:30:00", "2026-11-02T01:30:00"]
         assert [each["due_date"] for each in seen] == (instants if is_instant else wall_clock)
 
-    async def test_take_the_start_along(self, alice: AsyncClient) -> None:
+    async def test_start_date_moves_together_with_the_due_date(self, alice: AsyncClient) -> None:
         forms = {
             "2026-01-31": "2026-01-28",
             "2026-01-31T17:00:00": "2026-01-31T09:00:00",
@@ -156,7 +156,7 @@ class TestSteps:
             [("2026-02-26", "2026-02-28T17:00:00Z"), ("2026-03-29", "2026-03-31T17:00:00Z")],
         ]
 
-    async def test_take_an_instants_start_along_by_the_clock(self, alice: AsyncClient) -> None:
+    async def test_start_instant_keeps_its_wall_clock_time_across_clock_changes(self, alice: AsyncClient) -> None:
         await live_in(alice, NEW_YORK)
         task = await add_series(alice, "FREQ=DAILY", "2026-03-07T22:00:00Z", start_date="2026-03-07T14:00:00Z")
 
@@ -167,8 +167,8 @@ class TestSteps:
 
 # Task: T-035
 # Task: T-325
-class TestComplete:
-    async def test_closes_the_occurrence_and_goes_on_under_the_same_id(
+class TestCompleteOccurrence:
+    async def test_completion_creates_a_completed_copy_and_advances_the_task_with_the_same_id(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
         fields: dict[str, Any] = {
@@ -204,7 +204,7 @@ class TestComplete:
             "revision": 2,
         }
 
-    async def test_keeps_whatever_a_client_may_set(self, alice: AsyncClient) -> None:
+    async def test_completed_copy_has_every_field_that_a_client_can_set(self, alice: AsyncClient) -> None:
         fields: dict[str, Any] = {
             "title": "Water the plants",
             "description": "Flat 4",
@@ -226,7 +226,7 @@ class TestComplete:
         assert {name for name, default in kept.items() if fields.get(name, default) == default} == set()
         assert {name: done[name] for name in kept} == fields
 
-    async def test_stands_in_the_log_as_the_closed_occurrence_and_the_next(self, alice: AsyncClient) -> None:
+    async def test_completion_is_logged_as_the_completed_copy_and_the_next_occurrence(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         await complete(alice, task)
@@ -241,22 +241,28 @@ class TestComplete:
     @pytest.mark.parametrize(
         "request_",
         [{}, {"content": b""}, {"json": {}}, {"json": {"occurrence": None, "completed_at": None}}],
-        ids=["nothing", "an empty body", "an empty object", "nulls"],
+        ids=["no body", "an empty body", "an empty object", "nulls"],
     )
-    async def test_takes_a_body_or_none(self, alice: AsyncClient, request_: dict[str, Any]) -> None:
+    async def test_completion_accepts_an_empty_or_missing_body(
+        self, alice: AsyncClient, request_: dict[str, Any]
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         answer = await act(alice, task, "complete", **request_)
 
         assert answer["due_date"] == "2026-03-11"
 
-    async def test_begins_what_is_in_progress_anew(self, alice: AsyncClient) -> None:
+    async def test_next_occurrence_is_pending_even_if_the_completed_one_was_in_progress(
+        self, alice: AsyncClient
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10", status="in_progress")
 
         assert (await complete(alice, task))["status"] == "pending"
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_is_what_setting_the_status_does(self, alice: AsyncClient, method: str) -> None:
+    async def test_setting_the_status_to_completed_completes_the_occurrence(
+        self, alice: AsyncClient, method: str
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         body = {"title": task["title"], "due_date": "2026-03-10", "recurrence": task["recurrence"]}
 
@@ -269,7 +275,9 @@ class TestComplete:
         assert answer["last_completed_at"] == answer["updated_at"]
         assert await closed(alice, task) == [("2026-03-10", "completed")]
 
-    async def test_moves_first_what_is_moved_and_completed_at_once(self, alice: AsyncClient) -> None:
+    async def test_due_date_sent_with_the_completed_status_is_applied_before_completion(
+        self, alice: AsyncClient
+    ) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-10")
 
         answer = (
@@ -280,7 +288,7 @@ class TestComplete:
         assert await closed(alice, task) == [("2026-03-11", "completed")]
 
     @pytest.mark.parametrize("end", ["COUNT=3", "UNTIL=20260312", "UNTIL=20260312T000000Z"])
-    async def test_is_for_good_after_the_last_one(self, alice: AsyncClient, end: str) -> None:
+    async def test_completing_the_last_occurrence_completes_the_task(self, alice: AsyncClient, end: str) -> None:
         task = await add_series(alice, f"FREQ=DAILY;{end}", "2026-03-10")
 
         answers = [await complete(alice, task) for _ in range(3)]
@@ -295,8 +303,8 @@ class TestComplete:
         assert again == answers[-1]
         assert await closed(alice, task) == [("2026-03-10", "completed"), ("2026-03-11", "completed")]
 
-    async def test_reads_until_in_the_zone_of_the_task(self, alice: AsyncClient) -> None:
-        """09:00 in New York is 13:00Z: after noon in UTC, though its hands are before twelve."""
+    async def test_until_is_evaluated_in_the_time_zone_of_the_task(self, alice: AsyncClient) -> None:
+        """09:00 in New York is 13:00Z, which is after noon in UTC, although the wall-clock time is before noon."""
         task = await add_series(
             alice, "FREQ=DAILY;UNTIL=20260311T120000Z", "2026-03-10T09:00:00", due_time_zone=NEW_YORK
         )
@@ -305,7 +313,9 @@ class TestComplete:
 
         assert (answer["status"], answer["due_date"]) == ("completed", "2026-03-10T09:00:00")
 
-    async def test_leaves_nothing_half_when_the_second_half_fails(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_failed_completion_leaves_neither_the_copy_nor_the_next_occurrence(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         with psycopg.connect(database_url, autocommit=True) as connection:
             refuse = f"ck_{uuid4().hex}"
@@ -320,7 +330,7 @@ class TestComplete:
         assert await series_of(alice, task) == [task]
         assert (await alice.get("/changes/snapshot")).json()["revision"] == task["revision"]
 
-    async def test_does_it_once_for_one_idempotency_key(self, alice: AsyncClient) -> None:
+    async def test_completion_with_a_known_idempotency_key_has_no_second_effect(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         key = {"Idempotency-Key": uuid4().hex}
 
@@ -329,7 +339,7 @@ class TestComplete:
         assert answers == [answers[0]] * 3
         assert await closed(alice, task) == [("2026-03-10", "completed")]
 
-    async def test_looks_at_the_revision_first(self, alice: AsyncClient) -> None:
+    async def test_completion_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         stale = {"If-Match": f'"{task["revision"]}"'}
         first = await act(alice, task, "complete", headers=stale)
@@ -341,8 +351,8 @@ class TestComplete:
 
 
 # Task: T-325
-class TestMissed:
-    async def test_dates_are_passed_over(self, alice: AsyncClient, clock: WallClock) -> None:
+class TestMissedOccurrences:
+    async def test_missed_dates_are_skipped(self, alice: AsyncClient, clock: WallClock) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         clock.set("2026-03-13T12:00:00Z")
 
@@ -351,7 +361,7 @@ class TestMissed:
         assert answer["due_date"] == "2026-03-14"
         assert await closed(alice, task) == [("2026-03-10", "completed")]
 
-    async def test_dates_are_kept_on_demand(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_missed_dates_are_kept_if_missed_is_keep(self, alice: AsyncClient, clock: WallClock) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10", options={"missed": "keep"})
         clock.set("2026-03-13T12:00:00Z")
 
@@ -359,7 +369,7 @@ class TestMissed:
 
         assert found == ["2026-03-11", "2026-03-12", "2026-03-13", "2026-03-14"]
 
-    async def test_dates_use_up_the_count(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_missed_dates_use_up_the_count(self, alice: AsyncClient, clock: WallClock) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=5", "2026-03-10")
         clock.set("2026-03-12T12:00:00Z")
 
@@ -371,7 +381,9 @@ class TestMissed:
             ("2026-03-14", "completed"),
         ]
 
-    async def test_dates_may_have_been_the_last(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_completion_ends_the_series_if_all_remaining_dates_were_missed(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=3", "2026-03-10")
         clock.set("2026-03-20T12:00:00Z")
 
@@ -382,14 +394,16 @@ class TestMissed:
     @pytest.mark.parametrize(
         ("now", "following"),
         [
-            # Half past nine in Tokyo and half past midnight in UTC.
+            # 09:30 in Tokyo, 00:30 in UTC.
             ("2026-03-13T00:30:00Z", "2026-03-14"),
             ("2026-03-12T15:30:00Z", "2026-03-14"),
-            # At two in the morning it is still the day before.
+            # At 02:00 the user's day is still the previous one.
             ("2026-03-12T17:00:00Z", "2026-03-13"),
         ],
     )
-    async def test_days_are_the_users(self, alice: AsyncClient, clock: WallClock, now: str, following: str) -> None:
+    async def test_missed_days_are_determined_by_the_users_day(
+        self, alice: AsyncClient, clock: WallClock, now: str, following: str
+    ) -> None:
         await live_in(alice, "Asia/Tokyo", day_start="00:00" if following.endswith("14") else "03:00")
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         clock.set(now)
@@ -403,7 +417,7 @@ class TestMissed:
             ("2026-03-13T17:00:00Z", "2026-03-14T18:00:00"),
         ],
     )
-    async def test_times_are_those_that_have_passed(
+    async def test_missed_times_are_those_that_have_passed_in_the_time_zone_of_the_task(
         self, alice: AsyncClient, clock: WallClock, now: str, following: str
     ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10T18:00:00", due_time_zone="Europe/Berlin")
@@ -414,7 +428,7 @@ class TestMissed:
     @pytest.mark.parametrize(
         ("zone", "due", "now", "following"),
         [
-            # At 03:15 what the clocks skipped at 02:30 is still to come, at 03:30.
+            # At 03:15 the skipped 02:30 is still ahead, at 03:30.
             ("Europe/Berlin", "2026-03-27T02:30:00", "2026-03-29T01:15:00Z", "2026-03-29T02:30:00"),
             ("Europe/Berlin", "2026-03-27T02:30:00", "2026-03-29T01:30:00Z", "2026-03-30T02:30:00"),
             # At the second 01:15, the first 01:30 has passed.
@@ -422,7 +436,7 @@ class TestMissed:
             (NEW_YORK, "2026-10-30T01:30:00", "2026-11-01T06:15:00Z", "2026-11-02T01:30:00"),
         ],
     )
-    async def test_times_are_told_by_instants_when_clocks_change(
+    async def test_missed_times_are_compared_as_instants_across_clock_changes(
         self, alice: AsyncClient, clock: WallClock, zone: str, due: str, now: str, following: str
     ) -> None:
         task = await add_series(alice, "FREQ=DAILY", due, due_time_zone=zone)
@@ -435,7 +449,7 @@ class TestMissed:
 class TestFromCompletion:
     OPTIONS: Mapping[str, str] = {"from": "completion"}
 
-    async def test_counts_from_the_day_it_was_completed(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_next_date_is_counted_from_the_day_of_completion(self, alice: AsyncClient, clock: WallClock) -> None:
         late = await add_series(alice, "FREQ=DAILY;INTERVAL=30", "2026-03-10", options=self.OPTIONS)
         early = await add_series(alice, "FREQ=DAILY;INTERVAL=30", "2026-03-20T09:00:00", options=self.OPTIONS)
         clock.set("2026-03-15T12:00:00Z")
@@ -444,14 +458,14 @@ class TestFromCompletion:
 
         assert found == ["2026-04-14", "2026-04-14T09:00:00"]
 
-    async def test_counts_from_the_users_day(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_next_date_is_counted_from_the_users_day(self, alice: AsyncClient, clock: WallClock) -> None:
         await live_in(alice, "Asia/Tokyo")
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=3", "2026-03-10", options=self.OPTIONS)
         clock.set("2026-03-14T16:00:00Z")
 
         assert (await complete(alice, task))["due_date"] == "2026-03-18"
 
-    async def test_counts_from_the_users_day_what_is_pinned_elsewhere(
+    async def test_next_date_is_counted_from_the_users_day_even_with_another_due_time_zone(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
         await live_in(alice, "Asia/Tokyo")
@@ -462,13 +476,15 @@ class TestFromCompletion:
 
         assert (await complete(alice, task))["due_date"] == "2026-03-16T09:00:00"
 
-    async def test_always_moves_past_the_due_date(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_completion_always_advances_past_the_due_date(self, alice: AsyncClient, clock: WallClock) -> None:
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=7", "2026-04-10", options=self.OPTIONS)
         clock.set("2026-03-15T12:00:00Z")
 
         assert (await complete(alice, task))["due_date"] == "2026-04-12"
 
-    async def test_makes_one_step_of_two_completions_on_one_day(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_two_completions_on_one_day_advance_the_series_once(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=30", "2026-03-10", options=self.OPTIONS)
         clock.set("2026-03-15T08:00:00Z")
         first = await complete(alice, task)
@@ -484,7 +500,9 @@ class TestFromCompletion:
         assert next_day["due_date"] == "2026-04-15"
         assert await closed(alice, task) == [("2026-03-10", "completed"), ("2026-04-14", "completed")]
 
-    async def test_counts_again_what_was_moved_to_the_same_day(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_occurrence_moved_to_the_day_of_the_last_completion_can_be_completed(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=30", "2026-03-10", options=self.OPTIONS)
         clock.set("2026-03-15T08:00:00Z")
         await complete(alice, task)
@@ -495,7 +513,7 @@ class TestFromCompletion:
         assert again["due_date"] == "2026-04-14"
         assert await closed(alice, task) == [("2026-03-10", "completed"), ("2026-03-15", "completed")]
 
-    async def test_keeps_the_time_of_day_that_a_clock_change_skips_once(
+    async def test_due_dates_keep_the_time_of_day_after_a_clock_change_skips_it(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
         await live_in(alice, "Europe/Berlin")
@@ -508,7 +526,7 @@ class TestFromCompletion:
 
         assert found == ["2026-03-29T01:30:00Z", "2026-03-30T00:30:00Z", "2026-03-31T00:30:00Z"]
 
-    async def test_counts_completions_only(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_count_includes_completions_only(self, alice: AsyncClient, clock: WallClock) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=2", "2026-03-10", options=self.OPTIONS)
         clock.set("2026-03-20T12:00:00Z")
         first = await complete(alice, task)

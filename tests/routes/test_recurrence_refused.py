@@ -1,4 +1,4 @@
-"""What cannot repeat, over HTTP: a clear 422 at once, nothing stored, and never a 500."""
+"""Invalid recurrence rules over HTTP: a clear 422 response at once, nothing stored, and never a 500."""
 
 import random
 import time
@@ -11,11 +11,11 @@ from support.families import read
 from support.series import add_series, change, complete, live_in, recurrence, upcoming
 from support.tasks import add_task, invalid, problem_of, tasks_of
 
-# What one request with any rule may take of a processor, which others use as well.
+# CPU seconds that one request with any rule may take; other requests share the processor.
 MOST_CPU_SECONDS = 0.05
 ENOUGH_SECONDS = 5
 
-# What is refused, and what the user is told, in part.
+# Invalid rules, each with a part of the message.
 RULES: list[tuple[str, str]] = [
     ("", "as in FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH"),
     ("every day", "A rule is made of"),
@@ -52,7 +52,7 @@ RULES: list[tuple[str, str]] = [
     ("FREQ=DAILY\nRRULE:FREQ=HOURLY", "FREQ"),
     ("FREQ=D\u0130LY", "plain letters"),
     ("FREQ=DAILY;" * 10_000, "at most 500 characters"),
-    # Never.
+    # Rules that never occur.
     ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "never"),
     ("FREQ=MONTHLY;BYMONTH=2,4;BYMONTHDAY=31", "never"),
     ("FREQ=YEARLY;BYMONTH=2;BYDAY=5MO;BYMONTHDAY=1", "never"),
@@ -75,8 +75,8 @@ OTHERS: list[tuple[Any, str]] = [
 ]
 
 
-async def both_ways(client: AsyncClient, value: Any, **fields: Any) -> list[Response]:
-    """Try to create a task that repeats so, and to make one repeat so; neither is to leave anything behind."""
+async def send_by_all_methods(client: AsyncClient, value: Any, **fields: Any) -> list[Response]:
+    """Send an invalid recurrence by POST, PATCH and PUT; assert that nothing changed, and return the responses."""
     task = await add_task(client, due_date="2026-03-10")
     body = {"due_date": "2026-03-10", **fields, "recurrence": value}
     answers = [
@@ -89,12 +89,14 @@ async def both_ways(client: AsyncClient, value: Any, **fields: Any) -> list[Resp
 
 
 # Task: T-325
-class TestRefusedRules:
+class TestInvalidRules:
     @pytest.mark.parametrize(("rule", "told"), RULES, ids=[rule[:60] for rule, _ in RULES])
-    async def test_are_a_422_that_says_why(self, alice: AsyncClient, rule: str, told: str) -> None:
+    async def test_invalid_rule_is_rejected_with_a_message_that_names_the_reason(
+        self, alice: AsyncClient, rule: str, told: str
+    ) -> None:
         begun = time.process_time()
 
-        answers = await both_ways(alice, {"rule": rule})
+        answers = await send_by_all_methods(alice, {"rule": rule})
 
         assert time.process_time() - begun < ENOUGH_SECONDS
         for answer in answers:
@@ -104,8 +106,8 @@ class TestRefusedRules:
             assert not rule or rule not in error["detail"]
 
     @pytest.mark.parametrize(("value", "pointer"), OTHERS)
-    async def test_have_the_shape_of_one(self, alice: AsyncClient, value: Any, pointer: str) -> None:
-        for answer in await both_ways(alice, value):
+    async def test_invalid_recurrence_object_is_rejected(self, alice: AsyncClient, value: Any, pointer: str) -> None:
+        for answer in await send_by_all_methods(alice, value):
             assert answer.status_code == 422
             assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
@@ -118,10 +120,10 @@ class TestRefusedRules:
             ("FREQ=YEARLY;BYMONTH=12;BYMONTHDAY=24", "2026-12-25", "2027-12-24"),
         ],
     )
-    async def test_say_which_date_they_would_produce(
+    async def test_due_date_that_does_not_match_the_rule_is_rejected_with_the_next_match(
         self, alice: AsyncClient, rule: str, due_date: str, fitting: str
     ) -> None:
-        answers = await both_ways(alice, {"rule": rule}, due_date=due_date)
+        answers = await send_by_all_methods(alice, {"rule": rule}, due_date=due_date)
 
         expected = f"The rule does not produce this date. The next one that it does: {fitting}."
         problem = invalid(("/body/due_date", expected))
@@ -132,23 +134,25 @@ class TestRefusedRules:
         ("rule", "due_date"),
         [("FREQ=DAILY;UNTIL=20260309", "2026-03-11"), ("FREQ=YEARLY;UNTIL=20260311T090000Z", "2026-03-11T09:00:01Z")],
     )
-    async def test_have_ended_before_they_begin(self, alice: AsyncClient, rule: str, due_date: str) -> None:
+    async def test_rule_that_ends_before_the_due_date_is_rejected(
+        self, alice: AsyncClient, rule: str, due_date: str
+    ) -> None:
         detail = "From this due date on the rule never occurs. Choose another rule or another date."
 
-        answers = await both_ways(alice, {"rule": rule}, due_date=due_date)
+        answers = await send_by_all_methods(alice, {"rule": rule}, due_date=due_date)
 
         assert [problem_of(answer) for answer in answers] == [invalid(("/body/recurrence", detail))] * 3
 
-    async def test_want_a_due_date(self, alice: AsyncClient) -> None:
+    async def test_recurrence_without_a_due_date_is_rejected(self, alice: AsyncClient) -> None:
         detail = "What repeats needs a due date. Send one, or null as the recurrence."
 
-        answers = await both_ways(alice, {"rule": "FREQ=DAILY"}, due_date=None)
+        answers = await send_by_all_methods(alice, {"rule": "FREQ=DAILY"}, due_date=None)
 
         assert [problem_of(answer) for answer in answers] == [invalid(("/body/due_date", detail))] * 3
 
 
 # Task: T-325
-class TestAcceptedRules:
+class TestValidRules:
     @pytest.mark.parametrize(
         ("sent", "kept"),
         [
@@ -157,13 +161,13 @@ class TestAcceptedRules:
             (" FREQ=WEEKLY;WKST=SU;BYDAY=TU,TH;INTERVAL=2 ", "FREQ=WEEKLY;WKST=SU;BYDAY=TU,TH;INTERVAL=2"),
         ],
     )
-    async def test_come_back_as_they_were_sent(self, alice: AsyncClient, sent: str, kept: str) -> None:
+    async def test_rule_is_returned_as_it_was_sent(self, alice: AsyncClient, sent: str, kept: str) -> None:
         task = await add_task(alice, due_date="2026-03-10", recurrence={"rule": sent})
 
         assert task["recurrence"] == recurrence(kept)
 
-    async def test_are_the_same_in_other_words(self, alice: AsyncClient) -> None:
-        """The anchor is the 31st, which other words for the same rule are no reason to forget."""
+    async def test_equivalent_rule_keeps_the_anchor(self, alice: AsyncClient) -> None:
+        """The anchor is the 31st. Sending an equivalent rule does not change it."""
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", options={"missed": "keep"})
         await complete(alice, task)
 
@@ -181,7 +185,9 @@ class TestAcceptedRules:
             ("FREQ=DAILY;COUNT=1000", "0001-01-01T00:00:00"),
         ],
     )
-    async def test_cost_next_to_nothing_whatever_they_say(self, alice: AsyncClient, rule: str, due_date: str) -> None:
+    async def test_worst_case_rules_are_processed_in_bounded_cpu_time(
+        self, alice: AsyncClient, rule: str, due_date: str
+    ) -> None:
         await live_in(alice, "Pacific/Kiritimati")
         task = await add_task(alice, due_date=due_date)
         spent = []
@@ -222,10 +228,10 @@ FITTING = [
 
 
 # Task: T-325
-class TestHostileRules:
+class TestRandomRules:
     @pytest.mark.parametrize("seed", range(4))
-    async def test_never_find_a_defect(self, alice: AsyncClient, seed: int) -> None:
-        """Rules made of parts of rules, on dates at the ends of time and of clock changes, in zones at the edges."""
+    async def test_random_rules_never_cause_a_server_error(self, alice: AsyncClient, seed: int) -> None:
+        """Combine fragments of rules, dates at the limits and at clock changes, and time zones with extreme offsets."""
         chance = random.Random(seed)
         statuses = set()
         for _ in range(60):

@@ -1,4 +1,4 @@
-"""Series over HTTP between completions: skipped, moved, edited, ended, reopened, undone. There is one open task."""
+"""Series over HTTP between completions: skip, move, edit, end, reopen, undo. A series always has one open task."""
 
 from typing import Any
 
@@ -29,14 +29,14 @@ NEW_YORK = "America/New_York"
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """Long before anything here is due: nothing was missed."""
+    """Set the clock to long before any due date, so that no occurrence is missed."""
     clock = WallClock(monkeypatch)
     clock.set(LONG_AGO)
     return clock
 
 
-async def stored(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a series counts from, which of its occurrences is open, and when the rule has that one."""
+async def stored_recurrence(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the anchor of a series, and number and nominal date of its open occurrence."""
     user_id = (await client.get("/me")).json()["id"]
     with psycopg.connect(url) as connection:
         [row] = connection.execute(
@@ -48,7 +48,7 @@ async def stored(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[A
 
 # Task: T-326
 class TestSkip:
-    async def test_goes_on_without_completing(self, alice: AsyncClient) -> None:
+    async def test_skip_advances_to_the_next_occurrence_without_completing(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", start_date="2026-01-30")
 
         answers = [await act(alice, task, "skip") for _ in range(2)]
@@ -58,7 +58,7 @@ class TestSkip:
         assert answers[1] == {**task, **following, "revision": 3}
         assert await series_of(alice, task) == [answers[1]]
 
-    async def test_passes_over_one_occurrence_where_many_were_missed(
+    async def test_skip_advances_by_one_occurrence_even_if_many_were_missed(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
@@ -66,12 +66,12 @@ class TestSkip:
 
         assert (await act(alice, task, "skip"))["due_date"] == "2026-03-11"
 
-    async def test_counts_from_the_due_date_what_counts_from_completion(self, alice: AsyncClient) -> None:
+    async def test_skip_counts_from_the_due_date_if_the_series_counts_from_completion(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=30", "2026-03-10", options={"from": "completion"})
 
         assert (await act(alice, task, "skip"))["due_date"] == "2026-04-09"
 
-    async def test_is_done_once_where_it_names_the_occurrence(self, alice: AsyncClient) -> None:
+    async def test_skip_of_a_named_occurrence_is_idempotent(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         first = await act(alice, task, "skip", json={"occurrence": "2026-03-10"})
@@ -83,7 +83,7 @@ class TestSkip:
         assert second == first
         assert (older.status_code, older.json()["code"]) == (409, "occurrence_passed")
 
-    async def test_does_not_pass_over_what_was_completed(self, alice: AsyncClient) -> None:
+    async def test_skipping_a_completed_occurrence_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await complete(alice, task)
 
@@ -91,7 +91,7 @@ class TestSkip:
 
         assert response.json()["code"] == "occurrence_passed"
 
-    async def test_cancels_the_task_at_the_last_one(self, alice: AsyncClient) -> None:
+    async def test_skipping_the_last_occurrence_cancels_the_task(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=2", "2026-03-10")
         await complete(alice, task)
 
@@ -103,7 +103,7 @@ class TestSkip:
         assert again == last
         assert (unnamed.status_code, unnamed.json()["code"]) == (409, "series_ended")
 
-    async def test_is_for_what_repeats(self, alice: AsyncClient) -> None:
+    async def test_skipping_a_task_without_recurrence_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-03-10")
 
         response = await alice.post(f"/tasks/{task['id']}/skip")
@@ -111,7 +111,7 @@ class TestSkip:
         assert (response.status_code, response.json()["code"]) == (409, "not_recurring")
         assert await read(alice, task) == task
 
-    async def test_is_not_for_what_is_in_the_trash(self, alice: AsyncClient) -> None:
+    async def test_skipping_or_completing_a_trashed_task_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await alice.delete(f"/tasks/{task['id']}")
 
@@ -122,8 +122,8 @@ class TestSkip:
 
 
 # Task: T-325
-class TestMove:
-    async def test_takes_the_series_and_its_anchor_along(self, alice: AsyncClient) -> None:
+class TestMoveDates:
+    async def test_new_due_date_moves_the_series_and_its_anchor(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", start_date="2026-01-30")
 
         moved = await change(alice, task, due_date="2026-01-30")
@@ -132,7 +132,7 @@ class TestMove:
         assert moved == {**task, "due_date": "2026-01-30", **stamps}
         assert await due_after_each(alice, task, 3) == ["2026-02-28", "2026-03-30", "2026-04-30"]
 
-    async def test_of_one_occurrence_leaves_the_series(self, alice: AsyncClient) -> None:
+    async def test_moving_one_occurrence_leaves_the_series_unchanged(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09", start_date="2026-03-08")
 
         moved = await change(alice, task, due_date="2026-03-11", scope="occurrence")
@@ -142,7 +142,7 @@ class TestMove:
         assert (following["start_date"], following["due_date"]) == ("2026-03-15", "2026-03-16")
         assert await closed(alice, task) == [("2026-03-11", "completed")]
 
-    async def test_of_one_occurrence_may_take_its_start_along(self, alice: AsyncClient) -> None:
+    async def test_moving_one_occurrence_with_its_start_leaves_the_series_unchanged(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09", start_date="2026-03-08")
         await change(alice, task, due_date="2026-03-11", start_date="2026-03-10", scope="occurrence")
 
@@ -151,20 +151,22 @@ class TestMove:
         assert (following["start_date"], following["due_date"]) == ("2026-03-15", "2026-03-16")
 
     @pytest.mark.parametrize("due_date", ["2026-03-12", "2026-03-12T17:00:00", "2026-03-12T17:00:00Z"])
-    async def test_of_one_occurrence_past_the_next_passes_that_over(self, alice: AsyncClient, due_date: str) -> None:
+    async def test_moving_one_occurrence_past_the_next_skips_the_next(self, alice: AsyncClient, due_date: str) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await change(alice, task, due_date=due_date, scope="occurrence")
 
         assert await due_after_each(alice, task, 2) == ["2026-03-13", "2026-03-14"]
 
     @pytest.mark.parametrize("name", ["2026-03-09", "2026-03-11"])
-    async def test_of_one_occurrence_leaves_it_both_names(self, alice: AsyncClient, name: str) -> None:
+    async def test_moved_occurrence_can_be_named_by_both_dates(self, alice: AsyncClient, name: str) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09")
         await change(alice, task, due_date="2026-03-11", scope="occurrence")
 
         assert (await complete(alice, task, occurrence=name))["due_date"] == "2026-03-16"
 
-    async def test_of_the_start_is_kept_from_then_on(self, alice: AsyncClient) -> None:
+    async def test_new_start_date_applies_to_later_occurrences_unless_one_is_moved_alone(
+        self, alice: AsyncClient
+    ) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09", start_date="2026-03-08")
         await change(alice, task, start_date="2026-03-06")
         await change(alice, task, due_date="2026-03-11", scope="occurrence")
@@ -174,7 +176,7 @@ class TestMove:
 
         assert (following["start_date"], following["due_date"]) == ("2026-03-15", "2026-03-16")
 
-    async def test_keeps_the_count(self, alice: AsyncClient) -> None:
+    async def test_moving_the_series_keeps_the_count(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=3", "2026-03-10")
         await complete(alice, task)
         await change(alice, task, due_date="2026-03-20")
@@ -186,13 +188,15 @@ class TestMove:
             ("2026-03-21", "completed"),
         ]
 
-    async def test_may_change_the_form(self, alice: AsyncClient) -> None:
+    async def test_due_date_can_change_from_a_date_to_a_wall_clock_time(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await change(alice, task, due_date="2026-03-10T17:00:00")
 
         assert (await complete(alice, task))["due_date"] == "2026-03-11T17:00:00"
 
-    async def test_goes_to_dates_that_the_rule_produces(self, alice: AsyncClient) -> None:
+    async def test_moving_the_series_to_a_date_that_does_not_match_the_rule_is_rejected(
+        self, alice: AsyncClient
+    ) -> None:
         task = await add_series(alice, "FREQ=WEEKLY;BYDAY=MO", "2026-03-09")
 
         response = await alice.patch(f"/tasks/{task['id']}", json={"due_date": "2026-03-11"})
@@ -205,7 +209,9 @@ class TestMove:
 
     @pytest.mark.parametrize("scope", ["series", "occurrence"])
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_needs_a_date(self, alice: AsyncClient, method: str, scope: str) -> None:
+    async def test_clearing_the_due_date_of_a_series_is_rejected(
+        self, alice: AsyncClient, method: str, scope: str
+    ) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09")
         body = {"PATCH": {"scope": scope}, "PUT": {"title": "Buy milk", "recurrence": task["recurrence"]}}[method]
 
@@ -216,8 +222,8 @@ class TestMove:
         )
         assert await read(alice, task) == task
 
-    async def test_of_its_owner_never_makes_the_same_day_come_again(self, alice: AsyncClient) -> None:
-        """The first was at 09:00 in winter, the open one at 09:00 in summer: in Berlin the two differ by the clock."""
+    async def test_changing_the_users_time_zone_never_repeats_a_day(self, alice: AsyncClient) -> None:
+        """The first date was 09:00 in winter, the open one is 09:00 in summer; in Berlin the two differ by an hour."""
         await live_in(alice, NEW_YORK)
         task = await add_series(alice, "FREQ=DAILY", "2026-03-07T14:00:00Z")
         await due_after_each(alice, task, 2)
@@ -225,7 +231,7 @@ class TestMove:
 
         assert await due_after_each(alice, task, 2) == ["2026-03-10T14:00:00Z", "2026-03-11T14:00:00Z"]
 
-    async def test_of_its_owner_takes_wall_clock_times_along(self, alice: AsyncClient) -> None:
+    async def test_wall_clock_times_follow_the_users_time_zone(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-07T09:00:00")
         in_utc = await upcoming(alice, task, limit=2)
 
@@ -239,20 +245,20 @@ class TestMove:
 
 
 # Task: T-325
-class TestEdit:
-    async def test_of_anything_else_leaves_the_dates(self, alice: AsyncClient, database_url: str) -> None:
+class TestEditSeries:
+    async def test_editing_other_fields_keeps_the_dates(self, alice: AsyncClient, database_url: str) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", start_date="2026-01-30T09:00:00")
         clamped = await complete(alice, task)
-        before = await stored(alice, database_url, task)
+        before = await stored_recurrence(alice, database_url, task)
 
         edited = await change(alice, task, title="Pay rent", priority="high", tags=["Home"])
 
         fields = {"title": "Pay rent", "priority": "high", "tags": ["Home"], "updated_at": edited["updated_at"]}
         assert edited == {**clamped, **fields, "revision": clamped["revision"] + 1}
-        assert await stored(alice, database_url, task) == before == ("2026-01-31", 2, "2026-02-28")
+        assert await stored_recurrence(alice, database_url, task) == before == ("2026-01-31", 2, "2026-02-28")
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_that_sends_back_what_was_read_changes_nothing(
+    async def test_sending_back_a_series_unchanged_changes_nothing(
         self, alice: AsyncClient, database_url: str, method: str
     ) -> None:
         task = await add_series(alice, "FREQ=MONTHLY;INTERVAL=1;COUNT=9", "2026-01-31", start_date="2026-01-30")
@@ -264,10 +270,10 @@ class TestEdit:
             again = await change(alice, task, **{name: clamped[name] for name in ("due_date", "recurrence")})
 
         assert again == clamped
-        assert await stored(alice, database_url, task) == ("2026-01-31", 2, "2026-02-28")
+        assert await stored_recurrence(alice, database_url, task) == ("2026-01-31", 2, "2026-02-28")
         assert await due_after_each(alice, task, 2) == ["2026-03-31", "2026-04-30"]
 
-    async def test_of_a_field_by_put_leaves_the_anchor(self, alice: AsyncClient) -> None:
+    async def test_put_of_another_field_keeps_the_anchor(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         clamped = await complete(alice, task)
 
@@ -276,7 +282,7 @@ class TestEdit:
         assert (renamed["title"], renamed["due_date"]) == ("Pay rent", "2026-02-28")
         assert await due_after_each(alice, task, 1) == ["2026-03-31"]
 
-    async def test_that_sends_back_a_moved_occurrence_leaves_the_series(self, alice: AsyncClient) -> None:
+    async def test_sending_back_a_moved_occurrence_keeps_the_series(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09")
         moved = await change(alice, task, due_date="2026-03-11", scope="occurrence")
 
@@ -286,17 +292,17 @@ class TestEdit:
     @pytest.mark.parametrize(
         ("rule", "options", "following"),
         [
-            # The end, and what becomes of missed dates, are no reason to begin anew on 28 February.
+            # A new end or another treatment of missed dates keeps the anchor: the series does not restart on 28 Feb.
             ("FREQ=MONTHLY;COUNT=3", {}, ["2026-03-31", "2026-03-31"]),
             ("FREQ=MONTHLY;UNTIL=20260401", {}, ["2026-03-31", "2026-03-31"]),
             ("FREQ=MONTHLY", {"missed": "keep"}, ["2026-03-31", "2026-04-30"]),
-            # Another rule begins at the date that is open.
+            # A different rule starts at the open due date.
             ("FREQ=MONTHLY;INTERVAL=2", {}, ["2026-04-28", "2026-06-28"]),
             ("FREQ=WEEKLY", {}, ["2026-03-07", "2026-03-14"]),
             ("FREQ=DAILY;COUNT=2", {}, ["2026-03-01", "2026-03-01"]),
         ],
     )
-    async def test_of_the_rule_leaves_a_date_that_fits(
+    async def test_changing_the_rule_keeps_a_due_date_that_matches(
         self, alice: AsyncClient, rule: str, options: dict[str, str], following: list[str]
     ) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
@@ -308,7 +314,9 @@ class TestEdit:
         assert edited == {**clamped, "recurrence": recurrence(rule, **options), **stamps}
         assert await due_after_each(alice, task, 2) == following
 
-    async def test_of_what_it_counts_from_leaves_the_date(self, alice: AsyncClient, clock: WallClock) -> None:
+    async def test_changing_the_reference_point_of_the_recurrence_keeps_the_due_date(
+        self, alice: AsyncClient, clock: WallClock
+    ) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         await complete(alice, task)
         clock.set("2026-03-05T12:00:00Z")
@@ -320,7 +328,7 @@ class TestEdit:
         assert [each["due_date"] for each in (edited, following, back)] == ["2026-02-28", "2026-04-05", "2026-04-05"]
         assert await due_after_each(alice, task, 1) == ["2026-05-05"]
 
-    async def test_of_the_rule_moves_a_date_that_does_not_fit(self, alice: AsyncClient) -> None:
+    async def test_changing_the_rule_moves_a_due_date_that_does_not_match(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-11T09:00:00", start_date="2026-03-10")
 
         edited = await change(alice, task, recurrence=recurrence("FREQ=WEEKLY;BYDAY=MO"))
@@ -328,7 +336,7 @@ class TestEdit:
         assert (edited["start_date"], edited["due_date"]) == ("2026-03-15", "2026-03-16T09:00:00")
         assert await due_after_each(alice, task, 1) == ["2026-03-23T09:00:00"]
 
-    async def test_of_month_ends_moves_a_date_that_was_clamped(self, alice: AsyncClient) -> None:
+    async def test_changing_month_end_moves_a_clamped_due_date(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY;BYMONTHDAY=31", "2026-01-31")
         await complete(alice, task)
 
@@ -336,7 +344,7 @@ class TestEdit:
 
         assert edited["due_date"] == "2026-03-31"
 
-    async def test_of_rule_and_date_wants_them_to_agree(self, alice: AsyncClient) -> None:
+    async def test_rule_and_due_date_that_do_not_match_are_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-11")
         body = {"recurrence": recurrence("FREQ=WEEKLY;BYDAY=MO"), "due_date": "2026-03-12"}
 
@@ -347,7 +355,7 @@ class TestEdit:
         )
         assert await read(alice, task) == task
 
-    async def test_of_the_end_cannot_lie_before_the_open_date(self, alice: AsyncClient) -> None:
+    async def test_rule_that_ends_before_the_open_due_date_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-11")
 
         response = await alice.patch(
@@ -362,7 +370,7 @@ class TestEdit:
         )
         assert await read(alice, task) == task
 
-    async def test_never_makes_a_second_open_task(self, alice: AsyncClient) -> None:
+    async def test_edits_never_create_a_second_open_task(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=WEEKLY", "2026-03-09")
         await complete(alice, task)
         edits: list[dict[str, Any]] = [
@@ -382,7 +390,7 @@ class TestEdit:
             assert (still_open["id"], still_open["status"]) == (task["id"], "pending")
             assert [each["status"] for each in others] == ["completed"]
 
-    async def test_makes_a_task_repeat(self, alice: AsyncClient) -> None:
+    async def test_recurrence_can_be_added_to_a_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-01-31")
 
         edited = await change(alice, task, recurrence={"rule": "FREQ=MONTHLY"})
@@ -390,7 +398,7 @@ class TestEdit:
         assert (edited["recurrence"], edited["series_id"]) == (recurrence("FREQ=MONTHLY"), task["id"])
         assert await due_after_each(alice, task, 2) == ["2026-02-28", "2026-03-31"]
 
-    async def test_needs_a_date_to_make_a_task_repeat(self, alice: AsyncClient) -> None:
+    async def test_adding_a_recurrence_without_a_due_date_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         response = await alice.patch(f"/tasks/{task['id']}", json={"recurrence": {"rule": "FREQ=MONTHLY"}})
@@ -403,7 +411,7 @@ class TestEdit:
         ]
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_may_end_the_repetition(self, alice: AsyncClient, method: str) -> None:
+    async def test_recurrence_can_be_removed(self, alice: AsyncClient, method: str) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         following = await complete(alice, task)
         body = {"PATCH": {"recurrence": None}, "PUT": {"title": "Buy milk", "due_date": "2026-02-28"}}[method]
@@ -415,7 +423,7 @@ class TestEdit:
         assert (done["status"], done["due_date"]) == ("completed", "2026-02-28")
         assert await closed(alice, task) == [("2026-01-31", "completed")]
 
-    async def test_of_a_closed_occurrence_makes_a_series_of_its_own(self, alice: AsyncClient) -> None:
+    async def test_adding_a_recurrence_to_a_closed_occurrence_starts_a_new_series(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         await complete(alice, task)
         [_, done] = await series_of(alice, task)
@@ -428,8 +436,8 @@ class TestEdit:
 
 # Task: T-035
 # Task: T-325
-class TestReopen:
-    async def test_lets_a_finished_series_be_done_again(self, alice: AsyncClient) -> None:
+class TestReopenSeries:
+    async def test_ended_series_can_be_reopened_and_completed_again(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY;COUNT=1", "2026-03-10")
         done = await complete(alice, task)
 
@@ -440,7 +448,7 @@ class TestReopen:
         assert reopened["due_date"] == "2026-03-10"
         assert await closed(alice, task) == []
 
-    async def test_lets_a_finished_series_go_on_with_a_longer_rule(self, alice: AsyncClient) -> None:
+    async def test_ended_series_continues_with_a_longer_rule(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY;COUNT=2", "2026-01-31")
         await due_after_each(alice, task, 2)
         await act(alice, task, "reopen")
@@ -453,7 +461,7 @@ class TestReopen:
             ("2026-03-31", "completed"),
         ]
 
-    async def test_of_a_closed_occurrence_makes_a_plain_task(self, alice: AsyncClient) -> None:
+    async def test_reopened_occurrence_is_a_plain_task(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         await complete(alice, task)
         [_, done] = await series_of(alice, task)
@@ -462,19 +470,21 @@ class TestReopen:
 
         assert (reopened["status"], reopened["due_date"], reopened["recurrence"]) == ("pending", "2026-03-10", None)
 
-    async def test_leaves_an_open_series(self, alice: AsyncClient) -> None:
+    async def test_reopening_an_open_series_changes_nothing(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
 
         assert await act(alice, task, "reopen") == task
 
 
 # Task: T-325
-class TestUndo:
-    """A completion is two changes: the closed occurrence appeared, and the series went on. Each is undone by itself."""
+class TestUndoCompletion:
+    """A completion is two changes: the completed copy is created and the series advances. Each is undone separately."""
 
-    async def test_of_both_changes_is_as_before(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_both_changes_of_a_completion_restores_the_series(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", start_date="2026-01-30")
-        before = await stored(alice, database_url, task)
+        before = await stored_recurrence(alice, database_url, task)
         following = await complete(alice, task)
 
         answers = [await undo(alice, following["revision"]), await undo(alice, following["revision"] - 1)]
@@ -483,10 +493,10 @@ class TestUndo:
         stamps = {"updated_at": back["updated_at"], "revision": back["revision"]}
         assert [response.status_code for response in answers] == [200, 200]
         assert back == {**task, **stamps}
-        assert await stored(alice, database_url, task) == before
+        assert await stored_recurrence(alice, database_url, task) == before
         assert (await complete(alice, task, occurrence="2026-01-31"))["due_date"] == "2026-02-28"
 
-    async def test_of_the_step_leaves_the_closed_occurrence(self, alice: AsyncClient) -> None:
+    async def test_undoing_the_advance_keeps_the_completed_copy(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         following = await complete(alice, task)
 
@@ -495,7 +505,7 @@ class TestUndo:
         assert (await read(alice, task))["due_date"] == "2026-01-31"
         assert await closed(alice, task) == [("2026-01-31", "completed")]
 
-    async def test_of_a_move_brings_back_the_anchor(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_new_due_date_restores_the_anchor(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         moved = await change(alice, task, due_date="2026-01-15")
 
@@ -503,7 +513,7 @@ class TestUndo:
 
         assert await due_after_each(alice, task, 2) == ["2026-02-28", "2026-03-31"]
 
-    async def test_of_an_older_step_is_a_conflict(self, alice: AsyncClient) -> None:
+    async def test_undoing_an_earlier_completion_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31")
         first = await complete(alice, task)
         await complete(alice, task)

@@ -1,4 +1,4 @@
-"""The orders of a list over HTTP that have something of their own: titles and starts."""
+"""Sort orders over HTTP: titles and start dates."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from httpx import AsyncClient
 
 from support.tasks import add_task, walked
 
-# In their order.
+# In sort order.
 TITLES = [
     "10 eggs",
     "2 eggs",
@@ -36,8 +36,8 @@ def titles_of(tasks: list[dict[str, Any]]) -> list[str]:
 
 
 # Task: T-374
-class TestTitles:
-    async def test_go_by_their_words_whatever_the_capitals_accents_and_punctuation(self, alice: AsyncClient) -> None:
+class TestSortByTitle:
+    async def test_titles_are_sorted_by_words_ignoring_case_accents_and_punctuation(self, alice: AsyncClient) -> None:
         in_order = [title.strip() for title in TITLES]
         for title in sorted(TITLES, key=lambda title: title[::-1]):
             await add_task(alice, title=title)
@@ -46,22 +46,22 @@ class TestTitles:
         assert titles_of(await walked(alice, "sort=-title", limit=3)) == in_order[::-1]
         assert titles_of(await walked(alice, "sort=title&status=pending", limit=100)) == in_order
 
-    async def test_go_by_their_ids_where_they_are_alike(self, alice: AsyncClient) -> None:
+    async def test_equal_titles_are_sorted_by_id(self, alice: AsyncClient) -> None:
         ids = sorted([(await add_task(alice, title=title))["id"] for title in ("milk", "Milk", "MILK!", "(milk)")])
         nameless = sorted([(await add_task(alice, title=title))["id"] for title in ("🥛", "?", "…")])
 
         assert [task["id"] for task in await walked(alice, "sort=title", limit=1)] == [*nameless, *ids]
         assert [task["id"] for task in await walked(alice, "sort=-title", limit=1)] == [*ids[::-1], *nameless[::-1]]
 
-    async def test_go_by_the_parts_that_an_index_has_room_for(self, alice: AsyncClient) -> None:
-        # Eighteen letters each, when it is folded; and four bytes each.
+    async def test_long_titles_are_sorted_by_the_part_that_fits_into_the_index(self, alice: AsyncClient) -> None:
+        # Each character of the first title folds to 18 letters; those of the others take four bytes.
         long = ["\ufdfa" * 200, "\U0001e900" * 199 + "b", "\U0001e900" * 199 + "a"]
         for title in long:
             await add_task(alice, title=title)
 
         assert titles_of(await walked(alice, "sort=title", limit=1)) == [long[0], long[2], long[1]]
 
-    async def test_follow_every_change(self, alice: AsyncClient) -> None:
+    async def test_title_order_follows_every_change(self, alice: AsyncClient) -> None:
         first, _ = [await add_task(alice, title=title) for title in ("Apples", "Milk")]
         patched = await alice.patch(f"/tasks/{first['id']}", json={"title": "ZEBRA"})
         after = titles_of(await walked(alice, "sort=title", limit=1))
@@ -76,7 +76,7 @@ class TestTitles:
         assert (undone.status_code, returned.status_code) == (200, 200)
         assert titles_of(await walked(alice, "sort=title", limit=1)) == ["Apples", "Milk"]
 
-    async def test_leave_the_trash_to_itself(self, alice: AsyncClient) -> None:
+    async def test_trashed_tasks_are_sorted_by_title_separately(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice, title=title) for title in ("c", "B", "a", "D")]
         for task in tasks[:2]:
             await alice.delete(f"/tasks/{task['id']}")
@@ -89,7 +89,7 @@ class TestTitles:
         assert (alive, trashed) == (["a", "D"], ["B", "c"])
         assert titles_of(await walked(alice, "sort=title", limit=1)) == ["a", "B", "D"]
 
-    async def test_are_told_in_the_log_as_they_were_typed_alone(self, alice: AsyncClient) -> None:
+    async def test_change_log_contains_titles_as_typed_without_the_sort_key(self, alice: AsyncClient) -> None:
         task = await add_task(alice, title="Äpfel")
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Birnen"})
         same = await alice.patch(f"/tasks/{task['id']}", json={"title": "Birnen"})
@@ -102,8 +102,8 @@ class TestTitles:
 
 
 # Task: T-374
-class TestStarts:
-    async def test_are_walked_both_ways_and_what_has_none_comes_last(self, alice: AsyncClient) -> None:
+class TestSortByStartDate:
+    async def test_start_dates_are_sorted_in_both_directions_with_undated_tasks_last(self, alice: AsyncClient) -> None:
         days = [None if number % 4 == 0 else f"2026-03-{number * 7 % 5 + 1:02}" for number in range(24)]
         tasks = [await add_task(alice, title=str(number), start_date=day) for number, day in enumerate(days)]
         trashed = tasks.pop(5)

@@ -1,4 +1,4 @@
-"""Statistics: at the HTTP door as of now, and in the service as of a moment of the test's choice."""
+"""Statistics: over HTTP at the current time, and in the service at a time that the test sets."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 
 async def stats_of(client: AsyncClient, days: int = 30) -> dict[str, Any]:
-    """Return the statistics as of now."""
+    """Return the current statistics."""
     response = await client.get("/stats", params={"days": days})
     assert response.status_code == 200, response.text
     found: dict[str, Any] = response.json()
@@ -38,7 +38,7 @@ async def stats_of(client: AsyncClient, days: int = 30) -> dict[str, Any]:
 
 
 class Diary:
-    """A user whose tasks have happened at moments of the test's choice."""
+    """A user whose tasks were created and completed at times that the test sets."""
 
     def __init__(self, database: Database, database_url: str, client: AsyncClient, user_id: str) -> None:
         self.client = client
@@ -47,30 +47,30 @@ class Diary:
         self._user_id = user_id
 
     async def created(self, *moments: str) -> None:
-        """Create a task at each of these moments."""
+        """Create a task at each of these times."""
         for moment in moments:
             task = await add_task(self.client)
             with psycopg.connect(self._database_url) as connection:
                 connection.execute("UPDATE tasks SET created_at = %s WHERE id = %s", (moment, task["id"]))
 
     async def completed(self, *moments: str) -> list[dict[str, Any]]:
-        """Complete a task at each of these moments."""
+        """Complete a task at each of these times."""
         return [
             await act(self.client, await add_task(self.client), "complete", json={"completed_at": moment})
             for moment in moments
         ]
 
     async def at(self, now: datetime, days: int = 3) -> dict[str, Any]:
-        """Return the statistics as of a moment."""
+        """Return the statistics at ``now``."""
         return await stats.read(Session(self._database, self._user_id), days=days, now=now)
 
     async def days_at(self, now: datetime, days: int = 3) -> list[tuple[str, int, int]]:
-        """Return the days as of a moment: what was created and completed on each."""
+        """Return (date, tasks created, tasks completed) for each day up to ``now``."""
         found = (await self.at(now, days))["days"]
         return [(day["date"], day["created"], day["completed"]) for day in found]
 
     async def streak_at(self, now: datetime) -> int:
-        """Return the streak as of a moment."""
+        """Return the streak at ``now``."""
         streak: int = (await self.at(now))["streak"]
         return streak
 
@@ -82,7 +82,7 @@ async def diary(database: Database, database_url: str, alice: AsyncClient) -> Di
 
 # Task: T-381
 class TestStats:
-    async def test_tell_of_nothing_at_first(self, alice: AsyncClient) -> None:
+    async def test_stats_of_a_new_user_are_zero(self, alice: AsyncClient) -> None:
         before = datetime.now(UTC).date()
 
         found = await stats_of(alice)
@@ -97,10 +97,10 @@ class TestStats:
             "streak": 0,
         }
 
-    async def test_tell_of_the_last_thirty_days_unless_asked(self, alice: AsyncClient) -> None:
+    async def test_stats_cover_thirty_days_by_default(self, alice: AsyncClient) -> None:
         assert len((await alice.get("/stats")).json()["days"]) == 30
 
-    async def test_count_what_was_done_today(self, alice: AsyncClient) -> None:
+    async def test_stats_count_the_tasks_of_today(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         tasks = [await add_task(alice, priority=priority) for priority in ("low", "low", "high")]
         await add_task(alice, category_id=category["id"], status="in_progress", due_date="2026-03-10")
@@ -121,7 +121,7 @@ class TestStats:
             "streak": 1,
         }
 
-    async def test_are_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_stats_include_only_the_users_own_tasks(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await act(alice, await add_task(alice, due_date="2026-03-10"), "complete")
         await add_task(alice, due_date="2026-03-10")
 
@@ -140,12 +140,12 @@ class TestStats:
             ("", "Expected a whole number."),
         ],
     )
-    async def test_refuse_a_number_of_days_that_is_none(self, alice: AsyncClient, days: str, detail: str) -> None:
+    async def test_invalid_number_of_days_is_rejected(self, alice: AsyncClient, days: str, detail: str) -> None:
         response = await alice.get("/stats", params={"days": days})
 
         assert (response.status_code, problem_of(response)) == (422, invalid(("/query/days", detail)))
 
-    async def test_take_one_trip_and_have_no_tag(self, database_url: str) -> None:
+    async def test_stats_take_one_round_trip_and_have_no_etag(self, database_url: str) -> None:
         database, trips = watched(database_url)
         await database.open()
         app: FastAPI = create_app(Settings(), database, SecretVerifier(SECRET))
@@ -160,8 +160,8 @@ class TestStats:
 
 
 # Task: T-381
-class TestDays:
-    async def test_are_told_each_also_when_nothing_happened(self, diary: Diary) -> None:
+class TestDailyStats:
+    async def test_daily_stats_include_days_without_tasks(self, diary: Diary) -> None:
         await diary.created("2026-03-07T23:59:59.999999Z", "2026-03-08T00:00:00Z", "2026-03-10T11:00:00Z")
         await diary.completed("2026-03-08T23:59:59.999999Z", "2026-03-10T00:00:00Z", "2026-03-10T11:59:00Z")
 
@@ -169,9 +169,9 @@ class TestDays:
 
         assert found == [("2026-03-08", 1, 1), ("2026-03-09", 0, 0), ("2026-03-10", 1, 2)]
 
-    async def test_begin_and_end_where_the_user_is(self, diary: Diary) -> None:
+    async def test_daily_stats_use_the_users_time_zone_and_day_start(self, diary: Diary) -> None:
         await diary.client.patch("/me", json={"time_zone": "Pacific/Auckland", "day_start": "03:00"})
-        # 02:59:59 and 03:00 on the ninth, and 02:59:59 on the tenth; thirteen hours ahead.
+        # Local time is UTC+13: 02:59:59 and 03:00 on the 9th, and 02:59:59 on the 10th.
         await diary.created("2026-03-08T13:59:59Z", "2026-03-08T14:00:00Z", "2026-03-09T13:59:59Z")
         await diary.completed("2026-03-08T14:00:00Z", "2026-03-09T14:00:00Z")
 
@@ -179,8 +179,8 @@ class TestDays:
 
         assert found == [("2026-03-08", 1, 0), ("2026-03-09", 2, 1), ("2026-03-10", 0, 1)]
 
-    async def test_are_as_long_as_the_clocks_make_them(self, diary: Diary) -> None:
-        """29 March 2026 has 23 hours in Berlin: from 23:00 to 22:00 in UTC."""
+    async def test_daily_stats_use_the_length_of_days_with_clock_changes(self, diary: Diary) -> None:
+        """29 March 2026 has 23 hours in Berlin: from 23:00Z to 22:00Z."""
         await diary.client.patch("/me", json={"time_zone": "Europe/Berlin"})
         await diary.completed("2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z")
         await diary.completed("2026-03-29T22:00:00Z")
@@ -189,7 +189,7 @@ class TestDays:
 
         assert found == [("2026-03-28", 0, 1), ("2026-03-29", 0, 2), ("2026-03-30", 0, 1)]
 
-    async def test_count_each_occurrence_that_was_completed_and_the_series_once(self, diary: Diary) -> None:
+    async def test_daily_stats_count_every_completed_occurrence_and_one_creation_per_series(self, diary: Diary) -> None:
         task = await add_task(diary.client, due_date="2026-03-08", recurrence={"rule": "FREQ=DAILY", "missed": "keep"})
         for moment in ("2026-03-08T10:00:00Z", "2026-03-08T11:00:00Z", "2026-03-10T10:00:00Z"):
             await act(diary.client, task, "complete", json={"completed_at": moment})
@@ -200,7 +200,7 @@ class TestDays:
         assert completed == [("2026-03-08", 2), ("2026-03-09", 0), ("2026-03-10", 1)]
         assert today[0]["created"] == 1
 
-    async def test_forget_what_is_reopened_trashed_or_deleted(self, diary: Diary) -> None:
+    async def test_daily_stats_exclude_reopened_trashed_and_deleted_tasks(self, diary: Diary) -> None:
         reopened, trashed, deleted, _ = await diary.completed(*["2026-03-10T10:00:00Z"] * 4)
         await act(diary.client, reopened, "reopen")
         await trash(diary.client, trashed)
@@ -214,8 +214,8 @@ class TestDays:
 
 
 # Task: T-381
-class TestOpen:
-    async def test_is_what_is_open_and_not_in_the_trash(self, alice: AsyncClient) -> None:
+class TestOpenTasks:
+    async def test_open_stats_exclude_closed_and_trashed_tasks(self, alice: AsyncClient) -> None:
         line = await add_line(alice, 3)
         await act(alice, line[2], "complete")
         await trash(alice, await add_task(alice, priority="high"))
@@ -229,7 +229,7 @@ class TestOpen:
             "by_category": [{"category_id": None, "tasks": 2}],
         }
 
-    async def test_comes_back_with_what_is_restored(self, alice: AsyncClient) -> None:
+    async def test_open_stats_include_restored_tasks_again(self, alice: AsyncClient) -> None:
         line = await add_line(alice, 3)
         before = (await stats_of(alice))["open"]
         await trash(alice, line[0])
@@ -240,7 +240,7 @@ class TestOpen:
         assert emptied == NOTHING_OPEN
         assert (await stats_of(alice))["open"] == before
 
-    async def test_has_the_fullest_category_first(self, alice: AsyncClient) -> None:
+    async def test_open_stats_list_the_category_with_the_most_tasks_first(self, alice: AsyncClient) -> None:
         few, most, emptied = [await add_category(alice, name=name) for name in ("Few", "Most", "Emptied")]
         for category in (few, most, most, emptied):
             task = await add_task(alice, category_id=category["id"])
@@ -253,7 +253,7 @@ class TestOpen:
 
 # Task: T-381
 class TestOverdue:
-    async def test_is_what_is_open_and_past_its_due_date(self, diary: Diary) -> None:
+    async def test_overdue_count_includes_only_open_tasks_past_their_due_date(self, diary: Diary) -> None:
         for due_date in ("2026-03-09", "2026-03-10", "2026-03-10T11:59:59", "2026-03-10T12:00:01", None):
             await add_task(diary.client, due_date=due_date)
         await act(diary.client, await add_task(diary.client, due_date="2026-03-09"), "complete")
@@ -261,7 +261,7 @@ class TestOverdue:
 
         assert (await diary.at(NOON))["overdue"] == 2
 
-    async def test_goes_by_the_users_day(self, diary: Diary) -> None:
+    async def test_overdue_count_uses_the_users_day(self, diary: Diary) -> None:
         await add_task(diary.client, due_date="2026-03-09")
         await diary.client.patch("/me", json={"day_start": "13:00"})
 
@@ -286,24 +286,24 @@ class TestStreak:
             ([10, 11], 1),
         ],
     )
-    async def test_is_unbroken_up_to_today_or_yesterday(
+    async def test_streak_counts_consecutive_days_up_to_today_or_yesterday(
         self, diary: Diary, completed_on: list[int], streak: int
     ) -> None:
         await diary.completed(*(f"2026-03-{day:02}T08:00:00Z" for day in completed_on))
 
         assert await diary.streak_at(NOON) == streak
 
-    async def test_goes_by_the_users_days(self, diary: Diary) -> None:
-        """At half past two at night the day before is still today."""
+    async def test_streak_uses_the_users_days(self, diary: Diary) -> None:
+        """Before 03:00 the user's day is still the previous one."""
         await diary.client.patch("/me", json={"time_zone": "America/New_York", "day_start": "03:00"})
-        # On Saturday evening, and on Sunday at 02:30 and on Monday at 02:30; on Sunday the clocks went forward at two.
+        # Saturday evening, Sunday 02:30 and Monday 02:30; on Sunday the clocks went forward at 02:00.
         await diary.completed("2026-03-07T23:00:00Z", "2026-03-08T06:30:00Z", "2026-03-09T06:30:00Z")
 
         assert await diary.streak_at(datetime(2026, 3, 9, 6, 45, tzinfo=UTC)) == 2
         assert await diary.streak_at(datetime(2026, 3, 9, 7, 15, tzinfo=UTC)) == 2
         assert await diary.streak_at(datetime(2026, 3, 10, 7, 15, tzinfo=UTC)) == 0
 
-    async def test_counts_occurrences_and_not_the_trash(self, diary: Diary) -> None:
+    async def test_streak_counts_occurrences_and_excludes_trashed_tasks(self, diary: Diary) -> None:
         task = await add_task(diary.client, due_date="2026-03-08", recurrence={"rule": "FREQ=DAILY"})
         await act(diary.client, task, "complete", json={"completed_at": "2026-03-09T10:00:00Z"})
         [today] = await diary.completed("2026-03-10T10:00:00Z")
@@ -312,7 +312,7 @@ class TestStreak:
 
         assert (with_both, await diary.streak_at(NOON)) == (2, 1)
 
-    async def test_has_an_end(self, diary: Diary, database_url: str) -> None:
+    async def test_streak_has_a_maximum_length(self, diary: Diary, database_url: str) -> None:
         user_id = (await diary.client.get("/me")).json()["id"]
         with psycopg.connect(database_url) as connection:
             connection.execute(

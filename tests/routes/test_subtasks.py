@@ -1,4 +1,4 @@
-"""Subtasks over HTTP: how deep they lie, what their parent says of them, and what it takes along."""
+"""Subtasks over HTTP: depth limit, counters of the parent, and completion of the whole subtree."""
 
 import asyncio
 from typing import Any
@@ -28,12 +28,12 @@ from support.families import (
 from support.tasks import ACCOUNT_GONE, add_task, invalid, problem_of
 from todo.kit.ids import uuid7
 
-# The three ways to say what a task lies under.
+# The three ways to change the parent of a task.
 WAYS = ("PATCH", "PUT", "move")
 
 
-async def put_under(client: AsyncClient, task: Task, parent_id: str | None, *, way: str = "move") -> Response:
-    """Ask for a task to lie under another one."""
+async def move_below(client: AsyncClient, task: Task, parent_id: str | None, *, way: str = "move") -> Response:
+    """Move a task below another one."""
     path = f"/tasks/{task['id']}"
     if way == "move":
         return await client.post(f"{path}/move", json={"parent_id": parent_id})
@@ -42,7 +42,7 @@ async def put_under(client: AsyncClient, task: Task, parent_id: str | None, *, w
 
 # Task: T-342
 class TestParent:
-    async def test_is_named_when_a_task_is_created(self, alice: AsyncClient) -> None:
+    async def test_parent_can_be_set_on_creation(self, alice: AsyncClient) -> None:
         parent = await add_task(alice, title="Party")
 
         child = await add_task(alice, title="Cake", parent_id=parent["id"])
@@ -51,18 +51,18 @@ class TestParent:
         assert await read(alice, child) == child
 
     @pytest.mark.parametrize("way", WAYS)
-    async def test_can_be_changed_and_cleared(self, alice: AsyncClient, way: str) -> None:
+    async def test_parent_can_be_changed_and_cleared(self, alice: AsyncClient, way: str) -> None:
         parent, other, child = [await add_task(alice, title=title) for title in ("Party", "Picnic", "Cake")]
 
         seen = [
-            (await put_under(alice, child, parent_id, way=way)).json()["parent_id"]
+            (await move_below(alice, child, parent_id, way=way)).json()["parent_id"]
             for parent_id in (parent["id"], other["id"], None)
         ]
 
         assert seen == [parent["id"], other["id"], None]
         assert (await read(alice, child))["parent_id"] is None
 
-    async def test_lies_at_most_at_the_fourth_level(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_task_below_the_fifth_level_is_rejected(self, alice: AsyncClient, database_url: str) -> None:
         line = await add_line(alice, 5)
 
         response = await alice.post("/tasks", json={"title": "Level 6", "parent_id": line[-1]["id"]})
@@ -73,41 +73,41 @@ class TestParent:
 
     @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize(("height", "fits_under"), [(1, 4), (2, 3), (3, 2), (4, 1)])
-    async def test_has_room_for_what_comes_with_the_task(
+    async def test_subtree_that_would_exceed_five_levels_is_rejected(
         self, alice: AsyncClient, way: str, height: int, fits_under: int
     ) -> None:
         line, [top, *rest] = await add_line(alice, 5), await add_line(alice, height)
 
-        refused = await put_under(alice, top, line[fits_under]["id"], way=way)
-        done = await put_under(alice, top, line[fits_under - 1]["id"], way=way)
+        refused = await move_below(alice, top, line[fits_under]["id"], way=way)
+        done = await move_below(alice, top, line[fits_under - 1]["id"], way=way)
 
         assert (refused.status_code, problem_of(refused)) == (422, invalid(("/body/parent_id", TOO_DEEP)))
         assert (done.status_code, done.json()["parent_id"]) == (200, line[fits_under - 1]["id"])
         assert [task["parent_id"] for task in await read_all(alice, *rest)] == [task["parent_id"] for task in rest]
 
-    async def test_counts_what_is_in_the_trash_as_deep_as_it_will_lie_again(self, alice: AsyncClient) -> None:
+    async def test_trashed_subtasks_count_towards_the_depth_limit(self, alice: AsyncClient) -> None:
         line, [top, below] = await add_line(alice, 4), await add_line(alice, 2)
         await trash(alice, below)
 
-        response = await put_under(alice, top, line[-1]["id"])
+        response = await move_below(alice, top, line[-1]["id"])
 
         assert problem_of(response) == invalid(("/body/parent_id", TOO_DEEP))
 
     @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("levels_down", range(5))
-    async def test_is_never_the_task_itself_nor_under_it(
+    async def test_task_below_itself_or_its_own_subtree_is_rejected(
         self, alice: AsyncClient, database_url: str, way: str, levels_down: int
     ) -> None:
         line = await add_line(alice, 5)
         before = await read_all(alice, *line)
 
-        response = await put_under(alice, line[0], line[levels_down]["id"], way=way)
+        response = await move_below(alice, line[0], line[levels_down]["id"], way=way)
 
         assert (response.status_code, problem_of(response)) == (409, CIRCLE)
         assert await read_all(alice, *line) == before
         assert await faults_of(alice, database_url) == []
 
-    async def test_is_not_the_new_task_itself(self, alice: AsyncClient) -> None:
+    async def test_new_task_below_itself_is_rejected(self, alice: AsyncClient) -> None:
         task_id = str(uuid7())
 
         response = await alice.post("/tasks", json={"id": task_id, "title": "Ouroboros", "parent_id": task_id})
@@ -116,14 +116,14 @@ class TestParent:
         assert (await alice.get(f"/tasks/{task_id}")).status_code == 404
 
     @pytest.mark.parametrize("levels", [1, 2])
-    async def test_makes_no_circle_when_two_move_under_each_other_at_once(
+    async def test_concurrent_moves_below_each_other_create_no_cycle(
         self, alice: AsyncClient, database_url: str, levels: int
     ) -> None:
         for _ in range(5):
             one, other = await add_line(alice, levels), await add_line(alice, levels)
 
             responses = await asyncio.gather(
-                put_under(alice, one[0], other[-1]["id"]), put_under(alice, other[0], one[-1]["id"])
+                move_below(alice, one[0], other[-1]["id"]), move_below(alice, other[0], one[-1]["id"])
             )
 
             assert sorted(response.status_code for response in responses) == [200, 409]
@@ -131,17 +131,17 @@ class TestParent:
             assert problem_of(refused) == CIRCLE
         assert await faults_of(alice, database_url) == []
 
-    async def test_is_at_most_at_the_fourth_level_when_two_move_at_once(self, alice: AsyncClient) -> None:
+    async def test_concurrent_moves_do_not_exceed_the_depth_limit(self, alice: AsyncClient) -> None:
         top, middle, below = await add_line(alice, 2), await add_line(alice, 2), await add_line(alice, 2)
 
         responses = await asyncio.gather(
-            put_under(alice, middle[0], top[-1]["id"]), put_under(alice, below[0], middle[-1]["id"])
+            move_below(alice, middle[0], top[-1]["id"]), move_below(alice, below[0], middle[-1]["id"])
         )
 
         assert sorted(response.status_code for response in responses) == [200, 422]
 
     @pytest.mark.parametrize("way", ["create", *WAYS])
-    async def test_of_a_stranger_is_refused_as_an_unknown_one(
+    async def test_parent_of_another_user_is_rejected_like_an_unknown_one(
         self, alice: AsyncClient, bob: AsyncClient, way: str
     ) -> None:
         hers, his = await add_task(alice), await add_task(bob)
@@ -151,34 +151,34 @@ class TestParent:
             if way == "create":
                 response = await bob.post("/tasks", json={"title": "Cake", "parent_id": parent_id})
             else:
-                response = await put_under(bob, his, parent_id, way=way)
+                response = await move_below(bob, his, parent_id, way=way)
             answers.append((response.status_code, problem_of(response)))
 
         assert answers == [(422, invalid(("/body/parent_id", NO_SUCH_TASK)))] * 2
         assert await read(alice, hers) == hers
         assert await read(bob, his) == his
 
-    async def test_does_not_stand_in_the_way_of_a_repeated_creation(self, alice: AsyncClient) -> None:
-        """The same body again answers what became of the task, wherever its parent is by now."""
+    async def test_repeated_creation_succeeds_after_the_parent_has_changed(self, alice: AsyncClient) -> None:
+        """The repeated request returns the task as it is now, wherever its former parent is."""
         parent = await add_task(alice, title="Party")
         body = {"id": str(uuid7()), "title": "Cake", "parent_id": parent["id"]}
         child = (await alice.post("/tasks", json=body)).json()
-        await put_under(alice, child, None)
-        await put_under(alice, parent, child["id"])
+        await move_below(alice, child, None)
+        await move_below(alice, parent, child["id"])
 
         again = await alice.post("/tasks", json=body)
 
         assert (again.status_code, again.json()) == (200, await read(alice, child))
 
-    async def test_of_nobody_is_refused_as_everything_is(self, charlie: AsyncClient) -> None:
+    async def test_creating_a_subtask_is_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         response = await charlie.post("/tasks", json={"title": "Cake", "parent_id": str(uuid4())})
 
         assert problem_of(response) == ACCOUNT_GONE
 
 
 # Task: T-342
-class TestProgress:
-    async def test_follows_everything_that_happens_to_a_child(self, alice: AsyncClient, database_url: str) -> None:
+class TestSubtaskCounters:
+    async def test_counters_follow_every_change_of_a_subtask(self, alice: AsyncClient, database_url: str) -> None:
         parent, other = await add_task(alice, title="Party"), await add_task(alice, title="Picnic")
         child = await add_task(alice, title="Cake", parent_id=parent["id"])
         path = f"/tasks/{child['id']}"
@@ -210,14 +210,14 @@ class TestProgress:
         assert await progress(alice, other) == (0, 0)
         assert await faults_of(alice, database_url) == []
 
-    async def test_counts_only_what_lies_directly_under_it(self, alice: AsyncClient) -> None:
+    async def test_counters_include_only_direct_subtasks(self, alice: AsyncClient) -> None:
         top, middle, below = await add_line(alice, 3)
 
         await act(alice, below, "complete")
 
         assert [await progress(alice, task) for task in (top, middle, below)] == [(1, 0), (1, 1), (0, 0)]
 
-    async def test_is_a_change_of_the_parents_own(self, alice: AsyncClient) -> None:
+    async def test_counter_update_is_logged_as_a_change_of_the_parent(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
         since, old = await revision_of(alice), await read(alice, parent)
 
@@ -245,7 +245,9 @@ class TestProgress:
         assert now == {**old, "subtasks_completed": 1, "revision": since + 2, "updated_at": completed["updated_at"]}
 
     @pytest.mark.parametrize("how", ["", "?permanent=true"])
-    async def test_moves_the_parents_time_when_a_child_is_gone(self, alice: AsyncClient, how: str) -> None:
+    async def test_deleting_a_subtask_updates_the_parents_updated_at_and_revision(
+        self, alice: AsyncClient, how: str
+    ) -> None:
         parent, child = await add_line(alice, 2)
         before = await read(alice, parent)
 
@@ -255,7 +257,7 @@ class TestProgress:
         assert after["updated_at"] > before["updated_at"]
         assert after["revision"] > before["revision"]
 
-    async def test_is_nothing_new_where_it_stays(self, alice: AsyncClient) -> None:
+    async def test_parent_is_unchanged_if_its_counters_stay_the_same(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
         before = await read(alice, parent)
 
@@ -263,7 +265,7 @@ class TestProgress:
 
         assert await read(alice, parent) == before
 
-    async def test_makes_what_rests_on_an_older_state_stale(self, alice: AsyncClient) -> None:
+    async def test_update_based_on_the_revision_before_a_counter_update_is_rejected(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
         old = await read(alice, parent)
         await act(alice, child, "complete")
@@ -275,20 +277,22 @@ class TestProgress:
         assert response.status_code == 412
         assert response.json()["current"] == await read(alice, parent)
 
-    async def test_misses_none_of_fifty_at_once(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_counters_are_correct_after_fifty_concurrent_changes(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         parent = await add_task(alice)
         children = await asyncio.gather(*(add_task(alice, parent_id=parent["id"]) for _ in range(50)))
 
         await asyncio.gather(
             *(act(alice, child, "complete") for child in children[:20]),
             *(trash(alice, child) for child in children[20:30]),
-            *(put_under(alice, child, None) for child in children[30:40]),
+            *(move_below(alice, child, None) for child in children[30:40]),
         )
 
         assert await progress(alice, parent) == (30, 20)
         assert await faults_of(alice, database_url) == []
 
-    async def test_cannot_be_written(self, alice: AsyncClient) -> None:
+    async def test_counters_cannot_be_written(self, alice: AsyncClient) -> None:
         response = await alice.post("/tasks", json={"title": "Party", "subtasks_total": 1, "subtasks_completed": 1})
 
         assert response.status_code == 422
@@ -299,8 +303,10 @@ class TestProgress:
 
 
 # Task: T-342
-class TestComplete:
-    async def test_completes_what_is_open_under_it(self, alice: AsyncClient, database_url: str) -> None:
+class TestCompleteSubtree:
+    async def test_completion_completes_every_open_task_of_the_subtree(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         top, middle, below = await add_line(alice, 3)
         begun = await add_task(alice, title="Begun", parent_id=top["id"], status="in_progress")
         cancelled = await add_task(alice, title="Cancelled", parent_id=top["id"], status="cancelled")
@@ -319,7 +325,7 @@ class TestComplete:
         assert await faults_of(alice, database_url) == []
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_is_the_same_by_its_status(self, alice: AsyncClient, method: str) -> None:
+    async def test_setting_the_status_to_completed_completes_the_subtree(self, alice: AsyncClient, method: str) -> None:
         top, middle, below = await add_line(alice, 3)
 
         response = await alice.request(
@@ -330,15 +336,15 @@ class TestComplete:
         assert (response.json()["title"], response.json()["priority"]) == ("Party", "high")
         assert {task["status"] for task in await read_all(alice, top, middle, below)} == {"completed"}
 
-    async def test_takes_the_time_that_is_reported(self, alice: AsyncClient) -> None:
+    async def test_completion_sets_the_reported_time_on_the_whole_subtree(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
 
         await act(alice, top, "complete", json={"completed_at": "2026-03-01T07:30:00Z"})
 
         assert [task["completed_at"] for task in await read_all(alice, top, below)] == ["2026-03-01T07:30:00Z"] * 2
 
-    async def test_is_all_or_nothing(self, alice: AsyncClient) -> None:
-        """One after the other in the feed, and no other writer's change in between."""
+    async def test_completion_of_a_subtree_is_atomic(self, alice: AsyncClient) -> None:
+        """The changes of one subtree are consecutive in the feed; no other writer's change is between them."""
         lines = [await add_line(alice, 5) for _ in range(3)]
         since = await revision_of(alice)
 
@@ -350,7 +356,7 @@ class TestComplete:
         assert runs == sorted(runs, key=runs.index)
         assert {task["status"] for line in lines for task in await read_all(alice, *line)} == {"completed"}
 
-    async def test_changes_nothing_the_second_time(self, alice: AsyncClient) -> None:
+    async def test_repeated_completion_changes_nothing(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
         first = await act(alice, top, "complete")
         await act(alice, below, "reopen")
@@ -362,7 +368,7 @@ class TestComplete:
         assert again["completed_at"] == first["completed_at"]
         assert await read_all(alice, top, below) == before
 
-    async def test_under_one_key_answers_the_same_again(self, alice: AsyncClient) -> None:
+    async def test_completion_with_a_known_idempotency_key_returns_the_first_response(self, alice: AsyncClient) -> None:
         top, _ = await add_line(alice, 2)
         headers = {"Idempotency-Key": "one"}
         first = await act(alice, top, "complete", headers=headers)
@@ -373,7 +379,7 @@ class TestComplete:
         assert again == first
         assert (await read(alice, top))["status"] == "pending"
 
-    async def test_rests_on_the_state_that_is_named(self, alice: AsyncClient) -> None:
+    async def test_completion_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         line = await add_line(alice, 2)
         before = await read_all(alice, *line)
         path = f"/tasks/{line[0]['id']}/complete"
@@ -386,7 +392,7 @@ class TestComplete:
         assert untouched == before
         assert (current.status_code, current.json()) == (200, await read(alice, line[0]))
 
-    async def test_leaves_a_cancelled_parent_and_what_is_under_it(self, alice: AsyncClient) -> None:
+    async def test_completing_a_cancelled_parent_is_rejected_and_changes_nothing(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
         await alice.patch(f"/tasks/{top['id']}", json={"status": "cancelled"})
         before = await read_all(alice, top, below)
@@ -396,7 +402,7 @@ class TestComplete:
         assert (response.status_code, response.json()["code"]) == (422, "invalid_status_transition")
         assert await read_all(alice, top, below) == before
 
-    async def test_is_not_taken_back_under_it_by_reopening(self, alice: AsyncClient) -> None:
+    async def test_reopening_a_parent_leaves_its_subtasks_completed(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
         await act(alice, top, "complete")
 
@@ -405,7 +411,7 @@ class TestComplete:
         assert (answer["status"], answer["subtasks_completed"]) == ("pending", 1)
         assert (await read(alice, below))["status"] == "completed"
 
-    def test_says_what_it_does(self, app: FastAPI) -> None:
+    def test_documentation_describes_the_effect_on_subtasks(self, app: FastAPI) -> None:
         paths = app.openapi()["paths"]
         complete, reopen, trashing, restore = (
             " ".join(paths[f"/api/v1/tasks/{{task_id}}{action}"][method][part] for part in ("summary", "description"))
@@ -420,8 +426,10 @@ class TestComplete:
 
 # Task: T-342
 # Task: T-144
-class TestUndo:
-    async def test_of_a_childs_completion_counts_back(self, alice: AsyncClient, database_url: str) -> None:
+class TestUndoSubtaskChanges:
+    async def test_undoing_a_subtasks_completion_restores_the_counters(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         parent, child = await add_line(alice, 2)
         completed = await act(alice, child, "complete")
 
@@ -432,7 +440,9 @@ class TestUndo:
         assert await progress(alice, parent) == (1, 0)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_childs_creation_counts_back(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_a_subtasks_creation_restores_the_counters(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         parent, child = await add_line(alice, 2)
 
         response = await undo(alice, child["revision"])
@@ -441,7 +451,9 @@ class TestUndo:
         assert await progress(alice, parent) == (0, 0)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_childs_deletion_counts_it_again(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_a_subtasks_deletion_restores_the_counters(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         parent, child = await add_line(alice, 2)
         child = await act(alice, child, "complete")
         since = await revision_of(alice)
@@ -454,9 +466,9 @@ class TestUndo:
         assert await progress(alice, parent) == (1, 1)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_move_puts_it_back_where_it_was(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_a_move_restores_the_previous_parent(self, alice: AsyncClient, database_url: str) -> None:
         parent, child = await add_line(alice, 2)
-        moved = (await put_under(alice, child, None)).json()
+        moved = (await move_below(alice, child, None)).json()
 
         response = await undo(alice, moved["revision"])
 
@@ -464,7 +476,7 @@ class TestUndo:
         assert await progress(alice, parent) == (1, 0)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_what_only_followed_is_refused(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_counter_update_is_rejected(self, alice: AsyncClient) -> None:
         parent, _ = await add_line(alice, 2)
         followed = (await read(alice, parent))["revision"]
 
@@ -472,7 +484,7 @@ class TestUndo:
 
         assert (response.status_code, response.json()["code"]) == (409, "derived_change")
 
-    async def test_of_a_creation_does_not_take_the_children_along(self, alice: AsyncClient) -> None:
+    async def test_undoing_the_creation_of_a_parent_does_not_delete_its_subtasks(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
 
         response = await undo(alice, parent["revision"])
@@ -480,7 +492,9 @@ class TestUndo:
         assert (response.status_code, response.json()["code"]) == (409, "changed_since")
         assert await read(alice, child) == child
 
-    async def test_waits_for_the_parent_that_is_gone(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_a_subtasks_deletion_is_rejected_while_its_parent_is_deleted(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         top, middle, below = await add_line(alice, 3)
         since = await revision_of(alice)
         before = await read_all(alice, top, middle, below)
@@ -496,9 +510,9 @@ class TestUndo:
         assert without_stamps(*await read_all(alice, top, middle, below)) == without_stamps(*before)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_move_waits_for_the_parent_that_is_gone(self, alice: AsyncClient) -> None:
+    async def test_undoing_a_move_is_rejected_while_the_previous_parent_is_deleted(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
-        moved = (await put_under(alice, child, None)).json()
+        moved = (await move_below(alice, child, None)).json()
         await alice.delete(f"/tasks/{parent['id']}?permanent=true")
 
         response = await undo(alice, moved["revision"])
@@ -506,18 +520,18 @@ class TestUndo:
         assert (response.status_code, problem_of(response)["code"]) == (409, "gone_above")
         assert await read(alice, child) == moved
 
-    async def test_makes_no_circle(self, alice: AsyncClient) -> None:
+    async def test_undo_that_would_create_a_cycle_is_rejected(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
-        moved = (await put_under(alice, child, None)).json()
-        await put_under(alice, parent, child["id"])
+        moved = (await move_below(alice, child, None)).json()
+        await move_below(alice, parent, child["id"])
 
         response = await undo(alice, moved["revision"])
 
         assert (response.status_code, problem_of(response)) == (409, CIRCLE)
 
-    async def test_puts_nothing_too_deep(self, alice: AsyncClient) -> None:
+    async def test_undo_that_would_exceed_the_depth_limit_is_rejected(self, alice: AsyncClient) -> None:
         line = await add_line(alice, 5)
-        moved = (await put_under(alice, line[-1], None)).json()
+        moved = (await move_below(alice, line[-1], None)).json()
         await add_task(alice, parent_id=line[-1]["id"])
 
         response = await undo(alice, moved["revision"])
@@ -525,9 +539,11 @@ class TestUndo:
         assert (response.status_code, problem_of(response)["code"]) == (409, "too_deep")
         assert problem_of(response)["detail"] == TOO_DEEP
 
-    async def test_puts_nothing_under_what_is_in_the_trash(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undo_that_would_move_a_task_below_a_trashed_one_is_rejected(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         parent, child = await add_line(alice, 2)
-        moved = (await put_under(alice, child, None)).json()
+        moved = (await move_below(alice, child, None)).json()
         await trash(alice, parent)
 
         response = await undo(alice, moved["revision"])

@@ -30,7 +30,7 @@ from todo.settings import Settings
 TOO_LONG = "Expected 50 characters or fewer."
 NUL = "The character NUL (U+0000) cannot be stored."
 
-# As typed, and as somebody else may type it.
+# Each as stored, and in an equivalent form.
 NAMES = [
     ("Work", "wORK"),
     ("home/garden", "HOME/garden"),
@@ -58,13 +58,13 @@ def path_of(name: str) -> str:
     return f"/tags/{quote(name, safe='')}"
 
 
-async def tagged_with(client: AsyncClient, *tags: str, **fields: Any) -> dict[str, Any]:
-    """A task that has these tags."""
+async def add_tagged_task(client: AsyncClient, *tags: str, **fields: Any) -> dict[str, Any]:
+    """Create a task with these tags."""
     return await add_task(client, tags=list(tags), **fields)
 
 
 async def counts_of(client: AsyncClient) -> dict[str, int]:
-    """The tags of a client, in their order, and how many tasks have each."""
+    """Return the number of tasks per tag, in the order of the list."""
     listed = (await client.get("/tags")).json()
     assert listed["total"] == len(listed["tags"])
     return {tag["name"]: tag["tasks"] for tag in listed["tags"]}
@@ -79,12 +79,12 @@ async def rename(client: AsyncClient, old: str, new: Any, **options: Any) -> Res
     return await client.patch(path_of(old), json={"name": new}, **options)
 
 
-def wrong(database_url: str, user_id: str) -> dict[str, list[Any]]:
-    """What does not follow from the user's rows."""
+def inconsistencies(database_url: str, user_id: str) -> dict[str, list[Any]]:
+    """Return every inconsistency between the user's rows and what is derived from them."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         found = derived.wrong(connection, user_id)
         rows = connection.execute("SELECT tags, tag_keys FROM tasks WHERE user_id = %s", [user_id]).fetchall()
-    # There each key is the tag in small letters, which is not all that makes two the same.
+    # ``derived`` expects the tag in lower case as its key; folding does more.
     found["each tag has its key"] = [row for row in rows if row[1] != list(dict.fromkeys(map(folded, row[0])))]
     return {name: rows for name, rows in found.items() if rows}
 
@@ -94,22 +94,22 @@ async def revision_of(client: AsyncClient) -> int:
 
 
 # Task: T-341
-class TestTagsOfATask:
-    async def test_are_kept_as_typed_and_in_order(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "Work", " corner  shop\n", "a/b", "🥛", "cafe\u0301")
+class TestTagsOfTask:
+    async def test_tags_are_stored_as_typed_and_in_order(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "Work", " corner  shop\n", "a/b", "🥛", "cafe\u0301")
 
         assert task["tags"] == ["Work", "corner  shop", "a/b", "🥛", "cafe\u0301"]
         assert await tags_of(alice, task) == task["tags"]
 
-    async def test_are_one_when_they_differ_by_case_or_accents_alone(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "Work", "b", "WORK", "Café", "cafe\u0301", "work ")
+    async def test_tags_that_differ_only_in_case_or_accents_are_stored_once(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "Work", "b", "WORK", "Café", "cafe\u0301", "work ")
 
         assert task["tags"] == ["Work", "b", "Café"]
 
-    async def test_are_up_to_twenty_of_up_to_fifty_characters(self, alice: AsyncClient) -> None:
+    async def test_task_accepts_up_to_20_tags_of_up_to_50_characters(self, alice: AsyncClient) -> None:
         tags = [f"{number:02}" + "𝄞" * 48 for number in range(20)]
 
-        assert (await tagged_with(alice, *tags))["tags"] == tags
+        assert (await add_tagged_task(alice, *tags))["tags"] == tags
 
     @pytest.mark.parametrize(
         ("tags", "pointer", "detail"),
@@ -125,10 +125,10 @@ class TestTagsOfATask:
             (["a\x00b"], "/body/tags/0", NUL),
         ],
     )
-    async def test_are_refused_where_they_are_wrong(
+    async def test_invalid_tags_are_rejected_with_a_pointer(
         self, alice: AsyncClient, tags: Any, pointer: str, detail: str
     ) -> None:
-        task = await tagged_with(alice, "work")
+        task = await add_tagged_task(alice, "work")
 
         answers = [
             await alice.post("/tasks", json={"title": "Milk", "tags": tags}),
@@ -141,8 +141,8 @@ class TestTagsOfATask:
         ] * 3
         assert await counts_of(alice) == {"work": 1}
 
-    async def test_stay_unless_they_are_sent(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "work")
+    async def test_patch_keeps_absent_tags_and_put_clears_them(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "work")
 
         kept = await alice.patch(f"/tasks/{task['id']}", json={"title": "Bread"})
         cleared = await alice.patch(f"/tasks/{task['id']}", json={"tags": []})
@@ -152,21 +152,21 @@ class TestTagsOfATask:
 
 
 # Task: T-341
-class TestList:
-    async def test_is_empty_at_first(self, alice: AsyncClient) -> None:
+class TestListTags:
+    async def test_tag_list_is_empty_for_a_new_user(self, alice: AsyncClient) -> None:
         response = await alice.get("/tags")
 
         assert (response.status_code, response.json()) == (200, {"tags": [], "total": 0})
         assert response.headers["etag"] == '"0"'
 
-    async def test_counts_each_tag_in_the_order_of_their_folded_names(self, alice: AsyncClient) -> None:
-        await tagged_with(alice, "work", "Émile", "apple")
-        await tagged_with(alice, "Work", "Zebra")
-        await tagged_with(alice, "WORK")
+    async def test_tag_list_contains_counts_in_the_order_of_folded_names(self, alice: AsyncClient) -> None:
+        await add_tagged_task(alice, "work", "Émile", "apple")
+        await add_tagged_task(alice, "Work", "Zebra")
+        await add_tagged_task(alice, "WORK")
 
         response = await alice.get("/tags")
 
-        # Of several ways to type it the first by the characters' numbers.
+        # Of several spellings the first by code point is returned.
         assert response.json() == {
             "tags": [
                 {"name": "apple", "tasks": 1},
@@ -177,10 +177,10 @@ class TestList:
             "total": 4,
         }
 
-    async def test_does_not_count_the_trash(self, alice: AsyncClient) -> None:
-        parent = await tagged_with(alice, "home")
-        await tagged_with(alice, "work", "home", parent_id=parent["id"])
-        await tagged_with(alice, "Work")
+    async def test_tag_counts_exclude_trashed_tasks(self, alice: AsyncClient) -> None:
+        parent = await add_tagged_task(alice, "home")
+        await add_tagged_task(alice, "work", "home", parent_id=parent["id"])
+        await add_tagged_task(alice, "Work")
 
         await alice.delete(f"/tasks/{parent['id']}")
         trashed = await counts_of(alice)
@@ -189,14 +189,14 @@ class TestList:
         assert trashed == {"Work": 1}
         assert await counts_of(alice) == {"home": 2, "Work": 2}
 
-    async def test_shows_nothing_of_others(self, alice: AsyncClient, bob: AsyncClient) -> None:
-        await tagged_with(alice, "secret")
-        await tagged_with(bob, "own")
+    async def test_tag_list_contains_only_the_users_own_tags(self, alice: AsyncClient, bob: AsyncClient) -> None:
+        await add_tagged_task(alice, "secret")
+        await add_tagged_task(bob, "own")
 
         assert await counts_of(bob) == {"own": 1}
 
-    async def test_is_not_sent_again_until_something_changes(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "work")
+    async def test_tag_list_returns_304_until_something_changes(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "work")
         tag = (await alice.get("/tags")).headers["etag"]
 
         same = await alice.get("/tags", headers={"If-None-Match": tag})
@@ -208,11 +208,11 @@ class TestList:
 
 
 # Task: T-341
-class TestRename:
-    async def test_is_everywhere(self, alice: AsyncClient) -> None:
-        one = await tagged_with(alice, "a", "Work", "z")
-        other = await tagged_with(alice, "WORK")
-        untouched = await tagged_with(alice, "a")
+class TestRenameTag:
+    async def test_renaming_a_tag_updates_every_task_that_has_it(self, alice: AsyncClient) -> None:
+        one = await add_tagged_task(alice, "a", "Work", "z")
+        other = await add_tagged_task(alice, "WORK")
+        untouched = await add_tagged_task(alice, "a")
 
         response = await rename(alice, "work", "Office")
 
@@ -221,8 +221,8 @@ class TestRename:
         assert (await alice.get(f"/tasks/{untouched['id']}")).json() == untouched
         assert await counts_of(alice) == {"a": 2, "Office": 2, "z": 1}
 
-    async def test_is_a_change_of_each_task_by_itself(self, alice: AsyncClient) -> None:
-        tasks = [await tagged_with(alice, "work") for _ in range(3)]
+    async def test_renaming_a_tag_is_logged_as_a_change_of_each_task(self, alice: AsyncClient) -> None:
+        tasks = [await add_tagged_task(alice, "work") for _ in range(3)]
 
         await rename(alice, "work", "Office")
 
@@ -230,8 +230,8 @@ class TestRename:
         assert sorted(change["id"] for change in changes) == sorted(task["id"] for task in tasks)
         assert [(change["operation"], change["fields"]) for change in changes] == [("update", ["tags"])] * 3
 
-    async def test_is_also_in_the_trash(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "Work")
+    async def test_renaming_a_tag_updates_trashed_tasks(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "Work")
         await alice.delete(f"/tasks/{task['id']}")
 
         response = await rename(alice, "work", "Office")
@@ -241,8 +241,8 @@ class TestRename:
         await alice.post(f"/tasks/{task['id']}/restore")
         assert await counts_of(alice) == {"Office": 1}
 
-    async def test_is_in_every_occurrence_of_a_series(self, alice: AsyncClient) -> None:
-        series = await tagged_with(alice, "Work", due_date="2026-03-10", recurrence={"rule": "FREQ=DAILY"})
+    async def test_renaming_a_tag_updates_every_occurrence_of_a_series(self, alice: AsyncClient) -> None:
+        series = await add_tagged_task(alice, "Work", due_date="2026-03-10", recurrence={"rule": "FREQ=DAILY"})
         await alice.post(f"/tasks/{series['id']}/complete")
 
         response = await rename(alice, "work", "Office")
@@ -252,10 +252,10 @@ class TestRename:
         assert following.json()["tags"] == ["Office"]
         assert await counts_of(alice) == {"Office": 3}
 
-    async def test_merges_with_the_tag_of_the_new_name(self, alice: AsyncClient) -> None:
-        both = await tagged_with(alice, "office", "x", "Work")
-        one = await tagged_with(alice, "Work")
-        other = await tagged_with(alice, "OFFICE")
+    async def test_renaming_a_tag_to_an_existing_name_merges_both(self, alice: AsyncClient) -> None:
+        both = await add_tagged_task(alice, "office", "x", "Work")
+        one = await add_tagged_task(alice, "Work")
+        other = await add_tagged_task(alice, "OFFICE")
 
         response = await rename(alice, "work", "Office")
 
@@ -263,17 +263,17 @@ class TestRename:
         assert [await tags_of(alice, task) for task in (both, one, other)] == [["office", "x"], ["Office"], ["OFFICE"]]
         assert (await alice.get(f"/tasks/{other['id']}")).json() == other
 
-    async def test_may_only_be_of_the_case(self, alice: AsyncClient) -> None:
-        one = await tagged_with(alice, "x", "work")
-        other = await tagged_with(alice, "WORK")
+    async def test_renaming_a_tag_can_change_only_its_case(self, alice: AsyncClient) -> None:
+        one = await add_tagged_task(alice, "x", "work")
+        other = await add_tagged_task(alice, "WORK")
 
         response = await rename(alice, "Work", "wOrk")
 
         assert response.json() == {"name": "wOrk", "tasks": 2}
         assert [await tags_of(alice, task) for task in (one, other)] == [["x", "wOrk"], ["wOrk"]]
 
-    async def test_onto_itself_changes_nothing(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "Work")
+    async def test_renaming_a_tag_to_its_own_name_changes_nothing(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "Work")
 
         response = await rename(alice, "work", "Work")
 
@@ -281,8 +281,8 @@ class TestRename:
         assert (await alice.get(f"/tasks/{task['id']}")).json() == task
 
     @pytest.mark.parametrize(("typed", "asked"), NAMES)
-    async def test_finds_any_name(self, alice: AsyncClient, typed: str, asked: str) -> None:
-        task = await tagged_with(alice, typed)
+    async def test_tag_with_any_name_can_be_renamed(self, alice: AsyncClient, typed: str, asked: str) -> None:
+        task = await add_tagged_task(alice, typed)
 
         there = await rename(alice, asked, "other")
         back = await rename(alice, "other", asked)
@@ -296,8 +296,8 @@ class TestRename:
     @pytest.mark.parametrize(
         ("new", "detail"), [("", TOO_SHORT), ("  ", TOO_SHORT), ("a" * 51, TOO_LONG), (None, NOT_TEXT), ("\x00", NUL)]
     )
-    async def test_refuses_what_no_tag_can_be(self, alice: AsyncClient, new: Any, detail: str) -> None:
-        await tagged_with(alice, "work")
+    async def test_invalid_new_tag_name_is_rejected(self, alice: AsyncClient, new: Any, detail: str) -> None:
+        await add_tagged_task(alice, "work")
 
         response = await rename(alice, "work", new)
 
@@ -305,14 +305,16 @@ class TestRename:
         assert await counts_of(alice) == {"work": 1}
 
     @pytest.mark.parametrize(("name", "detail"), [(" ", TOO_SHORT), ("a" * 51, TOO_LONG), ("\x00", NUL)])
-    async def test_refuses_a_name_that_no_tag_can_have(self, alice: AsyncClient, name: str, detail: str) -> None:
+    async def test_invalid_tag_name_in_the_path_is_rejected(self, alice: AsyncClient, name: str, detail: str) -> None:
         answers = [await rename(alice, name, "other"), await alice.delete(path_of(name))]
 
         assert [problem_of(answer) for answer in answers] == [invalid(("/path/name", detail))] * 2
 
-    async def test_treats_a_strangers_tag_as_missing(self, alice: AsyncClient, bob: AsyncClient) -> None:
-        task = await tagged_with(alice, "secret")
-        await tagged_with(bob, "own")
+    async def test_renaming_another_users_tag_returns_404_like_an_unknown_one(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
+        task = await add_tagged_task(alice, "secret")
+        await add_tagged_task(bob, "own")
 
         foreign, missing = await rename(bob, "secret", "own"), await rename(bob, "nothing", "own")
 
@@ -320,15 +322,15 @@ class TestRename:
         assert without_request_id(foreign) == without_request_id(missing)
         assert await tags_of(alice, task) == ["secret"]
 
-    async def test_refuses_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+    async def test_renaming_a_tag_is_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         assert problem_of(await rename(charlie, "work", "office")) == ACCOUNT_GONE
 
-    async def test_happens_once_under_a_key(self, alice: AsyncClient) -> None:
-        await tagged_with(alice, "work")
+    async def test_renaming_a_tag_with_a_known_idempotency_key_has_no_second_effect(self, alice: AsyncClient) -> None:
+        await add_tagged_task(alice, "work")
         key = {"Idempotency-Key": "once"}
 
         first = await rename(alice, "work", "office", headers=key)
-        await tagged_with(alice, "office", "work")
+        await add_tagged_task(alice, "office", "work")
         again = await rename(alice, "work", "office", headers=key)
         other = await rename(alice, "work", "home", headers=key)
 
@@ -338,17 +340,17 @@ class TestRename:
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
         assert await counts_of(alice) == {"office": 2, "work": 1}
 
-    async def test_may_be_tried_again_under_the_same_key_when_there_was_no_such_tag(self, alice: AsyncClient) -> None:
+    async def test_idempotency_key_can_be_reused_after_renaming_an_unknown_tag(self, alice: AsyncClient) -> None:
         key = {"Idempotency-Key": "once"}
         missing = await rename(alice, "work", "office", headers=key)
-        await tagged_with(alice, "work")
+        await add_tagged_task(alice, "work")
 
         found = await rename(alice, "work", "office", headers=key)
 
         assert [answer.status_code for answer in (missing, found)] == [404, 200]
 
-    async def test_can_be_undone_of_one_task(self, alice: AsyncClient) -> None:
-        one, other = [await tagged_with(alice, "x", "Work") for _ in range(2)]
+    async def test_renaming_a_tag_can_be_undone_for_one_task(self, alice: AsyncClient) -> None:
+        one, other = [await add_tagged_task(alice, "x", "Work") for _ in range(2)]
         await rename(alice, "work", "Office")
         revision = (await alice.get(f"/tasks/{one['id']}")).json()["revision"]
 
@@ -358,7 +360,7 @@ class TestRename:
         assert [await tags_of(alice, task) for task in (one, other)] == [["x", "Work"], ["x", "Office"]]
         assert await counts_of(alice) == {"Office": 1, "Work": 1, "x": 2}
 
-    async def test_of_a_thousand_tasks_is_in_time(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_renaming_a_tag_of_1000_tasks_succeeds(self, alice: AsyncClient, database_url: str) -> None:
         for _ in range(10):
             operations = [{"op": "create", "task": {"title": "Milk", "tags": ["a", "Work"]}} for _ in range(100)]
             await alice.post("/tasks/batch", json={"operations": operations})
@@ -367,14 +369,14 @@ class TestRename:
 
         assert (response.status_code, response.json()) == (200, {"name": "Office", "tasks": 1_000})
         assert await revision_of(alice) == 2_000
-        assert wrong(database_url, (await alice.get("/me")).json()["id"]) == {}
+        assert inconsistencies(database_url, (await alice.get("/me")).json()["id"]) == {}
 
 
 # Task: T-341
-class TestDelete:
-    async def test_leaves_the_tasks(self, alice: AsyncClient) -> None:
-        one = await tagged_with(alice, "a", "Work", "z")
-        other = await tagged_with(alice, "WORK")
+class TestDeleteTag:
+    async def test_deleting_a_tag_removes_it_from_every_task(self, alice: AsyncClient) -> None:
+        one = await add_tagged_task(alice, "a", "Work", "z")
+        other = await add_tagged_task(alice, "WORK")
 
         response = await alice.delete(path_of("work"))
 
@@ -382,8 +384,8 @@ class TestDelete:
         assert [await tags_of(alice, task) for task in (one, other)] == [["a", "z"], []]
         assert await counts_of(alice) == {"a": 1, "z": 1}
 
-    async def test_is_also_in_the_trash(self, alice: AsyncClient) -> None:
-        task = await tagged_with(alice, "Work", "z")
+    async def test_deleting_a_tag_removes_it_from_trashed_tasks(self, alice: AsyncClient) -> None:
+        task = await add_tagged_task(alice, "Work", "z")
         await alice.delete(f"/tasks/{task['id']}")
 
         response = await alice.delete(path_of("work"))
@@ -392,16 +394,18 @@ class TestDelete:
         assert (await alice.post(f"/tasks/{task['id']}/restore")).json()["tags"] == ["z"]
 
     @pytest.mark.parametrize(("typed", "asked"), NAMES)
-    async def test_finds_any_name(self, alice: AsyncClient, typed: str, asked: str) -> None:
-        task = await tagged_with(alice, typed)
+    async def test_tag_with_any_name_can_be_deleted(self, alice: AsyncClient, typed: str, asked: str) -> None:
+        task = await add_tagged_task(alice, typed)
 
         response = await alice.delete(path_of(asked))
 
         assert (response.status_code, await tags_of(alice, task)) == (204, [])
 
-    async def test_answers_404_when_no_task_has_it(self, alice: AsyncClient, bob: AsyncClient) -> None:
-        await tagged_with(alice, "secret")
-        await tagged_with(bob, "own")
+    async def test_deleting_an_unknown_or_another_users_tag_returns_404(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
+        await add_tagged_task(alice, "secret")
+        await add_tagged_task(bob, "own")
         await bob.delete(path_of("own"))
 
         answers = [await bob.delete(path_of(name)) for name in ("own", "secret", "nothing")]
@@ -410,16 +414,18 @@ class TestDelete:
         assert len({str(without_request_id(answer)) for answer in answers}) == 1
         assert await counts_of(alice) == {"secret": 1}
 
-    async def test_refuses_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+    async def test_deleting_a_tag_is_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         assert problem_of(await charlie.delete(path_of("work"))) == ACCOUNT_GONE
 
 
 # Task: T-341
-class TestTable:
-    """The table that tags are found in, after everything that can happen to a task."""
+class TestTagTable:
+    """The table ``task_tags``, compared with the tasks after random writes."""
 
     @pytest.mark.parametrize("seed", range(4))
-    async def test_is_in_step_with_the_tasks(self, alice: AsyncClient, database_url: str, seed: int) -> None:
+    async def test_tag_table_is_consistent_with_the_tasks_after_every_write(
+        self, alice: AsyncClient, database_url: str, seed: int
+    ) -> None:
         chance = random.Random(seed)
         user_id = (await alice.get("/me")).json()["id"]
         ids = [str(uuid4()) for _ in range(6)]
@@ -468,19 +474,21 @@ class TestTable:
             assert answer.status_code < 500, answer.text
             if answer.is_success:
                 done.add(kind)
-            assert wrong(database_url, user_id) == {}, (kind, answer.text)
+            assert inconsistencies(database_url, user_id) == {}, (kind, answer.text)
 
         assert len(done) > 8
 
 
 # Task: T-341
-class TestTrips:
-    async def test_are_one_to_list_and_to_delete_and_two_to_rename(self, database_url: str) -> None:
+class TestRoundTrips:
+    async def test_listing_and_deleting_tags_take_one_round_trip_and_renaming_takes_two(
+        self, database_url: str
+    ) -> None:
         database, trips = watched(database_url)
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         async with client_of(app, sign_up(database_url, "alice")) as alice:
-            await tagged_with(alice, "work")
+            await add_tagged_task(alice, "work")
             counted = []
             for method, path, body in (
                 ("GET", "/tags", None),

@@ -1,4 +1,4 @@
-"""Tasks over HTTP: made, read, listed, deleted. Alice owns things; Bob must not learn that they exist."""
+"""Tasks over HTTP: create, read, list, delete. Alice owns tasks; Bob must not learn that they exist."""
 
 import asyncio
 from collections import Counter
@@ -40,8 +40,8 @@ ID_TAKEN = {
 
 
 # Task: T-031
-class TestCreate:
-    async def test_fills_in_the_defaults(self, alice: AsyncClient) -> None:
+class TestCreateTask:
+    async def test_create_with_only_a_title_sets_the_defaults(self, alice: AsyncClient) -> None:
         before = datetime.now(UTC)
 
         response = await alice.post("/tasks", json={"title": "Buy milk"})
@@ -63,7 +63,7 @@ class TestCreate:
         assert UUID(task["id"]).version == 7
         assert before <= instant(task["created_at"]) <= datetime.now(UTC)
 
-    async def test_takes_every_field(self, alice: AsyncClient) -> None:
+    async def test_create_stores_every_field(self, alice: AsyncClient) -> None:
         parent, category_id = await add_task(alice), str(uuid7())
         await alice.post("/categories", json={"id": category_id, "name": "Kitchen"})
         body = {
@@ -88,7 +88,7 @@ class TestCreate:
         assert (response.status_code, task) == (201, {**UNSET, **body, "series_id": body["id"], **created})
         assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == task
 
-    async def test_completes_what_is_created_completed(self, alice: AsyncClient) -> None:
+    async def test_task_created_as_completed_has_a_completion_time(self, alice: AsyncClient) -> None:
         task = await add_task(alice, status="completed")
 
         assert task["completed_at"] == task["updated_at"] == task["created_at"]
@@ -100,12 +100,12 @@ class TestCreate:
             (BLANK + "Buy milk" + BLANK, "Buy milk"),
             (" " + "a" * 200 + " ", "a" * 200),
             ("𝄞" * 200, "𝄞" * 200),
-            # Neither of them is white space, in Unicode as in PostgreSQL.
+            # Neither Unicode nor PostgreSQL treats these characters as white space.
             ("\u200b\ufeff", "\u200b\ufeff"),
             ("a\ntitle\tof\x1ftwo lines", "a\ntitle\tof\x1ftwo lines"),
         ],
     )
-    async def test_trims_the_title_and_counts_characters_after_that(
+    async def test_title_is_trimmed_before_its_length_is_checked(
         self, alice: AsyncClient, title: str, kept: str
     ) -> None:
         task = await add_task(alice, title=title)
@@ -114,7 +114,7 @@ class TestCreate:
         assert await tasks_of(alice) == [task]
 
     @pytest.mark.parametrize("description", [None, "", "  \n", "a" * 10_000, "𝄞" * 10_000, "- [ ] <b>raw</b> & such"])
-    async def test_keeps_the_description_as_it_is(self, alice: AsyncClient, description: str | None) -> None:
+    async def test_description_is_stored_unchanged(self, alice: AsyncClient, description: str | None) -> None:
         task = await add_task(alice, description=description)
 
         assert task["description"] == description
@@ -138,7 +138,7 @@ class TestCreate:
             ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
         ],
     )
-    async def test_keeps_each_form_of_a_date_and_an_instant_in_utc(
+    async def test_due_date_keeps_its_form_and_instants_are_converted_to_utc(
         self, alice: AsyncClient, given: str, kept: str
     ) -> None:
         task = await add_task(alice, due_date=given)
@@ -147,7 +147,7 @@ class TestCreate:
         assert await tasks_of(alice) == [task]
 
     @pytest.mark.parametrize(("field", "value", "detail"), WRONG_FIELDS)
-    async def test_says_what_is_wrong_and_stores_nothing(
+    async def test_create_with_an_invalid_field_is_rejected_and_stores_nothing(
         self, alice: AsyncClient, field: str, value: Any, detail: str
     ) -> None:
         response = await alice.post("/tasks", json={"title": "Buy milk", field: value})
@@ -156,7 +156,7 @@ class TestCreate:
         assert problem_of(response) == invalid((f"/body/{field}", detail))
         assert await tasks_of(alice) == []
 
-    async def test_names_everything_that_is_wrong(self, alice: AsyncClient) -> None:
+    async def test_create_reports_every_invalid_field(self, alice: AsyncClient) -> None:
         response = await alice.post("/tasks", json={"priority": "urgent", "user_id": "bob", "id": "mine"})
 
         assert problem_of(response) == invalid(
@@ -166,7 +166,7 @@ class TestCreate:
             ("/body/user_id", NO_SUCH_FIELD),
         )
 
-    async def test_says_where_json_ends_to_be_json(self, alice: AsyncClient) -> None:
+    async def test_malformed_json_is_rejected_with_line_and_column(self, alice: AsyncClient) -> None:
         body = b'{\n  "title": "Buy milk",\n}'
 
         response = await alice.post("/tasks", content=body, headers={"Content-Type": "application/json"})
@@ -179,7 +179,7 @@ class TestCreate:
             "code": "malformed_json",
         }
 
-    async def test_gives_ids_that_sort_by_creation(self, alice: AsyncClient) -> None:
+    async def test_generated_ids_and_creation_times_are_ascending(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice) for _ in range(20)]
 
         assert all(earlier["id"] < later["id"] for earlier, later in pairwise(tasks))
@@ -187,13 +187,13 @@ class TestCreate:
 
 
 # Task: T-031
-class TestCreateWithAnIdOfOnesOwn:
+class TestCreateWithClientId:
     @pytest.mark.parametrize(
         "make",
         [uuid7, uuid4, lambda: UUID(int=0), lambda: str(uuid7()).upper()],
-        ids=["of our own kind", "a random one", "zero", "in capitals"],
+        ids=["UUIDv7", "UUIDv4", "nil UUID", "upper case"],
     )
-    async def test_uses_the_id(self, alice: AsyncClient, make: Callable[[], object]) -> None:
+    async def test_create_uses_the_clients_id(self, alice: AsyncClient, make: Callable[[], object]) -> None:
         task_id = str(make())
 
         response = await alice.post("/tasks", json={"id": task_id, "title": "Buy milk"})
@@ -201,10 +201,10 @@ class TestCreateWithAnIdOfOnesOwn:
         assert (response.status_code, response.json()["id"]) == (201, task_id.lower())
         assert response.headers["location"] == f"/api/v1/tasks/{task_id.lower()}"
 
-    async def test_makes_an_id_when_it_is_null(self, alice: AsyncClient) -> None:
+    async def test_create_with_a_null_id_generates_one(self, alice: AsyncClient) -> None:
         assert UUID((await add_task(alice, id=None))["id"]).version == 7
 
-    async def test_answers_the_same_body_again_with_the_task(self, alice: AsyncClient) -> None:
+    async def test_repeated_create_with_the_same_body_returns_the_task(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "title": "Buy milk", "due_date": "2026-03-10T09:00:00+01:00"}
         first = await alice.post("/tasks", json=body)
 
@@ -223,7 +223,9 @@ class TestCreateWithAnIdOfOnesOwn:
             {"due_date": "2026-03-10T09:00:00+01:00"},
         ],
     )
-    async def test_takes_other_words_for_the_same_body(self, alice: AsyncClient, other_words: dict[str, Any]) -> None:
+    async def test_repeated_create_with_an_equivalent_body_returns_the_task(
+        self, alice: AsyncClient, other_words: dict[str, Any]
+    ) -> None:
         body = {"id": str(uuid7()), "title": "Buy milk", "due_date": "2026-03-10T08:00:00Z"}
         first = await alice.post("/tasks", json=body)
 
@@ -231,7 +233,7 @@ class TestCreateWithAnIdOfOnesOwn:
 
         assert (second.status_code, second.json()) == (200, first.json())
 
-    async def test_answers_with_the_task_as_it_is_by_now(self, alice: AsyncClient) -> None:
+    async def test_repeated_create_returns_the_task_as_it_is_now(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "title": "Buy milk"}
         task = await add_task(alice, **body)
         edited = await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy oat milk", "status": "completed"})
@@ -250,7 +252,9 @@ class TestCreateWithAnIdOfOnesOwn:
             {"due_date": "2026-03-10"},
         ],
     )
-    async def test_refuses_another_body(self, alice: AsyncClient, difference: dict[str, Any]) -> None:
+    async def test_create_with_a_used_id_and_another_body_is_rejected(
+        self, alice: AsyncClient, difference: dict[str, Any]
+    ) -> None:
         task = await add_task(alice, id=str(uuid7()))
 
         response = await alice.post("/tasks", json={"id": task["id"], "title": "Buy milk", **difference})
@@ -258,7 +262,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert problem_of(response) == ID_TAKEN
         assert await tasks_of(alice) == [task]
 
-    async def test_refuses_the_task_as_edited_for_the_one_that_was_created(self, alice: AsyncClient) -> None:
+    async def test_create_with_the_edited_state_of_the_task_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice, id=str(uuid7()))
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
 
@@ -266,7 +270,7 @@ class TestCreateWithAnIdOfOnesOwn:
 
         assert problem_of(response) == ID_TAKEN
 
-    async def test_makes_a_deleted_task_anew(self, alice: AsyncClient) -> None:
+    async def test_id_of_a_deleted_task_can_be_used_again(self, alice: AsyncClient) -> None:
         task = await add_task(alice, id=str(uuid7()))
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -275,7 +279,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert again.status_code == 201
         assert instant(again.json()["created_at"]) > instant(task["created_at"])
 
-    async def test_makes_one_task_of_twenty_requests_at_once(self, alice: AsyncClient) -> None:
+    async def test_twenty_concurrent_creates_with_the_same_body_create_one_task(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "title": "Buy milk"}
 
         responses = await asyncio.gather(*(alice.post("/tasks", json=body) for _ in range(20)))
@@ -284,7 +288,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert Counter(response.status_code for response in responses) == {201: 1, 200: 19}
         assert all(response.json() == task for response in responses)
 
-    async def test_lets_one_of_twenty_bodies_win(self, alice: AsyncClient) -> None:
+    async def test_one_of_twenty_concurrent_creates_with_different_bodies_succeeds(self, alice: AsyncClient) -> None:
         task_id = str(uuid7())
 
         responses = await asyncio.gather(
@@ -295,7 +299,7 @@ class TestCreateWithAnIdOfOnesOwn:
         assert Counter(response.status_code for response in responses) == {201: 1, 409: 19}
         assert [response.json() for response in responses if response.status_code == 201] == [task]
 
-    async def test_leaves_an_id_free_that_somebody_else_has(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_id_used_by_another_user_is_available(self, alice: AsyncClient, bob: AsyncClient) -> None:
         hers = await add_task(alice, id=str(uuid7()))
 
         his = await add_task(bob, id=hers["id"], title="Sell milk")
@@ -305,31 +309,31 @@ class TestCreateWithAnIdOfOnesOwn:
 
 
 # Task: T-032
-class TestRead:
-    async def test_returns_the_task(self, alice: AsyncClient) -> None:
+class TestReadTask:
+    async def test_read_returns_the_task(self, alice: AsyncClient) -> None:
         task = await add_task(alice, description="Two litres", due_date="2026-03-10", status="completed")
 
         response = await alice.get(f"/tasks/{task['id']}")
 
         assert (response.status_code, response.json()) == (200, task)
 
-    async def test_knows_the_id_in_capitals(self, alice: AsyncClient) -> None:
+    async def test_read_accepts_the_id_in_upper_case(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         assert (await alice.get(f"/tasks/{task['id'].upper()}")).json() == task
 
-    async def test_says_when_there_is_none(self, alice: AsyncClient) -> None:
+    async def test_read_of_an_unknown_task_returns_404(self, alice: AsyncClient) -> None:
         response = await alice.get(f"/tasks/{uuid4()}")
 
         assert problem_of(response) == NOT_FOUND
 
-    async def test_says_when_an_id_is_no_id(self, alice: AsyncClient) -> None:
+    async def test_read_with_an_invalid_id_is_rejected(self, alice: AsyncClient) -> None:
         response = await alice.get("/tasks/42")
 
         assert problem_of(response) == invalid(("/path/task_id", UUID_EXPECTED))
 
     @pytest.mark.parametrize("form", ["urn:uuid:{}", "{{{}}}"])
-    async def test_knows_one_form_of_ids(self, alice: AsyncClient, form: str) -> None:
+    async def test_ids_in_other_uuid_notations_are_rejected(self, alice: AsyncClient, form: str) -> None:
         task = await add_task(alice)
 
         read = await alice.get(f"/tasks/{form.format(task['id'])}")
@@ -340,24 +344,24 @@ class TestRead:
 
 
 # Task: T-033
-class TestList:
-    async def test_is_empty_at_first(self, alice: AsyncClient, bob: AsyncClient) -> None:
+class TestListTasks:
+    async def test_list_is_empty_for_a_new_user(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await add_task(bob)
 
         response = await alice.get("/tasks")
 
         assert (response.status_code, response.json()) == (200, EMPTY_PAGE)
 
-    async def test_shows_whole_tasks_newest_first(self, alice: AsyncClient) -> None:
+    async def test_list_contains_complete_tasks_newest_first(self, alice: AsyncClient) -> None:
         oldest, middle, newest = [await add_task(alice, title=title) for title in ("one", "two", "three")]
-        # A change is no creation: it moves nothing.
+        # An update does not change the order.
         edited = (await alice.patch(f"/tasks/{oldest['id']}", json={"priority": "high"})).json()
 
         response = await alice.get("/tasks")
 
         assert response.json() == {**EMPTY_PAGE, "tasks": [newest, middle, edited], "total": 3, "page_size": 3}
 
-    async def test_shows_fifty_unless_told_otherwise(self, alice: AsyncClient) -> None:
+    async def test_list_returns_fifty_tasks_by_default(self, alice: AsyncClient) -> None:
         for number in range(51):
             await add_task(alice, title=str(number))
 
@@ -381,7 +385,7 @@ class TestList:
             ("?skip=2147483647&limit=1", [], 2147483648),
         ],
     )
-    async def test_shows_the_page_that_is_asked_for(
+    async def test_list_returns_the_requested_page(
         self, alice: AsyncClient, query: str, seen: list[str], page: int
     ) -> None:
         for title in ("1", "2", "3", "4", "5"):
@@ -408,7 +412,9 @@ class TestList:
             ("?priority=high&status=cancelled", set()),
         ],
     )
-    async def test_filters(self, alice: AsyncClient, query: str, seen: set[str]) -> None:
+    async def test_list_is_filtered_by_status_and_priority(
+        self, alice: AsyncClient, query: str, seen: set[str]
+    ) -> None:
         for name in ("pending-low", "pending-high", "completed-medium", "cancelled-low"):
             status, priority = name.split("-")
             await add_task(alice, title=name, status=status, priority=priority)
@@ -418,7 +424,7 @@ class TestList:
         assert {task["title"] for task in answer["tasks"]} == seen
         assert (answer["total"], answer["page_size"]) == (len(seen), len(seen))
 
-    async def test_counts_what_matches_on_all_pages(self, alice: AsyncClient) -> None:
+    async def test_total_counts_matches_on_all_pages(self, alice: AsyncClient) -> None:
         for status in ("pending", "completed", "pending", "pending"):
             await add_task(alice, status=status)
 
@@ -450,7 +456,7 @@ class TestList:
             ("user_id=bob", "/query/user_id", "There is no such parameter here."),
         ],
     )
-    async def test_says_what_is_wrong_with_a_parameter(
+    async def test_invalid_query_parameter_is_rejected_with_a_pointer(
         self, alice: AsyncClient, query: str, pointer: str, detail: str
     ) -> None:
         response = await alice.get(f"/tasks?{query}")
@@ -459,8 +465,8 @@ class TestList:
 
 
 # Task: T-036
-class TestDelete:
-    async def test_answers_with_nothing_and_moves_it_to_the_trash(self, alice: AsyncClient) -> None:
+class TestTrashTask:
+    async def test_delete_moves_the_task_to_the_trash(self, alice: AsyncClient) -> None:
         kept, task = await add_task(alice), await add_task(alice)
 
         response = await alice.delete(f"/tasks/{task['id']}")
@@ -473,7 +479,7 @@ class TestDelete:
         assert trashed == {**task, **stamps, "revision": 3}
         assert instant(trashed["trashed_at"]) > instant(task["updated_at"])
 
-    async def test_leaves_what_is_in_the_trash_when_retried(self, alice: AsyncClient) -> None:
+    async def test_repeated_delete_leaves_the_trashed_task_unchanged(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         await alice.delete(f"/tasks/{task['id']}")
         trashed = (await alice.get(f"/tasks/{task['id']}")).json()
@@ -485,9 +491,9 @@ class TestDelete:
 
 
 # Task: T-036
-class TestDeleteForGood:
+class TestDeleteTaskPermanently:
     @pytest.mark.parametrize("is_trashed", [False, True])
-    async def test_answers_with_nothing_and_leaves_nothing(self, alice: AsyncClient, *, is_trashed: bool) -> None:
+    async def test_permanent_delete_removes_the_task(self, alice: AsyncClient, *, is_trashed: bool) -> None:
         kept, task = await add_task(alice), await add_task(alice)
         if is_trashed:
             await alice.delete(f"/tasks/{task['id']}")
@@ -500,7 +506,7 @@ class TestDeleteForGood:
         assert problem_of(await alice.get(f"/tasks/{task['id']}")) == NOT_FOUND
 
     @pytest.mark.parametrize("query", ["", "?permanent=false", "?permanent=true"])
-    async def test_says_the_second_time_that_there_is_none(self, alice: AsyncClient, query: str) -> None:
+    async def test_repeated_permanent_delete_returns_404(self, alice: AsyncClient, query: str) -> None:
         task = await add_task(alice)
         await alice.delete(f"/tasks/{task['id']}?permanent=true")
 
@@ -508,7 +514,7 @@ class TestDeleteForGood:
 
         assert problem_of(again) == NOT_FOUND
 
-    async def test_deletes_once_of_ten_times_at_once(self, alice: AsyncClient) -> None:
+    async def test_one_of_ten_concurrent_permanent_deletes_succeeds(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         responses = await asyncio.gather(*(alice.delete(f"/tasks/{task['id']}?permanent=true") for _ in range(10)))
@@ -516,7 +522,7 @@ class TestDeleteForGood:
         assert Counter(response.status_code for response in responses) == {204: 1, 404: 9}
 
     @pytest.mark.parametrize("said", ["", "1", "yes", "True"])
-    async def test_takes_true_and_false_only(self, alice: AsyncClient, said: str) -> None:
+    async def test_permanent_parameter_accepts_only_true_and_false(self, alice: AsyncClient, said: str) -> None:
         task = await add_task(alice)
 
         response = await alice.delete(f"/tasks/{task['id']}?permanent={said}")
@@ -526,8 +532,8 @@ class TestDeleteForGood:
 
 
 # Task: T-031
-class TestWithoutAnAccount:
-    async def test_reading_finds_nothing(self, charlie: AsyncClient) -> None:
+class TestDeletedAccount:
+    async def test_reads_after_the_account_was_deleted_find_nothing(self, charlie: AsyncClient) -> None:
         listed = await charlie.get("/tasks")
         read = await charlie.get(f"/tasks/{uuid7()}")
 
@@ -548,7 +554,7 @@ class TestWithoutAnAccount:
             ("POST", "/tasks/{}/reopen", None),
         ],
     )
-    async def test_writing_is_forbidden(
+    async def test_writes_are_forbidden_after_the_account_was_deleted(
         self, charlie: AsyncClient, method: str, path: str, body: dict[str, Any] | None
     ) -> None:
         response = await charlie.request(method, path.format(uuid7()), json=body)

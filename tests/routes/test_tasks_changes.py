@@ -1,4 +1,4 @@
-"""Changes to tasks over HTTP: replaced, patched, moved from status to status, completed, reopened."""
+"""Updates of tasks over HTTP: PUT, PATCH, status transitions, complete, reopen."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -29,8 +29,8 @@ OPEN = {"pending", "in_progress"}
 
 
 # Task: T-034
-class TestReplace:
-    async def test_gives_absent_fields_their_defaults(self, alice: AsyncClient) -> None:
+class TestReplaceTask:
+    async def test_put_resets_absent_fields_to_their_defaults(self, alice: AsyncClient) -> None:
         task = await add_task(
             alice,
             description="Two litres",
@@ -60,7 +60,7 @@ class TestReplace:
         assert instant(replaced["updated_at"]) > instant(task["updated_at"])
         assert await tasks_of(alice) == [replaced]
 
-    async def test_sets_every_field(self, alice: AsyncClient) -> None:
+    async def test_put_sets_every_field(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         body = {
             "title": "Buy bread",
@@ -80,7 +80,7 @@ class TestReplace:
 
         assert replaced == {**task, **body, "updated_at": replaced["updated_at"], "revision": 2}
 
-    async def test_changes_nothing_when_all_is_as_it_was(self, alice: AsyncClient) -> None:
+    async def test_put_of_an_equivalent_body_changes_nothing(self, alice: AsyncClient) -> None:
         body = {"title": "Buy milk", "status": "completed", "due_date": "2026-03-10T08:00:00Z"}
         task = await add_task(alice, **body)
 
@@ -88,13 +88,13 @@ class TestReplace:
 
         assert (replaced.status_code, replaced.json()) == (200, task)
 
-    async def test_makes_nothing_where_there_is_nothing(self, alice: AsyncClient) -> None:
+    async def test_put_of_an_unknown_task_returns_404_and_creates_nothing(self, alice: AsyncClient) -> None:
         response = await alice.put(f"/tasks/{uuid7()}", json={"title": "Buy bread"})
 
         assert problem_of(response) == NOT_FOUND
         assert await tasks_of(alice) == []
 
-    async def test_cannot_change_the_id(self, alice: AsyncClient) -> None:
+    async def test_put_cannot_change_the_id(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         response = await alice.put(f"/tasks/{task['id']}", json={"id": str(uuid7()), "title": "Buy bread"})
@@ -102,7 +102,7 @@ class TestReplace:
         assert problem_of(response) == invalid(("/body/id", NO_SUCH_FIELD))
         assert await tasks_of(alice) == [task]
 
-    async def test_needs_a_title(self, alice: AsyncClient) -> None:
+    async def test_put_without_a_title_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         response = await alice.put(f"/tasks/{task['id']}", json={"description": "Rye"})
@@ -110,7 +110,7 @@ class TestReplace:
         assert problem_of(response) == invalid(("/body/title", "This field is required."))
 
     @pytest.mark.parametrize(("field", "value", "detail"), WRONG_FIELDS)
-    async def test_says_what_is_wrong_and_changes_nothing(
+    async def test_put_with_an_invalid_field_is_rejected_and_changes_nothing(
         self, alice: AsyncClient, field: str, value: Any, detail: str
     ) -> None:
         task = await add_task(alice)
@@ -122,7 +122,7 @@ class TestReplace:
 
 
 # Task: T-034
-class TestUpdate:
+class TestUpdateTask:
     @pytest.mark.parametrize(
         "change",
         [
@@ -138,7 +138,9 @@ class TestUpdate:
             {"title": "Buy bread", "priority": "medium", "due_date": None, "description": None, "status": "cancelled"},
         ],
     )
-    async def test_changes_what_is_sent_and_nothing_else(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+    async def test_patch_changes_only_the_fields_that_were_sent(
+        self, alice: AsyncClient, change: dict[str, Any]
+    ) -> None:
         task = await add_task(alice, description="Two litres", priority="high", due_date="2026-03-10")
 
         response = await alice.patch(f"/tasks/{task['id']}", json=change)
@@ -149,7 +151,7 @@ class TestUpdate:
         assert instant(changed["updated_at"]) > instant(task["updated_at"])
         assert await tasks_of(alice) == [changed]
 
-    async def test_trims_and_gives_instants_in_utc(self, alice: AsyncClient) -> None:
+    async def test_patch_trims_the_title_and_converts_instants_to_utc(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         changed = (
@@ -170,7 +172,7 @@ class TestUpdate:
             {"status": "completed", "priority": "medium"},
         ],
     )
-    async def test_changes_nothing_where_nothing_differs(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+    async def test_patch_with_current_values_changes_nothing(self, alice: AsyncClient, change: dict[str, Any]) -> None:
         task = await add_task(alice, due_date="2026-03-10T08:00:00Z", status="completed")
 
         response = await alice.patch(f"/tasks/{task['id']}", json=change)
@@ -179,12 +181,12 @@ class TestUpdate:
         assert await tasks_of(alice) == [task]
 
     @pytest.mark.parametrize("change", [{}, {"title": "Buy bread"}, {"status": "completed"}])
-    async def test_says_when_there_is_none(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+    async def test_patch_of_an_unknown_task_returns_404(self, alice: AsyncClient, change: dict[str, Any]) -> None:
         response = await alice.patch(f"/tasks/{uuid7()}", json=change)
 
         assert problem_of(response) == NOT_FOUND
 
-    async def test_cannot_change_the_id(self, alice: AsyncClient) -> None:
+    async def test_patch_cannot_change_the_id(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         response = await alice.patch(f"/tasks/{task['id']}", json={"id": str(uuid7())})
@@ -192,7 +194,7 @@ class TestUpdate:
         assert problem_of(response) == invalid(("/body/id", NO_SUCH_FIELD))
 
     @pytest.mark.parametrize(("field", "value", "detail"), WRONG_FIELDS)
-    async def test_says_what_is_wrong_and_changes_nothing(
+    async def test_patch_with_an_invalid_field_is_rejected_and_changes_nothing(
         self, alice: AsyncClient, field: str, value: Any, detail: str
     ) -> None:
         task = await add_task(alice)
@@ -202,7 +204,7 @@ class TestUpdate:
         assert problem_of(response) == invalid((f"/body/{field}", detail))
         assert await tasks_of(alice) == [task]
 
-    async def test_loses_nothing_when_different_fields_change_at_once(self, alice: AsyncClient) -> None:
+    async def test_concurrent_patches_of_different_fields_lose_nothing(self, alice: AsyncClient) -> None:
         changes = [
             {"title": "Buy bread"},
             {"description": "Rye"},
@@ -224,10 +226,10 @@ class TestUpdate:
 
 
 # Task: T-034
-class TestStatus:
+class TestStatusTransitions:
     @pytest.mark.parametrize(("before", "after"), list(product(STATUSES, STATUSES)))
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_moves_by_the_rules_and_takes_completed_at_along(
+    async def test_status_transitions_follow_the_rules_and_set_completed_at(
         self, alice: AsyncClient, method: str, before: str, after: str
     ) -> None:
         task = await add_task(alice, status=before)
@@ -253,7 +255,7 @@ class TestStatus:
             assert now == task
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-    async def test_changes_nothing_at_all_when_the_move_is_refused(self, alice: AsyncClient, method: str) -> None:
+    async def test_rejected_status_transition_changes_no_other_field(self, alice: AsyncClient, method: str) -> None:
         task = await add_task(alice, status="cancelled")
 
         response = await alice.request(
@@ -263,7 +265,7 @@ class TestStatus:
         assert response.json()["code"] == "invalid_status_transition"
         assert await tasks_of(alice) == [task]
 
-    async def test_keeps_the_first_completion_through_other_changes(self, alice: AsyncClient) -> None:
+    async def test_update_of_a_completed_task_keeps_the_completion_time(self, alice: AsyncClient) -> None:
         task = await add_task(alice, status="completed")
 
         changed = (await alice.put(f"/tasks/{task['id']}", json={"title": "Buy bread", "status": "completed"})).json()
@@ -273,9 +275,9 @@ class TestStatus:
 
 
 # Task: T-035
-class TestComplete:
+class TestCompleteTask:
     @pytest.mark.parametrize("status", sorted(OPEN))
-    async def test_completes_now(self, alice: AsyncClient, status: str) -> None:
+    async def test_complete_sets_status_and_completion_time(self, alice: AsyncClient, status: str) -> None:
         task = await add_task(alice, status=status, description="Two litres")
         before = datetime.now(UTC)
 
@@ -290,7 +292,7 @@ class TestComplete:
         assert before <= instant(now) <= datetime.now(UTC)
         assert await tasks_of(alice) == [done]
 
-    async def test_keeps_the_first_completion_when_retried(self, alice: AsyncClient) -> None:
+    async def test_repeated_complete_keeps_the_first_completion_time(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         first = await alice.post(f"/tasks/{task['id']}/complete")
 
@@ -298,7 +300,7 @@ class TestComplete:
 
         assert second.json() == first.json()
 
-    async def test_completes_once_of_ten_times_at_once(self, alice: AsyncClient) -> None:
+    async def test_ten_concurrent_completes_complete_the_task_once(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         responses = await asyncio.gather(*(alice.post(f"/tasks/{task['id']}/complete") for _ in range(10)))
@@ -306,7 +308,7 @@ class TestComplete:
         [done] = await tasks_of(alice)
         assert all((response.status_code, response.json()) == (200, done) for response in responses)
 
-    async def test_tells_to_reopen_a_cancelled_task_first(self, alice: AsyncClient) -> None:
+    async def test_completing_a_cancelled_task_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice, status="cancelled")
 
         response = await alice.post(f"/tasks/{task['id']}/complete")
@@ -315,7 +317,9 @@ class TestComplete:
         assert problem_of(response) == invalid(("/status", sentence), code="invalid_status_transition", detail=sentence)
         assert await tasks_of(alice) == [task]
 
-    async def test_treats_a_strangers_task_as_missing(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_completing_another_users_task_returns_404_like_an_unknown_one(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         task = await add_task(alice)
 
         foreign = await bob.post(f"/tasks/{task['id']}/complete")
@@ -326,9 +330,9 @@ class TestComplete:
 
 
 # Task: T-035
-class TestReopen:
+class TestReopenTask:
     @pytest.mark.parametrize("status", ["completed", "cancelled"])
-    async def test_makes_the_task_pending_again(self, alice: AsyncClient, status: str) -> None:
+    async def test_reopen_makes_a_closed_task_pending(self, alice: AsyncClient, status: str) -> None:
         task = await add_task(alice, status=status, due_date="2026-03-10")
 
         response = await alice.post(f"/tasks/{task['id']}/reopen")
@@ -340,14 +344,14 @@ class TestReopen:
         assert await tasks_of(alice) == [reopened]
 
     @pytest.mark.parametrize("status", sorted(OPEN))
-    async def test_leaves_an_open_task_as_it_is(self, alice: AsyncClient, status: str) -> None:
+    async def test_reopening_an_open_task_changes_nothing(self, alice: AsyncClient, status: str) -> None:
         task = await add_task(alice, status=status)
 
         response = await alice.post(f"/tasks/{task['id']}/reopen")
 
         assert (response.status_code, response.json()) == (200, task)
 
-    async def test_is_safe_to_repeat(self, alice: AsyncClient) -> None:
+    async def test_reopen_is_idempotent(self, alice: AsyncClient) -> None:
         task = await add_task(alice, status="completed")
         first = await alice.post(f"/tasks/{task['id']}/reopen")
 
@@ -355,7 +359,7 @@ class TestReopen:
 
         assert second.json() == first.json()
 
-    async def test_lets_a_task_be_completed_anew(self, alice: AsyncClient) -> None:
+    async def test_reopened_task_gets_a_new_completion_time(self, alice: AsyncClient) -> None:
         task = await add_task(alice, status="completed")
         await alice.post(f"/tasks/{task['id']}/reopen")
 
@@ -363,5 +367,5 @@ class TestReopen:
 
         assert instant(again["completed_at"]) > instant(task["completed_at"])
 
-    async def test_says_when_there_is_none(self, alice: AsyncClient) -> None:
+    async def test_reopening_an_unknown_task_returns_404(self, alice: AsyncClient) -> None:
         assert problem_of(await alice.post(f"/tasks/{uuid7()}/reopen")) == NOT_FOUND

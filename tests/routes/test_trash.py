@@ -1,4 +1,4 @@
-"""The trash over HTTP: what goes there is a whole tree, and nothing lives under it."""
+"""The trash over HTTP: a task is trashed with its subtree, and no active task is below a trashed one."""
 
 import asyncio
 from typing import Any
@@ -32,8 +32,8 @@ async def user_of(client: AsyncClient) -> str:
 
 
 # Task: T-351
-class TestDelete:
-    async def test_moves_a_task_to_the_trash(self, alice: AsyncClient) -> None:
+class TestTrashTask:
+    async def test_delete_moves_the_task_to_the_trash(self, alice: AsyncClient) -> None:
         task, other = await add_task(alice), await add_task(alice)
 
         response = await alice.delete(f"/tasks/{task['id']}")
@@ -45,7 +45,7 @@ class TestDelete:
         assert await tasks_of(alice) == [other]
         assert (await alice.get("/tasks")).json()["total"] == 1
 
-    async def test_takes_along_what_lies_under_it(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_delete_trashes_the_whole_subtree(self, alice: AsyncClient, database_url: str) -> None:
         line, other = await add_line(alice, 5), await add_task(alice)
 
         await trash(alice, line[1])
@@ -57,7 +57,7 @@ class TestDelete:
         assert {task["id"] for task in await tasks_of(alice)} == {top["id"], other["id"]}
         assert await faults_of(alice, database_url) == []
 
-    async def test_is_told_in_the_feed_task_by_task(self, alice: AsyncClient) -> None:
+    async def test_trashing_is_logged_for_each_task_of_the_subtree(self, alice: AsyncClient) -> None:
         line = await add_line(alice, 3)
         since = await revision_of(alice)
 
@@ -71,7 +71,7 @@ class TestDelete:
             "subtasks_total",
         }
 
-    async def test_leaves_what_is_there_already(self, alice: AsyncClient) -> None:
+    async def test_deleting_a_trashed_task_changes_nothing(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
         first = [await trash(alice, top), await read(alice, below)]
         revision = await revision_of(alice)
@@ -82,7 +82,7 @@ class TestDelete:
         assert await read_all(alice, top, below) == first
         assert await revision_of(alice) == revision
 
-    async def test_of_ten_at_once_is_one_change(self, alice: AsyncClient) -> None:
+    async def test_ten_concurrent_deletes_are_one_change(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
         responses = await asyncio.gather(*(alice.delete(f"/tasks/{task['id']}") for _ in range(10)))
@@ -90,7 +90,7 @@ class TestDelete:
         assert {response.status_code for response in responses} == {204}
         assert await revision_of(alice) == 2
 
-    async def test_rests_on_the_state_that_is_named(self, alice: AsyncClient) -> None:
+    async def test_delete_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
         before = await read_all(alice, top, below)
 
@@ -104,14 +104,14 @@ class TestDelete:
         assert all(task["trashed_at"] for task in await read_all(alice, top, below))
 
     @pytest.mark.parametrize("query", ["", "?permanent=true"])
-    async def test_looks_at_the_state_when_it_is_its_turn(
+    async def test_delete_compares_the_revision_after_waiting_for_another_writer(
         self, alice: AsyncClient, database_url: str, query: str
     ) -> None:
-        """Another writer was first, and commits while this one waits."""
+        """Another writer holds the lock first, and commits while this request waits."""
         top, below = await add_line(alice, 2)
         before = await read(alice, top)
         with psycopg.connect(database_url) as writer:
-            become(writer, await user_of(alice))
+            set_identity(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET title = 'Party' WHERE id = %s", (top["id"],))
             waiting = asyncio.create_task(
                 alice.delete(f"/tasks/{top['id']}{query}", headers={"If-Match": f'"{before["revision"]}"'})
@@ -123,7 +123,9 @@ class TestDelete:
         assert (response.status_code, response.json()["current"]["title"]) == (412, "Party")
         assert [task["trashed_at"] for task in await read_all(alice, top, below)] == [None, None]
 
-    async def test_says_nothing_about_a_strangers_task(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_deleting_another_users_task_returns_404_like_an_unknown_one(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         hers = await add_task(alice)
 
         responses = [
@@ -135,7 +137,7 @@ class TestDelete:
         assert [(response.status_code, problem_of(response)) for response in responses] == [(404, NOT_FOUND)] * 4
         assert await read(alice, hers) == hers
 
-    async def test_is_refused_to_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+    async def test_delete_and_restore_are_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         responses = [
             await charlie.delete(f"/tasks/{uuid4()}"),
             await charlie.delete(f"/tasks/{uuid4()}", params={"permanent": "true"}),
@@ -146,7 +148,7 @@ class TestDelete:
 
 
 # Task: T-351
-class TestInTheTrash:
+class TestTrashedTasks:
     @pytest.mark.parametrize(
         ("method", "action", "body"),
         [
@@ -162,7 +164,7 @@ class TestInTheTrash:
         ],
     )
     @pytest.mark.parametrize("repeats", [True, False])
-    async def test_nothing_changes(
+    async def test_trashed_task_cannot_be_changed(
         self, alice: AsyncClient, method: str, action: str, body: Any, *, repeats: bool
     ) -> None:
         rule = {"rule": "FREQ=DAILY"} if repeats else None
@@ -173,7 +175,7 @@ class TestInTheTrash:
         assert (response.status_code, problem_of(response)) == (409, IN_TRASH)
         assert await read(alice, task) == task
 
-    async def test_a_stale_condition_is_told_first(self, alice: AsyncClient) -> None:
+    async def test_stale_revision_takes_precedence_over_the_trash_conflict(self, alice: AsyncClient) -> None:
         task = await trash(alice, await add_task(alice))
 
         response = await alice.patch(f"/tasks/{task['id']}", json={"title": "a"}, headers={"If-Match": '"1"'})
@@ -181,7 +183,7 @@ class TestInTheTrash:
         assert (response.status_code, response.json()["current"]) == (412, task)
 
     @pytest.mark.parametrize("way", ["create", "PATCH", "PUT", "move"])
-    async def test_nothing_can_be_put_under_a_task(self, alice: AsyncClient, database_url: str, way: str) -> None:
+    async def test_task_below_a_trashed_one_is_rejected(self, alice: AsyncClient, database_url: str, way: str) -> None:
         _, below = await add_line(alice, 2)
         task = await add_task(alice)
         await trash(alice, below)
@@ -198,7 +200,7 @@ class TestInTheTrash:
         assert await read(alice, task) == task
         assert await faults_of(alice, database_url) == []
 
-    async def test_a_task_is_in_the_snapshot_and_in_no_count(self, alice: AsyncClient) -> None:
+    async def test_trashed_task_is_in_the_snapshot_but_in_no_count(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         task = await trash(alice, await add_task(alice, category_id=category["id"], tags=["errand"]))
 
@@ -208,8 +210,8 @@ class TestInTheTrash:
 
 
 # Task: T-351
-class TestMeanwhile:
-    async def test_nothing_lives_under_what_is_trashed_at_the_same_moment(
+class TestConcurrentWrites:
+    async def test_no_active_task_is_left_below_a_subtree_that_is_trashed_concurrently(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         outcomes = set()
@@ -231,12 +233,10 @@ class TestMeanwhile:
             assert await faults_of(alice, database_url) == []
         assert 409 in outcomes
 
-    async def test_takes_along_what_was_put_under_it_while_it_waited(
-        self, alice: AsyncClient, database_url: str
-    ) -> None:
+    async def test_delete_includes_subtasks_added_while_it_waited(self, alice: AsyncClient, database_url: str) -> None:
         top, stray = await add_task(alice), await add_task(alice)
         with psycopg.connect(database_url) as writer:
-            become(writer, await user_of(alice))
+            set_identity(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET parent_id = %s WHERE id = %s", (top["id"], stray["id"]))
             waiting = asyncio.create_task(alice.delete(f"/tasks/{top['id']}"))
             await asyncio.to_thread(commit_when_awaited, writer)
@@ -247,12 +247,12 @@ class TestMeanwhile:
         assert all(task["trashed_at"] for task in await read_all(alice, top, stray))
         assert await faults_of(alice, database_url) == []
 
-    async def test_leaves_what_was_trashed_by_itself_while_it_waited(
+    async def test_delete_excludes_subtasks_that_were_trashed_separately_while_it_waited(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         top, below = await add_line(alice, 2)
         with psycopg.connect(database_url) as writer:
-            become(writer, await user_of(alice))
+            set_identity(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET trashed_at = now(), trash_id = id WHERE id = %s", (below["id"],))
             waiting = asyncio.create_task(alice.delete(f"/tasks/{top['id']}"))
             await asyncio.to_thread(commit_when_awaited, writer)
@@ -263,12 +263,12 @@ class TestMeanwhile:
         assert (await read(alice, below))["trashed_at"] is not None
         assert await faults_of(alice, database_url) == []
 
-    async def test_a_task_that_waited_for_its_parents_end_is_refused(
+    async def test_creation_below_a_parent_that_is_trashed_meanwhile_is_rejected(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         top = await add_task(alice)
         with psycopg.connect(database_url) as writer:
-            become(writer, await user_of(alice))
+            set_identity(writer, await user_of(alice))
             writer.execute("UPDATE tasks SET trashed_at = now(), trash_id = id WHERE id = %s", (top["id"],))
             waiting = asyncio.create_task(alice.post("/tasks", json={"title": "New", "parent_id": top["id"]}))
             await asyncio.to_thread(commit_when_awaited, writer)
@@ -278,7 +278,9 @@ class TestMeanwhile:
         assert (response.status_code, problem_of(response)) == (409, UNDER_TRASH)
         assert await faults_of(alice, database_url) == []
 
-    async def test_restores_and_trashings_of_one_tree_take_turns(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_concurrent_deletes_and_restores_of_one_subtree_keep_it_consistent(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         top, middle, below = await add_line(alice, 3)
 
         responses = await asyncio.gather(
@@ -294,6 +296,6 @@ class TestMeanwhile:
         assert await faults_of(alice, database_url) == []
 
 
-def become(connection: psycopg.Connection, user_id: str) -> None:
-    """Write as a user, in the user's turn."""
+def set_identity(connection: psycopg.Connection, user_id: str) -> None:
+    """Set the identity of a user for the transaction."""
     connection.execute("SELECT set_config('app.user', extract(epoch FROM now()) || ' ' || %s, true)", (user_id,))

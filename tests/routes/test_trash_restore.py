@@ -1,4 +1,4 @@
-"""The way out of the trash over HTTP: back as the same tree, for good, and undone."""
+"""Leaving the trash over HTTP: restore as the same subtree, delete permanently, and undo."""
 
 import asyncio
 from typing import Any
@@ -31,14 +31,14 @@ from support.tasks import NOT_FOUND, add_task, problem_of
 LIVE_UNDER_TRASH = "A task would be alive under one in the trash. Restore that one first, or trash both."
 
 
-async def delete_for_good(client: AsyncClient, task: Task, **options: Any) -> Response:
-    """Ask for a task to be deleted for good."""
+async def delete_permanently(client: AsyncClient, task: Task, **options: Any) -> Response:
+    """Send a permanent delete of a task."""
     return await client.delete(f"/tasks/{task['id']}", params={"permanent": "true"}, **options)
 
 
 # Task: T-351
-class TestRestore:
-    async def test_brings_the_same_tree_back(self, alice: AsyncClient, database_url: str) -> None:
+class TestRestoreTask:
+    async def test_restore_restores_the_whole_subtree_unchanged(self, alice: AsyncClient, database_url: str) -> None:
         category = await add_category(alice)
         first = await add_task(alice, title="First")
         tree = await add_line(alice, 4)
@@ -72,7 +72,9 @@ class TestRestore:
         assert ((await alice.get(f"/categories/{category['id']}")).json(), (await alice.get("/tags")).json()) == counts
         assert await faults_of(alice, database_url) == []
 
-    async def test_leaves_what_was_there_before(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_restore_excludes_subtasks_that_were_trashed_earlier(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         top, middle, below = await add_line(alice, 3)
         earlier = await add_task(alice, title="Earlier", parent_id=middle["id"])
         under_it = await add_task(alice, title="Under it", parent_id=earlier["id"])
@@ -88,7 +90,9 @@ class TestRestore:
         assert await progress(alice, middle) == (2, 0)
         assert await faults_of(alice, database_url) == []
 
-    async def test_needs_what_it_lies_under(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_restoring_a_subtask_of_a_trashed_parent_is_rejected(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         top, middle, below = await add_line(alice, 3)
         alone = await trash(alice, await add_task(alice, parent_id=top["id"]))
         await trash(alice, top)
@@ -100,7 +104,7 @@ class TestRestore:
         assert await read_all(alice, middle, below, alone) == [*before, alone]
         assert await faults_of(alice, database_url) == []
 
-    async def test_changes_nothing_that_is_not_in_the_trash(self, alice: AsyncClient) -> None:
+    async def test_restoring_a_task_outside_the_trash_changes_nothing(self, alice: AsyncClient) -> None:
         top, below = await add_line(alice, 2)
         await trash(alice, below)
         before = await read_all(alice, top, below)
@@ -110,7 +114,7 @@ class TestRestore:
         assert answer == before[0]
         assert await read_all(alice, top, below) == before
 
-    async def test_leaves_a_category_that_is_gone(self, alice: AsyncClient) -> None:
+    async def test_restored_task_has_no_category_if_it_was_deleted(self, alice: AsyncClient) -> None:
         category = await add_category(alice)
         task = await trash(alice, await add_task(alice, category_id=category["id"]))
         await alice.delete(f"/categories/{category['id']}")
@@ -119,7 +123,9 @@ class TestRestore:
 
         assert (answer["category_id"], answer["trashed_at"]) == (None, None)
 
-    async def test_resolves_dates_where_the_owner_is_by_now(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_restored_due_date_uses_the_users_current_time_zone(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         task = await trash(alice, await add_task(alice, due_date="2026-03-10T09:00:00"))
         await alice.patch("/me", json={"time_zone": "Asia/Tokyo"})
 
@@ -131,7 +137,9 @@ class TestRestore:
             ).fetchone() or (None,)
         assert f"{due_at}" == "2026-03-10 09:00:00"
 
-    async def test_says_nothing_about_a_strangers_task(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_restoring_another_users_task_returns_404_like_an_unknown_one(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         hers = await trash(alice, await add_task(alice))
 
         responses = [await bob.post(f"/tasks/{task_id}/restore") for task_id in (hers["id"], uuid4())]
@@ -139,7 +147,7 @@ class TestRestore:
         assert [(response.status_code, problem_of(response)) for response in responses] == [(404, NOT_FOUND)] * 2
         assert await read(alice, hers) == hers
 
-    async def test_rests_on_the_state_that_is_named(self, alice: AsyncClient) -> None:
+    async def test_restore_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         task = await trash(alice, await add_task(alice))
         path = f"/tasks/{task['id']}/restore"
 
@@ -149,7 +157,7 @@ class TestRestore:
         assert (stale.status_code, stale.json()["current"]) == (412, task)
         assert (current.status_code, current.headers["etag"]) == (200, '"3"')
 
-    async def test_has_one_effect_under_one_key(self, alice: AsyncClient) -> None:
+    async def test_restore_with_a_known_idempotency_key_has_no_second_effect(self, alice: AsyncClient) -> None:
         task, headers = await trash(alice, await add_task(alice)), {"Idempotency-Key": "one"}
         first = await act(alice, task, "restore", headers=headers)
         trashed = await trash(alice, task)
@@ -161,15 +169,17 @@ class TestRestore:
 
 
 # Task: T-351
-class TestPermanently:
+class TestPermanentDelete:
     @pytest.mark.parametrize("is_in_the_trash", [True, False])
-    async def test_deletes_the_tree(self, alice: AsyncClient, database_url: str, *, is_in_the_trash: bool) -> None:
+    async def test_permanent_delete_removes_the_whole_subtree(
+        self, alice: AsyncClient, database_url: str, *, is_in_the_trash: bool
+    ) -> None:
         top, middle, below = await add_line(alice, 3)
         if is_in_the_trash:
             await trash(alice, middle)
         since = await revision_of(alice)
 
-        response = await delete_for_good(alice, middle)
+        response = await delete_permanently(alice, middle)
 
         assert (response.status_code, response.content) == (204, b"")
         assert [(await alice.get(f"/tasks/{task['id']}")).status_code for task in (middle, below)] == [404, 404]
@@ -178,34 +188,34 @@ class TestPermanently:
         assert sorted(deleted) == sorted([middle["id"], below["id"]])
         assert await faults_of(alice, database_url) == []
 
-    async def test_is_a_404_the_second_time(self, alice: AsyncClient) -> None:
+    async def test_repeated_permanent_delete_returns_404(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
-        responses = [await delete_for_good(alice, task) for _ in range(2)]
+        responses = [await delete_permanently(alice, task) for _ in range(2)]
         responses.append(await alice.delete(f"/tasks/{task['id']}"))
         responses.append(await alice.post(f"/tasks/{task['id']}/restore"))
 
         assert [response.status_code for response in responses] == [204, 404, 404, 404]
 
-    async def test_deletes_once_of_ten_at_once(self, alice: AsyncClient) -> None:
+    async def test_one_of_ten_concurrent_permanent_deletes_succeeds(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
 
-        responses = await asyncio.gather(*(delete_for_good(alice, task) for _ in range(10)))
+        responses = await asyncio.gather(*(delete_permanently(alice, task) for _ in range(10)))
 
         assert sorted(response.status_code for response in responses) == [204, *[404] * 9]
 
-    async def test_rests_on_the_state_that_is_named(self, alice: AsyncClient) -> None:
+    async def test_permanent_delete_with_a_stale_revision_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         changed = (await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})).json()
 
-        stale = await delete_for_good(alice, task, headers={"If-Match": '"1"'})
-        current = await delete_for_good(alice, task, headers={"If-Match": '"2"'})
+        stale = await delete_permanently(alice, task, headers={"If-Match": '"1"'})
+        current = await delete_permanently(alice, task, headers={"If-Match": '"2"'})
 
         assert (stale.status_code, stale.json()["current"]) == (412, changed)
         assert current.status_code == 204
 
     @pytest.mark.parametrize("permanent", ["1", "yes", "True", ""])
-    async def test_is_said_in_two_words(self, alice: AsyncClient, permanent: str) -> None:
+    async def test_permanent_parameter_accepts_only_true_and_false(self, alice: AsyncClient, permanent: str) -> None:
         task = await add_task(alice)
 
         response = await alice.delete(f"/tasks/{task['id']}", params={"permanent": permanent})
@@ -214,7 +224,7 @@ class TestPermanently:
         assert [error["pointer"] for error in response.json()["errors"]] == ["/query/permanent"]
         assert await read(alice, task) == task
 
-    async def test_goes_with_the_account(self, app: FastAPI, database_url: str) -> None:
+    async def test_deleting_the_account_deletes_all_rows_of_the_user(self, app: FastAPI, database_url: str) -> None:
         user_id = sign_up(database_url, "alice")
         async with client_of(app, user_id) as client:
             line = await add_line(client, 5)
@@ -233,12 +243,12 @@ class TestPermanently:
 
 # Task: T-351
 # Task: T-144
-class TestUndo:
-    async def test_of_a_deletion_is_a_restore(self, alice: AsyncClient, database_url: str) -> None:
+class TestUndoTrashChanges:
+    async def test_undoing_a_delete_restores_the_subtree(self, alice: AsyncClient, database_url: str) -> None:
         line = await add_line(alice, 3)
         before = await read_all(alice, *line)
         trashing = (await trash(alice, line[0]))["revision"]
-        [own] = [change for change in await told(alice, line[0]) if change["fields"] == ["trashed_at"]]
+        [own] = [change for change in await changes_of_task(alice, line[0]) if change["fields"] == ["trashed_at"]]
 
         response = await undo(alice, own["revision"])
 
@@ -248,11 +258,11 @@ class TestUndo:
         assert without_stamps(*after) == without_stamps(*before)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_restore_is_a_deletion(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_a_restore_trashes_the_subtree(self, alice: AsyncClient, database_url: str) -> None:
         line = await add_line(alice, 3)
         await trash(alice, line[0])
         await act(alice, line[0], "restore")
-        [_, own] = [change for change in await told(alice, line[0]) if change["fields"] == ["trashed_at"]]
+        [_, own] = [change for change in await changes_of_task(alice, line[0]) if change["fields"] == ["trashed_at"]]
 
         response = await undo(alice, own["revision"])
 
@@ -261,10 +271,12 @@ class TestUndo:
         assert all(task["trashed_at"] for task in after)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_childs_part_waits_for_its_parent(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_undoing_the_delete_of_a_subtask_is_rejected_while_its_parent_is_trashed(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         top, below = await add_line(alice, 2)
         await trash(alice, top)
-        [own] = [change for change in await told(alice, below) if change["fields"] == ["trashed_at"]]
+        [own] = [change for change in await changes_of_task(alice, below) if change["fields"] == ["trashed_at"]]
 
         response = await undo(alice, own["revision"])
 
@@ -272,7 +284,7 @@ class TestUndo:
         assert problem_of(response)["detail"] == LIVE_UNDER_TRASH
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_creation_waits_for_nothing_in_the_trash(self, alice: AsyncClient) -> None:
+    async def test_undoing_the_creation_of_a_trashed_task_is_rejected(self, alice: AsyncClient) -> None:
         task = await trash(alice, await add_task(alice))
 
         response = await undo(alice, 1)
@@ -280,29 +292,29 @@ class TestUndo:
         assert (response.status_code, response.json()["code"]) == (409, "changed_since")
         assert await read(alice, task) == task
 
-    async def test_of_a_deletion_for_good_brings_no_life_under_the_trash(
+    async def test_undoing_a_permanent_delete_is_rejected_while_the_parent_is_trashed(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         top, below = await add_line(alice, 2)
-        await delete_for_good(alice, below)
+        await delete_permanently(alice, below)
         await trash(alice, top)
-        [deleted] = [change for change in await told(alice, below) if change["operation"] == "delete"]
+        [deleted] = [change for change in await changes_of_task(alice, below) if change["operation"] == "delete"]
 
         response = await undo(alice, deleted["revision"])
 
         assert (response.status_code, problem_of(response)["code"]) == (409, "under_trash")
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_deletion_for_good_can_be_restored_where_its_tree_has_been(
+    async def test_subtree_trashed_with_its_parent_can_be_restored_after_undoing_its_permanent_delete(
         self, alice: AsyncClient, database_url: str
     ) -> None:
-        """It went to the trash with its parent, which came back without it."""
+        """The subtree was trashed with its parent, and the parent was restored without it."""
         top, middle, below = await add_line(alice, 3)
         await trash(alice, top)
-        await delete_for_good(alice, middle)
+        await delete_permanently(alice, middle)
         await act(alice, top, "restore")
         for task in (middle, below):
-            [deleted] = [change for change in await told(alice, task) if change["operation"] == "delete"]
+            [deleted] = [change for change in await changes_of_task(alice, task) if change["operation"] == "delete"]
             assert (await undo(alice, deleted["revision"])).status_code == 200
 
         answer = await act(alice, middle, "restore")
@@ -312,7 +324,7 @@ class TestUndo:
         assert await progress(alice, top) == (1, 0)
         assert await faults_of(alice, database_url) == []
 
-    async def test_of_a_due_date_that_a_rule_needs_by_now_is_refused(self, alice: AsyncClient) -> None:
+    async def test_undoing_the_due_date_of_a_series_is_rejected(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         dated = (await alice.patch(f"/tasks/{task['id']}", json={"due_date": "2026-03-10"})).json()
         now = (await alice.patch(f"/tasks/{task['id']}", json={"recurrence": {"rule": "FREQ=DAILY"}})).json()
@@ -323,6 +335,6 @@ class TestUndo:
         assert await read(alice, task) == now
 
 
-async def told(client: AsyncClient, task: Task) -> list[dict[str, Any]]:
-    """Return what the feed tells of a task."""
+async def changes_of_task(client: AsyncClient, task: Task) -> list[dict[str, Any]]:
+    """Return the changes of a task in the feed."""
     return [change for change in await changes_of(client, 0) if change["id"] == task["id"]]

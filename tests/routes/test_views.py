@@ -1,4 +1,4 @@
-"""Views over HTTP: combinations of filters that somebody keeps."""
+"""Views over HTTP: saved combinations of filters and sort order."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ TODAY = {"due": "today", "status": ["pending", "in_progress"], "sort": ["-priori
 
 
 async def add_view(client: AsyncClient, **fields: Any) -> dict[str, Any]:
-    """Keep a view over HTTP and return it."""
+    """Create a view over HTTP and return it."""
     response = await client.post("/views", json={"name": "Today", "query": TODAY, **fields})
     assert response.status_code == 201, response.text
     view: dict[str, Any] = response.json()
@@ -56,15 +56,15 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str, str]] = [
 
 
 # Task: T-373
-class TestCreate:
-    async def test_keeps_each_status_once_however_often_it_is_said(self, alice: AsyncClient) -> None:
+class TestCreateView:
+    async def test_repeated_values_of_a_query_are_stored_once(self, alice: AsyncClient) -> None:
         query = {"status": ["pending", "completed", "pending"] * 1_000, "priority": ["high"] * 1_000}
 
         view = await add_view(alice, query=query)
 
         assert view["query"] == {"status": ["pending", "completed"], "priority": ["high"]}
 
-    async def test_keeps_a_query_as_it_is_understood(self, alice: AsyncClient) -> None:
+    async def test_query_of_a_view_is_stored_in_canonical_form(self, alice: AsyncClient) -> None:
         category_id = str(uuid4())
         query = {
             "priority": ["high"],
@@ -101,7 +101,7 @@ class TestCreate:
         assert (await alice.get(response.headers["location"].removeprefix("/api/v1"))).json() == view
 
     @pytest.mark.parametrize(("fields", "pointer", "detail"), WRONG_FIELDS)
-    async def test_says_what_is_wrong_and_stores_nothing(
+    async def test_create_with_an_invalid_field_is_rejected_and_stores_nothing(
         self, alice: AsyncClient, fields: dict[str, Any], pointer: str, detail: str
     ) -> None:
         response = await alice.post("/views", json={"name": "Today", "query": {}, **fields})
@@ -109,7 +109,7 @@ class TestCreate:
         assert (response.status_code, problem_of(response)) == (422, invalid((pointer, detail)))
         assert await views_of(alice) == []
 
-    async def test_answers_the_same_body_again_and_refuses_another(self, alice: AsyncClient) -> None:
+    async def test_repeated_create_returns_the_view_and_another_body_is_rejected(self, alice: AsyncClient) -> None:
         body = {"id": str(uuid7()), "name": "Today", "query": TODAY}
         view = await add_view(alice, **body)
 
@@ -122,7 +122,7 @@ class TestCreate:
         assert (not_new.status_code, not_new.json()["current"]) == (412, view)
         assert await views_of(alice) == [view]
 
-    async def test_refuses_a_name_that_is_taken_whatever_its_case(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_view_name_that_differs_only_in_case_is_rejected(self, alice: AsyncClient, bob: AsyncClient) -> None:
         view = await add_view(alice)
         other = await add_view(alice, name="Week")
 
@@ -135,12 +135,12 @@ class TestCreate:
         assert await views_of(alice) == [view, other]
         assert (await add_view(bob))["name"] == "Today"
 
-    async def test_refuses_somebody_whose_account_is_gone(self, charlie: AsyncClient) -> None:
+    async def test_create_is_forbidden_after_the_account_was_deleted(self, charlie: AsyncClient) -> None:
         response = await charlie.post("/views", json={"name": "Today", "query": {}})
 
         assert problem_of(response) == ACCOUNT_GONE
 
-    async def test_stops_at_two_hundred(self, alice: AsyncClient) -> None:
+    async def test_create_is_rejected_beyond_200_views(self, alice: AsyncClient) -> None:
         for number in range(200):
             await add_view(alice, name=str(number), query={})
 
@@ -151,8 +151,8 @@ class TestCreate:
 
 
 # Task: T-373
-class TestRead:
-    async def test_lists_all_by_name(self, alice: AsyncClient, bob: AsyncClient) -> None:
+class TestReadViews:
+    async def test_list_contains_all_views_sorted_by_name(self, alice: AsyncClient, bob: AsyncClient) -> None:
         later, first = await add_view(alice, name="today"), await add_view(alice, name="Later")
         await add_view(bob)
 
@@ -160,13 +160,15 @@ class TestRead:
 
         assert (response.json(), response.headers["etag"]) == ({"views": [first, later], "total": 2}, '"2"')
 
-    async def test_says_when_there_is_none(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_read_of_an_unknown_or_another_users_view_returns_404(
+        self, alice: AsyncClient, bob: AsyncClient
+    ) -> None:
         hers = await add_view(alice)
 
         for view_id in (uuid4(), hers["id"]):
             assert problem_of(await bob.get(f"/views/{view_id}")) == NOT_FOUND
 
-    async def test_answers_304_until_it_changes(self, alice: AsyncClient) -> None:
+    async def test_read_returns_304_until_the_view_changes(self, alice: AsyncClient) -> None:
         view = await add_view(alice)
         path = f"/views/{view['id']}"
 
@@ -178,9 +180,11 @@ class TestRead:
 
 
 # Task: T-373
-class TestUpdate:
+class TestUpdateView:
     @pytest.mark.parametrize("change", [{"name": "Week"}, {"query": {"due": "week"}}, {"query": {}}])
-    async def test_changes_what_is_sent(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+    async def test_patch_changes_only_the_fields_that_were_sent(
+        self, alice: AsyncClient, change: dict[str, Any]
+    ) -> None:
         view = await add_view(alice)
 
         response = await alice.patch(f"/views/{view['id']}", json=change)
@@ -189,7 +193,9 @@ class TestUpdate:
         assert changed == {**view, **change, "updated_at": changed["updated_at"], "revision": 2}
 
     @pytest.mark.parametrize("change", [{}, {"name": "Today", "query": TODAY}])
-    async def test_keeps_the_revision_if_nothing_changes(self, alice: AsyncClient, change: dict[str, Any]) -> None:
+    async def test_patch_with_current_values_keeps_the_revision(
+        self, alice: AsyncClient, change: dict[str, Any]
+    ) -> None:
         view = await add_view(alice)
 
         response = await alice.patch(f"/views/{view['id']}", json=change)
@@ -197,7 +203,7 @@ class TestUpdate:
         assert (response.status_code, response.json()) == (200, view)
 
     @pytest.mark.parametrize(("fields", "pointer", "detail"), WRONG_FIELDS)
-    async def test_says_what_is_wrong(
+    async def test_patch_with_an_invalid_field_is_rejected_and_changes_nothing(
         self, alice: AsyncClient, fields: dict[str, Any], pointer: str, detail: str
     ) -> None:
         view = await add_view(alice)
@@ -208,7 +214,7 @@ class TestUpdate:
         assert await views_of(alice) == [view]
 
     @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-    async def test_and_delete_want_the_state_that_the_condition_names(self, alice: AsyncClient, method: str) -> None:
+    async def test_patch_and_delete_with_a_stale_revision_are_rejected(self, alice: AsyncClient, method: str) -> None:
         view = await add_view(alice)
         options: dict[str, Any] = {"json": {"name": "Week"}} if method == "PATCH" else {}
 
@@ -220,8 +226,8 @@ class TestUpdate:
 
 
 # Task: T-373
-class TestDelete:
-    async def test_leaves_nothing_until_it_is_undone(self, alice: AsyncClient) -> None:
+class TestDeleteView:
+    async def test_deleting_a_view_can_be_undone(self, alice: AsyncClient) -> None:
         view = await add_view(alice)
 
         deleted = await alice.delete(f"/views/{view['id']}")
@@ -233,7 +239,7 @@ class TestDelete:
         [back] = await views_of(alice)
         assert back == {**view, "updated_at": back["updated_at"], "revision": 3}
 
-    async def test_is_told_in_the_feed_and_in_the_snapshot(self, alice: AsyncClient) -> None:
+    async def test_view_is_in_the_feed_and_in_the_snapshot(self, alice: AsyncClient) -> None:
         view = await add_view(alice)
 
         feed = (await alice.get("/changes")).json()["changes"]
@@ -244,8 +250,8 @@ class TestDelete:
 
 
 # Task: T-373
-class TestUse:
-    async def test_finds_what_the_view_says(self, alice: AsyncClient) -> None:
+class TestUseView:
+    async def test_list_with_a_view_uses_its_filters_and_sort_order(self, alice: AsyncClient) -> None:
         low = await add_task(alice, priority="low")
         high = await add_task(alice, priority="high")
         await add_task(alice, priority="high", status="completed")
@@ -256,7 +262,7 @@ class TestUse:
         assert ([task["id"] for task in page["tasks"]], page["total"]) == ([high["id"], low["id"]], 2)
 
     @pytest.mark.parametrize("name", ["status", "status_filter"])
-    async def test_goes_by_what_is_said_beside_it(self, alice: AsyncClient, name: str) -> None:
+    async def test_query_parameters_override_those_of_the_view(self, alice: AsyncClient, name: str) -> None:
         await add_task(alice)
         done = await add_task(alice, status="completed", priority="high")
         await add_task(alice, status="completed", priority="low")
@@ -266,7 +272,7 @@ class TestUse:
 
         assert [task["id"] for task in page["tasks"]] == [done["id"]]
 
-    async def test_goes_on_with_a_cursor_until_the_view_changes(self, alice: AsyncClient) -> None:
+    async def test_cursor_is_rejected_after_its_view_changes(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice) for _ in range(3)]
         view = await add_view(alice, query={"sort": ["created_at"]})
         params = {"view": view["id"], "limit": 2}
@@ -280,7 +286,7 @@ class TestUse:
         detail = "This cursor belongs to other filters or another order. Repeat those, or start without one."
         assert problem_of(refused) == invalid(("/query/cursor", detail))
 
-    async def test_refuses_what_is_no_view_of_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_unknown_or_another_users_view_is_rejected(self, alice: AsyncClient, bob: AsyncClient) -> None:
         hers = await add_view(alice)
 
         for view_id in (hers["id"], str(uuid4())):

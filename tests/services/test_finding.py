@@ -1,4 +1,4 @@
-"""Finding below HTTP: how many trips it takes, and what PostgreSQL does for it."""
+"""Task lists below HTTP: the number of round trips, and the query plans of PostgreSQL."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -47,7 +47,7 @@ _ADAPTER = TypeAdapter(TaskQuery)
 
 
 def query_of(text: str) -> TaskQuery:
-    """Read a query as a route does."""
+    """Parse a query string as a route does."""
     raw: dict[str, Any] = {}
     for name, value in parse_qsl(text):
         if name in _LISTS:
@@ -59,7 +59,7 @@ def query_of(text: str) -> TaskQuery:
 
 @asynccontextmanager
 async def session_of(url: str) -> AsyncIterator[tuple[Session, Trips]]:
-    """A session whose connection stands, so that the next trip is the first."""
+    """Yield a session whose connection is open already, so that the next round trip is the first."""
     database, trips = watched(url)
     await database.open()
     await database.ping()
@@ -69,15 +69,15 @@ async def session_of(url: str) -> AsyncIterator[tuple[Session, Trips]]:
 
 
 # Task: T-371
-class TestTrips:
+class TestRoundTrips:
     @pytest.mark.parametrize("text", QUERIES)
-    async def test_are_one_whatever_the_filter(self, database_url: str, text: str) -> None:
+    async def test_page_takes_one_round_trip_with_any_filter(self, database_url: str, text: str) -> None:
         async with session_of(database_url) as (session, trips):
             page = await finding.page(session, query_of(text), now=NOW, unless=Condition(frozenset({7})))
 
         assert (page.tasks, page.total, page.total_is_exact, trips.count) == ([], 0, True, 1)
 
-    async def test_are_two_with_a_view(self, database_url: str) -> None:
+    async def test_page_with_a_view_takes_two_round_trips(self, database_url: str) -> None:
         async with session_of(database_url) as (session, trips):
             view, _ = await views.create(session, ViewCreate(name="a", query=ViewQuery(tag=["a"])), now=NOW)
             trips.count = 0
@@ -86,7 +86,7 @@ class TestTrips:
         assert trips.count == 2
 
 
-MANY = """
+INSERT_3000_TASKS = """
 INSERT INTO tasks (user_id, id, title, tags, tag_keys, status, priority, due_date, start_date, created_at, updated_at,
                    completed_at, creation_digest, revision)
 SELECT %(user)s, gen_random_uuid(), 'milk ' || n, tags, tags, CASE n %% 3 WHEN 0 THEN 'completed' ELSE 'pending' END,
@@ -98,14 +98,14 @@ FROM generate_series(1, 3000) AS n, LATERAL (SELECT CASE n %% 5 WHEN 0 THEN '["a
 
 
 @pytest.fixture(scope="module")
-def crowded(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection that plans as the application's does, and somebody who has thousands of tasks.
+def crowded_connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Yield a connection with the planner settings of the application, and a user with 3,000 tasks.
 
-    It sorts only where no index has the order: with a hundred thousand tasks the planner sees that for itself.
+    The planner may sort only if no index has the order: with 100,000 tasks it would choose the index by itself.
     """
     user_id = sign_up(database_url, "alice")
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(MANY, {"user": user_id})
+        connection.execute(INSERT_3000_TASKS, {"user": user_id})
         connection.execute("ANALYZE tasks, task_tags, task_words")
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(pool.APP_ROLE)))
         connection.execute(pool.PLANNING.sql)
@@ -116,14 +116,14 @@ def crowded(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 @contextmanager
 def may_sort(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let the planner sort, until the end or a failure."""
+    """Let the planner sort, until the end of the block."""
     with connection.transaction():
         connection.execute("SET LOCAL enable_sort = on")
         yield
 
 
 def plan_of(connection: psycopg.Connection[Any], text: CompiledText) -> str:
-    """Return how PostgreSQL runs a statement whose values it does not know."""
+    """Return the generic plan of a statement, made without knowing its values."""
     name = f"p{uuid4().hex}"
     nulls = ", ".join(["NULL"] * len(text.names))
     connection.execute(f"PREPARE {name} AS ".encode() + text.sql)
@@ -134,7 +134,7 @@ def plan_of(connection: psycopg.Connection[Any], text: CompiledText) -> str:
 
 # Task: T-371
 # Task: T-372
-class TestPlans:
+class TestQueryPlans:
     @pytest.mark.parametrize("is_behind", [False, True])
     @pytest.mark.parametrize(
         ("text", "index"),
@@ -159,8 +159,8 @@ class TestPlans:
             ("q=milk", "ix_task_words_user_id_word"),
         ],
     )
-    def test_begin_in_an_index_and_sort_nothing(
-        self, crowded: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
+    def test_list_queries_scan_an_index_without_sorting(
+        self, crowded_connection: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
     ) -> None:
         query = query_of(text)
         shape = finding.shape_of(query, None if query.q is None else parse(query.q))
@@ -168,12 +168,12 @@ class TestPlans:
             source = finding._source_of(shape)
             shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
 
-        plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
+        plan = plan_of(crowded_connection, finding._statements(shape)[1].text(Dialect()))
 
         assert index in plan
         assert "Sort" not in plan, plan
         if is_behind:
-            # The place is a condition of the index, not of each row that comes before it.
+            # The cursor is an index condition, not a filter on every earlier row.
             assert any("ROW(" in line for line in plan.splitlines() if "Index Cond" in line), plan
 
     @pytest.mark.parametrize("is_behind", [False, True])
@@ -186,8 +186,8 @@ class TestPlans:
             ("q=milk oat -soy&tag=a&priority=high", "ix_task_words_user_id_word"),
         ],
     )
-    def test_look_up_what_is_found_along_the_rarest_and_read_the_next_once(
-        self, crowded: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
+    def test_queries_with_several_tags_or_words_scan_the_rarest_and_hash_the_next_rarest_once(
+        self, crowded_connection: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
     ) -> None:
         query = query_of(text)
         shape = finding.shape_of(query, None if query.q is None else parse(query.q))
@@ -195,32 +195,34 @@ class TestPlans:
             source = finding._source_of(shape)
             shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
 
-        with may_sort(crowded):
-            plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
+        with may_sort(crowded_connection):
+            plan = plan_of(crowded_connection, finding._statements(shape)[1].text(Dialect()))
 
         assert index in plan
         assert "hashed SubPlan" in plan, plan
-        # Nobody walks along all tasks to join them.
+        # No plan scans all tasks to join them.
         assert "Materialize" not in plan, plan
         tasks = [line for line in plan.splitlines() if line.strip().endswith(" on tasks")]
         assert {line.split(" on tasks")[0].split()[-1] for line in tasks} == {"pk_tasks"}, plan
 
     @pytest.mark.parametrize("text", ['q="oat milk"', 'q=milk -"oat milk"', 'q=mil* -"oat milk"'])
-    def test_read_the_text_of_nothing_but_what_has_the_words(self, crowded: psycopg.Connection[Any], text: str) -> None:
+    def test_phrase_search_reads_the_text_only_of_tasks_that_contain_the_words(
+        self, crowded_connection: psycopg.Connection[Any], text: str
+    ) -> None:
         query = query_of(text)
         shape = finding.shape_of(query, parse(query.q or ""))
 
-        with may_sort(crowded):
-            plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
+        with may_sort(crowded_connection):
+            plan = plan_of(crowded_connection, finding._statements(shape)[1].text(Dialect()))
 
-        # A filter of the tasks' own could be looked at for all of them, before they are joined.
+        # A filter on ``tasks`` alone could be evaluated for every task before the join.
         reading = [line for line in plan.splitlines() if "searchable" in line]
         assert reading
         assert all("task_id = id" in line for line in reading), plan
 
 
 # Task: T-371
-def test_a_list_of_the_time_has_the_orders_of_its_indexes() -> None:
+def test_lists_filtered_by_time_are_sorted_by_the_same_time_by_default() -> None:
     def default(text: str) -> tuple[str, ...]:
         return filters.default_sort(filters.filters_of(query_of(text)))
 

@@ -1,4 +1,4 @@
-"""Channels: one reader of the log per user and process, whatever becomes of the signals."""
+"""Channels: one reader of the change log per user and process, with and without signals."""
 
 import asyncio
 import time
@@ -25,26 +25,26 @@ Batches = AsyncGenerator[list[Event], None]
 
 
 class DeafSignals(LocalSignals):
-    """Signals that are all lost."""
+    """Signals that are never delivered."""
 
     def publish(self, user_id: str) -> None:
-        """Lose it."""
+        """Drop the signal."""
 
 
 @pytest.fixture
 def user_id(database_url: str) -> str:
-    """Somebody with an account."""
+    """Return the id of a new user."""
     return sign_up(database_url, "alice")
 
 
 @pytest.fixture
 def signals() -> LocalSignals:
-    """Signals within the process."""
+    """Return signals within the process."""
     return LocalSignals()
 
 
 def made(database: Database, signals: LocalSignals, clock: Callable[[], float] = time.time, **bounds: float) -> Live:
-    # Bounds of time that no test waits for, unless it sets them.
+    # Timeouts that no test waits for, unless it sets them.
     return Live(database, signals, LiveOptions(**{"heartbeat_seconds": 60, "poll_seconds": 60, **bounds}), clock)  # type: ignore[arg-type]
 
 
@@ -52,14 +52,14 @@ def made(database: Database, signals: LocalSignals, clock: Callable[[], float] =
 async def following(
     live: Live, user_id: str, since: int | None = None, until: float = FOREVER
 ) -> AsyncIterator[tuple[Event, Batches]]:
-    """Follow a user; gives the first event, and what comes after it."""
+    """Follow a user; yield the first event and the batches after it."""
     async with aclosing(live.follow(user_id, since, expires_at=lambda: until)) as batches:
         [ready] = await anext(batches)
         yield ready, batches
 
 
 async def take(batches: Batches, count: int) -> list[int]:
-    """Return the revisions of the next changes."""
+    """Return the revisions of the next ``count`` changes."""
     told: list[Event] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         while len(told) < count:
@@ -69,7 +69,7 @@ async def take(batches: Batches, count: int) -> list[int]:
 
 
 async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[Event]]:
-    """Yield pages of changes up to that of ``revision``."""
+    """Yield batches of changes up to and including ``revision``."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for page in batches:
             yield page
@@ -78,7 +78,7 @@ async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[
 
 
 async def last(batches: Batches) -> Event:
-    """Return the event that ends it, after whatever comes before."""
+    """Return the last event of the stream."""
     told: list[Event] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
         async for batch in batches:
@@ -88,7 +88,7 @@ async def last(batches: Batches) -> Event:
 
 # Task: T-152
 class TestFollow:
-    async def test_tells_what_is_new_after_a_signal(
+    async def test_follower_receives_new_changes_after_a_signal(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         async with following(made(database, signals), user_id) as (ready, batches):
@@ -98,7 +98,7 @@ class TestFollow:
             assert ready == Event("ready", 0, b'{"revision":0}')
             assert await take(batches, 3) == [1, 2, 3]
 
-    async def test_finds_by_itself_what_no_signal_told(
+    async def test_follower_receives_changes_by_polling_if_the_signal_is_lost(
         self, database: Database, database_url: str, user_id: str
     ) -> None:
         async with following(made(database, DeafSignals(), poll_seconds=0.1), user_id) as (_, batches):
@@ -106,7 +106,7 @@ class TestFollow:
 
             assert await take(batches, 3) == [1, 2, 3]
 
-    async def test_reads_the_log_once_for_all_who_follow(
+    async def test_followers_of_one_user_share_one_read_of_the_log(
         self,
         database: Database,
         database_url: str,
@@ -138,10 +138,10 @@ class TestFollow:
             signals.publish(user_id)
 
             assert await asyncio.gather(*waiting) == [[2, 3]] * 2
-            # Once to find it, and once to find that this was all.
+            # One read that finds the changes, one that finds the end of the log.
             await eventually(lambda: reads == [1, 3])
 
-    async def test_pages_through_what_was_missed_and_goes_on_from_there(
+    async def test_follower_receives_missed_changes_in_pages_and_then_new_ones(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         write_tasks(database_url, user_id, 350)
@@ -155,7 +155,7 @@ class TestFollow:
         assert ready.revision == 20
         assert told == list(range(21, 353))
 
-    async def test_refuses_a_revision_that_the_log_does_not_hold(
+    async def test_follow_rejects_a_revision_that_is_not_in_the_log(
         self, database: Database, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -166,7 +166,7 @@ class TestFollow:
         assert refusal.value.code == "resync_required"
         assert feed._channels == {}
 
-    async def test_allows_so_many_connections_of_one_user(
+    async def test_connections_per_user_are_limited(
         self, database: Database, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals, connections_per_user=1)
@@ -177,13 +177,13 @@ class TestFollow:
         async with following(feed, user_id) as (ready, _):
             assert ready.name == "ready"
 
-    async def test_says_nothing_now_and_then_when_nothing_happens(
+    async def test_idle_follower_receives_heartbeats(
         self, database: Database, signals: LocalSignals, user_id: str
     ) -> None:
         async with following(made(database, signals, heartbeat_seconds=0.01), user_id) as (_, batches):
             assert [await anext(batches) for _ in range(2)] == [[], []]
 
-    async def test_ends_when_the_token_expires_unless_it_is_renewed(
+    async def test_stream_ends_when_the_token_expires_unless_it_is_renewed(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         clock, until = Clock(100.0), [110.0]
@@ -200,7 +200,7 @@ class TestFollow:
             assert [event.revision for event in told] == [1]
             assert await last(batches) == Event("expired", 1, b'{"since":1}')
 
-    async def test_tells_who_falls_behind_where_to_resume(
+    async def test_slow_follower_is_told_the_revision_from_which_to_resume(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -219,7 +219,7 @@ class TestFollow:
             await anext(again)
             assert len(await take(again, live._KEPT_EVENTS + 1)) == live._KEPT_EVENTS + 1
 
-    async def test_keeps_so_many_events_and_bytes_and_no_more(
+    async def test_channel_keeps_a_bounded_number_of_events_and_bytes(
         self,
         database: Database,
         database_url: str,
@@ -246,7 +246,7 @@ class TestFollow:
             assert channel.after(channel._to - 1) == [channel._tail[-1]]
             assert channel._tail[-1].revision == channel._to
 
-    async def test_hands_on_no_more_bytes_at_once_than_a_page_has(
+    async def test_batches_are_limited_in_bytes(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         write_tasks(database_url, user_id, 30, length=9000)
@@ -261,7 +261,7 @@ class TestFollow:
         assert [event.revision for page in told for event in page] == list(range(1, 61))
         assert max(sum(len(event.data) for event in page) for page in told) <= live._PAGE_BYTES
 
-    async def test_hands_on_an_event_that_is_larger_than_a_page(
+    async def test_event_larger_than_a_page_is_delivered_alone(
         self,
         database: Database,
         database_url: str,
@@ -274,7 +274,7 @@ class TestFollow:
         async with following(made(database, signals), user_id, 0) as (_, batches):
             assert await take(batches, 3) == [1, 2, 3]
 
-    async def test_reads_few_of_large_events_at_once(
+    async def test_log_is_read_in_smaller_pages_if_events_are_large(
         self,
         database: Database,
         database_url: str,
@@ -301,7 +301,7 @@ class TestFollow:
         assert limits[0] == 100
         assert set(limits[1:]) <= {12, 14}
 
-    async def test_does_not_have_one_user_wait_for_the_many_readers_of_another(
+    async def test_many_readers_of_one_user_do_not_delay_another_user(
         self,
         database: Database,
         database_url: str,
@@ -333,7 +333,7 @@ class TestFollow:
         for each in many:
             await each.aclose()
 
-    async def test_ends_with_a_hint_to_come_back_when_the_server_stops(
+    async def test_streams_end_with_a_reconnect_event_when_the_server_stops(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -344,13 +344,13 @@ class TestFollow:
             waiting = asyncio.create_task(last(idle))
             await asyncio.sleep(0.05)
 
-            # While one waits for news, and the other for its client.
+            # One follower waits for events, the other one for its client.
             feed.stop()
             feed.stop()
 
             assert await waiting == await last(busy) == Event("reconnect", 1, b'{"since":1}')
 
-    async def test_ends_those_who_come_after_the_stop(
+    async def test_follower_that_connects_after_the_stop_receives_a_reconnect_event(
         self, database: Database, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -359,7 +359,7 @@ class TestFollow:
         async with following(feed, user_id) as (_, batches):
             assert (await last(batches)).name == "reconnect"
 
-    async def test_asks_who_follows_an_account_that_goes_to_start_again(
+    async def test_follower_of_a_deleted_account_is_told_to_resume(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -379,7 +379,7 @@ class TestFollow:
 
 # Task: T-152
 class TestChannels:
-    async def test_are_there_only_while_somebody_follows(
+    async def test_channel_exists_only_while_the_user_has_followers(
         self, database: Database, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -392,7 +392,7 @@ class TestChannels:
         assert (heard is None, signals._listener) == (False, None)
         await eventually(lambda: asyncio.all_tasks() <= tasks)
 
-    async def test_go_when_who_follows_is_cancelled_anywhere(
+    async def test_channel_is_removed_when_its_follower_is_cancelled_at_any_time(
         self, database: Database, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         feed = made(database, signals)
@@ -413,7 +413,7 @@ class TestChannels:
             await anext(batches)
             assert await take(batches, 1) == [1]
 
-    async def test_go_on_when_the_database_comes_back(
+    async def test_channel_recovers_when_the_database_is_available_again(
         self, database_url: str, signals: LocalSignals, user_id: str
     ) -> None:
         async with Relay(database_url) as relay:
@@ -432,10 +432,10 @@ class TestChannels:
             await asyncio.sleep(0.1)
             relay.refusing = False
 
-            # By itself: the signal is long gone, and the next look by the clock a minute away.
+            # The channel recovers by itself: the signal is lost, and the next poll is a minute away.
             assert await take(batches, 2) == [1, 2]
 
-    async def test_outlive_a_defect(
+    async def test_channel_survives_an_unexpected_exception(
         self,
         database: Database,
         database_url: str,
@@ -458,8 +458,8 @@ class TestChannels:
 
 
 # Task: T-152
-class TestStrangers:
-    def test_are_counted_as_long_as_they_are_strangers(self) -> None:
+class TestUnauthenticatedConnections:
+    def test_unauthenticated_connections_are_counted_and_limited(self) -> None:
         feed = Live(Database("postgresql://"), LocalSignals(), LiveOptions(strangers=1))
         with feed.stranger(), pytest.raises(Unavailable), feed.stranger():
             pass

@@ -1,4 +1,4 @@
-"""Several tags, several words: the same is found whether it is looked up or read, and the cursor leads through both."""
+"""AND of several tags or words: probing by key and hashing return the same tasks, and cursors work across both."""
 
 import itertools
 import random
@@ -16,8 +16,8 @@ WORDS = ("oat", "milk", "soy")
 
 
 @pytest.fixture(params=[0, 4, 100])
-def looked_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """How many are looked up at least: none, some of a test's, all of them."""
+def probe_limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set how many rows are probed at least before the ids are hashed: none, some of a test's rows, all of them."""
     makers = (search.fragments, search._ranked, finding._statements)
     monkeypatch.setattr(meeting, "LEAST_LOOKED_UP", request.param)
     for maker in makers:
@@ -28,7 +28,7 @@ def looked_up(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def some_tasks(client: AsyncClient) -> list[dict[str, Any]]:
-    """Tasks with any of the tags, and any of the words in any place; the newest first."""
+    """Create tasks with random tags and with random words in every field; return them, newest first."""
     rng = random.Random(3)
 
     def some(of: tuple[str, ...]) -> list[str]:
@@ -54,7 +54,7 @@ async def some_tasks(client: AsyncClient) -> list[dict[str, Any]]:
 
 
 async def ids_of(client: AsyncClient, query: str) -> list[str]:
-    """Return the ids of what a query finds, read page by page."""
+    """Return the ids that a query finds, read page by page."""
     return [task["id"] for task in await walked(client, query, limit=3)]
 
 
@@ -63,9 +63,9 @@ def has_words(task: dict[str, Any], words: tuple[str, ...]) -> bool:
 
 
 # Task: T-376
-@pytest.mark.usefixtures("looked_up")
-class TestMeeting:
-    async def test_of_tags_is_walked_each_once(self, alice: AsyncClient) -> None:
+@pytest.mark.usefixtures("probe_limit")
+class TestIntersection:
+    async def test_tasks_with_all_tags_are_listed_once_in_order_across_pages(self, alice: AsyncClient) -> None:
         tasks = await some_tasks(alice)
 
         for tags in [*itertools.permutations(TAGS, 2), TAGS, ("a", "zebra"), ("A", "a")]:
@@ -77,7 +77,7 @@ class TestMeeting:
             assert await ids_of(alice, f"{asked}&not_tag=oat") == without
             assert (await alice.get(f"/tasks?{asked}")).json()["total"] == len(expected)
 
-    async def test_of_words_is_walked_each_once(self, alice: AsyncClient) -> None:
+    async def test_tasks_with_all_words_are_listed_once_in_order_across_pages(self, alice: AsyncClient) -> None:
         tasks = await some_tasks(alice)
 
         for words in [*itertools.permutations(WORDS, 2), WORDS, ("oat", "zebra")]:

@@ -1,4 +1,4 @@
-"""Occurrences: that completing one takes one trip, comes to what the rule says, and never takes what is stale."""
+"""Occurrences: completing one takes one round trip, follows the rule and never uses stale precomputed dates."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ from todo.services import changes, plans, profiles, tasks
 
 
 def repeating(rule: str = "FREQ=DAILY", **options: str) -> Recurrence:
-    """A recurrence, as a client sends it."""
+    """Return a recurrence as a client sends it."""
     return Recurrence.model_validate({"rule": rule, **options}, strict=False)
 
 
@@ -36,18 +36,18 @@ DAILY = repeating()
 
 
 class Series(Scene):
-    """A scene with tasks that repeat."""
+    """A scene with recurring tasks."""
 
     async def add(self, due_date: str = "2026-03-10", recurrence: Recurrence | None = DAILY, **fields: Any) -> UUID:
-        """Create a task that repeats; return its id."""
+        """Create a recurring task and return its id."""
         return await super().add(due_date=due_date, recurrence=recurrence, **fields)
 
     async def move_to(self, time_zone: str) -> None:
-        """Have the user move."""
+        """Set the user's time zone."""
         await profiles.change(self.session, ProfileUpdate(time_zone=time_zone), now=NOW)
 
     def upcoming(self, task_id: UUID) -> Any:
-        """Return what a task keeps of what is to come."""
+        """Return the precomputed next occurrences of a task."""
         [row] = self.sql("SELECT upcoming FROM tasks WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
         return row["upcoming"]
 
@@ -59,10 +59,10 @@ async def scene(database_url: str) -> AsyncIterator[Series]:
 
 
 # Task: T-327
-class TestOneTrip:
+class TestOneRoundTrip:
     @pytest.mark.parametrize("names", [True, False])
     @pytest.mark.parametrize("due_date", ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"])
-    async def test_is_what_completing_takes_until_the_rule_is_asked_again(
+    async def test_completion_takes_one_round_trip_until_the_precomputed_dates_are_used_up(
         self, scene: Series, due_date: str, *, names: bool
     ) -> None:
         task_id = await scene.add(due_date)
@@ -74,7 +74,7 @@ class TestOneTrip:
 
         assert counts == [*([1] * 10), 3, *([1] * 10), 3, 1]
 
-    async def test_is_what_it_takes_with_a_key_a_condition_or_by_another_path(self, scene: Series) -> None:
+    async def test_keys_conditions_updates_and_skips_take_one_round_trip(self, scene: Series) -> None:
         keyed = scene.session
         keyed.retry = RetryKey("complete", b"")
         again = scene.session
@@ -110,7 +110,7 @@ class TestOneTrip:
             ({"due_date": "2026-03-10", "recurrence": repeating("FREQ=DAILY;UNTIL=20260401T000000Z")}, 2),
         ],
     )
-    async def test_is_what_creating_takes_unless_it_matters_where_its_owner_is(
+    async def test_creation_takes_one_round_trip_unless_it_depends_on_the_users_time_zone(
         self, scene: Series, fields: dict[str, Any], trips: int
     ) -> None:
         assert await scene.trips_of(scene.add(**fields)) == trips
@@ -123,7 +123,7 @@ class TestOneTrip:
             (DAILY, True),
         ],
     )
-    async def test_is_not_enough_where_the_day_an_end_or_a_family_has_to_be_looked_at(
+    async def test_completion_takes_three_round_trips_if_the_rule_or_the_subtree_is_needed(
         self, scene: Series, recurrence: Recurrence, *, parent: bool
     ) -> None:
         task_id = await scene.add(recurrence=recurrence)
@@ -137,8 +137,8 @@ CLOSED = "SELECT due_date, revision FROM tasks WHERE user_id = %(user)s AND recu
 
 
 # Task: T-327
-class TestClosing:
-    async def test_comes_before_the_next_occurrence_in_the_log(self, scene: Series) -> None:
+class TestCompletedCopy:
+    async def test_completed_copy_precedes_the_next_occurrence_in_the_change_log(self, scene: Series) -> None:
         task_id = await scene.add()
 
         row = await tasks.complete(scene.session, task_id, now=NOW)
@@ -149,8 +149,10 @@ class TestClosing:
         assert row["revision"] == 3
         assert scene.sql(CLOSED) == [{"due_date": "2026-03-10", "revision": 2}]
 
-    async def test_keeps_what_another_writer_left(self, scene: Series, database_url: str) -> None:
-        """Whoever waited for the row closes the occurrence that is open by then, and only that."""
+    async def test_completion_closes_only_the_occurrence_left_by_a_concurrent_writer(
+        self, scene: Series, database_url: str
+    ) -> None:
+        """A writer that waited for the row lock closes the occurrence that is open by then, and only that one."""
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
             step: LiteralString = "due_date = '2026-03-11', recurrence_due = '2026-03-11', upcoming = upcoming - 0"
@@ -163,7 +165,7 @@ class TestClosing:
         assert (row["title"], row["due_date"]) == ("a", "2026-03-12")
         assert [each["due_date"] for each in scene.sql(CLOSED)] == ["2026-03-11"]
 
-    async def test_closes_each_occurrence_once_when_many_complete_it(self, database_url: str) -> None:
+    async def test_concurrent_completions_close_each_occurrence_once(self, database_url: str) -> None:
         database = Database(database_url, UNHURRIED)
         await database.open()
         user_id = sign_up(database_url, "alice")
@@ -193,7 +195,7 @@ async def _undo_last(scene: Series, task_id: UUID) -> None:
     await changes.undo(scene.session, (await tasks.read(scene.session, task_id))["revision"], now=NOW)
 
 
-def _by_hand(assignments: LiteralString) -> Callable[[Series, UUID], Awaitable[None]]:
+def _sql_update(assignments: LiteralString) -> Callable[[Series, UUID], Awaitable[None]]:
     async def write(scene: Series, task_id: UUID) -> None:
         scene.sql(f"UPDATE tasks SET {assignments} WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
 
@@ -206,25 +208,25 @@ async def _delete_and_undo(scene: Series, task_id: UUID) -> None:
 
 
 # Task: T-327
-class TestStaleSteps:
+class TestStaleNextOccurrences:
     @pytest.mark.parametrize(
         ("write", "due_date"),
         [
             (_undo_last, "2026-03-12"),
             (_delete_and_undo, "2026-03-13"),
-            (_by_hand("due_date = '2026-04-01'"), "2026-04-02"),
-            (_by_hand("due_time_zone = 'Europe/Berlin'"), "2026-03-13"),
-            (_by_hand("""recurrence = jsonb_set(recurrence, '{rule}', '"FREQ=DAILY;INTERVAL=5"')"""), "2026-03-15"),
+            (_sql_update("due_date = '2026-04-01'"), "2026-04-02"),
+            (_sql_update("due_time_zone = 'Europe/Berlin'"), "2026-03-13"),
+            (_sql_update("""recurrence = jsonb_set(recurrence, '{rule}', '"FREQ=DAILY;INTERVAL=5"')"""), "2026-03-15"),
             (
-                _by_hand("recurrence_anchor = '2026-04-01', recurrence_due = '2026-04-01', due_date = '2026-04-01'"),
+                _sql_update("recurrence_anchor = '2026-04-01', recurrence_due = '2026-04-01', due_date = '2026-04-01'"),
                 "2026-04-02",
             ),
-            (_by_hand("recurrence_number = 7"), "2026-03-13"),
-            (_by_hand("recurrence_start = '2026-03-01'"), "2026-03-13"),
-            (_by_hand("recurrence_due = '2026-05-01'"), "2026-05-02"),
+            (_sql_update("recurrence_number = 7"), "2026-03-13"),
+            (_sql_update("recurrence_start = '2026-03-01'"), "2026-03-13"),
+            (_sql_update("recurrence_due = '2026-05-01'"), "2026-05-02"),
         ],
     )
-    async def test_are_forgotten_with_whatever_they_follow_from(
+    async def test_next_occurrences_are_discarded_when_their_inputs_change(
         self, scene: Series, write: Callable[[Series, UUID], Awaitable[None]], due_date: str
     ) -> None:
         task_id = await scene.add()
@@ -238,7 +240,7 @@ class TestStaleSteps:
         assert row["due_date"] == due_date
         assert scene.upcoming(task_id)[0][0] == due_date
 
-    async def test_are_worked_out_again_by_whatever_moves_the_series(self, scene: Series) -> None:
+    async def test_next_occurrences_are_recomputed_by_every_change_of_the_series(self, scene: Series) -> None:
         task_id = await scene.add()
         found = []
         for body in (
@@ -260,8 +262,8 @@ class TestStaleSteps:
         assert scene.upcoming(task_id) is None
 
     @pytest.mark.parametrize("missed", ["skip", "keep"])
-    async def test_are_not_taken_where_their_owner_is_elsewhere(self, scene: Series, missed: str) -> None:
-        """Every day at the same time: in summer, where the clocks change, that is another instant."""
+    async def test_completion_ignores_next_occurrences_of_another_time_zone(self, scene: Series, missed: str) -> None:
+        """The series repeats daily at one wall-clock time; after the change to summer time that is another instant."""
         await scene.move_to("Europe/Berlin")
         task_id = await scene.add("2026-03-28T08:00:00Z", repeating(missed=missed))
         await scene.move_to("America/New_York")
@@ -271,18 +273,18 @@ class TestStaleSteps:
         assert row["due_date"] == "2026-03-29T08:00:00Z"
         assert scene.upcoming(task_id)[1] == ["2026-03-30T08:00:00Z", None, None, "America/New_York"]
 
-    async def test_are_not_skipped_to_where_their_owner_is_elsewhere(self, scene: Series) -> None:
+    async def test_skip_ignores_next_occurrences_of_another_time_zone(self, scene: Series) -> None:
         await scene.move_to("Europe/Berlin")
         task_id = await scene.add("2026-03-28T08:00:00Z")
         await scene.move_to("America/New_York")
 
         assert (await tasks.skip(scene.session, task_id, now=NOW))["due_date"] == "2026-03-29T08:00:00Z"
 
-    async def test_are_told_from_later_ones_by_where_their_owner_is_now(self, scene: Series) -> None:
+    async def test_completion_selects_the_next_occurrence_by_the_users_current_time_zone(self, scene: Series) -> None:
         task_id = await scene.add("2026-03-10T20:00:00")
         await scene.move_to("Pacific/Kiritimati")
 
-        # There it is 20:30 of the 11th.
+        # There it is 20:30 on the 11th.
         at = datetime(2026, 3, 11, 6, 30, tzinfo=UTC)
         assert await scene.trips_of(tasks.complete(scene.session, task_id, now=at)) == 1
         assert (await tasks.read(scene.session, task_id))["due_date"] == "2026-03-12T20:00:00"
@@ -336,8 +338,8 @@ STEPS: st.SearchStrategy[list[Step]] = st.lists(
 
 
 @dataclass(frozen=True)
-class Story:
-    """A series, where its owner is, and what is done to it."""
+class Scenario:
+    """A series, the time zone of its user, and the steps applied to it."""
 
     zone: str
     day_start: str
@@ -348,8 +350,8 @@ class Story:
     steps: list[Step]
 
 
-STORIES = st.builds(
-    Story,
+SCENARIOS = st.builds(
+    Scenario,
     zone=st.sampled_from(ZONES),
     day_start=st.sampled_from(["00:00", "03:00", "02:30"]),
     due_date=dues(),
@@ -359,7 +361,7 @@ STORIES = st.builds(
     steps=STEPS,
 )
 
-# All of a series but what tells it from its twin, and what it keeps of what is to come.
+# All columns of a series, except its ids and those that the precomputed dates may change.
 SERIES = """
 SELECT id = series_id AS is_open, due_at,
        to_jsonb(t) - '{id,series_id,trash_id,position,revision,upcoming,creation_digest}'::text[] AS columns
@@ -369,9 +371,9 @@ LONG_AFTER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 # Task: T-327
-class TestTheTwoWays:
-    async def test_come_to_the_same(self, database_url: str) -> None:
-        """One twin is completed in one trip where that is possible, the other one always by its rule."""
+class TestPrecomputedDates:
+    async def test_precomputed_dates_and_the_rule_produce_the_same_series(self, database_url: str) -> None:
+        """One twin uses the precomputed dates where possible, the other one always evaluates its rule."""
         trips: Counter[int] = Counter()
         async with opened(database_url, Series) as new_scene:
             loop = asyncio.get_running_loop()
@@ -383,24 +385,24 @@ class TestTheTwoWays:
                 database=None,
                 suppress_health_check=list(HealthCheck),
             )
-            @given(STORIES)
-            def tell(story: Story) -> None:
-                asyncio.run_coroutine_threadsafe(_tell(new_scene(), story, trips), loop).result()
+            @given(SCENARIOS)
+            def check(scenario: Scenario) -> None:
+                asyncio.run_coroutine_threadsafe(_run_scenario(new_scene(), scenario, trips), loop).result()
 
-            await asyncio.to_thread(tell)
+            await asyncio.to_thread(check)
 
-        # That one trip is what most of it took: else this would show nothing.
+        # Most steps took one round trip; otherwise this test would show nothing.
         assert trips[1] > trips[3] > 0
 
 
-async def _tell(scene: Series, story: Story, trips: Counter[int]) -> None:
-    profile = ProfileUpdate(time_zone=story.zone, day_start=story.day_start)
+async def _run_scenario(scene: Series, scenario: Scenario, trips: Counter[int]) -> None:
+    profile = ProfileUpdate(time_zone=scenario.zone, day_start=scenario.day_start)
     await profiles.change(scene.session, profile, now=NOW)
-    twins = [await _begin(scene, story) for _ in range(2)]
+    twins = [await _create_series(scene, scenario) for _ in range(2)]
     if None in twins:
         return
     one, other = (twin for twin in twins if twin is not None)
-    for name, value in story.steps:
+    for name, value in scenario.steps:
         [*_, open_one] = [row for row in scene.sql(SERIES, id=one) if row["is_open"]]
         if open_one["columns"]["status"] != "pending":
             return
@@ -423,17 +425,17 @@ async def _tell(scene: Series, story: Story, trips: Counter[int]) -> None:
             step = plans.Skipping() if skips else plans.Completion(at=at)
             await plans.run(scene.session, other, step, now=LONG_AFTER)
         assert scene.sql(SERIES, id=one) == scene.sql(SERIES, id=other)
-        # What is left is what would be worked out anew.
+        # The remaining precomputed dates equal those that would be computed now.
         left, anew = (scene.upcoming(task_id) or [] for task_id in (one, other))
         assert [each[:3] for each in left[1:]] == [each[:3] for each in anew[1 : len(left)]]
 
 
-async def _begin(scene: Series, story: Story) -> UUID | None:
-    """Make a series that begins where its rule does; ``None`` for one that never occurs."""
-    fields = {"due_time_zone": story.due_time_zone, "start_date": story.start_date}
-    task_id = await scene.add(story.due_date, None, **fields)
+async def _create_series(scene: Series, scenario: Scenario) -> UUID | None:
+    """Create a series whose first due date matches its rule; ``None`` if the rule never occurs."""
+    fields = {"due_time_zone": scenario.due_time_zone, "start_date": scenario.start_date}
+    task_id = await scene.add(scenario.due_date, None, **fields)
     try:
-        await tasks.change(scene.session, task_id, TaskUpdate(recurrence=story.recurrence), now=NOW)
+        await tasks.change(scene.session, task_id, TaskUpdate(recurrence=scenario.recurrence), now=NOW)
     except Invalid:
         return None
     return task_id

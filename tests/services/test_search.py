@@ -1,4 +1,4 @@
-"""Search below HTTP: what it finds, in which order, and whose. The oracle reads every task."""
+"""Search below HTTP: matches, order and isolation. The oracle reads every task."""
 
 import random
 import uuid
@@ -27,7 +27,7 @@ ADD = (
 
 @dataclass
 class Scene:
-    """A user's tasks, in the database and here."""
+    """The tasks of one user, in the database and in memory."""
 
     database: Database
     url: str
@@ -35,7 +35,7 @@ class Scene:
     tasks: dict[str, tuple[str, list[str], str | None]] = field(default_factory=dict)
 
     def add(self, *tasks: tuple[str, list[str], str | None]) -> list[str]:
-        """Create tasks of title, tags and description, each a minute after the other. Returns their ids."""
+        """Create tasks of title, tags and description, one minute apart. Returns their ids."""
         ids = [str(uuid.uuid4()) for _ in tasks]
         with psycopg.connect(self.url) as connection:
             for task_id, (title, tags, description) in zip(ids, tasks, strict=True):
@@ -47,16 +47,16 @@ class Scene:
         return ids
 
     async def find(self, typed: str, *, limit: int = MOST_TASKS) -> list[str]:
-        """Return the ids of what is found, in the order of the answer."""
+        """Return the ids that the search finds, in order."""
         return [task["id"] for task in (await self.page(typed, limit=limit)).tasks]
 
     async def page(self, typed: str, *, limit: int = MOST_TASKS, cursor: str | None = None) -> finding.Page:
-        """Return a page of what is found."""
+        """Return a page of the tasks that the search finds."""
         query = TaskQuery(q=typed, limit=limit, cursor=cursor)
         return await finding.page(Session(self.database, self.user_id), query, now=START)
 
-    def should_be_found(self, typed: str) -> set[str]:
-        """Return the ids of what a reader of all tasks would find."""
+    def expected_ids(self, typed: str) -> set[str]:
+        """Return the ids that a scan of all tasks finds."""
         query = parse(typed)
         return {task_id for task_id, (title, tags, text) in self.tasks.items() if _fits(query, [title, *tags, text])}
 
@@ -81,8 +81,8 @@ def scene(database: Database, database_url: str) -> Scene:
 
 
 @pytest.fixture(params=[2_000, 3])
-def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """How many rows count as few: all of a test's, or hardly any."""
+def row_limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set how many rows count as few: more than any test has, or 3."""
     monkeypatch.setattr(search, "_FEW", request.param)
     makers = (search.fragments, search._ranked, finding._statements)
     for maker in makers:
@@ -118,8 +118,8 @@ class TestMatching:
             ("milk %", [1, 0]),
         ],
     )
-    @pytest.mark.usefixtures("few")
-    async def test_follows_the_query(self, scene: Scene, typed: str, found: list[int]) -> None:
+    @pytest.mark.usefixtures("row_limit")
+    async def test_search_returns_the_matching_tasks(self, scene: Scene, typed: str, found: list[int]) -> None:
         ids = scene.add(
             ("Oat milk", [], None),
             ("Milk", [], "Two litres"),
@@ -130,8 +130,8 @@ class TestMatching:
 
         assert await scene.find(typed) == [ids[index] for index in found]
 
-    @pytest.mark.usefixtures("few")
-    async def test_finds_what_a_reader_of_all_tasks_finds(self, scene: Scene) -> None:
+    @pytest.mark.usefixtures("row_limit")
+    async def test_search_returns_the_same_tasks_as_a_scan_of_all_tasks(self, scene: Scene) -> None:
         rng = random.Random(7)
 
         def text(most: int) -> str:
@@ -151,15 +151,17 @@ class TestMatching:
             terms = [rng.choice(("", "", "-")) + rng.choice(kinds)() for _ in range(rng.randint(1, 4))]
             typed = " ".join([rng.choice(kinds)(), *terms])
             found = await scene.find(typed)
-            assert (typed, sorted(found)) == (typed, sorted(scene.should_be_found(typed)))
+            assert (typed, sorted(found)) == (typed, sorted(scene.expected_ids(typed)))
 
-    async def test_is_ones_own(self, scene: Scene, database: Database, database_url: str) -> None:
+    async def test_search_returns_only_the_users_own_tasks(
+        self, scene: Scene, database: Database, database_url: str
+    ) -> None:
         scene.add(("Milk", [], None))
         bob = Scene(database, database_url, sign_up(database_url, "bob"))
 
         assert [await bob.find(typed) for typed in ("milk", "mil*", "milk -oat")] == [[], [], []]
 
-    async def test_takes_one_trip(self, scene: Scene, database_url: str) -> None:
+    async def test_search_takes_one_round_trip(self, scene: Scene, database_url: str) -> None:
         scene.database, trips = watched(database_url)
         await scene.database.open()
         scene.add(("Oat milk", [], None))
@@ -174,7 +176,7 @@ class TestMatching:
 
 # Task: T-363
 class TestRank:
-    async def test_puts_title_before_tags_before_description_then_the_newest(self, scene: Scene) -> None:
+    async def test_matches_in_title_rank_before_tags_and_description_and_newer_before_older(self, scene: Scene) -> None:
         ids = scene.add(
             ("Milk", [], None), ("a", ["milk"], None), ("b", [], "milk"), ("Milk", [], None), ("c", ["milk"], "milk")
         )
@@ -182,16 +184,14 @@ class TestRank:
         assert await scene.find("milk") == [ids[index] for index in (3, 0, 4, 1, 2)]
         assert await scene.find("milk", limit=2) == [ids[3], ids[0]]
 
-    async def test_goes_by_the_rarest_word(self, scene: Scene) -> None:
+    async def test_results_are_ranked_by_the_rarest_word(self, scene: Scene) -> None:
         ids = scene.add(
             ("Milk", [], "oat"), ("Oat", [], "milk"), ("Oat milk", [], None), ("Milk", [], None), ("Milk", [], None)
         )
 
         assert await scene.find("milk oat") == [ids[index] for index in (2, 1, 0)]
 
-    async def test_the_next_page_is_ranked_by_the_word_of_the_first_although_another_is_rarer_now(
-        self, scene: Scene
-    ) -> None:
+    async def test_next_page_is_ranked_by_the_word_chosen_for_the_first_page(self, scene: Scene) -> None:
         ids = scene.add(("Oat", [], "milk"), ("Milk", [], "oat"), ("Milk", [], None))
         first = await scene.page("milk oat", limit=1)
         scene.add(("Oat", [], None), ("Oat", [], None))
@@ -201,14 +201,14 @@ class TestRank:
         assert await scene.find("milk oat") == [ids[1], ids[0]]
         assert [[task["id"] for task in page.tasks] for page in (first, second)] == [[ids[0]], [ids[1]]]
 
-    def test_a_word_that_the_query_does_not_have_is_refused(self) -> None:
+    def test_a_word_that_the_query_does_not_have_is_rejected(self) -> None:
         query = parse("milk oat")
 
         with pytest.raises(ValueError, match=r"^Another search began there\.$"):
             search.values_of(query, chosen="soy")
 
-    @pytest.mark.usefixtures("few")
-    async def test_puts_the_newest_first_for_a_prefix(self, scene: Scene) -> None:
+    @pytest.mark.usefixtures("row_limit")
+    async def test_prefix_matches_are_sorted_newest_first(self, scene: Scene) -> None:
         ids = scene.add(*((f"{'Milk' if index % 2 else 'Milkshake'} {index}", [], "milk") for index in range(8)))
 
         assert await scene.find("mil*", limit=5) == ids[:2:-1]
@@ -216,7 +216,7 @@ class TestRank:
 
 # Task: T-363
 class TestExcerpt:
-    def test_shows_why_a_task_was_found(self) -> None:
+    def test_excerpt_shows_the_matching_field(self) -> None:
         row = {"title": "Shop & go", "tags": ["home", "Milk"], "description": None}
 
         assert search.excerpt_of(parse("milk"), row) == "home, <mark>Milk</mark>"

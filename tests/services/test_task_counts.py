@@ -1,4 +1,4 @@
-"""The total of a list is kept, not counted. It is right whoever writes, and however."""
+"""The total of a list is a stored counter. It stays correct for every kind of write."""
 
 import itertools
 from collections import Counter
@@ -14,7 +14,7 @@ PRIORITIES = ("low", "medium", "high")
 
 
 async def totals_are_right(client: AsyncClient) -> bool:
-    """Compare the total under every filter with the tasks that are there."""
+    """Return whether the total under every filter equals the number of listed tasks."""
     tasks = (await client.get("/tasks", params={"limit": 100})).json()["tasks"]
     found = Counter((task["status"], task["priority"]) for task in tasks)
     for statuses, priorities in itertools.product(
@@ -33,7 +33,7 @@ async def totals_are_right(client: AsyncClient) -> bool:
 
 # Task: T-210
 class TestTotals:
-    async def test_follow_every_write(self, alice: AsyncClient) -> None:
+    async def test_totals_are_correct_after_every_kind_of_write(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice, priority=priority) for priority in PRIORITIES for _ in range(3)]
         await alice.post(f"/tasks/{tasks[0]['id']}/complete")
         await alice.patch(f"/tasks/{tasks[1]['id']}", json={"status": "in_progress", "priority": "high"})
@@ -46,7 +46,7 @@ class TestTotals:
         assert (await alice.get("/tasks")).json()["total"] == 9
         assert await totals_are_right(alice)
 
-    async def test_follow_plain_sql(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_totals_are_correct_after_plain_sql(self, alice: AsyncClient, database_url: str) -> None:
         for _ in range(6):
             await add_task(alice)
         user_id = (await alice.get("/me")).json()["id"]
@@ -64,7 +64,7 @@ class TestTotals:
         assert (await alice.get("/tasks")).json()["total"] == 5
         assert await totals_are_right(alice)
 
-    async def test_leave_out_the_trash_with_all_that_is_in_it(self, alice: AsyncClient) -> None:
+    async def test_totals_exclude_trashed_subtrees(self, alice: AsyncClient) -> None:
         top = await add_task(alice, priority="high")
         below = await add_task(alice, parent_id=top["id"])
         await add_task(alice, parent_id=below["id"])
@@ -82,7 +82,7 @@ class TestTotals:
         assert (await alice.get("/tasks")).json()["total"] == 1
         assert await totals_are_right(alice)
 
-    async def test_follow_a_task_from_category_to_category(self, alice: AsyncClient) -> None:
+    async def test_totals_follow_tasks_that_change_category(self, alice: AsyncClient) -> None:
         work, home = [(await add_category(alice, name=name))["id"] for name in ("Work", "Home")]
         tasks = [await add_task(alice, category_id=category) for category in (work, work, home, None)]
         await alice.post(f"/tasks/{tasks[0]['id']}/complete")
@@ -101,7 +101,7 @@ class TestTotals:
         assert (await alice.get("/tasks", params={"category_id": "none"})).json()["total"] == 2
         assert await totals_are_right(alice)
 
-    async def test_are_ones_own(self, alice: AsyncClient, bob: AsyncClient) -> None:
+    async def test_totals_count_only_the_users_own_tasks(self, alice: AsyncClient, bob: AsyncClient) -> None:
         await add_task(alice)
 
         assert (await bob.get("/tasks")).json()["total"] == 0
@@ -109,7 +109,7 @@ class TestTotals:
 
 # Task: T-211
 class TestInstants:
-    async def test_are_in_utc_wherever_they_are_and_null_where_there_is_none(self, alice: AsyncClient) -> None:
+    async def test_instants_are_in_utc_in_single_tasks_and_in_lists(self, alice: AsyncClient) -> None:
         task = await add_task(alice)
         done = (await alice.post(f"/tasks/{task['id']}/complete")).json()
 

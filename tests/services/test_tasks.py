@@ -1,4 +1,4 @@
-"""Tasks below HTTP: how many trips they take, what time does, and who comes in between."""
+"""Tasks below HTTP: round trips, timestamps and concurrent writers."""
 
 import asyncio
 import re
@@ -46,8 +46,8 @@ DELETE = "DELETE FROM tasks WHERE user_id = %(user)s"
 
 
 # Task: T-032
-class TestOneTrip:
-    async def test_is_what_everything_takes_that_succeeds(self, scene: Scene) -> None:
+class TestOneRoundTrip:
+    async def test_successful_operations_take_one_round_trip(self, scene: Scene) -> None:
         task_id = await scene.add()
         new = TaskCreate(title="Buy bread")
         counts = {
@@ -66,7 +66,7 @@ class TestOneTrip:
 
         assert counts == dict.fromkeys(counts, 1)
 
-    async def test_is_what_it_takes_with_a_key_or_a_condition_too(self, scene: Scene) -> None:
+    async def test_operations_with_a_key_or_a_condition_take_one_round_trip(self, scene: Scene) -> None:
         async def trips_of(work: Callable[[Session], Any], key: str | None = None) -> int:
             session = scene.session
             session.retry = RetryKey(key, b"") if key else None
@@ -102,8 +102,8 @@ class TestOneTrip:
 
 
 # Task: T-325
-class TestTwoTrips:
-    async def test_are_what_moving_a_series_takes(self, scene: Scene) -> None:
+class TestTwoRoundTrips:
+    async def test_changes_of_a_series_take_two_round_trips(self, scene: Scene) -> None:
         daily, weekly = (Recurrence(rule=f"FREQ={frequency}") for frequency in ("DAILY", "WEEKLY"))
         task_id = await scene.add(due_date="2026-03-10", recurrence=daily)
         counts = {}
@@ -121,16 +121,16 @@ class TestTwoTrips:
 
 # Task: T-031
 class TestCreate:
-    async def test_happens_at_the_given_time(self, scene: Scene) -> None:
+    async def test_create_uses_the_given_time_for_timestamps_and_id(self, scene: Scene) -> None:
         row, is_new = await tasks.create(scene.session, TaskCreate(title="a", status=Status.completed), now=NOW)
 
         assert is_new
         assert row["created_at"] == row["updated_at"] == row["completed_at"] == "2026-03-10T09:00:00Z"
         assert UUID(row["id"]).int >> 80 == int(NOW.timestamp() * 1000)
 
-    async def test_makes_a_task_that_was_deleted_just_now_anew(self, scene: Scene) -> None:
+    async def test_create_succeeds_if_the_task_with_its_id_is_deleted_meanwhile(self, scene: Scene) -> None:
         task_id = await scene.add()
-        # Trip 1 finds the id taken, trip 2 finds it gone.
+        # Round trip 1 finds the id taken; round trip 2 finds it free again.
         scene.before_trips({2: lambda: scene.sql(DELETE)})
 
         row, is_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy bread"), now=LATER)
@@ -138,7 +138,7 @@ class TestCreate:
         assert (is_new, row["title"], row["created_at"]) == (True, "Buy bread", LATER_TEXT)
         assert scene.trips.count == 3
 
-    async def test_gives_up_when_others_delete_and_create_it_again_and_again(self, scene: Scene) -> None:
+    async def test_create_raises_conflict_if_others_delete_and_create_the_task_repeatedly(self, scene: Scene) -> None:
         task_id = await scene.add()
         appear, vanish = (lambda: scene.sql(INSERT, id=task_id)), (lambda: scene.sql(DELETE))
         scene.before_trips({2: vanish, 3: appear, 4: vanish, 5: appear, 6: vanish})
@@ -153,7 +153,7 @@ class TestCreate:
         assert scene.trips.count == 6
 
     @pytest.mark.parametrize(("task_id", "is_new"), [(None, True), (uuid7(), False)])
-    async def test_stores_one_task_when_the_answer_is_lost(
+    async def test_create_stores_one_task_if_the_response_is_lost(
         self, scene: Scene, task_id: UUID | None, *, is_new: bool
     ) -> None:
         def lose(trip: int) -> None:
@@ -166,11 +166,11 @@ class TestCreate:
         row, said_new = await tasks.create(scene.session, TaskCreate(id=task_id, title="Buy milk"), now=NOW)
 
         page = await finding.page(scene.session, TaskQuery(), now=NOW)
-        # With an id of the caller's nobody can tell which of the requests it was.
+        # With an id chosen by the client, nobody can know which request created the task.
         assert (page, said_new) == (finding.Page([row], total=1, revision=1), is_new)
 
-    async def test_is_new_to_who_asked_for_a_new_one_and_whose_answer_was_lost(self, scene: Scene) -> None:
-        """Its id was made here: only this very request can have taken it."""
+    async def test_conditional_create_reports_a_new_task_if_the_response_is_lost(self, scene: Scene) -> None:
+        """The server generated the id, so only this request can have created the task."""
 
         def lose(trip: int) -> None:
             if trip == 1:
@@ -183,8 +183,10 @@ class TestCreate:
 
         assert (row["title"], is_new) == ("a", True)
 
-    async def test_keeps_a_digest_that_later_versions_understand(self, scene: Scene, database_url: str) -> None:
-        """It says nothing of defaults: those of a field that is still to come would change it."""
+    async def test_creation_digest_contains_only_the_fields_that_were_sent(
+        self, scene: Scene, database_url: str
+    ) -> None:
+        """The digest omits defaults; otherwise a field added later would change it."""
         await scene.add(id=uuid7(), priority=Priority.medium)
         await scene.add(due_date="2026-03-10T08:00:00Z")
 
@@ -200,7 +202,9 @@ class TestCreate:
 # Task: T-033
 class TestPage:
     @pytest.mark.parametrize("plan", ["on", "off"])
-    async def test_has_a_stable_order_when_all_were_created_at_once(self, database_url: str, plan: str) -> None:
+    async def test_pages_have_a_stable_order_if_all_tasks_have_the_same_creation_time(
+        self, database_url: str, plan: str
+    ) -> None:
         options = quote(f"-c enable_indexscan={plan} -c enable_bitmapscan={plan}")
         async with opened(f"{database_url}&options={options}", Scene) as new_scene:
             scene = new_scene()
@@ -216,7 +220,7 @@ class TestPage:
         assert [UUID(row["id"]) for page in pages for row in page.tasks] == sorted(ids, reverse=True)
         assert [(page.total, page.revision) for page in pages] == [(9, 9)] * 5
 
-    async def test_goes_by_the_time_of_creation_and_not_by_the_id(self, scene: Scene) -> None:
+    async def test_tasks_are_sorted_by_creation_time_and_not_by_id(self, scene: Scene) -> None:
         older = await scene.add(id=UUID(int=2**128 - 1))
         newer, _ = await tasks.create(scene.session, TaskCreate(id=UUID(int=0), title="a"), now=LATER)
 
@@ -224,7 +228,7 @@ class TestPage:
 
         assert [row["id"] for row in page.tasks] == [newer["id"], str(older)]
 
-    async def test_puts_ids_in_the_order_of_creation(self, scene: Scene) -> None:
+    async def test_generated_ids_sort_in_creation_order(self, scene: Scene) -> None:
         for microseconds in range(5):
             await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
 
@@ -234,7 +238,7 @@ class TestPage:
 
 
 class Explaining(Session):
-    """A session that also asks PostgreSQL what it does for each statement."""
+    """A session that also runs EXPLAIN ANALYZE for each statement."""
 
     def __init__(self, database: Database, user_id: str) -> None:
         super().__init__(database, user_id)
@@ -250,13 +254,13 @@ class Explaining(Session):
 
 
 # Task: T-122
-class TestUnless:
-    """A list that the client has already is not run: its condition is evaluated once, before anything is looked at."""
+class TestIfNoneMatch:
+    """If the client has the current list, no row is read: the condition is evaluated once, as a one-time filter."""
 
     READS_ROWS = re.compile(r" on (tasks|changes) \((?!never executed)")
 
     @pytest.mark.parametrize(("seen", "is_read"), [({1}, False), ({7, 1}, False), ({2}, True), ({0}, True)])
-    async def test_reads_a_task_only_if_there_is_something_new(
+    async def test_list_reads_rows_only_if_the_revision_is_new(
         self, scene: Scene, seen: set[int], *, is_read: bool
     ) -> None:
         task_id = await scene.add()
@@ -272,9 +276,9 @@ class TestUnless:
 
 
 # Task: T-034
-class TestChange:
-    async def test_never_takes_updated_at_back(self, scene: Scene) -> None:
-        """Clocks differ between machines, and whoever waited for the row asked earlier."""
+class TestUpdate:
+    async def test_update_never_decreases_updated_at(self, scene: Scene) -> None:
+        """Clocks differ between machines, and a writer that waited for the row lock has an earlier time."""
         task_id = await scene.add()
         first = await tasks.change(scene.session, task_id, TaskUpdate(title="first"), now=LATER)
 
@@ -282,12 +286,12 @@ class TestChange:
 
         assert second == {**first, "title": "second", "revision": 3}
 
-    async def test_knows_what_became_of_a_task_that_was_made_anew_while_it_waited(
+    async def test_update_succeeds_if_the_task_was_deleted_and_recreated_while_it_waited(
         self, scene: Scene, database_url: str
     ) -> None:
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
-            # A row that is deleted and made again in one transaction: who waits for it finds it gone, and then there.
+            # The row is deleted and inserted again in one transaction: a waiting writer finds no row, then the new one.
             written = ", ".join(column.name for column in table_of(Task).c if column.computed is None)
             other.execute("CREATE TEMPORARY TABLE kept ON COMMIT DROP AS SELECT * FROM tasks WHERE id = %s", (task_id,))
             other.execute("DELETE FROM tasks WHERE id = %s", (task_id,))
@@ -299,7 +303,7 @@ class TestChange:
 
         assert (row["title"], row["updated_at"]) == ("Buy bread", LATER_TEXT)
 
-    async def test_is_refused_by_the_revision_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
+    async def test_update_compares_the_revision_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
             other.execute(CLOSE, {"user": scene.user_id})
@@ -314,7 +318,7 @@ class TestChange:
         assert refused.value.headers == {"ETag": '"2"'}
         assert refused.value.members == {"current": await tasks.read(scene.session, task_id)}
 
-    async def test_tries_again_when_the_task_was_reopened_just_now(self, scene: Scene) -> None:
+    async def test_update_is_retried_if_the_task_was_reopened_meanwhile(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)
         scene.before_trips({2: lambda: scene.sql(OPEN)})
 
@@ -323,7 +327,7 @@ class TestChange:
         assert (row["status"], row["completed_at"]) == ("completed", LATER_TEXT)
         assert scene.trips.count == 3
 
-    async def test_is_refused_by_the_status_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
+    async def test_completion_checks_the_status_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
             other.execute(CLOSE, {"user": scene.user_id})
@@ -336,14 +340,14 @@ class TestChange:
         assert refused.value.code == "invalid_status_transition"
         assert (await tasks.read(scene.session, task_id))["status"] == "cancelled"
 
-    async def test_finds_nothing_when_the_task_is_deleted_in_between(self, scene: Scene) -> None:
+    async def test_completion_raises_not_found_if_the_task_is_deleted_meanwhile(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)
         scene.before_trips({2: lambda: scene.sql(DELETE)})
 
         with pytest.raises(NotFound):
             await tasks.complete(scene.session, task_id, now=LATER)
 
-    async def test_is_forbidden_when_the_account_is_deleted_in_between(self, scene: Scene) -> None:
+    async def test_completion_raises_forbidden_if_the_account_is_deleted_meanwhile(self, scene: Scene) -> None:
         task_id = await scene.add(status=Status.cancelled)
         scene.before_trips({2: lambda: scene.sql('DELETE FROM "user" WHERE id = %(user)s')})
 
@@ -353,7 +357,7 @@ class TestChange:
 
 # Task: T-035
 class TestCompleteAndReopen:
-    async def test_keep_the_first_completion_until_it_is_reopened(self, scene: Scene) -> None:
+    async def test_repeated_completion_keeps_the_first_completion_time_until_reopening(self, scene: Scene) -> None:
         task_id = await scene.add()
 
         first = await tasks.complete(scene.session, task_id, now=NOW)
@@ -370,8 +374,8 @@ class TestCompleteAndReopen:
 
 
 # Task: T-036
-class TestRemove:
-    async def test_lets_the_id_be_used_again(self, scene: Scene) -> None:
+class TestPermanentDeletion:
+    async def test_deleted_id_can_be_used_again(self, scene: Scene) -> None:
         task_id = await scene.add()
 
         await trash.remove(scene.session, task_id)

@@ -1,4 +1,4 @@
-"""Tokens: what a verifier takes, refuses and remembers. HS256 stands for all algorithms: the rules are the same."""
+"""Tokens: which ones a verifier accepts, rejects and caches. The rules of HS256 hold for all algorithms."""
 
 import base64
 import hmac
@@ -20,7 +20,7 @@ NOW = 1_800_000_000.0
 
 
 class Keys:
-    """A source that counts how often it is asked: once for each token that is not remembered."""
+    """A key source that counts its lookups: one for each token that is not cached."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -45,13 +45,13 @@ class Keys:
 
 
 def signed(header: dict[str, Any] | None = None, **claims: Any) -> bytes:
-    """A token good from NOW for 900 seconds; ``header`` and ``claims`` are added, and ``None`` takes a claim out."""
+    """Return a token valid from NOW for 900 seconds; ``header`` and ``claims`` are added; ``None`` removes a claim."""
     usual = {"sub": "alice", "exp": NOW + 900, "iss": "https://issuer.test", "aud": "https://todo.test", **claims}
     return signed_text(json.dumps({name: value for name, value in usual.items() if value is not None}), header)
 
 
 def signed_text(payload: str, header: dict[str, Any] | None = None) -> bytes:
-    """A token whose payload is this text, whatever it is. Signed by hand: PyJWT declines to make most of these."""
+    """Return a token with this payload. Signed by hand, because PyJWT refuses to encode most of these payloads."""
     head = json.dumps({"alg": "HS256", "kid": "one", **(header or {})})
     message = b".".join(base64.urlsafe_b64encode(part.encode()).rstrip(b"=") for part in (head, payload))
     signature = hmac.digest(SECRET.encode(), message, "sha256")
@@ -69,40 +69,42 @@ def verifier(clock: Clock) -> SecretVerifier:
 
 
 async def refusal_of(verifier: KeySetVerifier, token: bytes) -> str:
-    """Return the code with which ``token`` is refused."""
+    """Return the error code with which ``token`` is rejected."""
     with pytest.raises(Unauthenticated) as refused:
         await verifier.verify(token)
     assert refused.value.headers == {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-    # What a parser says may quote the token.
+    # The message of a parser may quote the token.
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
     return refused.value.code
 
 
 # Task: T-047
 class TestVerify:
-    async def test_says_whom_the_token_speaks_for_and_until_when(self, verifier: SecretVerifier) -> None:
+    async def test_verify_returns_the_identity_and_its_expiry(self, verifier: SecretVerifier) -> None:
         identity = await verifier.verify(signed(name="Alice Ünger", email="alice@example.com"))
 
         assert identity == Identity("alice", NOW + 900 + LEEWAY_SECONDS, "Alice Ünger", "alice@example.com")
 
-    async def test_accepts_any_issuer_and_audience_where_none_is_configured(self, clock: Clock) -> None:
+    async def test_any_issuer_and_audience_is_accepted_if_none_is_configured(self, clock: Clock) -> None:
         verifier = SecretVerifier(SECRET, clock=clock)
 
         identities = [await verifier.verify(signed(iss=iss, aud=iss)) for iss in (None, "https://elsewhere.test")]
 
         assert [identity.user_id for identity in identities] == ["alice", "alice"]
 
-    async def test_accepts_a_list_of_audiences_that_names_ours(self, verifier: SecretVerifier) -> None:
+    async def test_audience_list_that_contains_the_configured_audience_is_accepted(
+        self, verifier: SecretVerifier
+    ) -> None:
         identity = await verifier.verify(signed(aud=["https://other.test", "https://todo.test"]))
 
         assert identity.user_id == "alice"
 
     @pytest.mark.parametrize("typ", ["JWT", "jwt", "at+jwt", "AT+JWT"])
-    async def test_accepts_the_types_of_access_tokens(self, verifier: SecretVerifier, typ: str) -> None:
+    async def test_types_of_access_tokens_are_accepted(self, verifier: SecretVerifier, typ: str) -> None:
         assert (await verifier.verify(signed({"typ": typ}))).user_id == "alice"
 
     @pytest.mark.parametrize("sub", ["x" * 255, "Ünïcode ☃ 𝄞", "with space", "1"])
-    async def test_takes_the_subject_for_opaque_text(self, verifier: SecretVerifier, sub: str) -> None:
+    async def test_subject_is_treated_as_opaque_text(self, verifier: SecretVerifier, sub: str) -> None:
         assert (await verifier.verify(signed(sub=sub))).user_id == sub
 
     @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ class TestVerify:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_refuses_claims_that_are_missing_or_wrong(
+    async def test_missing_or_invalid_claims_are_rejected(
         self, verifier: SecretVerifier, claims: dict[str, Any]
     ) -> None:
         assert await refusal_of(verifier, signed(**claims)) == "invalid_token"
@@ -134,7 +136,7 @@ class TestVerify:
         ],
         ids=repr,
     )  # fmt: skip
-    async def test_refuses_headers_that_ask_for_more(self, verifier: SecretVerifier, header: dict[str, Any]) -> None:
+    async def test_unsupported_headers_are_rejected(self, verifier: SecretVerifier, header: dict[str, Any]) -> None:
         assert await refusal_of(verifier, signed(header)) == "invalid_token"
 
     @pytest.mark.parametrize(
@@ -145,7 +147,9 @@ class TestVerify:
         ],
         ids=lambda payload: payload[:20],
     )  # fmt: skip
-    async def test_refuses_a_payload_that_is_no_set_of_claims(self, verifier: SecretVerifier, payload: str) -> None:
+    async def test_payload_that_is_not_a_set_of_claims_is_rejected(
+        self, verifier: SecretVerifier, payload: str
+    ) -> None:
         assert await refusal_of(verifier, signed_text(payload)) == "invalid_token"
 
     @pytest.mark.parametrize(
@@ -156,10 +160,10 @@ class TestVerify:
         ],
         ids=lambda token: repr(token[:20]),
     )  # fmt: skip
-    async def test_refuses_what_is_no_token(self, verifier: SecretVerifier, token: bytes) -> None:
+    async def test_malformed_tokens_are_rejected(self, verifier: SecretVerifier, token: bytes) -> None:
         assert await refusal_of(verifier, token) == "invalid_token"
 
-    async def test_refuses_a_good_token_with_anything_changed(self, verifier: SecretVerifier) -> None:
+    async def test_modified_tokens_are_rejected(self, verifier: SecretVerifier) -> None:
         token = signed()
         await verifier.verify(token)
         head, body, signature = token.split(b".")
@@ -174,7 +178,7 @@ class TestVerify:
 
         assert codes == ["invalid_token"] * len(changed)
 
-    async def test_refuses_another_secret_and_another_algorithm(self, verifier: SecretVerifier) -> None:
+    async def test_other_secrets_and_algorithms_are_rejected(self, verifier: SecretVerifier) -> None:
         claims = {"sub": "alice", "exp": NOW + 900, "iss": "https://issuer.test", "aud": "https://todo.test"}
         strangers = [
             jwt.encode(claims, "another secret, just as long as the first", "HS256"),
@@ -186,10 +190,10 @@ class TestVerify:
 
         assert codes == ["invalid_token"] * 3
 
-    async def test_refuses_a_token_longer_than_any_of_ours(self, verifier: SecretVerifier) -> None:
+    async def test_token_longer_than_the_maximum_is_rejected(self, verifier: SecretVerifier) -> None:
         assert await refusal_of(verifier, signed(padding="x" * MOST_BYTES)) == "invalid_token"
 
-    async def test_never_says_what_was_in_the_token(self, verifier: SecretVerifier) -> None:
+    async def test_error_does_not_repeat_the_content_of_the_token(self, verifier: SecretVerifier) -> None:
         with pytest.raises(Unauthenticated) as refused:
             await verifier.verify(signed(iss="https://issuer-of-the-token.test"))
 
@@ -206,7 +210,7 @@ class TestVerify:
             ({"name": "n" * 300, "email": "e" * 321}, "n" * 200, None),
         ],
     )
-    async def test_leaves_out_a_name_or_address_that_cannot_be_kept(
+    async def test_invalid_name_or_email_is_ignored(
         self, verifier: SecretVerifier, claims: dict[str, Any], name: str | None, email: str | None
     ) -> None:
         identity = await verifier.verify(signed(**claims))
@@ -215,8 +219,8 @@ class TestVerify:
 
 
 # Task: T-047
-class TestTime:
-    async def test_allows_clocks_to_be_apart_a_little(self, verifier: SecretVerifier) -> None:
+class TestExpiry:
+    async def test_clock_skew_within_the_leeway_is_accepted(self, verifier: SecretVerifier) -> None:
         ahead = signed(iat=NOW + LEEWAY_SECONDS, nbf=NOW + LEEWAY_SECONDS)
         behind = signed(exp=NOW - LEEWAY_SECONDS + 1)
 
@@ -224,10 +228,10 @@ class TestTime:
 
         assert [identity.user_id for identity in identities] == ["alice", "alice"]
 
-    async def test_says_that_a_token_has_expired(self, verifier: SecretVerifier) -> None:
+    async def test_expired_token_is_rejected_as_expired(self, verifier: SecretVerifier) -> None:
         assert await refusal_of(verifier, signed(exp=NOW - LEEWAY_SECONDS)) == "token_expired"
 
-    async def test_refuses_a_remembered_token_once_it_expires(self, verifier: SecretVerifier, clock: Clock) -> None:
+    async def test_cached_token_is_rejected_once_it_expires(self, verifier: SecretVerifier, clock: Clock) -> None:
         token = signed(exp=NOW + 10.5)
         identity = await verifier.verify(token)
 
@@ -238,7 +242,7 @@ class TestTime:
 
         assert (still, code) == (identity, "token_expired")
 
-    async def test_reads_the_real_clock_where_none_is_given(self) -> None:
+    async def test_verifier_uses_the_system_clock_by_default(self) -> None:
         verifier = SecretVerifier(SECRET)
 
         good = await verifier.verify(token_of("alice", exp=int(time.time()) + 60).encode())
@@ -248,8 +252,8 @@ class TestTime:
 
 
 # Task: T-047
-class TestRemembering:
-    async def test_verifies_a_token_once(self, clock: Clock) -> None:
+class TestCache:
+    async def test_token_is_verified_only_once(self, clock: Clock) -> None:
         keys = Keys()
         verifier = KeySetVerifier(keys, clock=clock)
 
@@ -258,7 +262,7 @@ class TestRemembering:
         assert keys.asked == 1
         assert identities[0] is identities[1] is identities[2]
 
-    async def test_verifies_again_once_the_keys_have_changed(self, clock: Clock) -> None:
+    async def test_token_is_verified_again_after_the_keys_change(self, clock: Clock) -> None:
         keys = Keys()
         verifier = KeySetVerifier(keys, clock=clock)
         await verifier.verify(signed())
@@ -268,7 +272,7 @@ class TestRemembering:
 
         assert keys.asked == 2
 
-    async def test_refuses_a_remembered_token_whose_key_was_withdrawn(self, clock: Clock) -> None:
+    async def test_cached_token_is_rejected_after_its_key_is_withdrawn(self, clock: Clock) -> None:
         keys = Keys()
         verifier = KeySetVerifier(keys, clock=clock)
         await verifier.verify(signed())
@@ -277,7 +281,7 @@ class TestRemembering:
 
         assert await refusal_of(verifier, signed()) == "invalid_token"
 
-    async def test_remembers_no_refusal(self, clock: Clock) -> None:
+    async def test_rejections_are_not_cached(self, clock: Clock) -> None:
         keys = Keys()
         verifier = KeySetVerifier(keys, clock=clock)
         await refusal_of(verifier, signed(nbf=NOW + 60))
@@ -287,7 +291,7 @@ class TestRemembering:
 
         assert identity.user_id == "alice"
 
-    async def test_forgets_the_token_that_was_not_used_for_longest(
+    async def test_least_recently_used_token_is_evicted_first(
         self, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(tokens, "MOST_REMEMBERED", 2)
@@ -307,13 +311,13 @@ class TestRemembering:
 # Task: T-047
 class TestSecretVerifier:
     @pytest.mark.parametrize("secret", ["", "short", "x" * 31, "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----"])
-    def test_takes_no_secret_that_anybody_could_guess_or_know(self, secret: str) -> None:
+    def test_weak_secrets_and_public_keys_are_rejected(self, secret: str) -> None:
         with pytest.raises(ValueError, match=r"HMAC|HS256") as refused:
             SecretVerifier(secret)
 
         assert not secret or secret not in str(refused.value)
 
-    async def test_needs_no_name_for_its_only_key(self, verifier: SecretVerifier) -> None:
+    async def test_token_without_a_key_id_is_accepted(self, verifier: SecretVerifier) -> None:
         token = jwt.encode(
             {"sub": "alice", "exp": NOW + 900, "iss": "https://issuer.test", "aud": "https://todo.test"}, SECRET
         )

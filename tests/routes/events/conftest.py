@@ -1,4 +1,4 @@
-"""Alice and Bob at a server that tells them what happens."""
+"""Alice and Bob, connected to a server that pushes live events."""
 
 from collections.abc import AsyncIterator
 
@@ -12,14 +12,14 @@ from todo.settings import Settings
 
 @pytest.fixture
 async def server(database_url: str) -> AsyncIterator[LiveServer]:
-    """The application as served."""
+    """Yield a server of the application."""
     async with live_server(database_url) as server:
         yield server
 
 
 @pytest.fixture
 async def strict(database_url: str) -> AsyncIterator[LiveServer]:
-    """A server that is quick to lose patience, and allows two connections."""
+    """Yield a server with a heartbeat of one second that allows two connections per user."""
     settings = Settings(live_connections_per_user=2, live_heartbeat_seconds=1)
     async with live_server(database_url, settings) as server:
         yield server
@@ -27,13 +27,13 @@ async def strict(database_url: str) -> AsyncIterator[LiveServer]:
 
 @pytest.fixture
 def alice_(server: LiveServer, database_url: str) -> Person:
-    """Alice, at the server."""
+    """Return Alice, with a client of the server."""
     user_id = sign_up(database_url, "alice")
     return Person(user_id, server.client(user_id))
 
 
 @pytest.fixture
 def bob_(server: LiveServer, database_url: str) -> Person:
-    """Bob, at the server."""
+    """Return Bob, with a client of the server."""
     user_id = sign_up(database_url, "bob")
     return Person(user_id, server.client(user_id))

@@ -1,4 +1,4 @@
-"""The server stops: whoever follows is told to come back, and nobody is waited for."""
+"""Shutdown: every follower receives a reconnect event, and the server waits for nobody."""
 
 import asyncio
 
@@ -12,13 +12,13 @@ from todo.web.protocol import Protocol
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged as an error: that requests were waited for until their grace was over would be one."""
+    """Return the logged errors. Waiting until the grace period of requests ends would log one."""
     return [record.message for record in caplog.records if record.levelname == "ERROR"]
 
 
 # Task: T-155
-class TestEnd:
-    async def test_tells_everybody_to_come_back_and_is_quick_about_it(
+class TestShutdown:
+    async def test_shutdown_sends_a_reconnect_event_to_every_follower(
         self, server: LiveServer, alice_: Person, bob_: Person, caplog: pytest.LogCaptureFixture
     ) -> None:
         await alice_.add()
@@ -38,7 +38,7 @@ class TestEnd:
             assert await follower.closed() == await other.closed() == (1012, "reconnect")
         assert errors_in(caplog) == []
 
-    async def test_does_not_wait_for_who_reads_nothing(
+    async def test_shutdown_does_not_wait_for_clients_that_read_nothing(
         self, server: LiveServer, alice_: Person, database_url: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
@@ -51,14 +51,16 @@ class TestEnd:
             deaf.connection.transport.abort()
         assert errors_in(caplog) == []
 
-    async def test_tells_who_has_not_said_who_it_is(self, server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_shutdown_closes_unauthenticated_websockets(
+        self, server: LiveServer, caplog: pytest.LogCaptureFixture
+    ) -> None:
         async with websocket(server.port) as follower:
             await server.stop()
 
             assert (await follower.closed())[0] == 1012
         assert errors_in(caplog) == []
 
-    def test_says_it_through_the_lifespans_state(self) -> None:
+    def test_protocol_tells_the_application_of_the_shutdown_through_the_lifespan_state(self) -> None:
         told: list[str] = []
 
         protocol.tell_application({protocol.STOPPING: lambda: told.append("stop")})

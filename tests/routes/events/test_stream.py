@@ -1,4 +1,4 @@
-"""The event stream, at the socket. Bob must not see what Alice does."""
+"""The event stream, over a real socket. Bob must not see what Alice does."""
 
 import asyncio
 import itertools
@@ -14,15 +14,15 @@ from support.scratch import eventually
 from todo.web.protocol import Protocol
 
 
-def forget(database_url: str, user_id: str, revision: int) -> None:
-    """Have the log forget what is old."""
+def delete_changes(database_url: str, user_id: str, revision: int) -> None:
+    """Delete the changes of a user up to ``revision``."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("DELETE FROM changes WHERE user_id = %s AND revision <= %s", (user_id, revision))
 
 
 # Task: T-153
 class TestEventStream:
-    async def test_tells_what_happens_from_now_on(self, server: LiveServer, alice_: Person) -> None:
+    async def test_stream_sends_changes_from_the_current_revision(self, server: LiveServer, alice_: Person) -> None:
         await alice_.add()
 
         async with server.stream(alice_.user_id) as stream:
@@ -36,7 +36,7 @@ class TestEventStream:
         assert told == await alice_.feed(since=1)
         assert [event.data["operation"] for event in told] == ["create", "update", "delete"]
 
-    async def test_is_a_stream_that_nobody_on_the_way_holds_back(self, server: LiveServer, alice_: Person) -> None:
+    async def test_stream_has_headers_that_prevent_buffering(self, server: LiveServer, alice_: Person) -> None:
         async with server.stream(alice_.user_id) as stream:
             await stream.next()
 
@@ -47,7 +47,7 @@ class TestEventStream:
             assert stream.retry is not None
             assert 500 <= stream.retry < 2500
 
-    async def test_catches_up_from_the_last_event_id(self, server: LiveServer, alice_: Person) -> None:
+    async def test_stream_continues_after_the_last_event_id(self, server: LiveServer, alice_: Person) -> None:
         await alice_.add(5)
 
         async with server.stream(alice_.user_id, "", "Last-Event-ID: 2") as stream:
@@ -56,7 +56,7 @@ class TestEventStream:
         assert first == Told("ready", 2, {"revision": 2})
         assert told == await alice_.feed(since=2)
 
-    async def test_lets_the_last_event_id_win_over_since(self, server: LiveServer, alice_: Person) -> None:
+    async def test_last_event_id_takes_precedence_over_since(self, server: LiveServer, alice_: Person) -> None:
         await alice_.add(3)
 
         async with server.stream(alice_.user_id, "?since=0", "Last-Event-ID: 2") as stream:
@@ -65,7 +65,7 @@ class TestEventStream:
 
         assert told.revision == 3
 
-    async def test_misses_and_doubles_nothing_however_often_one_reconnects_while_others_write(
+    async def test_reconnecting_stream_misses_and_repeats_no_event_while_others_write(
         self, server: LiveServer, alice_: Person
     ) -> None:
         most = 120
@@ -89,7 +89,9 @@ class TestEventStream:
 
         assert everything == [list(range(1, most + 1))] * 4
 
-    async def test_shows_nothing_of_a_stranger(self, server: LiveServer, alice_: Person, bob_: Person) -> None:
+    async def test_stream_sends_only_the_users_own_changes(
+        self, server: LiveServer, alice_: Person, bob_: Person
+    ) -> None:
         await alice_.add(3)
 
         async with server.stream(bob_.user_id) as stream:
@@ -101,7 +103,7 @@ class TestEventStream:
         assert first == Told("ready", 0, {"revision": 0})
         assert [told] == await bob_.feed()
 
-    async def test_takes_a_strangers_event_id_for_ones_own_number(
+    async def test_last_event_id_is_a_revision_of_the_user_even_if_it_came_from_another_user(
         self, server: LiveServer, alice_: Person, bob_: Person
     ) -> None:
         await alice_.add(3)
@@ -116,14 +118,14 @@ class TestEventStream:
         assert told == await bob_.feed(since=1)
         assert (problem["status"], problem["code"]) == (410, "resync_required")
 
-    async def test_needs_a_token(self, server: LiveServer) -> None:
+    async def test_stream_requires_a_valid_token(self, server: LiveServer) -> None:
         async with Stream(server.port, None) as nobody, Stream(server.port, "no.such.token") as somebody:
             refused = [await nobody.problem(), await somebody.problem()]
 
         assert [problem["status"] for problem in refused] == [401, 401]
 
     @pytest.mark.parametrize("given", ["x", "", "-1", "1.0", "\u0661", "9" * 19])
-    async def test_refuses_an_id_that_is_none(self, server: LiveServer, alice_: Person, given: str) -> None:
+    async def test_invalid_last_event_id_is_rejected(self, server: LiveServer, alice_: Person, given: str) -> None:
         given = given.encode().decode("latin-1")
         stream = server.stream(alice_.user_id)
         stream._request = stream._request[:-2] + f"Last-Event-ID: {given}\r\n\r\n".encode("latin-1")
@@ -136,17 +138,15 @@ class TestEventStream:
     @pytest.mark.parametrize(
         "query", ["?since=x", "?since=-1", "?since=1&since=2", "?token=x", "?since=99999999999999999999"]
     )
-    async def test_refuses_what_it_does_not_know_in_the_address(
-        self, server: LiveServer, alice_: Person, query: str
-    ) -> None:
+    async def test_invalid_query_parameter_is_rejected(self, server: LiveServer, alice_: Person, query: str) -> None:
         async with server.stream(alice_.user_id, query) as stream:
             assert (await stream.problem())["status"] == 422
 
-    async def test_asks_to_start_again_where_the_log_has_forgotten(
+    async def test_stream_requires_a_resync_for_a_revision_that_is_pruned(
         self, server: LiveServer, alice_: Person, database_url: str
     ) -> None:
         await alice_.add(3)
-        forget(database_url, alice_.user_id, 2)
+        delete_changes(database_url, alice_.user_id, 2)
 
         async with (
             server.stream(alice_.user_id, "?since=1") as too_old,
@@ -159,7 +159,7 @@ class TestEventStream:
         assert (problem["status"], problem["code"]) == (410, "resync_required")
         assert told.revision == 3
 
-    async def test_allows_so_many_connections_of_one_user(self, strict: LiveServer, database_url: str) -> None:
+    async def test_stream_connections_per_user_are_limited(self, strict: LiveServer, database_url: str) -> None:
         alice, bob = sign_up(database_url, "alice"), sign_up(database_url, "bob")
 
         async with strict.stream(alice) as first, strict.stream(alice) as second:
@@ -176,7 +176,7 @@ class TestEventStream:
 
         assert (problem["status"], problem["code"]) == (429, "too_many_connections")
 
-    async def test_shows_that_it_lives_while_nothing_happens(self, strict: LiveServer, database_url: str) -> None:
+    async def test_idle_stream_sends_heartbeats(self, strict: LiveServer, database_url: str) -> None:
         alice = sign_up(database_url, "alice")
 
         async with strict.stream(alice, exp=int(time.time()) - NEARLY_OVER + 2) as stream:
@@ -185,7 +185,7 @@ class TestEventStream:
 
         assert stream.heartbeats >= 1
 
-    async def test_ends_with_the_token(self, server: LiveServer, alice_: Person) -> None:
+    async def test_stream_ends_when_the_token_expires(self, server: LiveServer, alice_: Person) -> None:
         await alice_.add()
 
         async with server.stream(alice_.user_id, exp=int(time.time()) - NEARLY_OVER) as stream:
@@ -193,7 +193,9 @@ class TestEventStream:
 
         assert told == [Told("ready", 1, {"revision": 1}), Told("expired", 1, {"since": 1}), None]
 
-    async def test_leaves_nothing_behind_when_the_client_leaves(self, server: LiveServer, alice_: Person) -> None:
+    async def test_server_keeps_no_tasks_or_channels_after_a_stream_closes(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         await alice_.add()
         await eventually(lambda: server.channels() == 0)
         before = len(asyncio.all_tasks())
@@ -210,14 +212,14 @@ class TestEventStream:
             await eventually(lambda: server.channels() == 0)
         await eventually(lambda: len(asyncio.all_tasks()) <= before)
 
-    async def test_tells_a_reader_who_falls_behind_where_to_resume_and_lets_go(
+    async def test_slow_reader_is_told_the_revision_from_which_to_resume_and_is_disconnected(
         self, server: LiveServer, alice_: Person, database_url: str
     ) -> None:
         async with server.stream(alice_.user_id) as stream:
             await stream.next()
             await alice_.add()
             await stream.changes(1)
-            # More than the sockets between us can hold, while we read nothing.
+            # More than the socket buffers hold, while this client reads nothing.
             await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
             await alice_.add()
             await eventually(lambda: next(iter(server.live._channels.values()))._to == 3002)
@@ -230,7 +232,7 @@ class TestEventStream:
         assert told[-1] == Told("resume", told[-2].revision, {"since": told[-2].revision})
         await eventually(lambda: server.channels() == 0)
 
-    async def test_cuts_off_who_reads_nothing_at_all(
+    async def test_stream_of_a_client_that_reads_nothing_is_aborted(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(Protocol, "flush_seconds", 0.5)

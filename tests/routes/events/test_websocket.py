@@ -1,4 +1,4 @@
-"""The WebSocket tells what the event stream tells, to who says who they are."""
+"""The WebSocket sends the same events as the event stream, to authenticated clients only."""
 
 import asyncio
 import json
@@ -19,7 +19,9 @@ from todo.web.sockets import MOST_BYTES, SocketProtocol
 
 # Task: T-154
 class TestWebSocket:
-    async def test_tells_the_same_as_the_event_stream(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_sends_the_same_events_as_the_event_stream(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         await alice_.add(2)
 
         async with (
@@ -35,11 +37,13 @@ class TestWebSocket:
         assert first == [Told("ready", 1, {"revision": 1})] * 3
         assert told == [await alice_.feed(since=1)] * 3
 
-    async def test_speaks_our_protocol_and_keeps_the_token_to_itself(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_selects_the_todo_subprotocol_and_does_not_return_the_token(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         async with websocket(server.port, alice_.token) as one, websocket(server.port) as other:
             assert one.connection.subprotocol == other.connection.subprotocol == "todo.v1"
 
-    async def test_writes_no_token_into_the_log_at_any_level(
+    async def test_websocket_token_is_never_logged(
         self, server: LiveServer, alice_: Person, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level("DEBUG")
@@ -47,14 +51,14 @@ class TestWebSocket:
         async with websocket(server.port, token) as one, websocket(server.port) as other:
             await other.authenticate(token)
             await asyncio.gather(one.next(), other.next())
-        # Each has its line at the end.
+        # Each connection logs one line when it ends.
         await eventually(lambda: [record.name for record in caplog.records].count("todo.request") == 2)
 
-        # The client in this process is free to.
+        # The client runs in this process and may log the token.
         ours = [record for record in caplog.records if record.name != "websockets.client"]
         assert [record for record in ours if token.rpartition(".")[2] in str(vars(record))] == []
 
-    async def test_does_not_take_a_refusal_for_an_error_of_its_own(
+    async def test_rejected_websocket_request_is_not_logged_as_an_error(
         self, server: LiveServer, caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(InvalidStatus) as refusal:
@@ -65,7 +69,9 @@ class TestWebSocket:
         assert refusal.value.response.status_code == 422
         assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
-    async def test_follows_from_now_on_by_default(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_follows_from_the_current_revision_by_default(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         await alice_.add(2)
 
         async with websocket(server.port) as follower:
@@ -73,7 +79,9 @@ class TestWebSocket:
 
             assert await follower.next() == Told("ready", 2, {"revision": 2})
 
-    async def test_shows_nothing_of_a_stranger(self, server: LiveServer, alice_: Person, bob_: Person) -> None:
+    async def test_websocket_sends_only_the_users_own_changes(
+        self, server: LiveServer, alice_: Person, bob_: Person
+    ) -> None:
         async with websocket(server.port, bob_.token) as follower:
             await follower.next()
             await alice_.add(3)
@@ -84,7 +92,7 @@ class TestWebSocket:
     @pytest.mark.parametrize(
         "query", ["?token=x", "?access_token=x", "?since=1&token=x", "?since=x", "?since=1&since=2", "?%ff"]
     )
-    async def test_takes_nothing_but_since_in_the_address(
+    async def test_websocket_url_accepts_only_the_since_parameter(
         self, server: LiveServer, alice_: Person, query: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with pytest.raises(InvalidStatus) as refusal:
@@ -97,7 +105,7 @@ class TestWebSocket:
         assert json.loads(response.body)["request_id"] == response.headers["x-request-id"]
         assert "token=x" not in caplog.text
 
-    async def test_is_nowhere_else(self, server: LiveServer) -> None:
+    async def test_unknown_websocket_path_returns_404(self, server: LiveServer) -> None:
         with pytest.raises(InvalidStatus) as refusal:
             async with connect(f"ws://127.0.0.1:{server.port}/api/v1/wss", proxy=None):
                 pass
@@ -126,7 +134,9 @@ class TestWebSocket:
             b"\x00\xff",
         ],
     )
-    async def test_closes_on_anything_but_an_introduction(self, server: LiveServer, message: str | bytes) -> None:
+    async def test_websocket_closes_if_the_first_message_is_not_authentication(
+        self, server: LiveServer, message: str | bytes
+    ) -> None:
         async with websocket(server.port) as follower:
             await follower.connection.send(message)
 
@@ -137,25 +147,27 @@ class TestWebSocket:
         assert reason.startswith("Expected ")
 
     @pytest.mark.parametrize("given", ["x", "", "é", "a.b.c", "\x00", "x" * 20_000])
-    async def test_closes_without_a_valid_token(self, server: LiveServer, given: str) -> None:
+    async def test_websocket_closes_without_a_valid_token(self, server: LiveServer, given: str) -> None:
         async with websocket(server.port) as follower:
             await follower.authenticate(given)
 
             assert (await follower.closed())[0] == 4401
 
-    async def test_closes_without_a_valid_token_in_the_subprotocol(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_closes_without_a_valid_token_in_the_subprotocol(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         expired = token_of(alice_.user_id, exp=int(time.time()) - 60)
 
         async with websocket(server.port, "x.y.z") as wrong, websocket(server.port, expired) as late:
             assert (await wrong.closed())[0] == (await late.closed())[0] == 4401
 
-    async def test_closes_on_a_message_that_is_too_long(self, server: LiveServer) -> None:
+    async def test_websocket_closes_after_a_message_that_is_too_long(self, server: LiveServer) -> None:
         async with websocket(server.port) as follower:
             await follower.authenticate("x" * MOST_BYTES)
 
             assert (await follower.closed())[0] == 1009
 
-    async def test_closes_on_fragments_without_end(self, server: LiveServer) -> None:
+    async def test_websocket_closes_after_too_many_fragments(self, server: LiveServer) -> None:
         def fragments() -> Any:
             for _ in range(SocketProtocol.most_fragments + 10):
                 yield ""
@@ -168,7 +180,7 @@ class TestWebSocket:
 
         assert code == 1009
 
-    async def test_closes_on_who_does_not_say_who_it_is(
+    async def test_websocket_closes_if_the_client_does_not_authenticate_in_time(
         self, server: LiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(server.live, "options", LiveOptions(introduction_seconds=0.1))
@@ -178,7 +190,7 @@ class TestWebSocket:
 
         await eventually(lambda: server.connections() == 0)
 
-    async def test_lets_only_so_many_in_who_have_not_said_who_they_are(
+    async def test_unauthenticated_websockets_are_limited(
         self, server: LiveServer, alice_: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(server.live, "options", LiveOptions(strangers=2))
@@ -197,7 +209,7 @@ class TestWebSocket:
         assert refusal.value.response.status_code == 503
         await eventually(lambda: server.live._strangers == 0)
 
-    async def test_stays_beyond_the_first_token_when_a_fresh_one_comes(
+    async def test_websocket_stays_open_when_the_client_sends_a_fresh_token(
         self, server: LiveServer, alice_: Person
     ) -> None:
         async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
@@ -208,21 +220,27 @@ class TestWebSocket:
 
             assert await follower.changes(1) == await alice_.feed()
 
-    async def test_closes_when_the_token_expires_and_says_so(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_closes_with_a_reason_when_the_token_expires(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
             told = [await follower.next() for _ in range(2)]
 
             assert told == [Told("ready", 0, {"revision": 0}), Told("expired", 0, {"since": 0})]
             assert await follower.closed() == (4408, "expired")
 
-    async def test_closes_on_somebody_elses_token(self, server: LiveServer, alice_: Person, bob_: Person) -> None:
+    async def test_websocket_closes_after_a_token_of_another_user(
+        self, server: LiveServer, alice_: Person, bob_: Person
+    ) -> None:
         async with websocket(server.port, alice_.token) as follower:
             await follower.next()
             await follower.authenticate(bob_.token)
 
             assert (await follower.closed())[0] == 4401
 
-    async def test_closes_on_a_token_that_is_not_good_later_too(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_closes_after_an_invalid_message_or_token_at_any_time(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         async with websocket(server.port, alice_.token) as wrong, websocket(server.port, alice_.token) as noisy:
             await asyncio.gather(wrong.next(), noisy.next())
             await wrong.authenticate("x")
@@ -230,7 +248,9 @@ class TestWebSocket:
 
             assert ((await wrong.closed())[0], (await noisy.closed())[0]) == (4401, 4400)
 
-    async def test_closes_where_the_log_does_not_hold_since(self, server: LiveServer, alice_: Person) -> None:
+    async def test_websocket_closes_if_the_change_log_does_not_hold_the_revision(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         async with websocket(server.port, alice_.token, "?since=1") as follower:
             code, reason = await follower.closed()
 
@@ -238,7 +258,7 @@ class TestWebSocket:
         assert reason is not None
         assert "/api/v1/changes/snapshot" in reason
 
-    async def test_allows_so_many_connections_of_one_user(self, strict: LiveServer, database_url: str) -> None:
+    async def test_websocket_connections_per_user_are_limited(self, strict: LiveServer, database_url: str) -> None:
         alice = sign_up(database_url, "alice")
 
         async with strict.stream(alice) as stream, websocket(strict.port, token_of(alice)) as second:
@@ -246,7 +266,7 @@ class TestWebSocket:
             async with websocket(strict.port, token_of(alice)) as third:
                 assert (await third.closed())[0] == 4429
 
-    async def test_shows_that_it_lives_while_nothing_happens(self, strict: LiveServer, database_url: str) -> None:
+    async def test_idle_websocket_sends_heartbeats(self, strict: LiveServer, database_url: str) -> None:
         alice = sign_up(database_url, "alice")
 
         async with websocket(strict.port, token_of(alice)) as follower:
@@ -255,7 +275,9 @@ class TestWebSocket:
 
         assert message == {"event": "heartbeat", "revision": 0, "data": None}
 
-    async def test_leaves_nothing_behind_when_the_client_leaves(self, server: LiveServer, alice_: Person) -> None:
+    async def test_server_keeps_no_tasks_or_channels_after_a_websocket_closes(
+        self, server: LiveServer, alice_: Person
+    ) -> None:
         await alice_.add()
         before = len(asyncio.all_tasks())
         for _ in range(3):
@@ -267,7 +289,7 @@ class TestWebSocket:
             await eventually(lambda: server.channels() == 0)
         await eventually(lambda: len(asyncio.all_tasks()) <= before)
 
-    async def test_cuts_off_who_reads_nothing_at_all(
+    async def test_websocket_of_a_client_that_reads_nothing_is_aborted(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(SocketProtocol, "flush_seconds", 0.5)
