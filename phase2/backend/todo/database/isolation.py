@@ -52,8 +52,9 @@ VIEW_OF_ITS_OWNER = """relkind = 'v' AND NOT coalesce(
     reloptions && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)"""
 
 # One row per problem. ``hats``: the current role and every role of which it is a member, inherited or not, because
-# SET ROLE works for all of them. ``is_worn`` is false for roles with inherited privileges: the checks of the current
-# role cover these. Objects of extensions are skipped: the host installs them, and some show statistics to everybody.
+# SET ROLE works for all of them. ``is_worn`` is false for roles with inherited privileges, which the checks of the
+# current role cover, and for superusers and predefined roles, which are problems by themselves. Objects of extensions
+# are skipped: the host installs them, and some show statistics to everybody.
 _PROBLEMS = raw(
     f"""
 WITH {OBJECTS}, me AS (

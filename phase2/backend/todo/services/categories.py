@@ -171,7 +171,7 @@ async def read(session: Session, category_id: UUID) -> Answer:
 
 # Task: T-332
 async def everything(session: Session, *, archived: bool | None, unless: Condition | None = None) -> Answer:
-    """Return the user's categories by position: all if ``archived`` is ``None``, else those (not) archived.
+    """Return the user's categories by position: all, or only those with the given value of ``archived``.
 
     If ``unless`` names the user's revision, the list is not read, and the result is empty.
     """

@@ -69,7 +69,7 @@ class Clock:
         return self.shown(due) if isinstance(due, datetime) and due.tzinfo is not None else due
 
     def form(self, due: Due, *, like: str) -> str:
-        """Return a local due date as stored text, in the same form as ``like``: as an instant if that ends in ``Z``."""
+        """Return a local due date as stored text, in the form of ``like``: an instant if that ends in ``Z``."""
         return form_of(self.instant(due) if isinstance(due, datetime) and like.endswith("Z") else due)
 
     def due_at(self, form: str, due_time_zone: str | None) -> datetime:

@@ -23,8 +23,8 @@ async def created(
     """Return the object that ``create`` creates, or the existing one with the same id; and whether it is new.
 
     ``create`` returns ``None`` if the id is taken. Then ``look`` returns the existing object with its
-    ``creation_digest``, or ``None`` if it is deleted by now. Raises PreconditionFailed if ``unless`` names the revision
-    of the existing object, and Conflict if its digest is not ``digest``.
+    ``creation_digest``, or ``None`` if it is deleted by now. Raises PreconditionFailed if ``unless`` names the
+    revision of the existing object, and Conflict if its digest is not ``digest``.
     """
     for _ in range(MOST_ATTEMPTS):
         row = await create()

@@ -308,8 +308,8 @@ def _beyond(name: str, side: str, form: str) -> ColumnElement[bool]:
 class Driver(NamedTuple):
     """A table to scan instead of ``tasks``. Its ``created_at`` and ``id`` are those of the task, in index order.
 
-    With several tags, it scans the rarest one. ``far`` is true for rows beyond the number of tasks to look up, and
-    ``others`` selects the ids of the tasks with the second rarest tag.
+    With several tags, it scans the rarest one. ``far`` is true for rows after those that are looked up
+    one by one. ``others`` selects the ids of the tasks with the second rarest tag.
     """
 
     table: FromClause

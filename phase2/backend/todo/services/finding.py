@@ -79,7 +79,7 @@ class Page:
 
 
 class Shape(NamedTuple):
-    """A query without its values. ``after``: the part of the list where the page begins, and which values are null."""
+    """A query without its values. ``after``: the part of the list where the page begins, and which keys are null."""
 
     filters: tuple[Filter, ...]
     sort: tuple[str, ...]
@@ -96,8 +96,8 @@ async def page(session: Session, query: TaskQuery, *, now: datetime, unless: Con
 
     One round trip; two with a saved view, which is read first.
 
-    If ``unless`` names the user's revision, and the result does not also depend on the time, the list is not read, and
-    the page is empty. Raises Invalid for a cursor that the server did not issue, or that belongs to another query.
+    If ``unless`` names the user's revision, and the result does not depend on the time, the list is not read
+    and the page is empty. Raises Invalid for a cursor that the server did not issue, or that belongs to another query.
     """
     if query.view is not None:
         query = await _with_view(session, query, query.view)
@@ -274,8 +274,10 @@ def _statements(shape: Shape) -> tuple[Statement, Statement]:
 
 
 class _Source(NamedTuple):
-    """Where tasks come from. ``walked``: conditions of the index scan. ``checks``: conditions on each row it returns.
+    """The table or join that tasks come from.
 
+    ``walked`` are the conditions of the index scan.
+    ``checks`` are the conditions on each row that it returns.
     ``rank`` is the order of the scanned index, if that is not an index of ``tasks``.
     """
 
@@ -295,7 +297,7 @@ _skip = bindparam("skip", type_=BigInteger)
 def _source_of(shape: Shape) -> _Source:
     unless = [_unseen] if shape.unless else []
     filled = filters.filled_by(shape.filters)
-    # Then the rest of the list is in the order of the scanned index.
+    # Without ``sort``, the list is in the order of the scanned index, so the scan can start at the cursor.
     is_behind = shape.after is not None and not shape.sort
     if shape.search is not None:
         found = search.fragments(shape.search, trashed=filters.TRASHED in shape.filters, is_behind=is_behind)
@@ -365,7 +367,7 @@ def _counting(source: _Source, shape: Shape) -> Select[Any]:
     if shape.search is None and shape.filters == (filters.TAGGED,):
         tagged = filters.number_of_tagged(bindparam("tag_key", type_=Text)).scalar_subquery()
         return select(tagged.label("total"), LATEST.label("revision"))
-    # In the order of the scanned index, the scan stops at the limit.
+    # In the order of the scanned index, PostgreSQL reads no more rows than the limit.
     some = (
         select(and_(true(), *source.checks).label("fits"))
         .select_from(source.table)
@@ -402,7 +404,7 @@ def _page_statements(wanted: tuple[tuple[str, bool], ...]) -> tuple[Statement, S
 # Task: T-122
 @cache
 def _page_unless(wanted: tuple[tuple[str, bool], ...]) -> Statement:
-    """Return one statement for revision, total and rows. It reads only the revision if that is one of ``seen``.
+    """Return one statement for revision, total and rows. If the revision is in ``seen``, it reads only that.
 
     Each row has the total and the revision; without tasks there is one row with only these. A full page costs more than
     with two statements, an empty one costs less.

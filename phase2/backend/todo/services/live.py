@@ -36,7 +36,7 @@ _RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """Limits of the live connections of one process. ``strangers``: connections that are not yet authenticated."""
+    """Limits of the live connections of one process. ``strangers``: connections not yet authenticated."""
 
     connections_per_user: int = 50
     heartbeat_seconds: float = 20.0

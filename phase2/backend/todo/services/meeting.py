@@ -27,10 +27,10 @@ def far_from(number: ColumnElement[int], *, per_look_up: int) -> ColumnElement[i
 def often_or_seldom(
     task_id: ColumnElement[Any], has_all: ColumnElement[bool], far: ColumnElement[bool], others: Select[Any]
 ) -> ColumnElement[bool]:
-    """Match tasks for which ``has_all`` is true. After ``far``, first check whether ``others`` contains the task.
+    """Match tasks for which ``has_all`` is true.
 
-    PostgreSQL reads ``others`` once, at the first row for which ``far`` is true, and keeps the ids in a hash table.
-    Without the CASE, it would turn the subquery into a join.
+    If ``far`` is true, the task is looked up in ``others`` first. PostgreSQL reads these ids once,
+    at the first such task, and keeps them in a hash table. Without the CASE, it would turn the subquery into a join.
     """
-    # ``far`` is null if the scan is shorter than that. Then IS TRUE keeps PostgreSQL from reading ``others``.
+    # ``far`` is null if the scan has no such row. Then IS TRUE keeps PostgreSQL from reading the ids.
     return case((and_(far.is_(true()), task_id.not_in(others)), false()), else_=has_all)

@@ -102,7 +102,7 @@ class Named:
         return rows[0] if rows else None
 
     def as_conflict(self, fault: DatabaseFault) -> Conflict | None:
-        """Return the error for a violation, or ``None`` if it is none that the user can cause."""
+        """Return the error that the user sees for a violation; ``None`` if it is a defect of the application."""
         if fault.constraint == self._uniqueness:
             sentence = f"Another {self.kind} of yours has this name by now. Rename that one first."
             return Conflict(sentence, code="name_taken")

@@ -79,10 +79,10 @@ def _member(rest: ColumnElement[Any], index: int) -> ColumnElement[Any]:
 # Task: T-327
 @cache
 def completing(*, named: bool, conditional: bool) -> Statement:
-    """Return the statement that completes a simple task, or an occurrence of a series without subtasks.
+    """Return the statement that completes a simple task, or the open occurrence of a series, which then advances.
 
-    With ``named``, the open occurrence must be the parameter ``occurrence``. A task that is completed already stays
-    unchanged, and so does a series whose last completed occurrence is the named one.
+    A series must have no subtasks. With ``named``, its open occurrence must be the parameter ``occurrence``. A task
+    that is completed already stays unchanged, and so does a series whose last completed occurrence is the named one.
     """
     which = [alive, *([still] if conditional else [])]
     meant = [*which, *([_is_named] if named else [])]

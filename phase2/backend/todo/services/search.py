@@ -69,10 +69,11 @@ class Shape(NamedTuple):
 class Search:
     """The fragments that a statement on ``tasks`` needs for a search.
 
-    FROM: ``hits``, joined by ``on`` (each task at most once). WHERE: ``walked``, the conditions of the index scan, and
-    ``conditions``, which are checked for each hit. ORDER BY: ``rank``, columns of ``hits`` that together are unique.
-    With a word, the rank is title before tags before description, then newest first. With several words, it is the rank
-    of the rarest one. With prefixes only, it is newest first.
+    FROM: ``hits``, joined by ``on`` (each task at most once).
+    WHERE: ``walked``, the conditions of the index scan, and ``conditions``, which are checked for each hit.
+    ORDER BY: ``rank``, columns of ``hits`` that together are unique. With a word, the rank is title before tags before
+    description, then newest first. With several words, it is the rank of the rarest one. With prefixes only, it is
+    newest first.
 
     ``word`` is the scanned word, if any. The rarest word can change between two pages, so the cursor contains it, and
     the next page passes it as ``chosen``.

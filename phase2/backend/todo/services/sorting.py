@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a list: the tasks that match ``conditions``, in this order. The columns of the order are unique."""
+    """A part of a list: the tasks that match ``conditions``, in this order. No two are equal in all columns of it."""
 
     conditions: tuple[ColumnElement[bool], ...]
     order: tuple[Column, ...]

@@ -40,10 +40,10 @@ def columns_of(row: Row, here: Clock, state: State | None) -> dict[str, Any] | N
 
 # Task: T-327
 def upcoming(row: Row, here: Clock) -> str | None:
-    """Return the column ``upcoming`` as JSON: the open occurrence and the next ones, which the database takes in turn.
+    """Return the column ``upcoming``: a JSON list of the open occurrence and the next ones.
 
-    Each entry is as if the series had advanced to it step by step. ``None`` if no next occurrence is known, or if it
-    depends on the day of completion.
+    The database takes them one after the other. Each entry is as if the series had advanced to it step by step.
+    ``None`` if no next occurrence is known, or if it depends on the day of completion.
     """
     recurrence = arithmetic(row["recurrence"], here)
     if recurrence.counted_from == CountedFrom.completion:
@@ -57,7 +57,8 @@ def upcoming(row: Row, here: Clock) -> str | None:
         form = here.form(due, like=due_before)
         start = next_start(row, form, here)
         if form == due_before or start != shifted(start_before, due_before, form, here):
-            # There is a clock change in between. The following dates depend on whether the series stops at this one.
+            # There is a clock change in between. The following dates depend on whether the series stops at this one,
+            # so the list ends before it.
             break
         steps.append([form, start, number if is_counted else None, *in_zone])
         due_before, start_before = form, start

@@ -44,7 +44,10 @@ _open: list[ColumnElement[str]] = [literal_column(f"'{status.value}'") for statu
 
 # Task: T-381
 async def read(session: Session, *, days: int, now: datetime) -> dict[str, Any]:
-    """Return the state at ``now`` (aware), and the tasks created and completed on each of the last ``days`` days."""
+    """Return the statistics at ``now`` (aware), with the tasks created and completed on each of the last ``days`` days.
+
+    Today is the last of these days.
+    """
     row = await session.one(_READ, days=days, now=now)
     return {
         "days": [{"date": day, "created": created, "completed": done} for day, created, done in row["days"]],

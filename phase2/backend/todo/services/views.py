@@ -81,8 +81,8 @@ async def create(
     """Create a view at ``now`` (aware, UTC). Return it, and whether it is new.
 
     If the id exists, an equal body returns the current view, and another body is a Conflict. A name that is taken and
-    one view too many are Conflicts, too. If the id exists and ``unless`` is ``*`` or names the current revision, raises
-    PreconditionFailed.
+    one view too many are Conflicts, too. If the id exists and ``unless`` is ``*`` or names the current revision,
+    raises PreconditionFailed.
     """
     new = {
         **_values_of(body),
