@@ -1,1 +1,1 @@
-"""A multi-user todo backend: every statement sees the caller's rows and nobody else's."""
+"""A multi-user todo backend. Every SQL statement sees only the rows of the caller."""

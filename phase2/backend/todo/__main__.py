@@ -1,4 +1,4 @@
-"""``python -m todo``: the same as the command ``todo``."""
+"""Entry point of ``python -m todo``; same as the command ``todo``."""
 
 import sys
 

@@ -1,18 +1,18 @@
-"""Everything that can go wrong, as one tree. It knows no HTTP server, only what each error means.
+"""All errors of the application, as one tree of exceptions. Independent of the web framework.
 
 TodoError
 ├── Malformed             400   the request cannot be read
-├── Unauthenticated       401   no token, or one that does not verify
-├── Forbidden             403   verified, but not allowed
-├── NotFound              404   missing, or somebody else's: the same answer for both
+├── Unauthenticated       401   no token, or an invalid one
+├── Forbidden             403   valid token, but not allowed
+├── NotFound              404   missing, or owned by another user: the same answer for both
 ├── MethodNotAllowed      405
 ├── Timeout               408   the request did not arrive in time
 ├── Conflict              409   the state does not allow it
-├── Gone                  410   it was there, and the log has forgotten it
-├── PreconditionFailed    412   a condition names another state; carries the current one
+├── Gone                  410   it existed, but the change log no longer contains it
+├── PreconditionFailed    412   the condition names another state; carries the current state
 ├── TooLarge              413
 ├── NotJson               415
-├── Invalid               422   understood, but not acceptable; says where
+├── Invalid               422   readable, but not acceptable; lists the places
 ├── TooMany               429
 ├── HeadersTooLarge       431
 └── Unavailable           503   try again later
@@ -33,11 +33,11 @@ TOO_MUCH_AT_ONCE = (
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with the input: where, as a JSON pointer (RFC 6901), and what.
+    """One error in the input: a JSON pointer (RFC 6901) to the place, and a sentence.
 
-    A service points into what it was given, as in ``/status``. Only the web layer knows whether that came in the
-    body, the query, the path or a header, and puts the place before it: ``/body/status``. A field of the thing itself
-    that was in none of them stays as it is.
+    A service points into its own arguments, for example ``/status``. Only the web layer knows whether the value came in
+    the body, the query, the path or a header, and adds that as a prefix: ``/body/status``. If the field is in none of
+    them, the pointer stays as it is.
     """
 
     pointer: str
@@ -46,13 +46,13 @@ class Fault:
 
 # Task: T-012
 class TodoError(Exception):
-    """The root. ``detail`` is for the user: what happened, and what to do next. It never echoes the input."""
+    """Base class. ``detail`` tells the user what happened and what to do next. It never repeats the input."""
 
     status: ClassVar[int]
     title: ClassVar[str]
     code: str
     detail: str
-    # Of many operations the one that failed, as a JSON pointer into the body.
+    # In a batch: JSON pointer into the body, to the operation that failed.
     pointer: str | None = None
 
     def __init__(self, detail: str | None = None, *, code: str | None = None) -> None:
@@ -64,12 +64,12 @@ class TodoError(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Response headers that belong to the error."""
+        """Response headers of the error."""
         return {}
 
     @property
     def members(self) -> Mapping[str, object]:
-        """Further members of the problem (RFC 9457, section 3.2)."""
+        """Extension members of the problem details (RFC 9457, section 3.2)."""
         return {}
 
 
@@ -143,7 +143,7 @@ class Gone(TodoError):
 
 
 class PreconditionFailed(TodoError):
-    """``current`` is the state that the condition was about, and ``revision`` its number."""
+    """``current`` is the current state of the object, ``revision`` its revision (sent as ETag)."""
 
     status, title, code = 412, "Precondition Failed", "precondition_failed"
     detail = "It is not as your condition says; see current. Read that, and repeat your change on top."

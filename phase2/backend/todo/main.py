@@ -1,4 +1,4 @@
-"""The application: ``create_app`` puts the rooms of the house together."""
+"""The application: ``create_app`` connects the layers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,9 +25,9 @@ from todo.web.protocol import STOPPING
 
 # Task: T-040
 def create_app(settings: Settings, database: Database, verifier: Verifier, signals: Signals | None = None) -> FastAPI:
-    """Build the ASGI application. It opens ``database`` and ``verifier`` when it starts, and closes them at the end.
+    """Build the ASGI application. It opens ``database`` and ``verifier`` at startup and closes them at shutdown.
 
-    Without ``signals`` no other process writes to the database.
+    ``signals`` may be ``None`` only if no other process writes to the database.
     """
     signals = signals or LocalSignals()
     live = Live(
@@ -84,7 +84,7 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
         app.include_router(router)
     openapi.install(app, DOCUMENTATION)
     docs.install(app)
-    # The last one added is the outermost.
+    # The middleware added last is the outermost.
     app.add_middleware(Authentication)
     app.add_middleware(Problems)
     if settings.cors_origins:
@@ -95,7 +95,10 @@ def create_app(settings: Settings, database: Database, verifier: Verifier, signa
 
 # Task: T-047
 def verifier_of(settings: Settings) -> Verifier:
-    """Build the one verifier: published keys where an issuer is configured, else the secret. Raises SettingsError."""
+    """Build the token verifier.
+
+    Uses the issuer's published keys if ``jwks_url`` is set, otherwise the shared secret. Raises SettingsError.
+    """
     if settings.jwks_url is not None:
         keys = JwksClient(settings.jwks_url)
         return KeySetVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)

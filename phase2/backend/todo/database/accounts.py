@@ -1,4 +1,4 @@
-"""Accounts: rows of Better Auth's ``"user"``, made for ``todo token`` as its owner would make them."""
+"""Accounts: rows of Better Auth's table ``"user"``, created for the command ``todo token``."""
 
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,7 +14,7 @@ _READ = 'SELECT "id", "name", "email" FROM public."user" WHERE "id" = %(id)s'
 
 
 class Account(NamedTuple):
-    """What a token says of its bearer."""
+    """The user data in a token."""
 
     id: str
     name: str
@@ -22,23 +22,24 @@ class Account(NamedTuple):
 
 
 class AccountRefused(Exception):
-    """The user cannot be made. The message is one line."""
+    """The user cannot be created. The message is one line."""
 
 
 # Task: T-017
 def ensure(url: str, account: Account) -> Account:
-    """Make the user if there is none with this id, and return the user as stored. Blocks.
+    """Create the user if the id does not exist, and return the stored user. Blocks.
 
-    ``url`` has to be the owner's: the role that serves requests cannot see users. Raises AccountRefused.
+    ``url`` must connect as the database owner: the role that serves requests cannot read users. Raises AccountRefused.
     """
     try:
         with psycopg.connect(url, connect_timeout=10, autocommit=True) as connection:
             with suppress(psycopg.errors.UniqueViolation):
                 connection.execute(_CREATE, account._asdict())
-            # The address is another user's; or somebody makes the same user at the same time, who is found then.
+            # After a unique violation, either another user has the e-mail address and this finds no row, or another
+            # process has just created the same user and this finds it.
             row = connection.execute(_READ, account._asdict()).fetchone()
     except psycopg.Error as error:
-        raise AccountRefused(f"The user cannot be made: {error}") from None
+        raise AccountRefused(f"The user cannot be created: {error}") from None
     if row is None:
         raise AccountRefused(f"Another user has the e-mail address {account.email}: choose one with --email.")
     return Account(*row)

@@ -1,4 +1,4 @@
-"""Cancellation: ending tasks that may be waiting for the database, and work that must not end halfway."""
+"""Cancel asyncio tasks that may wait for the database, and protect work that must not end halfway."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,17 +8,17 @@ _PAUSE_SECONDS = 0.5
 
 
 async def cancelled(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel tasks, and wait until they have ended, however they do.
+    """Cancel the tasks and wait until all have ended. Ignores their results and exceptions.
 
-    Once may not be enough: the driver stands on ``asyncio.wait_for``, which before Python 3.12 loses a cancellation
-    that comes together with what it waits for.
+    Repeats the cancellation every 0.5 seconds: the driver uses ``asyncio.wait_for``, which before Python 3.12 loses a
+    cancellation that arrives at the same moment as the awaited result.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_PAUSE_SECONDS)
-    # What they raised is theirs; nobody has to be told that nobody asked.
+    # Retrieve the exceptions, so that asyncio does not log "Task exception was never retrieved".
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

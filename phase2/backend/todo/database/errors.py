@@ -1,4 +1,4 @@
-"""What PostgreSQL can answer other than rows, by SQLSTATE (PostgreSQL documentation, appendix A)."""
+"""Errors of PostgreSQL, by SQLSTATE (PostgreSQL documentation, appendix A)."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,7 +10,7 @@ from todo.errors import TodoError, Unavailable
 
 
 class SqlState(StrEnum):
-    """The codes that services tell apart. Everything else is a defect of ours."""
+    """The codes that the services handle. Any other code is a defect of the application."""
 
     foreign_key_violation = "23503"
     check_violation = "23514"
@@ -20,9 +20,9 @@ class SqlState(StrEnum):
     query_canceled = "57014"
     lock_not_available = "55P03"
     in_failed_sql_transaction = "25P02"
-    # An unknown time zone, where no other parameter can be wrong.
+    # Unknown time zone: in our statements no other parameter can be invalid.
     invalid_parameter_value = "22023"
-    # Raised by our own triggers and functions.
+    # Raised by the triggers and functions of the application.
     circle = "TD001"
     too_deep = "TD002"
     under_trash = "TD003"
@@ -33,7 +33,7 @@ class SqlState(StrEnum):
 
 # Task: T-020
 class DatabaseFault(Exception):
-    """A statement failed and its transaction was rolled back. Carries no values, only names."""
+    """A statement failed and its transaction was rolled back. Carries names only, never values."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class DatabaseFault(Exception):
         self.sqlstate = sqlstate
         self.constraint = constraint
         self.table = table
-        # What the statements in front of this one answered, although it was all taken back.
+        # Results of the statements before the failed one. Their effects were rolled back.
         self.before = before
         super().__init__(f"PostgreSQL answered SQLSTATE {sqlstate}")
 
 
 class ConnectionLost(Exception):
-    """The connection ended under a statement.
+    """The connection ended before all results arrived.
 
-    ``untouched`` tells that the server cannot have executed anything, so repeating is safe for any statement.
+    ``untouched`` is true if the server cannot have committed anything. Then every statement can be sent again.
     """
 
     def __init__(self, *, untouched: bool) -> None:
@@ -63,42 +63,43 @@ class ConnectionLost(Exception):
 
 
 class UnsafeDatabase(Exception):
-    """The database would not keep users apart. The message says, in one line, what to mend."""
+    """The database would not isolate users from each other. The message is one line and says what to fix."""
 
 
-# The server is well but cannot serve now: connection failures, resources, interventions, the system under it.
+# SQLSTATE classes of temporary failures: connection exception, insufficient resources, operator intervention, system
+# error.
 _UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
 _UNAVAILABLE = frozenset(
     {
         SqlState.serialization_failure,
         SqlState.deadlock_detected,
-        # Read-only, as during a failover or on a full disk at some hosts.
+        # Read-only transaction: during a failover, or at some hosts when the disk is full.
         "25006",
-        # Idle in a transaction for too long; a transaction for too long.
+        # Idle-in-transaction timeout; transaction timeout.
         "25P03",
         "25P04",
-        # An object in use; a lock that was not to be had.
+        # Object in use; lock not available.
         "55006",
         SqlState.lock_not_available,
     }
 )
 
-# The transaction gave way to another one, and nothing of it was kept: it may be sent again.
+# The transaction was rolled back in favour of another one. It can be sent again.
 ROLLED_BACK_FOR_OTHERS = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected})
 
-# A prepared statement that the connection lost (26000: DISCARD, DEALLOCATE) or that outlived a migration (0A000:
-# "cached plan must not change result type"). Refused before it is executed.
+# A prepared statement that the connection no longer has (26000: after DISCARD or DEALLOCATE), or whose result type a
+# migration changed (0A000: "cached plan must not change result type"). PostgreSQL rejects it before executing it.
 STALE_PLAN = frozenset({"26000", "0A000"})
 
 
 def sqlstate_of(result: pq.abc.PGresult) -> str:
-    """Return the SQLSTATE of an error result; ``08006`` when the server did not get to say one."""
+    """Return the SQLSTATE of an error result; ``08006`` (connection failure) if the result has none."""
     state = result.error_field(DiagnosticField.SQLSTATE)
     return state.decode() if state else "08006"
 
 
 def fault_of(result: pq.abc.PGresult, before: Sequence[pq.abc.PGresult] = ()) -> DatabaseFault:
-    """Make the exception for an error result, which came after the results ``before``."""
+    """Return the exception for an error result. ``before`` are the results of the statements in front of it."""
     constraint = result.error_field(DiagnosticField.CONSTRAINT_NAME)
     table = result.error_field(DiagnosticField.TABLE_NAME)
     return DatabaseFault(
@@ -110,7 +111,7 @@ def fault_of(result: pq.abc.PGresult, before: Sequence[pq.abc.PGresult] = ()) ->
 
 
 def as_unavailable(fault: DatabaseFault) -> TodoError | None:
-    """Return 503 for a fault that waiting may mend, else ``None``."""
+    """Return the 503 error for a temporary failure, else ``None``."""
     if fault.sqlstate[:2] in _UNAVAILABLE_CLASSES or fault.sqlstate in _UNAVAILABLE:
         return Unavailable("The database is busy or restarting. Try again in a moment.", code="database_unavailable")
     return None

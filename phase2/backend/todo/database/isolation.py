@@ -1,6 +1,7 @@
-"""The check at start that the role which statements run as could not pass the policies.
+"""Startup check: the role that runs the statements must not be able to bypass row-level security.
 
-Some of its rules are the schema's own, and the tests hold every migration to them: they are written once, here.
+Some conditions are also rules for the schema. The tests check every migration with the same SQL, so it is defined here
+once.
 """
 
 import secrets
@@ -11,14 +12,15 @@ from todo.database.errors import DatabaseFault, UnsafeDatabase
 from todo.database.identity import Identities
 from todo.database.statements import raw
 
-# What the application may call although it runs as its owner, who passes the policies, and why that is right.
+# SECURITY DEFINER functions that the application may call, and why each is safe. They run as their owner, who can
+# bypass the policies.
 DEFINERS: Mapping[str, str] = {
-    "app.caller_exists()": "todo_app cannot see users. It takes no argument and answers about the caller alone.",
-    "app.empty_trash(integer,bigint)": "Goes through all users, by number. Deletes what they deleted days ago.",
-    "app.prune(integer,bigint)": "Goes through all users, by number. Deletes what is days old, and answers how much.",
+    "app.caller_exists()": "todo_app cannot read users. It takes no argument and checks the caller only.",
+    "app.empty_trash(integer,bigint)": "Visits all users by number. Deletes tasks trashed days ago; returns a count.",
+    "app.prune(integer,bigint)": "Visits all users by number. Deletes rows that are days old; returns a count.",
 }
 
-# What is in the database and not PostgreSQL's own. ``owned`` are the tables whose rows belong to users.
+# Tables and functions outside PostgreSQL's own schemas. ``owned``: the tables whose rows belong to users (``user_id``).
 OBJECTS = """
 tables AS (
     SELECT c.oid, c.oid::regclass::text AS name, c.relname, c.relkind, c.relowner, c.relacl, c.reloptions,
@@ -33,10 +35,11 @@ tables AS (
 )
 """
 
-# Of ``owned``: policies add up, so one more lets more through.
+# Condition on ``owned``. Permissive policies are combined with OR, so a second policy would admit more rows.
 NOT_ONE_POLICY = "1 <> (SELECT count(*) FROM pg_policy WHERE polrelid = owned.oid)"
 
-# Of ``owned``: for every command and everybody, or for the application alone, and in the one form.
+# Condition on ``owned``: there is a policy that is not permissive, not for all commands, not for PUBLIC or todo_app, or
+# that has another expression than ``user_id = (SELECT app.uid())``.
 OTHER_POLICY = """EXISTS (
     SELECT FROM pg_policy WHERE polrelid = owned.oid AND (polcmd <> '*' OR NOT polpermissive
         OR (polroles <> '{0}' AND polroles <> ARRAY['todo_app'::regrole::oid])
@@ -44,13 +47,14 @@ OTHER_POLICY = """EXISTS (
             = ALL (ARRAY[pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)])) IS NOT TRUE)
 )"""
 
-# Of ``tables``: a view that does not ask on behalf of who asks it.
+# Condition on ``tables``: a view that reads with its owner's privileges, not with those of the caller.
 VIEW_OF_ITS_OWNER = """relkind = 'v' AND NOT coalesce(
     reloptions && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)"""
 
-# One row for each thing that is wrong. ``hats`` are the role itself and those that it may become: membership counts
-# even where it is not inherited, since SET ROLE would do. What it inherits, it has itself. Extensions are the host's
-# matter: some of them show statistics to everybody.
+# One row per problem. ``hats``: the current role and every role of which it is a member, inherited or not, because
+# SET ROLE works for all of them. ``is_worn`` is false for roles with inherited privileges, which the checks of the
+# current role cover, and for superusers and predefined roles, which are problems by themselves. Objects of extensions
+# are skipped: the host installs them, and some show statistics to everybody.
 _PROBLEMS = raw(
     f"""
 WITH {OBJECTS}, me AS (
@@ -97,19 +101,19 @@ UNION ALL SELECT who || ' may call ' || name || ', which runs as its owner' FROM
         AND has_function_privilege(hats.oid, functions.oid, 'EXECUTE')
         AND has_schema_privilege(hats.oid, pronamespace, 'USAGE')
         AND ('pg_proc'::regclass, functions.oid) NOT IN (SELECT classid, objid FROM extended)
-""",  # noqa: S608  It is put together from what stands above.
+""",  # noqa: S608  It is built from the constants above.
     "role",
     "user_id",
 )
 
-# No such role; no such schema, function.
+# Unknown role (first two); unknown schema; unknown function.
 _NOT_MIGRATED = frozenset({"22023", "42704", "3F000", "42883"})
 _NOT_ALLOWED = "42501"
 
 
 # Task: T-025
 async def verify(connection: Connection, *, role: str, deadline: float) -> None:
-    """Raise UnsafeDatabase with everything that is wrong, in one line."""
+    """Raise UnsafeDatabase with all problems in one line."""
     try:
         rows = await _ask(connection, role=role, deadline=deadline)
     except DatabaseFault as fault:
@@ -123,7 +127,7 @@ async def verify(connection: Connection, *, role: str, deadline: float) -> None:
 
 
 async def _ask(connection: Connection, *, role: str, deadline: float) -> list[str]:
-    # Nobody's id, new each time, in the form that is hardest to carry: with a space at both ends, and quotes.
+    # A random id that no user has, with the characters most likely to be damaged: spaces at both ends, and quotes.
     probe = f" '{secrets.token_hex(8)}\" "
     calls: list[Call] = [
         Identities(role=role, timeout_milliseconds=5_000, long_timeout_milliseconds=5_000).of(probe),

@@ -1,21 +1,21 @@
-"""Waiting for a database that starts, or wakes up."""
+"""Wait for a database that is starting or resuming."""
 
 import time
 
 import psycopg
 
-# What waiting does not mend: a wrong password, a database or a role that is not there.
+# Waiting does not help against these: wrong password, missing database or role, no rule in pg_hba.conf.
 _FINAL = ("authentication failed", "does not exist", "no pg_hba.conf entry")
 _PAUSE_SECONDS = 0.2
 
 
 class Unreachable(Exception):
-    """The database does not let us in. The message is one line, without the password."""
+    """The database does not accept connections. The message is one line, without the password."""
 
 
 # Task: T-025
 def wait(url: str, *, seconds: float) -> None:
-    """Connect, again and again for ``seconds``, until the database answers. Blocks. Raises Unreachable."""
+    """Try to connect until the database answers, for at most ``seconds``. Blocks. Raises Unreachable."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,9 +1,9 @@
-"""Requests that may come again: their answer is kept in the transaction of their effect, and given again.
+"""Idempotency keys: store the response of a request in the transaction of its effect, and return it for a repetition.
 
-In front of the effect travel, in the same trip: a lock on user and key, which lets equal requests pass one by one; the
-removal of an answer that has expired; the look-up. The effect and the keeping of what it returned are one statement. If
-the key is there already, keeping it is a unique violation, which takes the effect back. If there was no effect there is
-no answer, and the key's NOT NULL takes the whole back.
+Three statements precede the effect in the same round trip: an advisory lock on user and key, which serializes equal
+requests; the deletion of an expired response; the look-up of a stored response. The effect and the storing of its rows
+are one statement. If the key exists already, the insert is a unique violation, which rolls the effect back. If the
+effect returns no rows, the response is NULL, and the NOT NULL constraint rolls everything back.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ _identified = {
     "created_at": func.now(),
 }
 
-# By two numbers, of which the user chooses only the second: nobody can write a key that locks another user's.
+# The lock has two numbers. The client chooses only the second one, so it cannot lock the key of another user.
 _LOCK = Statement(select(func.pg_advisory_xact_lock(func.hashtext(_user), func.hashtext(_key))))
 _EXPIRE = Statement(
     delete(_keys).where(_this_key, _keys.c.created_at < func.now() - literal_column("interval '24 hours'"))
@@ -61,29 +61,29 @@ _EXPIRE = Statement(
 _digest = func.encode(_keys.c.request_digest, literal_column("'hex'"))
 _LOOK_UP = Statement(select(_digest.label("digest"), _keys.c.answer).where(_this_key))
 IN_FRONT = (_LOCK, _EXPIRE, _LOOK_UP)
-"""What a keyed request sends before its effect. The last of them finds the kept answer."""
+"""Statements that a request with a key sends before its effect. The last one looks up the stored response."""
 
-# For a transaction of several trips, which knows its answer at the end.
+# For a transaction of several round trips, which knows its response only at the end.
 KEEP = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSON)))
 
 
 # Task: T-131
 @dataclass(frozen=True, slots=True)
 class RetryKey:
-    """What a client calls its request (``Idempotency-Key``), and a digest of what the request says."""
+    """The client's name for its request (``Idempotency-Key``), and a digest of the request."""
 
     key: str
     digest: bytes
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The parameters of the statements here."""
+        """The bind parameters of the statements in this module."""
         return {"retry_key": self.key, "retry_digest": self.digest}
 
 
 @cache
 def keeping(statement: Statement) -> Statement:
-    """Return ``statement``, which returns rows, so that it keeps them as the answer in the same step."""
+    """Return a statement that also stores the rows of ``statement`` as the response. ``statement`` must return rows."""
     effect = statement.expression.cte("effect")  # type: ignore[attr-defined]
     answer = select(func.json_agg(func.to_json(literal_column("effect")))).select_from(effect).scalar_subquery()
     kept = insert(_keys).values(**_identified, answer=answer).cte("kept")
@@ -91,9 +91,9 @@ def keeping(statement: Statement) -> Statement:
 
 
 def kept_answer(retry: RetryKey, looked_up: PGresult) -> list[Row] | None:
-    """Return the rows that an equal request returned the first time; ``None`` if there was none.
+    """Return the rows that were stored for an equal request; ``None`` if there are none.
 
-    Raises Invalid if the key stands for another request.
+    Raises Invalid if the key was used for a different request.
     """
     if not looked_up.ntuples:
         return None
@@ -105,11 +105,11 @@ def kept_answer(retry: RetryKey, looked_up: PGresult) -> list[Row] | None:
 
 
 def in_use(fault: DatabaseFault, *, answered: int) -> Conflict | None:
-    """Return Conflict if the lock was not to be had: an equal request is still running.
+    """Return Conflict if waiting for the lock of the key timed out: an equal request is still running.
 
-    ``answered`` is how many statements are answered when it is the lock's turn.
+    ``answered`` is the number of statements in front of the lock.
     """
-    # Which of the two depends on how long the request itself may take.
+    # Either timeout can end the wait. It depends on how long the request itself may take.
     waited = fault.sqlstate in {SqlState.query_canceled, SqlState.lock_not_available}
     if waited and len(fault.before) == answered:
         return Conflict(
@@ -120,5 +120,5 @@ def in_use(fault: DatabaseFault, *, answered: int) -> Conflict | None:
 
 
 def is_without_effect(fault: DatabaseFault) -> bool:
-    """Tell whether it was the keeping that failed, because there was no answer to keep."""
+    """Return whether storing the response failed because the effect returned no rows."""
     return fault.sqlstate == SqlState.not_null_violation and fault.table == _keys.name

@@ -1,4 +1,4 @@
-"""Shares: however many requests one user sends, some of the pool's connections are left for the others."""
+"""Fair share: limit connections per user, so that one user cannot occupy the whole pool."""
 
 import asyncio
 from collections import deque
@@ -8,23 +8,23 @@ from todo.errors import Unavailable
 
 # Task: T-022
 class Shares:
-    """Counts what each user holds, up to a share; more of the same user's wait in their order.
+    """Counts the connections of each user. Requests beyond the limit wait in a FIFO queue per user.
 
-    Nothing is kept of a user who holds nothing.
+    A user without connections has no entry.
     """
 
     def __init__(self, *, most: int, most_waiting: int) -> None:
         self._most = most
         self._most_waiting = most_waiting
         self._held: dict[str, int] = {}
-        # Only of users who hold all that they may: what becomes free is handed on, and not counted anew.
+        # Only for users at their limit. A released connection passes to the first in the queue; the count stays.
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def take(self, user_id: str, *, deadline: float) -> None:
-        """Take one, if need be after those who came before. ``deadline`` is the event loop's. Raises Unavailable.
+        """Wait for a free connection of the user's limit. ``deadline`` is a time of the event loop's clock.
 
-        It is no 429: who waited in vain cannot tell whether the user's other requests are too many, or the database is
-        too slow for them.
+        Raises Unavailable if the queue is full or the deadline passes. This is a 503 and not a 429: the cause may be
+        too many requests of the user or a slow database.
         """
         held = self._held.get(user_id, 0)
         if held < self._most:
@@ -40,7 +40,7 @@ class Shares:
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                # It came at the same moment.
+                # The connection was granted at the same moment.
                 self.give_back(user_id)
             else:
                 self._leave(user_id, queue, turn)
@@ -49,7 +49,7 @@ class Shares:
             raise
 
     def give_back(self, user_id: str) -> None:
-        """Give one back, to the first who waits for it."""
+        """Release one connection, and pass it to the first request in the queue."""
         queue = self._queues.get(user_id)
         while queue:
             turn = queue.popleft()

@@ -1,6 +1,7 @@
-"""Signals: "this user has something new", from the process that wrote to every process that shows it.
+"""Signals: notices that a user has new changes, from the process that wrote to every process that pushes live events.
 
-A signal may be lost, doubled or late. That costs delay, never data: what is shown is read from the log.
+A signal may be lost, duplicated or late. This delays live events but loses no data: events are read from the change
+log.
 """
 
 import asyncio
@@ -20,38 +21,38 @@ from todo.errors import Unavailable
 log = logging.getLogger(__name__)
 
 _CHANNEL = "todo_changes"
-# Under load this is what makes one statement of many signals.
+# Pause between two batches. Under load, one statement sends all signals of this interval.
 _PAUSE_SECONDS = 0.005
 _MOST_USERS_AT_ONCE = 500
-# From the first to the last, doubled in between.
+# First and longest pause; the pause doubles after each failure.
 _RECONNECT_SECONDS = (0.5, 30.0)
-# How long the last signals of a process that ends may take.
+# At shutdown: time limit for sending the last signals.
 _FLUSH_SECONDS = 2.0
 
 Listener = Callable[[str | None], None]
-"""Called with the user who has something new; ``None`` when signals may have been lost, for any user."""
+"""Called with the id of the user who has new changes; ``None`` if signals of any user may have been lost."""
 
 
 # Task: T-151
 class Signals(Protocol):
-    """How processes tell each other. Both methods return at once, and are called inside of the event loop."""
+    """Signals between processes. Call ``publish`` and ``listen`` in the event loop; both return at once."""
 
     def publish(self, user_id: str) -> None:
-        """Tell every process, this one included, that a user has something new. Call it after the commit."""
+        """Notify every process, including this one, that a user has new changes. Call it after the commit."""
         ...
 
     def listen(self, listener: Listener | None) -> None:
-        """Call ``listener`` for the signals of all processes from now on; ``None``: listen no more."""
+        """Call ``listener`` for the signals of all processes from now on. ``None`` stops listening."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Stop listening, send the pending signals and release all resources."""
         ...
 
 
 # Task: T-151
 class LocalSignals:
-    """Signals within one process, for one that has its database for itself."""
+    """Signals within one process. For a process that is the only one on its database."""
 
     def __init__(self) -> None:
         self._listener: Listener | None = None
@@ -71,8 +72,9 @@ class LocalSignals:
 class PostgresSignals:
     """Signals over NOTIFY, for several processes on one database. ``direct_url`` must not lead through a pooler.
 
-    They are sent in transactions of their own: in that of a write, NOTIFY takes a lock at commit that all writers of
-    the database share. A connection listens only as long as somebody does: a database that idles may go to sleep.
+    Each batch of signals is sent in its own transaction: inside a write transaction, NOTIFY takes a lock at commit that
+    all writers of the database share. The listening connection is open only while there is a listener, so that an idle
+    database can be suspended.
     """
 
     def __init__(self, database: Database, direct_url: str) -> None:
@@ -82,9 +84,9 @@ class PostgresSignals:
         self._listening: asyncio.Task[None] | None = None
         self._pending: set[str] = set()
         self._sending: asyncio.Task[None] | None = None
-        # What sees listeners out, so that none is forgotten in the middle.
+        # Tasks that cancel former listening tasks. ``close`` waits for them.
         self._ending: set[asyncio.Task[None]] = set()
-        # So that a process does not act twice on what it has told itself.
+        # Marks the notices of this process: ``publish`` calls its listener directly, so it must skip their NOTIFY.
         self._sender = secrets.token_hex(4)
 
     def publish(self, user_id: str) -> None:
@@ -125,7 +127,7 @@ class PostgresSignals:
                 async with await psycopg.AsyncConnection.connect(**self._parameters) as connection:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     pause = _RECONNECT_SECONDS[0]
-                    # What was said before is lost.
+                    # Signals from before LISTEN are lost.
                     self._tell(None)
                     async for notify in connection.notifies():
                         sender, _, user_id = notify.payload.partition(" ")

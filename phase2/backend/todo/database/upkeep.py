@@ -1,4 +1,4 @@
-"""Upkeep: what is done for all users at once. The database does it; the role of all requests sets it going."""
+"""Maintenance for all users. Database functions do the work; the role that serves requests calls them."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from todo.database.pool import Database
 from todo.database.statements import CompiledText, raw
 from todo.errors import Unavailable
 
-# As text, as the wire has it; the function takes both as numbers.
+# Parameters are sent as text; the function expects numbers.
 _BITE = "SELECT removed, next_user FROM app.{}($1::text::integer, $2::text::bigint)"
 _PRUNE = raw(_BITE.format("prune"), "kept_days", "from_user")
 _EMPTY_TRASH = raw(_BITE.format("empty_trash"), "kept_days", "from_user")
@@ -18,7 +18,7 @@ _NOBODY = ""
 
 @dataclass(frozen=True, slots=True)
 class Bite:
-    """How many rows went, and where to go on; ``None`` at the end."""
+    """Number of deleted rows, and the ``from_user`` of the next call; ``None`` if all users are done."""
 
     removed: int
     next_user: int | None
@@ -26,19 +26,19 @@ class Bite:
 
 # Task: T-113
 async def prune(database: Database, *, kept_days: int, from_user: int) -> Bite:
-    """Delete some of what is older than ``kept_days`` in the log, and idempotency keys that have expired.
+    """Delete one batch of change log rows older than ``kept_days`` days, and of expired idempotency keys.
 
-    Users are counted: ``from_user`` of them are passed over. Where another process is at it, nothing is done. Raises
-    Unavailable.
+    Users are addressed by their number in id order: the first ``from_user`` of them are skipped. Does nothing while
+    another process prunes. Raises Unavailable.
     """
     return await _bite(database, _PRUNE, kept_days=kept_days, from_user=from_user)
 
 
 # Task: T-352
 async def empty_trash(database: Database, *, kept_days: int, from_user: int) -> Bite:
-    """Delete for good some of the tasks that have been in the trash for more than ``kept_days``, as ``prune`` does.
+    """Permanently delete one batch of tasks that are in the trash for more than ``kept_days`` days.
 
-    A user who is writing at the moment is passed over.
+    Parameters and errors as in ``prune``. Skips users who are writing at the moment.
     """
     return await _bite(database, _EMPTY_TRASH, kept_days=kept_days, from_user=from_user)
 

@@ -1,1 +1,1 @@
-"""All behaviour and all SQL: no HTTP, no network."""
+"""Business logic and SQL statements. No HTTP and no network access."""

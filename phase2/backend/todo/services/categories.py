@@ -1,7 +1,8 @@
-"""Categories: create, read, list, change, move, delete. One trip each; every answer counts the tasks that are in them.
+"""Categories: create, read, list, change, move, delete. One round trip each; every response includes task counts.
 
-A count moves without its category: whoever holds an answer can tell by the user's latest revision that it still holds,
-and with it, or with the category's own, that the category has not changed since.
+A task count changes without a new revision of its category. With the user's latest revision a client can check whether
+a whole response is still current. With that one or with the category's own revision, it can check whether the category
+has changed since.
 """
 
 from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ _WRITABLE = tuple(CategoryBase.model_fields)
 
 
 def _tasks_of(*statuses: Status) -> ColumnElement[int]:
-    """Count a category's tasks in any of these, without the trash."""
+    """Return the number of a category's tasks that have one of these statuses, without the trash."""
     return (
         select(cast(func.coalesce(func.sum(_counts.c.tasks), 0), BigInteger))
         .where(
@@ -84,14 +85,14 @@ def _tasks_of(*statuses: Status) -> ColumnElement[int]:
 
 
 _logged = tuple(_categories.c[name] for name in LOGGED_NAMES)
-# A change has its number by now, of which the statement's own view of the counter knows nothing.
+# A write assigns a new revision, which the statement's own snapshot of the counter does not contain. Hence greatest().
 _latest = func.greatest(LATEST, _categories.c.revision).label("latest")
 _COUNTED = (*_logged, _tasks_of(*_OPEN).label("tasks_open"), _tasks_of(Status.completed).label("tasks_completed"))
 _ANSWERED = (*_COUNTED, _latest)
 _none: ColumnElement[int] = literal_column("0::bigint")
 
 _READ = Statement(select(*_ANSWERED).where(_this_one))
-# The same, where a miss belongs to a write: a deleted account is told apart from a missing category.
+# The same as part of a write: without a row, a deleted account is reported as Forbidden, not as NotFound.
 _READ_FOR_CHANGE = Statement(select(*_ANSWERED).where(_this_one), part_of_write=True)
 _READ_WITH_DIGEST = Statement(select(*_ANSWERED, _categories.c.creation_digest).where(_this_one))
 _CREATE = Statement(
@@ -106,11 +107,12 @@ _CREATE = Statement(
     )
     .on_conflict_do_nothing(index_elements=[_categories.c.user_id, _categories.c.id])
     .returning(*_logged, _none.label("tasks_open"), _none.label("tasks_completed"), _latest),
-    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
+    # The id is chosen before sending, so a repetition finds the id taken, with the same digest.
     repeatable=True,
 )
 _known = func.unnest(bindparam("revisions", type_=ARRAY(BigInteger))).column_valued("known")
-# What an answer of that revision said of this category still holds. A revision that is still to come is none of ours.
+# True if the category has not changed since the newest of these revisions. Revisions above the user's latest one are
+# ignored, because the server has not issued them.
 _still = _categories.c.revision <= select(func.max(_known)).where(_known <= LATEST).scalar_subquery()
 
 
@@ -124,7 +126,7 @@ def _refusal(fault: DatabaseFault) -> Conflict | None:
 
 
 def _still_holds(if_match: Condition, current: Row) -> bool:
-    """Say in Python what ``_still`` says."""
+    """Evaluate ``If-Match`` in Python, with the same result as ``_still``."""
     if if_match.revisions is None:
         return True
     return any(current["revision"] <= known <= current["latest"] for known in if_match.revisions)
@@ -135,7 +137,7 @@ NAMED = Named("category", _categories, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _ref
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A category or several, and the user's revision that this is true of."""
+    """One category or a list, and the user's revision that it reflects."""
 
     content: Any
     revision: int
@@ -145,11 +147,11 @@ class Answer:
 async def create(
     session: Session, body: CategoryCreate, *, now: datetime, unless: Condition | None = None
 ) -> tuple[Answer, bool]:
-    """Create a category at ``now`` (aware, UTC), behind all others. Returns it, and whether it is new.
+    """Create a category at ``now`` (aware, UTC), after all others. Return it, and whether it is new.
 
-    The same body under the same id again gives the category as it is today; another body is a Conflict, and so are a
-    name that is taken and one category too many. With ``unless`` (``*``, or the revision that the client knows) a
-    category that is there already is PreconditionFailed.
+    If the id exists, an equal body returns the current category, and another body is a Conflict. A name that is taken
+    and one category too many are Conflicts, too. If the id exists and ``unless`` is ``*`` or names the current
+    revision, raises PreconditionFailed.
     """
     new = {
         **_values_of(body, _WRITABLE),
@@ -163,18 +165,18 @@ async def create(
 
 # Task: T-332
 async def read(session: Session, category_id: UUID) -> Answer:
-    """Return one category. Raises NotFound for an unknown id and for somebody else's alike."""
+    """Return one category. Raises NotFound for an unknown id and for another user's alike."""
     return _answer(await session.one(_READ, this_id=category_id))
 
 
 # Task: T-332
 async def everything(session: Session, *, archived: bool | None, unless: Condition | None = None) -> Answer:
-    """Return the user's categories in their order: all, or those that are ``archived`` or not.
+    """Return the user's categories by position: all, or only those with the given value of ``archived``.
 
-    Where ``unless`` names the user's revision the list is not run, and it is empty.
+    If ``unless`` names the user's revision, the list is not read, and the result is empty.
     """
     statement = _list_statement(filtered=archived is not None, unless=unless is not None)
-    # The head first: it can be older than what is listed, never newer.
+    # The revision is read first: it may be older than the list, never newer.
     already = {} if unless is None else {"seen": seen(unless)}
     heads, rows = await session.together((HEAD, {}), (statement, {"archived": archived, **already}))
     return Answer(rows, head_of(heads))
@@ -184,7 +186,7 @@ async def everything(session: Session, *, archived: bool | None, unless: Conditi
 async def replace(
     session: Session, category_id: UUID, body: CategoryReplace, *, now: datetime, if_match: Condition | None = None
 ) -> Answer:
-    """Set every field to what ``body`` says; absent ones have their defaults. A name that is taken is a Conflict."""
+    """Set every field to its value in ``body``; absent fields get their defaults. Raises Conflict for a taken name."""
     return await _change(session, category_id, _values_of(body, _WRITABLE), now=now, if_match=if_match)
 
 
@@ -192,7 +194,7 @@ async def replace(
 async def change(
     session: Session, category_id: UUID, body: CategoryUpdate, *, now: datetime, if_match: Condition | None = None
 ) -> Answer:
-    """Set the fields that were sent, and no others. A name that is taken is a Conflict."""
+    """Set only the fields that were sent. Raises Conflict for a taken name."""
     sent = [name for name in _WRITABLE if name in body.model_fields_set]
     return await _change(session, category_id, _values_of(body, sent), now=now, if_match=if_match)
 
@@ -201,9 +203,9 @@ async def change(
 async def move(
     session: Session, category_id: UUID, body: CategoryMove, *, now: datetime, if_match: Condition | None = None
 ) -> Answer:
-    """Put a category beside another one, or first, or last. What stands there already does not change.
+    """Move a category next to another one, or to the start or the end. The other categories do not change.
 
-    Raises Invalid if the other one is not there, or is the same.
+    Raises Invalid if the other category does not exist, or is the same one.
     """
     values = {"this_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
     statement = _move_statement(conditional=is_conditional(if_match))
@@ -220,9 +222,9 @@ async def move(
 async def remove(
     session: Session, category_id: UUID, *, leftover: Leftover, now: datetime, if_match: Condition | None = None
 ) -> None:
-    """Delete a category. Its tasks are left without one, or go to the trash with all that lies under them.
+    """Delete a category. Its tasks lose their category, or go to the trash with their subtrees.
 
-    Each of them has a change of its own. Raises NotFound when there is no such category.
+    Each of these tasks gets its own change in the log. Raises NotFound if the category does not exist.
     """
     statements = _delete_statements(leftover, conditional=is_conditional(if_match))
     await NAMED.write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
@@ -269,8 +271,8 @@ def _move_statement(*, conditional: bool) -> Statement:
 
 
 def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: bool) -> Statement:
-    """Set ``new``. The log's trigger takes back what makes no difference."""
-    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    """Return the statement that sets ``new``. If no value differs, the log trigger leaves the row unchanged."""
+    # Never decrease it: machine clocks differ, and a write that waited for another one has an earlier time.
     assignments = {**new, "updated_at": func.greatest(_categories.c.updated_at, _now)}
     return Statement(
         update(_categories).where(*_which(conditional=conditional)).values(assignments).returning(*_ANSWERED)
@@ -279,7 +281,7 @@ def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: boo
 
 @cache
 def _delete_statements(leftover: Leftover, *, conditional: bool) -> Sequence[Statement]:
-    """Do to the tasks what has to be done to them, if the category is going to go; then delete it."""
+    """Return the statements that update the tasks, if the category will be deleted, and then delete the category."""
     which = _which(conditional=conditional)
     goes = exists().where(*which).correlate(None)
     leave = (
@@ -289,12 +291,15 @@ def _delete_statements(leftover: Leftover, *, conditional: bool) -> Sequence[Sta
         .returning(_tasks.c.id)
     )
     going = Statement(delete(_categories).where(*which).returning(_categories.c.id))
-    # What is in the trash already only leaves.
+    # Tasks that are in the trash already only lose their category.
     return [*([_trash(goes)] if leftover is Leftover.trash else []), Statement(leave), going]
 
 
 def _trash(goes: ColumnElement[bool]) -> Statement:
-    """Move the category's tasks to the trash, and what lies under them: each with the topmost of them above it."""
+    """Return the statement that moves the category's tasks and their subtrees to the trash.
+
+    Each task is trashed as part of the topmost of the category's tasks above it (``trash_id``).
+    """
     falling = (
         select(_tasks.c.id, _tasks.c.id.label("root"), literal_column("0").label("depth"))
         .where(_its_tasks, _tasks.c.trashed_at.is_(None), goes)

@@ -1,4 +1,4 @@
-"""The log of changes: read as a feed, a snapshot and a history, and turned back by undo. The database writes it."""
+"""The change log: read as feed, snapshot and history, and reverted by undo. Database triggers write it."""
 
 import base64
 import re
@@ -60,15 +60,15 @@ _tasks = table_of(Task)
 
 @dataclass(frozen=True, slots=True)
 class _Entity:
-    """A kind of thing that the log knows. ``refusal`` says why one of them cannot become again what it was."""
+    """A kind of object in the log. ``refusal`` maps a violation to the reason why undo cannot restore an object."""
 
     table: Table
     public: tuple[str, ...]
     refusal: Callable[[DatabaseFault], Conflict | None] = in_the_way_of_undo
 
 
-# A new table joins here, by the name that its migration gave it. The feed fails at a name that is not here. Then it
-# joins ``snapshot``, and the shapes in ``todo.models.changes``.
+# Add each new logged table here, under the entity name from its migration: the feed fails for an unknown name. Then add
+# it to ``snapshot`` and to the schemas in ``todo.models.changes``.
 _ENTITIES = {
     "task": _Entity(_tasks, TASK_NAMES),
     "category": _Entity(_categories, categories.LOGGED_NAMES, categories.NAMED.as_conflict),
@@ -76,13 +76,13 @@ _ENTITIES = {
     "profile": _Entity(_profiles, PROFILE_NAMES),
 }
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-# Every change has these anew.
+# Every change sets these columns.
 _STAMPS = frozenset({"revision", "updated_at"})
-# The database keeps these: whatever they were, they are what follows from the rest.
+# Counters that the database computes from other rows. Undo does not restore them.
 _KEPT = frozenset({"subtasks_total", "subtasks_completed"})
-# What changes of a task that goes to the trash, or comes back.
+# The columns that change when a task goes to the trash or comes back.
 _TRASHING = frozenset({"trashed_at", "trash_id"})
-# What the refusal of an undo lists at most.
+# At most this many conflicts are listed if an undo is refused.
 _MOST_CONFLICTS = 100
 
 _COLUMNS = (
@@ -135,8 +135,8 @@ _ALL_CATEGORIES = Statement(
 )
 _PROFILE = Statement(select(*(_profiles.c[name] for name in PROFILE_NAMES)).where(OwnedByCaller(_profiles)))
 _is_new = _changes.c.revision > _revision
-# From the change that the client knows, so that an answer without it tells of a log that does not reach that far. That
-# one comes without its contents.
+# Starts with the change that the client knows, without its contents. If that row is missing, the log does not contain
+# the client's revision.
 _SINCE = Statement(
     select(
         *_COLUMNS[:-2],
@@ -158,14 +158,15 @@ def _names_in(state: ColumnElement[Any]) -> ColumnElement[Any]:
 _kept: ColumnElement[Any] = literal_column(f"'{{{','.join(sorted(_KEPT))}}}'::text[]")
 _is_first = _changes.c.revision == _first.c.revision
 _is_update = _changes.c.operation == Operation.update.value
-# Where one of the two is no update, it touched everything.
+# A create or a delete touches all fields.
 _touches_the_same = or_(
     _first.c.operation != Operation.update.value,
     _changes.c.operation != Operation.update.value,
     func.jsonb_exists_any(_changes.c.before.op("-")(_kept), _names_in(_first.c.before)),
 )
-# A change, and whatever touched the same fields later: in one look, so that nothing is forgotten in between. Of a thing
-# that was changed thousands of times it brings no contents but the first's, and no more than an answer can list.
+# A change and the later changes of the same fields, in one statement, so that nothing is pruned in between. For an
+# object with thousands of changes, it returns the contents of the first change only, and no more rows than the error
+# lists.
 _CHANGE_AND_LATER = Statement(
     select(
         _changes.c.revision,
@@ -192,7 +193,7 @@ _CHANGE_AND_LATER = Statement(
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Changes in order; whether there are more; the furthest revision that was seen, which may be one more."""
+    """Changes in order; whether there are more; the latest revision that was read, maybe one past ``changes``."""
 
     changes: list[Row]
     has_more: bool
@@ -201,21 +202,22 @@ class Feed:
 
 # Task: T-141
 async def since(session: Session, revision: int, *, limit: int) -> Feed:
-    """Return the changes after ``revision``, at most ``limit``.
+    """Return at most ``limit`` changes after ``revision``.
 
-    Raises Gone if the log no longer reaches back to ``revision``, or has not come that far.
+    Raises Gone if the log no longer reaches back to ``revision``, or if the user has not reached it yet.
     """
     looking = {"revision": revision, "limit": limit + 2}
     rows = await session.all(_SINCE, **looking)
     known = revision
     if not rows:
-        # Nothing was ever written, or all of it was forgotten, or, at the second look, the first change came just now.
+        # The user never wrote anything, or all changes were pruned. The second read may find a first change, which was
+        # committed in between.
         [heads, rows] = await session.together((HEAD, {}), (_SINCE, looking))
         known = head_of(heads) if not rows else revision
     if rows and rows[0]["revision"] == revision:
-        # The log has come that far, and that is all that the client's last change is here to tell.
+        # The client has this change. The row only proves that the log contains it.
         del rows[0]
-    # Revisions have no gaps: if the next one is not there, the log has forgotten it.
+    # Revisions have no gaps: if the next one is missing, it has been pruned.
     if revision != known or (rows and rows[0]["revision"] != revision + 1):
         raise Gone(
             "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
@@ -226,12 +228,12 @@ async def since(session: Session, revision: int, *, limit: int) -> Feed:
 
 
 async def latest(session: Session) -> int:
-    """Return the number of the user's last change; 0 for somebody who never wrote."""
+    """Return the user's latest revision; 0 for a user who never wrote anything."""
     return head_of(await session.all(HEAD))
 
 
 def public(row: Row) -> dict[str, Any]:
-    """Return a row of the log as the API tells it."""
+    """Return a row of the log in the form of the API."""
     names = _ENTITIES[row["entity"]].public
     before, state = _before(row), _state(row)
     is_update = row["operation"] == Operation.update
@@ -251,16 +253,16 @@ def _before(row: Row) -> dict[str, Any]:
 
 
 def _state(row: Row) -> dict[str, Any]:
-    """Return the state after the change, whose revision is the change's own; empty if the thing is gone."""
+    """Return the state after the change, with the change's revision; empty if the object was deleted."""
     return {**row["state"], "revision": row["revision"]} if row["state"] else {}
 
 
 # Task: T-142
 async def snapshot(session: Session, cursor: str | None, *, limit: int) -> dict[str, Any]:
-    """Return a page of everything there is, tasks by id, and the revision at which the first page was read.
+    """Return a page of all objects, tasks in id order, and the revision at which the first page was read.
 
-    Whatever is written meanwhile has a later revision, and is in the feed from there on: made after its place was
-    passed, changed after it was read, or gone. Raises Invalid for a cursor that is none of ours.
+    Writes between two pages have later revisions, so the feed from this revision contains them: tasks created before
+    the cursor, changed after they were read, or deleted. Raises Invalid for a cursor that the server did not issue.
     """
     started, after = _parsed(cursor) if cursor else (None, UUID(int=0))
     others: list[tuple[Statement, dict[str, Any]]] = (
@@ -300,9 +302,9 @@ def _parsed(cursor: str) -> tuple[int, UUID]:
 
 # Task: T-143
 async def history(session: Session, task_id: UUID, *, before: int, limit: int) -> dict[str, Any]:
-    """Return what happened to a task before revision ``before``, the latest first. It may be gone by now.
+    """Return the changes of a task before revision ``before``, latest first. The task may be deleted.
 
-    Raises NotFound if neither the task nor the log knows it.
+    Raises NotFound if the id is neither in the tasks nor in the log.
     """
     rows, found = await session.together(
         (_HISTORY, {"entity_id": str(task_id), "revision": before, "limit": limit + 1}),
@@ -332,13 +334,13 @@ def _entry(row: Row) -> dict[str, Any]:
 
 # Task: T-144
 async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, Any]:
-    """Put back what one change did: what it made is removed, what it changed or removed is as it was before.
+    """Revert one change: delete the object that it created, or restore what it changed or deleted.
 
-    That is a change of its own. Raises NotFound for a revision that the log does not hold, and Conflict, which lists
-    the first hundred of them, if later changes touched the same fields.
+    The revert is a new change. Raises NotFound for a revision that the log does not contain, and Conflict if later
+    changes touched the same fields; the error lists the first 100 of them.
     """
     looking = (_CHANGE_AND_LATER, {"revision": revision})
-    # Nothing can be written between looking and undoing.
+    # The locks keep other writers out between reading and undoing.
     async with session.transaction((TURN, {}), (HEAD_HELD, {}), looking) as (kept, [_, _, found]):
         if kept is not None:
             return kept[0]
@@ -350,7 +352,7 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             *_, rows, [head] = await session.together(*_reversal(change, now=now), (HEAD, {}))
         except DatabaseFault as fault:
             refusal = _ENTITIES[change["entity"]].refusal(fault)
-            # What is undone may take tasks along.
+            # Undoing a change of a category can change its tasks, too, and violate their constraints.
             raise refusal or in_the_way_of_undo(fault) or fault from None
         thing = _only(rows)
         undone = {
@@ -384,7 +386,7 @@ def _refuse_if_touched(change: Row, conflicting: Iterable[Row]) -> None:
 
 
 def _touched_by_both(change: Row, later: Row) -> list[str]:
-    """Return the fields that both touched; none of what is new or gone, which is touched as a whole."""
+    """Return the fields that both changes touched; empty if ``later`` is a create or a delete, which touches all."""
     fields = set(orjson.loads(later["fields"] or b"[]")) - _KEPT
     if change["operation"] == Operation.update:
         fields &= _before(change).keys()
@@ -392,9 +394,9 @@ def _touched_by_both(change: Row, later: Row) -> list[str]:
 
 
 def _reversal(change: Row, *, now: datetime) -> list[tuple[Statement, dict[str, Any]]]:
-    """Return the statements that take a change back, with their values. The last one's row is the thing as it is then.
+    """Return the statements that revert a change, with their values. The last one returns the resulting object.
 
-    What went to the trash comes back with what went there with it, and the other way round.
+    If a task goes to the trash or comes back, so do its subtasks that were trashed with it.
     """
     entity = _ENTITIES[change["entity"]]
     entity_id = change["entity_id"]
@@ -421,7 +423,7 @@ def _removal(entity: _Entity) -> Statement:
 
 @cache
 def _restoration(entity: _Entity, names: tuple[str, ...]) -> Statement:
-    """Set the named columns to what the log says they were before."""
+    """Return the statement that sets the named columns to their logged values before the change."""
     table, logged = entity.table, _logged(entity.table)
     values = {name: logged.c[name] for name in names} | {"updated_at": func.greatest(table.c.updated_at, _now)}
     return Statement(update(table).where(*_this(table)).values(values).returning(*_public_columns(entity)))
@@ -429,14 +431,14 @@ def _restoration(entity: _Entity, names: tuple[str, ...]) -> Statement:
 
 @cache
 def _return(entity: _Entity) -> Statement:
-    """Insert the row that the log says there was. Its revision is the log's matter."""
+    """Return the statement that inserts the logged row again. The log trigger assigns its revision."""
     table, logged = entity.table, _logged(entity.table)
     own: dict[str, ColumnElement[Any]] = {
         "user_id": bindparam("user_id", type_=Text),
         "updated_at": func.greatest(logged.c.updated_at, _now),
         "revision": literal(0),
     }
-    # What was logged before a column was there has none of it.
+    # A row that was logged before a column existed lacks its value, and gets the column's default.
     own |= {
         c.name: func.coalesce(logged.c[c.name], literal_column(f"'{c.server_default.arg}'"))
         for c in table.c
@@ -455,7 +457,7 @@ def _this(table: Table) -> tuple[ColumnElement[bool], ...]:
 
 
 def _logged(table: Table) -> FromClause:
-    """Return the logged JSON as a row of ``table``; PostgreSQL turns its values into the columns' types."""
+    """Return the logged JSON as a row of ``table``. PostgreSQL converts the values to the types of the columns."""
     row = func.jsonb_populate_record(literal_column(f"NULL::{table.name}"), bindparam("before", type_=JSONB))
     return row.table_valued(*(column(c.name, c.type) for c in table.c), name="logged")
 

@@ -1,4 +1,4 @@
-"""Clocks: what the time is where a user is, and what the stored forms of a date mean there."""
+"""User time: wall-clock time in a user's zone, and the meaning of stored due dates in that zone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 # Task: T-325
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where a user is: the zone, and when a day starts there.
+    """A user's time zone, and the time at which the user's day starts.
 
-    On the first and the last day of the years 1 to 9999, where a zone leads out of them, all is in UTC.
+    Uses UTC if a conversion would leave the years 1 to 9999, which can happen on the first and the last day of them.
     """
 
     zone: str = "UTC"
@@ -33,24 +33,24 @@ class Clock:
 
     @classmethod
     def of(cls, profiles: Sequence[Row]) -> "Clock":
-        """Make it of the rows of ``PROFILE``."""
+        """Build it from the rows of ``PROFILE``; without a row, from the defaults."""
         if not profiles:
             return cls()
         return cls(profiles[0]["time_zone"], time.fromisoformat(profiles[0]["day_start"]))
 
     def of_task(self, due_time_zone: str | None) -> "Clock":
-        """Return the clock of a task that may have a zone of its own."""
+        """Return the clock of a task: with ``due_time_zone`` if the task has its own zone."""
         return self if due_time_zone is None else Clock(due_time_zone, self.day_start)
 
     def shown(self, at: datetime) -> datetime:
-        """Return what the clocks here show at an instant: naive."""
+        """Return the wall-clock time (naive) at an instant."""
         try:
             return local(at, self.zone)
         except OverflowError:
             return at.replace(tzinfo=None)
 
     def instant(self, shown: datetime) -> datetime:
-        """Return the instant, in UTC, at which the clocks here show a naive time."""
+        """Return the instant (UTC) of a wall-clock time (naive)."""
         try:
             return resolve(shown, self.zone)
         except OverflowError:
@@ -64,16 +64,19 @@ class Clock:
             return at.date()
 
     def local(self, form: str) -> Due:
-        """Return a stored form as rules count: an instant as what the clocks here show then."""
+        """Return a stored due date as rules use it: an instant becomes its wall-clock time."""
         due = parse_due(form)
         return self.shown(due) if isinstance(due, datetime) and due.tzinfo is not None else due
 
     def form(self, due: Due, *, like: str) -> str:
-        """Return a local due in the stored form that ``like`` has."""
+        """Return a local due date as stored text, in the form of ``like``: an instant if that ends in ``Z``."""
         return form_of(self.instant(due) if isinstance(due, datetime) and like.endswith("Z") else due)
 
     def due_at(self, form: str, due_time_zone: str | None) -> datetime:
-        """Return the instant of a stored form, as the database does. A day is its owner's, to its last microsecond."""
+        """Return the instant of a stored due date, as the database computes it.
+
+        A due day means the last microsecond of that day, in the user's zone even if the task has its own zone.
+        """
         due = parse_due(form)
         if isinstance(due, datetime):
             return due if due.tzinfo is not None else self.of_task(due_time_zone).instant(due)

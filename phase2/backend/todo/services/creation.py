@@ -1,4 +1,4 @@
-"""Creating something under an id that the client may have chosen: once, however often it is asked for."""
+"""Idempotent creation: create an object once, under an id that the client may have chosen."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -8,7 +8,7 @@ from todo.errors import Conflict, PreconditionFailed
 from todo.kit.etags import Condition
 
 MOST_ATTEMPTS = 3
-"""How often a write begins anew where others come in between."""
+"""How often a write is tried if other writers interfere."""
 
 
 async def created(
@@ -20,11 +20,11 @@ async def created(
     look: Callable[[], Awaitable[Row | None]],
     unless: Condition | None,
 ) -> tuple[Row, bool]:
-    """Return what ``create`` makes, or what is there already under its id; and whether it is new.
+    """Return the object that ``create`` creates, or the existing one with the same id; and whether it is new.
 
-    ``create`` returns ``None`` where the id is taken, and ``look`` then brings what has it, with its
-    ``creation_digest``. Raises Conflict if that is another one than what ``digest`` stands for, and PreconditionFailed
-    if it is what ``unless`` names.
+    ``create`` returns ``None`` if the id is taken. Then ``look`` returns the existing object with its
+    ``creation_digest``, or ``None`` if it is deleted by now. Raises PreconditionFailed if ``unless`` names the
+    revision of the existing object, and Conflict if its digest is not ``digest``.
     """
     for _ in range(MOST_ATTEMPTS):
         row = await create()
@@ -32,11 +32,11 @@ async def created(
             return row, True
         existing = await look()
         if existing is None:
-            # Deleted in between, it or its namesake: what was taken is free again.
+            # The object with this id, or the one with this name, was deleted in between. Try again.
             continue
         existing_digest = existing.pop("creation_digest")
         if chosen_id is None:
-            # An id that was made here can only be taken by this very request, sent again after its answer was lost.
+            # The server generated this id. Only this same request can have used it: its first response was lost.
             return existing, True
         if unless is not None and unless.names(existing["revision"]):
             raise stale(existing)
@@ -47,16 +47,16 @@ async def created(
 
 
 def stale(current: Row) -> PreconditionFailed:
-    """Return the refusal of a write to what is not as its condition says. ``latest``, if it is there, is the tag's."""
+    """Return the error for a failed condition. Its ETag is ``latest`` if ``current`` has that, else ``revision``."""
     tag = current.pop("latest", current["revision"])
     return PreconditionFailed(current=current, revision=tag)
 
 
 def id_taken(kind: str) -> Conflict:
-    """Return the refusal of an id that stands for another one of this kind."""
+    """Return the error for an id that another object of this kind has."""
     return Conflict(f"You already have another {kind} with this id. Choose a new id.", code="id_taken")
 
 
 def contended(kind: str) -> Conflict:
-    """Return the refusal of a write that others have come before, again and again."""
+    """Return the error for a write that failed in every attempt because of other writers."""
     return Conflict(f"Others are changing this {kind} at the same moment. Try again.")

@@ -1,4 +1,4 @@
-"""What the database refuses about tasks, as the errors that users see."""
+"""Maps database errors about tasks to the errors that users see."""
 
 from todo.database import DatabaseFault, SqlState
 from todo.errors import Conflict, Fault, Invalid, TodoError
@@ -22,7 +22,7 @@ UNDER_TRASH = "What it belongs to is in the trash. Restore that first."
 
 
 def seen_by_users(fault: DatabaseFault) -> TodoError | None:
-    """Return the error that a violation stands for; ``None`` if it is a defect of ours."""
+    """Return the error that the user sees for a violation; ``None`` if it is a defect of the application."""
     if fault.sqlstate == SqlState.foreign_key_violation and fault.constraint in _BY_CONSTRAINT:
         return Invalid(_BY_CONSTRAINT[fault.constraint])
     return {
@@ -34,7 +34,7 @@ def seen_by_users(fault: DatabaseFault) -> TodoError | None:
 
 
 def in_the_way_of_undo(fault: DatabaseFault) -> Conflict | None:
-    """Return why a task cannot become what it was, by now; ``None`` if it is a defect of ours."""
+    """Return the reason why undo cannot restore a task; ``None`` if the violation is a defect of the application."""
     if fault.sqlstate == SqlState.foreign_key_violation and fault.constraint in _BY_CONSTRAINT:
         return Conflict("What it belonged to is gone. Bring that back first.", code="gone_above")
     return {
@@ -44,14 +44,14 @@ def in_the_way_of_undo(fault: DatabaseFault) -> Conflict | None:
             "A task would be alive under one in the trash. Restore that one first, or trash both.", code="under_trash"
         ),
         SqlState.check_violation.value: Conflict(
-            "Other fields have come to depend on this one. Undo what came later first.", code="changed_since"
+            "Other fields depend on this one now. Undo the later changes first.", code="changed_since"
         ),
         SqlState.invalid_parameter_value.value: Conflict(NO_SUCH_ZONE.detail, code="unknown_zone"),
     }.get(fault.sqlstate)
 
 
 def no_such_place(fault: DatabaseFault, body: TaskMove) -> TodoError | None:
-    """Return the error for a neighbour that there is not, and for a place where nothing fits any more."""
+    """Return the error for an unknown neighbour, or for a place without room for another position; else ``None``."""
     if fault.sqlstate == SqlState.no_such_place:
         name = "after_id" if body.is_behind else "before_id"
         return Invalid(Fault(f"/{name}", NO_SUCH_NEIGHBOUR))

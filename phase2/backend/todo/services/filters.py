@@ -1,7 +1,7 @@
-"""The filters of a list: each by itself a condition on a task's row, and all of them one statement.
+"""The filters of the task list: each one is a condition on a task row, all together are one statement.
 
-What depends on the user's zone or day is worked out by the database, in the same statement. So a filter is a name and a
-form; what is looked for is a parameter.
+The database computes what depends on the user's zone or day, in the same statement. So a filter has only a name and a
+form, and its values are bind parameters.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,18 +51,18 @@ _TIMES = {
 }
 _SIDES = tuple(f"{name}_{side}" for name in _TIMES for side in ("before", "after"))
 
-# So many ids are read and hashed in the time of one look-up.
+# One look-up by primary key takes as long as reading and hashing this many ids.
 _READ_PER_LOOK_UP = 32
 
-# The forms of a filter.
+# The forms of a filter: the number of values, or the kind of time.
 ONE, SEVERAL, YES = "one", "several", "yes"
 DATE, LOCAL, INSTANT = "date", "local", "instant"
-# What is the user's now: the answer changes although nothing does.
+# These depend on the current time: the result changes without a write.
 MOVING = frozenset({Due.today, Due.overdue, Due.upcoming, Due.week})
 
 
 class Filter(NamedTuple):
-    """What is asked, whatever the value: statements are compiled once for each combination."""
+    """A filter without its value. Statements are compiled once for each combination of filters."""
 
     name: str
     form: str
@@ -74,7 +74,7 @@ TAGGED = Filter("tag", ONE)
 
 # Task: T-371
 def filters_of(query: TaskFilter) -> tuple[Filter, ...]:
-    """Return the filters that are set, but for ``q``, in an order of their own."""
+    """Return the filters that are set, except ``q``, in a fixed order."""
     found = []
     for name, texts in (("status", query.statuses), ("priority", query.priority)):
         if texts:
@@ -105,7 +105,7 @@ def _form_of(text: str) -> str:
 
 # Task: T-371
 def values_of(query: TaskFilter, *, now: datetime) -> dict[str, Any]:
-    """Return the values of the filters; a statement takes those that it names. ``now`` is aware."""
+    """Return the bind parameters of all filters. A statement uses those that it names. ``now`` is aware."""
     tags = _keys_of(query.tag)
     return {
         "status": _one_or_list(query.statuses),
@@ -130,7 +130,10 @@ def _one_or_list(values: list[Any]) -> Any:
 
 # Task: T-371
 def default_sort(filters: tuple[Filter, ...]) -> tuple[str, ...]:
-    """Return the order in which a list comes that was asked for in none: that of the index that it is found by."""
+    """Return the sort keys for a request without ``sort``: those of the index that serves the filters.
+
+    Empty for newest first.
+    """
     names = {each.name for each in filters}
     if "trashed" in names:
         return ("-trashed_at",)
@@ -142,7 +145,7 @@ def default_sort(filters: tuple[Filter, ...]) -> tuple[str, ...]:
 
 # Task: T-371
 def filled_by(filters: tuple[Filter, ...]) -> frozenset[str]:
-    """Return the keys to sort by that every task has a value of for which these hold."""
+    """Return the sort keys that are not null in any task that matches the filters."""
     names = {each.name for each in filters}
     is_due = {"due_before", "due_after"} & names or ("due" in names and Filter("due", NONE) not in filters)
     is_completed = {"completed_before", "completed_after"} & names
@@ -151,9 +154,9 @@ def filled_by(filters: tuple[Filter, ...]) -> frozenset[str]:
 
 # Task: T-371
 def conditions_of(filters: tuple[Filter, ...], driver: "Driver | None" = None) -> list[ColumnElement[bool]]:
-    """Return what has to hold of a task; without a filter, that it is not in the trash.
+    """Return the conditions on a task. They exclude the trash, unless the filters ask for the trash.
 
-    The ``driver`` sees to the tag, or to one of them.
+    The condition on a single tag, or on one of several tags, is left out if the ``driver`` ensures it.
     """
     is_trashed = TRASHED in filters
     found: list[ColumnElement[bool]] = [] if is_trashed else [alive]
@@ -169,7 +172,7 @@ def conditions_of(filters: tuple[Filter, ...], driver: "Driver | None" = None) -
 def _one_of(name: str) -> Callable[..., ColumnElement[bool]]:
     def condition(form: str, **_: Any) -> ColumnElement[bool]:
         column: ColumnElement[str] = tasks.c[name]
-        # One value by equality: only so is an index that goes on behind it in the order of the list.
+        # A single value is compared with ``=``: only then do the next columns of the index give the order of the list.
         several = form == SEVERAL
         return column == (any_(bindparam(name, type_=ARRAY(Text))) if several else bindparam(name, type_=Text))
 
@@ -188,7 +191,7 @@ def _trashed(_: str, **__: Any) -> ColumnElement[bool]:
 
 
 def _tagged(form: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnElement[bool]:
-    """Hold for a task that has all of the tags. What is in the trash has them in its own row only."""
+    """Match tasks that have all of the tags. Tasks in the trash have their tags only in their own row."""
     keys = bindparam("tag_keys", type_=ARRAY(Text))
     if is_trashed:
         return func.jsonb_exists_all(tasks.c.tag_keys, keys)
@@ -196,7 +199,7 @@ def _tagged(form: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnEl
         return _number_of_tags(keys, driver) == literal_column("1")
     if driver is None:
         return _number_of_tags(keys) == func.cardinality(keys)
-    # Without the one that it is found by; the cast tells ANY that it is an array, not rows.
+    # Without the tag that the driver scans. The cast makes ANY take an array, not a set of rows.
     more = cast(select(func.array_remove(keys, _rarest(0))).scalar_subquery(), ARRAY(Text))
     has_all = _number_of_tags(more, driver) == func.cardinality(keys) - literal_column("1")
     return meeting.often_or_seldom(driver.id, has_all, driver.far, driver.others)
@@ -210,7 +213,7 @@ def _not_tagged(_: str, *, is_trashed: bool, driver: "Driver | None") -> ColumnE
 
 
 def _number_of_tags(keys: ColumnElement[Any], driver: "Driver | None" = None) -> ColumnElement[int]:
-    # A value, which PostgreSQL looks up row by row: of EXISTS it would make a join, and might begin with it.
+    # A scalar subquery, which PostgreSQL evaluates per row. It would turn EXISTS into a join, and might start with it.
     own = _task_tags.alias("own_tags")
     task_id = tasks.c.id if driver is None else driver.id
     return (
@@ -246,7 +249,7 @@ _CONDITIONS: Mapping[str, Callable[..., ColumnElement[bool]]] = {
     "due": _due,
 }
 
-# Constants, so that a plan that is made before it has values knows the index of open tasks.
+# Constants, so that a generic plan can use the partial index of open tasks.
 _is_open: ColumnElement[bool] = tasks.c.status.in_([literal_column(f"'{status.value}'") for status in OPEN])
 
 
@@ -254,7 +257,7 @@ def _setting(name: str, default: str) -> ColumnElement[Any]:
     return func.coalesce(func.max(_profiles.c[name]), literal_column(f"'{default}'"))
 
 
-# Who never set anything has no row, and the defaults.
+# A user who never changed a setting has no row: use the defaults.
 _clock = (
     select(
         _setting("time_zone", "UTC").label("zone"),
@@ -270,7 +273,7 @@ _today = select(_clock, func.app.local_day(now, _clock.c.zone, _clock.c.day_star
 
 
 def _end_of(day: ColumnElement[Any]) -> ColumnElement[datetime]:
-    """Return the last moment of a day of the user's, which is worked out once."""
+    """Return the last moment of a day of the user, as a subquery that is evaluated once."""
     return select(
         func.app.day_end(day, _today.c.zone, _today.c.day_start, type_=DateTime(timezone=True))
     ).scalar_subquery()
@@ -303,10 +306,10 @@ def _beyond(name: str, side: str, form: str) -> ColumnElement[bool]:
 
 # Task: T-371
 class Driver(NamedTuple):
-    """A table beside ``tasks`` to walk along: ``created_at`` and ``id`` are the task's, in the order of an index.
+    """A table to scan instead of ``tasks``. Its ``created_at`` and ``id`` are those of the task, in index order.
 
-    Of several tags it is the one that the fewest have. ``far`` holds for what is far along it, and ``others`` are the
-    ids of what has the next one.
+    With several tags, it scans the rarest one. ``far`` is true for rows after those that are looked up
+    one by one. ``others`` selects the ids of the tasks with the second rarest tag.
     """
 
     table: FromClause
@@ -320,9 +323,9 @@ class Driver(NamedTuple):
 
 # Task: T-371
 def driver_of(filters: tuple[Filter, ...], *, is_behind: bool = False) -> Driver | None:
-    """Return what finds the tasks of a tag, of several tags those of the one that the fewest have; else ``None``.
+    """Return the table that finds the tasks of a tag, or of the rarest of several tags.
 
-    Where it ``is_behind``, the walk begins at the time ``after_0``.
+    ``None`` without a tag, and in the trash. If ``is_behind``, the scan starts at the time ``after_0``.
     """
     if TRASHED in filters:
         return None
@@ -355,7 +358,7 @@ _asked = func.unnest(bindparam("tag_keys", type_=ARRAY(Text))).table_valued("key
 
 
 def _rarest(place: int) -> ColumnElement[Any]:
-    """Return the tag that the fewest tasks have, or one that comes after it."""
+    """Return the rarest tag (``place`` 0), or one of the following."""
     return _of_ranked("key", place)
 
 
@@ -365,7 +368,7 @@ def _of_ranked(name: str, place: int) -> ColumnElement[Any]:
 
 # Task: T-375
 def number_of_tagged(key: ColumnElement[str]) -> Select[Any]:
-    """Return the query for how many tasks have a tag, the trash aside, however it is typed."""
+    """Return the query for the number of tasks with a tag, in any spelling, without the trash."""
     number = cast(func.coalesce(func.sum(_tag_counts.c.tasks), literal_column("0")), BigInteger)
     return select(number).where(OwnedByCaller(_tag_counts), _tag_counts.c.tag_key == key)
 

@@ -1,7 +1,7 @@
-"""Finding tasks: a page of the list, by any filters and in any order, and how many there are.
+"""The task list: a page for any filters and sort order, and the total.
 
-The list as most ask for it, the newest first and perhaps of one status, priority or category, has statements of its
-own: nothing is done for the rest that such a request would pay for.
+The most common list is newest first, with no filter other than status, priority and category. It has its own
+statements, so it does not pay for the general case.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,23 +51,23 @@ from todo.services.task_rows import PUBLIC, PUBLIC_NAMES, TaskRow, alive, mine, 
 
 _counts = table_of(TaskCount)
 
-# What the database keeps the number of.
+# The filters for which the database maintains counters.
 _COUNTED = frozenset({"status", "priority", "category_id"})
 _PLAIN = _COUNTED | {"status_filter", "skip", "limit"}
 _NO_CATEGORY = "00000000-0000-0000-0000-000000000000"
 _MOST_SHAPES = 500
-# The most tasks of a page, and one more.
+# The largest page, plus one row that shows whether there are more.
 _FULL_PAGE = MOST_TASKS + 1
-# SQLSTATE 22: a value that is none of its type.
+# SQLSTATE class 22, data exception: a value is invalid for its type.
 _DATA_EXCEPTION = "22"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of the list, and how many tasks match in all.
+    """A page of the list, and the total of matching tasks.
 
-    ``revision`` is the user's at which it was read; ``None`` if the list depends on the time as well. ``passed`` rows
-    came before.
+    ``revision`` is the user's revision at which the page was read; ``None`` if the list also depends on the time.
+    ``passed`` is the number of rows before the page.
     """
 
     tasks: list[TaskRow]
@@ -79,7 +79,7 @@ class Page:
 
 
 class Shape(NamedTuple):
-    """All of a question but its values. ``after`` says in which part of the list to go on, and what is null there."""
+    """A query without its values. ``after``: the part of the list where the page begins, and which keys are null."""
 
     filters: tuple[Filter, ...]
     sort: tuple[str, ...]
@@ -92,12 +92,12 @@ class Shape(NamedTuple):
 # Task: T-033
 # Task: T-371
 async def page(session: Session, query: TaskQuery, *, now: datetime, unless: Condition | None = None) -> Page:
-    """Return a page of the tasks that ``query`` asks for, and how many there are, as of ``now`` (aware).
+    """Return a page of the tasks that match ``query``, and the total, as of ``now`` (aware).
 
-    That is one trip; with a saved view, which is read first, two.
+    One round trip; two with a saved view, which is read first.
 
-    Where ``unless`` names the user's revision, and the answer follows from that, the list is not run, and the page is
-    empty. Raises Invalid for a cursor that is none of ours, or another question's.
+    If ``unless`` names the user's revision, and the result does not depend on the time, the list is not read
+    and the page is empty. Raises Invalid for a cursor that the server did not issue, or that belongs to another query.
     """
     if query.view is not None:
         query = await _with_view(session, query, query.view)
@@ -107,12 +107,12 @@ async def page(session: Session, query: TaskQuery, *, now: datetime, unless: Con
 
 
 async def _with_view(session: Session, query: TaskQuery, view_id: UUID) -> TaskQuery:
-    """Return the query with what its view says besides."""
+    """Return the query with the filters and the order of its view. The query's own parameters take precedence."""
     view = await views.query_of(session, view_id)
     if view is None:
         raise Invalid(Fault("/view", "You have no such view."))
     own = {name: getattr(query, name) for name in query.model_fields_set - {"view"}}
-    # Two names of one filter.
+    # These two names stand for the same filter.
     without = {"status", "status_filter"} if own.keys() & {"status", "status_filter"} else set()
     kept = {name: getattr(view, name) for name in view.model_fields_set - without}
     return TaskQuery.model_construct(**{**kept, **own})
@@ -128,14 +128,14 @@ async def _plain_page(session: Session, query: TaskQuery, unless: Condition | No
     wanted = {name: values for name, values in asked if values}
     shape = tuple((name, len(values) > 1) for name, values in wanted.items())
     values: dict[str, Any] = {name: list(each) if len(each) > 1 else each[0] for name, each in wanted.items()}
-    # One more than is shown tells whether there are more.
+    # One extra row shows whether there are more.
     place = {"skip": query.skip, "limit": query.limit + 1}
     if unless is not None:
         rows = await session.all(_page_unless(shape), **values, **place, seen=seen(unless))
         rows, total, revision = _apart(rows)
     else:
         counting, listing = _page_statements(shape)
-        # The revision comes with the count, before the list: it can be older than what is listed, never newer.
+        # The revision is read with the total, before the list: it may be older than the list, never newer.
         [count], rows = await session.together((counting, values), (listing, {**values, **place}))
         total, revision = count["total"], count["revision"]
     next_cursor = None
@@ -147,7 +147,7 @@ async def _plain_page(session: Session, query: TaskQuery, unless: Condition | No
 
 
 def _apart(rows: list[TaskRow]) -> tuple[list[TaskRow], int, int]:
-    """Return the tasks out of the rows of ``_page_unless``, the total and the revision."""
+    """Split the rows of ``_page_unless``: return the tasks, the total and the revision."""
     if not rows:
         return [], 0, 0
     total, revision = rows[0]["total"], rows[0]["latest"]
@@ -184,7 +184,7 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
     end = _end_of(rows, query.limit, passed)
     total, is_exact = count["total"], count.get("examined", 0) <= MOST_COUNTED
     if not is_exact:
-        # So many there are at least.
+        # A lower bound of the total.
         total = max(min(total, MOST_COUNTED), passed + len(rows) if rows else 0)
     return Page(
         [_shown(row, searched) for row in rows[: query.limit]],
@@ -199,7 +199,7 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
 def shape_of(
     query: TaskQuery, searched: Query | None = None, cursor: Cursor | None = None, *, unless: bool = False
 ) -> Shape:
-    """Return all of a question but its values. ``searched`` is its ``q``, and ``cursor`` its cursor."""
+    """Return the query without its values. ``searched`` is the parsed ``q``, ``cursor`` the decoded cursor."""
     asked = filters.filters_of(query)
     return Shape(
         filters=asked,
@@ -212,7 +212,7 @@ def shape_of(
 
 
 def _digest_of(query: TaskFilter) -> str:
-    """Return what tells this question from others, wherever its page begins and ends."""
+    """Return a digest that identifies the query, independent of where the page begins and ends."""
     return cursors.digest_of(query.model_dump(mode="json", include=set(FILTERS), exclude_defaults=True))
 
 
@@ -239,7 +239,7 @@ def _search_values(searched: Query | None, cursor: Cursor | None) -> Mapping[str
 
 
 def _end_of(rows: list[TaskRow], limit: int, passed: int) -> Cursor | None:
-    """Return the place of the last row that is shown, if there are more."""
+    """Return the cursor of the last row of the page; ``None`` if there are no more rows."""
     if len(rows) <= limit:
         return None
     last = rows[limit - 1]
@@ -248,7 +248,7 @@ def _end_of(rows: list[TaskRow], limit: int, passed: int) -> Cursor | None:
 
 
 def _shown(row: TaskRow, searched: Query | None) -> TaskRow:
-    """Return a task without what its cursor is made of, and with an excerpt if it was searched."""
+    """Return a task without the columns for the cursor, and with an excerpt if it was found by a search."""
     shown = {name: row[name] for name in PUBLIC_NAMES}
     return shown if searched is None else {**shown, "excerpt": search.excerpt_of(searched, row)}
 
@@ -258,14 +258,15 @@ def _shown(row: TaskRow, searched: Query | None) -> TaskRow:
 def _statements(shape: Shape) -> tuple[Statement, Statement]:
     """Return the statement for the total (and the revision), and the one for the rows.
 
-    A row has its ``part`` of the list, the ``keys`` by which it is ordered there, how many, and the ``word`` that was
-    walked along. Raises LookupError for a place that is not in this list.
+    A row has the number of its ``part`` of the list, the number of ``keys`` that order this part, their values
+    ``key_0``, ``key_1`` and so on, and the ``word`` that was scanned. Raises LookupError if ``after`` is not a place in
+    this list.
     """
     source = _source_of(shape)
     parts = _parts_after(source, shape)
     most = max(len(part.order) for _, part in parts)
-    # A number that the planner knows has it walk along an index rather than sort. Parts are read in order, and one only
-    # if those before it have not filled the page: app.uid() sees to it that they are never read in parallel.
+    # With a constant limit, the planner prefers an index scan to a sort. PostgreSQL reads the parts in order, and stops
+    # when the page is full. It never reads them in parallel, because app.uid() is PARALLEL UNSAFE.
     enough: ColumnElement[int] = _limit + _skip if shape.skips else literal_column(str(_FULL_PAGE))
     lists = [_part_list(source, number, part, most).limit(enough) for number, part in parts]
     found = lists[0].subquery("found") if len(lists) == 1 else union_all(*lists).subquery("found")
@@ -273,9 +274,11 @@ def _statements(shape: Shape) -> tuple[Statement, Statement]:
 
 
 class _Source(NamedTuple):
-    """Where tasks are found: ``walked`` is what an index finds, ``checks`` are looked up for each of those.
+    """The table or join that tasks come from.
 
-    ``rank`` is the order of that index, if it is not one of the tasks' own.
+    ``walked`` are the conditions of the index scan.
+    ``checks`` are the conditions on each row that it returns.
+    ``rank`` is the order of the scanned index, if that is not an index of ``tasks``.
     """
 
     table: FromClause
@@ -286,7 +289,7 @@ class _Source(NamedTuple):
     word: ColumnElement[Any]
 
 
-# Added up they may be more than an Integer holds.
+# BigInteger, because their sum may exceed the range of Integer.
 _limit = bindparam("limit", type_=BigInteger)
 _skip = bindparam("skip", type_=BigInteger)
 
@@ -294,7 +297,7 @@ _skip = bindparam("skip", type_=BigInteger)
 def _source_of(shape: Shape) -> _Source:
     unless = [_unseen] if shape.unless else []
     filled = filters.filled_by(shape.filters)
-    # In the order of the index that is walked along.
+    # Without ``sort``, the list is in the order of the scanned index, so the scan can start at the cursor.
     is_behind = shape.after is not None and not shape.sort
     if shape.search is not None:
         found = search.fragments(shape.search, trashed=filters.TRASHED in shape.filters, is_behind=is_behind)
@@ -318,17 +321,17 @@ _nothing: ColumnElement[Any] = cast(null(), Text)
 
 
 def _ranked(expression: ColumnElement[Any]) -> Column:
-    """Read a search's ORDER BY."""
+    """Convert an ORDER BY expression of a search to a ``Column``."""
     descending = getattr(expression, "modifier", None) is operators.desc_op
     return Column(expression.element if descending else expression, descending)
 
 
-# PostgreSQL looks once, before it runs the rest.
+# PostgreSQL evaluates this once, before the rest of the statement.
 _unseen: ColumnElement[bool] = LATEST != all_(bindparam("seen", type_=ARRAY(BigInteger)))  # noqa: SIM300  A column.
 
 
 def _parts_after(source: _Source, shape: Shape) -> list[tuple[int, Part]]:
-    """Return what is left of the list, each part with its number in the whole list."""
+    """Return the parts of the list after the cursor, each with its number in the whole list."""
     numbered = list(enumerate(source.parts))
     if shape.after is None:
         return numbered
@@ -364,7 +367,7 @@ def _counting(source: _Source, shape: Shape) -> Select[Any]:
     if shape.search is None and shape.filters == (filters.TAGGED,):
         tagged = filters.number_of_tagged(bindparam("tag_key", type_=Text)).scalar_subquery()
         return select(tagged.label("total"), LATEST.label("revision"))
-    # In its own order an index is walked along, and left when enough have been looked at.
+    # In the order of the scanned index, PostgreSQL reads no more rows than the limit.
     some = (
         select(and_(true(), *source.checks).label("fits"))
         .select_from(source.table)
@@ -382,7 +385,7 @@ def _counting(source: _Source, shape: Shape) -> Select[Any]:
 
 
 def _total_of(asked: tuple[Filter, ...]) -> ColumnElement[int]:
-    """Count by the numbers that the database keeps, in which the zero UUID stands for no category."""
+    """Return the total from the counters of the database, in which the zero UUID means "no category"."""
     of_none = [_counts.c.category_id == literal_column(f"'{_NO_CATEGORY}'::uuid") for _, form in asked if form == NONE]
     others = tuple((name, form == filters.SEVERAL) for name, form in asked if form != NONE)
     return _total(others, *of_none)
@@ -392,7 +395,7 @@ def _total_of(asked: tuple[Filter, ...]) -> ColumnElement[int]:
 def _page_statements(wanted: tuple[tuple[str, bool], ...]) -> tuple[Statement, Statement]:
     """Return the statement for the total (and the revision), and the one for the rows.
 
-    ``wanted`` names columns, and whether several values are wanted of each.
+    ``wanted`` has the names of columns, and whether each is compared with several values.
     """
     counting = select(_total(wanted).label("total"), LATEST.label("revision"))
     return Statement(counting), Statement(_listing(wanted))
@@ -401,10 +404,10 @@ def _page_statements(wanted: tuple[tuple[str, bool], ...]) -> tuple[Statement, S
 # Task: T-122
 @cache
 def _page_unless(wanted: tuple[tuple[str, bool], ...]) -> Statement:
-    """Return one statement for all of it, which stops at the revision if that is one of the ``seen``.
+    """Return one statement for revision, total and rows. If the revision is in ``seen``, it reads only that.
 
-    Total and revision come with each row, or, where there are none, alone. For a whole page that costs more than
-    two statements do, for none less.
+    Each row has the total and the revision; without tasks there is one row with only these. A full page costs more than
+    with two statements, an empty one costs less.
     """
     listed = _listing(wanted, not_seen()).lateral("listed")
     return Statement(
@@ -419,7 +422,7 @@ def _page_unless(wanted: tuple[tuple[str, bool], ...]) -> Statement:
 
 
 def _total(wanted: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> ColumnElement[int]:
-    """Count the tasks. The database keeps the total: a page costs the same however many there are."""
+    """Return the total from the counters of the database. Its cost does not depend on the number of tasks."""
     total = cast(func.coalesce(func.sum(_counts.c.tasks), literal_column("0")), BigInteger)
     which = (_wanted(_counts, *each) for each in wanted)
     return select(total).where(OwnedByCaller(_counts), *which, *conditions).scalar_subquery()
@@ -441,5 +444,5 @@ def _newest_first(tasks: FromClause) -> tuple[ColumnElement[Any], ...]:
 
 def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001
     column, kind = table.c[name], table.c[name].type
-    # One value by equality: only so is an index that goes on behind it in the order of the list.
+    # A single value is compared with ``=``: only then do the next columns of the index give the order of the list.
     return column == (any_(bindparam(name, type_=ARRAY(kind))) if several else bindparam(name, type_=kind))

@@ -1,8 +1,8 @@
-"""Live: every open screen of a user is told what changed, in order, from the log.
+"""Live events: every open connection of a user gets the user's changes, in order, from the change log.
 
-A user with open connections has one channel per process. The channel reads the log once, when a signal says that there
-is something new (or, in case a signal was lost, now and then), and keeps a short tail of what it read. Each connection
-reads from the tail at its own pace: there are no queues that a slow reader could fill.
+A user with open connections has one channel per process. The channel reads the log once when a signal announces new
+changes, and every ``poll_seconds`` in case a signal was lost. It keeps a short tail of the log in memory. Each
+connection reads from the tail at its own pace, so there are no queues that a slow reader could fill.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from todo.services import changes
 
 log = logging.getLogger(__name__)
 
-# What a channel keeps for its readers.
+# Limits of the tail that a channel keeps for its readers.
 _KEPT_EVENTS = 512
 _KEPT_BYTES = 4_194_304
-# What is handed on at once, if that is more than one event: every reader holds so much until its client has taken it.
+# Limits of a page of several events. Every reader holds one page until its client has received it.
 _PAGE = 100
 _PAGE_BYTES = 65_536
-# So many look at the log at the same time, one for each user: the connections to the database are for requests first.
+# Concurrent reads of the log, at most one per user: requests have priority on the database connections.
 _MOST_READING = 4
 _RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """Bounds of the live connections of one process. ``strangers`` have connected and not said yet who they are."""
+    """Limits of the live connections of one process. ``strangers``: connections not yet authenticated."""
 
     connections_per_user: int = 50
     heartbeat_seconds: float = 20.0
@@ -47,7 +47,7 @@ class LiveOptions:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something to tell a client. ``revision`` is where to go on from; ``data`` is JSON."""
+    """A message to a client. ``revision`` is the place to resume from; ``data`` is JSON."""
 
     name: str
     revision: int
@@ -56,7 +56,7 @@ class Event:
 
 # Task: T-152
 class Live:
-    """The channels of one process. ``clock`` counts Unix seconds."""
+    """The channels of one process. ``clock`` returns Unix seconds."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Live:
         self._stopping = False
 
     def stop(self) -> None:
-        """End every connection with a hint to come back. Safe to call again."""
+        """End every connection with the event ``reconnect``. Idempotent."""
         if not self._stopping:
             self._stopping = True
             for channel in self._channels.values():
@@ -82,7 +82,7 @@ class Live:
 
     @contextlib.contextmanager
     def stranger(self) -> Iterator[None]:
-        """Count somebody who has not said yet who they are. Raises Unavailable when there are too many."""
+        """Count a connection that is not yet authenticated. Raises Unavailable if there are too many."""
         if self._strangers >= self.options.strangers:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
         self._strangers += 1
@@ -94,13 +94,13 @@ class Live:
     async def follow(
         self, user_id: str, since: int | None, *, expires_at: Callable[[], float]
     ) -> AsyncGenerator[list[Event], None]:
-        """Yield what happens to a user after ``since`` (``None``: from now on), in order.
+        """Yield the user's events after revision ``since`` (``None``: from now on), in order.
 
-        ``expires_at`` says until when (Unix seconds); it is asked again and again, since a token can be renewed. An
-        empty list is a heartbeat. The last event says why it ended: ``reconnect`` when the server stops, ``resume``
-        when the reader was too slow or the log cannot be read, ``expired`` when the token is.
-        Before the first event it raises TooMany, Unavailable, and Gone when the log does not hold ``since``. Close
-        it: the user has one connection fewer only then.
+        ``expires_at`` returns the expiry of the token in Unix seconds; it is called repeatedly, because a token can be
+        renewed. An empty list is a heartbeat. The last event gives the reason for the end: ``reconnect`` when the
+        server stops, ``resume`` when the reader was too slow or the log cannot be read, ``expired`` when the token has
+        expired. Before the first event it raises TooMany, Unavailable, and Gone if the log does not contain ``since``.
+        Close the generator: the connection counts for the user until then.
         """
         with self._channel(user_id) as (channel, news):
             cursor, events = await self._begin(channel, since)
@@ -110,7 +110,7 @@ class Live:
                 if events:
                     yield events
                     cursor = events[-1].revision
-                # Whatever happens from here on sets it again: first this, then all the looking.
+                # Clear before all checks: anything that happens from here on sets it again.
                 news.clear()
                 if self._stopping:
                     break
@@ -132,7 +132,7 @@ class Live:
             yield [Event(reason, cursor, orjson.dumps({"since": cursor}))]
 
     async def _begin(self, channel: "_Channel", since: int | None) -> tuple[int, list[Event]]:
-        """Return where the reader stands, and what is to be told first."""
+        """Return the revision at which the reader starts, and its first events."""
         if since is None:
             return await self._log.latest(channel.user_id), []
         if channel.has(since):
@@ -168,7 +168,7 @@ class Live:
 
 
 class _Channel:
-    """One user's, in one process: the tail of the log that its readers share."""
+    """The channel of one user in one process: the tail of the log that its readers share."""
 
     def __init__(self, log: "_Log", user_id: str, poll_seconds: float) -> None:
         self.user_id = user_id
@@ -177,43 +177,43 @@ class _Channel:
         self._poll_seconds = poll_seconds
         self._tail: deque[Event] = deque()
         self._bytes = 0
-        # Everything in (_from, _to] is in the tail; None before the first look at the log.
+        # The tail contains everything in (_from, _to]. ``_from`` is None before the first read of the log.
         self._from: int | None = None
         self._to = 0
         self._looks = asyncio.Event()
-        # One look at a time, so that a user with many connections leaves room for the others.
+        # One read at a time, so that a user with many connections does not crowd out other users.
         self._turn = asyncio.Lock()
         self._closed = False
         self._reader = asyncio.create_task(self._keep_reading())
 
     def look(self) -> None:
-        """Read the log soon."""
+        """Request a read of the log. Returns at once."""
         self._looks.set()
 
     def wake(self) -> None:
-        """Have every reader look at the tail."""
+        """Wake every reader, so that it checks the tail."""
         for news in self.readers:
             news.set()
 
     def close(self) -> None:
-        """Stop reading. A look that has begun is not broken off: that would cost its connection to the database."""
+        """Stop reading. A read in progress is not cancelled: that would cost its database connection."""
         self._closed = True
         self._looks.set()
 
     def has(self, cursor: int) -> bool:
-        """Tell whether everything after ``cursor`` is in the tail."""
+        """Return whether the tail contains everything after ``cursor``."""
         return self._from is not None and self._from <= cursor <= self._to
 
     def after(self, cursor: int) -> list[Event]:
-        """Return the tail's next events after ``cursor``. Revisions have no gaps, so the place can be computed."""
+        """Return the next events after ``cursor`` from the tail. Revisions have no gaps, so their index is computed."""
         return _page_of(islice(self._tail, cursor - (self._from or 0), None))
 
     async def read(self, cursor: int, *, after: Sequence[Event] = ()) -> list[Event]:
-        """Return the log's next events after ``cursor``. ``after`` is the page before, which tells how large they are.
+        """Return the next events after ``cursor`` from the log. ``after`` is the previous page.
 
-        Raises Gone when the log does not hold it.
+        Raises Gone if the log does not contain ``cursor``.
         """
-        # What does not fit in the page was read for nothing.
+        # Rows that do not fit in the page are read in vain. The previous page shows how many fit.
         limit = min(_PAGE, 2 * len(after)) or _PAGE
         async with self._turn:
             return _page_of(await self._log.read(self.user_id, cursor, limit=limit))
@@ -227,14 +227,14 @@ class _Channel:
             except TodoError:
                 patience = min(patience, _RETRY_SECONDS)
             except Exception:
-                # Without it nobody would be told anything any more, and nobody would know.
+                # If this task ended, the user would get no more events, without any notice.
                 log.exception("a look at the log failed")
             await _happens(self._looks, within=patience)
 
     async def _read(self) -> None:
         if self._from is None:
             self._from = self._to = await self._log.latest(self.user_id)
-            # Those who have read up to here themselves read from the tail now.
+            # Readers that have read the log up to here can use the tail from now on.
             self.wake()
         events: list[Event] = []
         try:
@@ -242,7 +242,8 @@ class _Channel:
                 self._append(events)
                 self.wake()
         except Gone:
-            # The account is gone, or the log was put back. Readers are behind the tail now, and are told to resume.
+            # The account was deleted, or the log was restored from a backup. The readers are outside of the tail now,
+            # and end with ``resume``.
             self._tail.clear()
             self._bytes, self._from = 0, None
             self.wake()
@@ -258,26 +259,26 @@ class _Channel:
 
 
 class _Log:
-    """The log as events, read by few at a time. A session is for one request, so each look has its own."""
+    """The log as events, with few concurrent reads. A session is for one request, so each read opens its own."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turns = asyncio.Semaphore(_MOST_READING)
 
     async def latest(self, user_id: str) -> int:
-        """Return the number of the user's last change."""
+        """Return the user's latest revision."""
         async with self._turns:
             return await changes.latest(Session(self._database, user_id))
 
     async def read(self, user_id: str, cursor: int, *, limit: int) -> list[Event]:
-        """Return the next changes after ``cursor``. Raises Gone when the log does not hold it."""
+        """Return the next changes after ``cursor``. Raises Gone if the log does not contain it."""
         async with self._turns:
             feed = await changes.since(Session(self._database, user_id), cursor, limit=limit)
         return [Event("change", change["revision"], orjson.dumps(change)) for change in feed.changes]
 
 
 def _page_of(events: Iterable[Event]) -> list[Event]:
-    """Return the first of the events: as many as make a page, and at least one."""
+    """Return the first events that fit in a page; the first one even if it is larger than a page."""
     page: list[Event] = []
     room = _PAGE_BYTES
     for event in islice(events, _PAGE):

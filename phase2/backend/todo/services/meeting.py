@@ -1,7 +1,8 @@
-"""What has several tags, or several words: found along the rarest, and looked up by key, or in what has the next one.
+"""Tasks with all of several tags or words: scan the rarest one, and check each task for the others.
 
-A look-up costs some microseconds. For a page of what often meets that is next to nothing; where thousands of tasks have
-the one, thousands the other, and hardly any both, it is by far dearer than reading the ids of the others at once.
+At first, each task is looked up by primary key, which costs some microseconds. This is cheap if many tasks match. If
+thousands of tasks have the one, thousands the other, and hardly any both, it is much cheaper to read all ids of the
+second rarest one and to look up the tasks in a hash table. So the statement changes to that after a number of look-ups.
 """
 
 from typing import Any
@@ -9,15 +10,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, false, func, literal_column, true
 
 LEAST_LOOKED_UP = 100
-"""So many are looked up one by one, before what has the other is read."""
+"""At least this many tasks are looked up one by one, before the ids of the second rarest are read."""
 
 
 # Task: T-376
 def far_from(number: ColumnElement[int], *, per_look_up: int) -> ColumnElement[int]:
-    """Return how many tasks are looked up before the ids of ``number`` others are read.
+    """Return the number of tasks to look up one by one, before the ids of the ``number`` others are read.
 
-    One look-up costs as much as reading ``per_look_up`` ids. By then the look-ups have cost about half as much as the
-    reading will: whatever comes next, it is never by far too much.
+    One look-up costs as much as reading ``per_look_up`` ids. At this point the look-ups have cost about half as much as
+    the reading will, so the total is never far above that of the better choice.
     """
     return func.greatest(literal_column(str(LEAST_LOOKED_UP)), number // literal_column(str(per_look_up)))
 
@@ -26,10 +27,10 @@ def far_from(number: ColumnElement[int], *, per_look_up: int) -> ColumnElement[i
 def often_or_seldom(
     task_id: ColumnElement[Any], has_all: ColumnElement[bool], far: ColumnElement[bool], others: Select[Any]
 ) -> ColumnElement[bool]:
-    """Hold for a task that ``has_all``; if it is ``far`` along the walk, it is sought among the ``others`` first.
+    """Match tasks for which ``has_all`` is true.
 
-    PostgreSQL reads those once, when it meets the first that is far, and keeps them hashed: only as the condition of a
-    CASE does it not make a join of them.
+    If ``far`` is true, the task is looked up in ``others`` first. PostgreSQL reads these ids once,
+    at the first such task, and keeps them in a hash table. Without the CASE, it would turn the subquery into a join.
     """
-    # Nor does it read them for what might be far: a walk that is short has no place where far begins.
+    # ``far`` is null if the scan has no such row. Then IS TRUE keeps PostgreSQL from reading the ids.
     return case((and_(far.is_(true()), task_id.not_in(others)), false()), else_=has_all)

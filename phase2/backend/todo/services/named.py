@@ -1,4 +1,4 @@
-"""What a user has by name, each name once: categories and views. Their writers wait for each other."""
+"""Resources with a unique name per user: categories and views. Writers of one user wait for each other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ def _is_as_named(if_match: Condition, current: Row) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """A kind of such things, as users call it. Statements on one take its ``this_id``.
+    """A kind of resource; ``kind`` is its name for users. Statements on one resource have the parameter ``this_id``.
 
-    ``read`` brings one as it is answered; where a write misses it, a deleted account is told apart. ``refusal`` says
-    what else than its name can be wrong with one, and ``still_holds`` whether ``If-Match`` names one as it is.
+    ``read`` returns a resource as in responses; without a row, a deleted account is Forbidden, not NotFound.
+    ``refusal`` maps violations that do not concern the name, and ``still_holds`` evaluates ``If-Match``.
     """
 
     kind: str
@@ -43,9 +43,9 @@ class Named:
         chosen_id: UUID | None,
         unless: Condition | None,
     ) -> tuple[Row, bool]:
-        """Create one, and return it, and whether it is new: see ``todo.services.creation``.
+        """Create a resource. Return it, and whether it is new: see ``todo.services.creation``.
 
-        Raises Conflict for a name that is taken, too.
+        Also raises Conflict for a taken name.
         """
         return await created(
             self.kind,
@@ -64,26 +64,27 @@ class Named:
         *,
         if_match: Condition | None,
     ) -> Row:
-        """Run statements on one and return the row of the last of them.
+        """Run statements on one resource, and return the row of the last statement.
 
-        Raises NotFound if there is no such one, PreconditionFailed if it is not as ``if_match`` says, and Conflict for
-        a name that is taken.
+        Raises NotFound if the resource does not exist, PreconditionFailed if it does not match ``if_match``, and
+        Conflict for a taken name.
         """
         conditions = expected(if_match)
         for _ in range(MOST_ATTEMPTS):
             row = await self._run(session, statements, {**values, **conditions})
             if row is not None:
                 return row
-            # They passed over it, or there is none. Look which; if it changed in between, try again.
+            # The condition did not match, or the resource does not exist. Find out which; if neither, try again.
             current = await session.one(self.read, this_id=values["this_id"])
             if if_match is not None and not self.still_holds(if_match, current):
                 raise stale(current)
         raise contended(self.kind)
 
     async def _run(self, session: Session, statements: Sequence[Statement], values: Mapping[str, Any]) -> Row | None:
-        """Run statements when the user's other writers are done, so that they see and count what those left.
+        """Run statements under the user write lock, so that they see and count the results of earlier writers.
 
-        Returns the row of the last of them; ``None`` also if there was a namesake that is gone by now.
+        Returns the row of the last statement. ``None`` if there is no row, or if the resource that had the same name is
+        gone by now. Raises Conflict for a taken name.
         """
         try:
             *_, rows = await session.together((TURN, {}), *((statement, values) for statement in statements))
@@ -101,7 +102,7 @@ class Named:
         return rows[0] if rows else None
 
     def as_conflict(self, fault: DatabaseFault) -> Conflict | None:
-        """Return what to tell the user if one cannot be as a write would have it, else ``None``."""
+        """Return the error that the user sees for a violation; ``None`` if it is a defect of the application."""
         if fault.constraint == self._uniqueness:
             sentence = f"Another {self.kind} of yours has this name by now. Rename that one first."
             return Conflict(sentence, code="name_taken")

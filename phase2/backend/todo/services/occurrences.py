@@ -1,6 +1,7 @@
-"""The statements that close the open occurrence of a series, and those that go on to the next one in the same step.
+"""Statements that complete or skip the open occurrence of a series, and advance the series to the next occurrence.
 
-They take it from what the row keeps of what is to come, and pass the series over where that does not reach.
+They take the next dates from the column ``upcoming``. They match no row if these dates do not suffice, so that the rule
+must be evaluated in Python.
 """
 
 from collections.abc import Sequence
@@ -47,18 +48,18 @@ _closing = func.app.close_occurrence(
     type_=Uuid,
 )
 CLOSE = Statement(select(_closing.label("id")), writes=True)
-"""Keep the open occurrence of a series as a completed task, before the series goes on."""
+"""Insert a completed copy of the open occurrence, before the series advances."""
 
 _is_named = or_(tasks.c.due_date == _named, tasks.c.recurrence_due == _named)
 
 
 def _rest(missed: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return what is left of ``upcoming``, from the next open occurrence on; null where the rule has to be asked."""
+    """Return the entries of ``upcoming`` from the next open occurrence on; null if the rule must be evaluated."""
     return func.app.advance(tasks.c.upcoming, missed, at, tasks.c.due_time_zone, _user, type_=JSONB)
 
 
 def _going_on(rest: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
-    """Return the columns of a series whose open occurrence is the first of ``rest``."""
+    """Return the columns of a series whose open occurrence becomes the first entry of ``rest``."""
     due_date, start_date, number = (_member(rest, index) for index in range(3))
     return {
         "due_date": due_date,
@@ -78,9 +79,10 @@ def _member(rest: ColumnElement[Any], index: int) -> ColumnElement[Any]:
 # Task: T-327
 @cache
 def completing(*, named: bool, conditional: bool) -> Statement:
-    """Complete a task that stands alone, or the open occurrence of a series without subtasks, which goes on.
+    """Return the statement that completes a simple task, or the open occurrence of a series, which then advances.
 
-    With ``named`` only if that is the ``occurrence`` that is meant. One that is completed already stays as it is.
+    A series must have no subtasks. With ``named``, its open occurrence must be the parameter ``occurrence``. A task
+    that is completed already stays unchanged, and so does a series whose last completed occurrence is the named one.
     """
     which = [alive, *([still] if conditional else [])]
     meant = [*which, *([_is_named] if named else [])]
@@ -107,10 +109,10 @@ def completing(*, named: bool, conditional: bool) -> Statement:
 
 
 def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
-    """Close the open occurrence; return one row, with the ``rest`` of the series, or nothing if it is passed over.
+    """Insert the completed copy. Return one row with the ``rest`` of the series, or with null if there was no copy.
 
-    The row is locked as it is now: whoever waited for another writer copies what that one has left. It is the copy that
-    is written first, and has the earlier revision.
+    FOR UPDATE locks the row and reads its latest version, so the copy has the values of the previous writer. The copy
+    is written before the series, and gets the earlier revision.
     """
     missed = tasks.c.recurrence.op("->>", return_type=Text())(literal_column("'missed'"))
     occurrence = (
@@ -135,8 +137,8 @@ def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
 # Task: T-327
 @cache
 def skipping(*, named: bool, conditional: bool) -> Statement:
-    """Go on to the next occurrence of a series, also of one with subtasks."""
-    # The next one in the sequence, whenever it is: so no time is asked for.
+    """Return the statement that advances a series to the next occurrence, also if it has subtasks."""
+    # The next occurrence in the sequence, even if its date has passed: so no completion time is needed.
     is_kept = _rest(literal_column(f"'{Missed.keep}'", Text), null()).is_not(None)
     which = [this_one, alive, is_open(tasks.c.status), tasks.c.upcoming.is_not(None), is_kept]
     which += [*([still] if conditional else []), *([_is_named] if named else [])]

@@ -1,8 +1,7 @@
-"""Plans: what concerns more than one task's own row is looked at, thought through, and written: two trips.
+"""Units of work: a command that concerns more than one task row is loaded, planned and written in two round trips.
 
-The first trip takes the user's turn, so nothing changes in between, and brings the tasks, what they lie under and what
-lies under them. What is wrong is found before anything is sent. The second trip writes, reads what has become of it,
-and commits.
+The first round trip takes the user write lock, so nothing changes in between, and loads the tasks, their ancestors and
+their subtrees. All checks run before a write is sent. The second round trip writes, reads the result and commits.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
@@ -46,7 +45,7 @@ IN_TRASH = "The task is in the trash. Restore it first."
 
 @dataclass(slots=True)
 class Plan:
-    """The tasks as they are, as they become step by step, and the statements that make them so."""
+    """The loaded tasks, which each command updates in memory, and the statements that write the changes."""
 
     rows: dict[str, Row]
     clock: Clock
@@ -55,51 +54,51 @@ class Plan:
     _children: dict[str, list[Row]] | None = None
 
     def task(self, task_id: UUID) -> Row:
-        """Return one task's row. Raises NotFound."""
+        """Return the row of a task. Raises NotFound."""
         row = self.rows.get(str(task_id))
         if row is None:
             raise NotFound
         return row
 
     def alive(self, task_id: UUID) -> Row:
-        """Return the row of a task that may be changed. Raises NotFound, and Conflict if it is in the trash."""
+        """Return the row of a task that is not in the trash. Raises NotFound, and Conflict if it is in the trash."""
         row = self.task(task_id)
         if row["trashed_at"] is not None:
             raise Conflict(IN_TRASH, code="in_trash")
         return row
 
     def set(self, row: Row, values: Mapping[str, Any], *, shown: Mapping[str, Any] | None = None) -> None:
-        """Write columns of one task; ``shown`` says what of them reads otherwise than it is written."""
+        """Write columns of one task. ``shown`` has the values of columns that are read in another form than written."""
         if values:
             self.add(setting(tuple(sorted(values))), row, **values)
             self.become(row, {**as_read(values), **(shown or {})})
 
     def become(self, row: Row, values: Mapping[str, Any]) -> None:
-        """Note what a task is from here on, which somebody else writes."""
+        """Update a task in memory only. Another statement writes the change."""
         row |= values
         if "parent_id" in values:
             self._children = None
 
     def bring(self, row: Row) -> None:
-        """Note a task that is new."""
+        """Add a new task in memory."""
         self.rows[row["id"]] = row
         self._children = None
 
     def lose(self, row: Row) -> None:
-        """Note that a task is gone."""
+        """Remove a deleted task in memory."""
         del self.rows[row["id"]]
         self._children = None
 
     def add(self, statement: Statement, row: Row, **values: Any) -> None:
-        """Run a statement about one task."""
+        """Add a statement on one task to the requests."""
         self.requests.append((statement, {"task_id": UUID(row["id"]), "now": self.now, **values}))
 
     def below(self, row: Row, *, also_trashed: bool = False) -> list[Row]:
-        """Return what lies under a task, without what is in the trash."""
+        """Return the descendants of a task, without those in the trash unless ``also_trashed``."""
         return [each for level in self._levels(row["id"], also_trashed=also_trashed) for each in level]
 
     def height(self, task_id: str) -> int:
-        """Return how many levels a task takes up with what lies under it."""
+        """Return the number of levels of a task's subtree, including the task itself."""
         return 1 + sum(1 for _ in self._levels(task_id, also_trashed=True))
 
     def _levels(self, task_id: str, *, also_trashed: bool) -> Iterator[list[Row]]:
@@ -110,7 +109,7 @@ class Plan:
                     self._children.setdefault(row["parent_id"], []).append(row)
         children = self._children
         above, seen = [task_id], {task_id}
-        # A step that would make a circle is refused by the database only when all is planned.
+        # A move that creates a cycle is rejected by the database only later, so ``seen`` guards against one here.
         while level := [
             child
             for parent in above
@@ -123,20 +122,23 @@ class Plan:
 
 
 class Step(Protocol):
-    """One thing that is done to one task. ``goes_below``: also to what lies under it."""
+    """A command on one task. ``goes_below``: it needs the subtree of the task."""
 
     @property
     def goes_below(self) -> bool: ...
 
     def plan(self, plan: Plan, task_id: UUID) -> None:
-        """Check that it can be done, and add what does it. What raises has added nothing."""
+        """Check the command, and add its statements to the plan. If it raises, it has added nothing."""
 
 
 @asynccontextmanager
 async def load(
     session: Session, task_id: UUID, *, with_below: bool
 ) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], Clock]]:
-    """Begin a transaction in the user's turn; give what was answered already, the tasks by id, and the user's clock."""
+    """Begin a transaction under the user write lock. Yield the stored response, the tasks by id, and the user's clock.
+
+    The stored response is ``None`` if there is none. ``with_below`` also loads the subtree.
+    """
     families = {"ids": [task_id], "others": []} if with_below else {"ids": [], "others": [task_id]}
     async with session.transaction((TURN, {}), (FAMILIES, families), (PROFILE, {})) as (
         kept,
@@ -148,7 +150,7 @@ async def load(
 
 # Task: T-384
 def refuse_too_many(rows: Sequence[Row]) -> None:
-    """Raise Conflict for larger families than can be planned for."""
+    """Raise Conflict if more tasks were loaded than one plan may hold."""
     if len(rows) > MOST_IN_FAMILIES:
         raise Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
 
@@ -157,7 +159,7 @@ def refuse_too_many(rows: Sequence[Row]) -> None:
 async def run(
     session: Session, task_id: UUID, step: Step, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
-    """Do one step to one task, in one transaction and two trips; return the task as it is then."""
+    """Run one command on one task, in one transaction and two round trips. Return the resulting task."""
     try:
         async with load(session, task_id, with_below=step.goes_below) as (kept, rows, clock):
             if kept is not None:
@@ -174,14 +176,14 @@ async def run(
 
 
 def refuse_if_stale(row: Row, if_match: Condition | None) -> None:
-    """Raise PreconditionFailed if a task is not as the condition says."""
+    """Raise PreconditionFailed if a task does not match the condition."""
     if if_match is not None and not if_match.names(row["revision"]):
         raise PreconditionFailed(current={name: row[name] for name in PUBLIC_NAMES}, revision=row["revision"])
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Set the named fields to what ``body`` says."""
+    """Set the named fields to their values in ``body``."""
 
     body: TaskBase | TaskUpdate
     names: Collection[str]
@@ -196,11 +198,11 @@ class Edit:
         values, shown = self.columns(row, plan.clock)
         plan.set(row, values, shown=shown)
         if "status" in self.names and self.body.status is Status.completed:
-            # As any other completion, when the rest is done.
+            # After the other fields, with the same checks as any other completion.
             Completion().plan(plan, task_id)
 
     def columns(self, row: Row, clock: Clock) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns as they are written, and those that read otherwise. Raises what is wrong with them."""
+        """Return the columns to write, and those that are read in another form. Raises if a value is not allowed."""
         values = stored(self.body, self.names)
         shown = {name: getattr(self.body, name) for name in ("tags",) if name in values}
         if "status" in values:
@@ -214,7 +216,7 @@ class Edit:
         return {**values, **moved}, shown
 
     def _times(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Take out of ``values`` what moves a series, as it is read."""
+        """Remove the fields that move a series from ``values``, and return them in the form in which they are read."""
         times = {name: values.pop(name) for name in _TIMES if name in values}
         if times.get("recurrence") is not None and self.body.recurrence is not None:
             times["recurrence"] = self.body.recurrence.stored()
@@ -223,9 +225,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Complete a task, or the open occurrence of a series, with what lies under it.
+    """Complete a task, or the open occurrence of a series, with its subtree.
 
-    ``at`` is when it was done, ``None`` for now; ``occurrence`` the due date that is meant.
+    ``at`` is the time of completion, ``None`` for now. ``occurrence`` is the due date of the occurrence, ``None`` for
+    the open one.
     """
 
     at: datetime | None = None
@@ -275,7 +278,7 @@ class Completion:
 
 
 def _last(row: Row, at: datetime) -> dict[str, Any]:
-    """Return the columns that say which occurrence was completed last, and when. An earlier time comes from offline."""
+    """Return the columns with the last completed occurrence and its time. An offline client can send an older time."""
     before = row["last_completed_at"]
     latest = at if before is None else max(at, datetime.fromisoformat(before))
     return {"last_completed_at": latest, "last_occurrence": row["due_date"]}
@@ -283,7 +286,7 @@ def _last(row: Row, at: datetime) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Skipping:
-    """Pass over the open occurrence of a series; the last one is cancelled."""
+    """Skip the open occurrence of a series. If it is the last one, cancel the task."""
 
     occurrence: str | None = None
 
@@ -315,7 +318,7 @@ class Reopening:
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """Put a task beside another one, in another category, or under another task."""
+    """Move a task next to another one, to another category, or under another task."""
 
     body: TaskMove
 
@@ -329,7 +332,7 @@ class Moving:
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """Bring a task back from the trash, with what went there with it."""
+    """Restore a task from the trash, with the tasks that were trashed with it."""
 
     goes_below: ClassVar[bool] = False
 
@@ -344,7 +347,7 @@ class Restoring:
 
 
 def as_read(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return columns as they are read, where ids and instants are text."""
+    """Return column values as they are read: ids and instants are text."""
     return {name: _as_read(value) for name, value in values.items()}
 
 
@@ -355,15 +358,15 @@ def _as_read(value: Any) -> Any:
 
 
 def refuse_future(at: datetime | None, now: datetime) -> None:
-    """Raise Invalid for a completion that is still to come."""
+    """Raise Invalid if the time of completion is in the future."""
     if at is not None and at > now:
         raise Invalid(Fault("/completed_at", "This is in the future. Send the time at which it was done."))
 
 
 def is_repeated(row: Row, occurrence: str | None, last: str | None) -> bool:
-    """Tell whether the named occurrence is the ``last`` one to which the same was done. Which one is open comes first.
+    """Return whether a request is a repetition: the same was done to the named occurrence, which is the ``last`` one.
 
-    Raises Conflict for one that is neither.
+    False if the named occurrence is open. Raises Conflict if it is neither open nor the last one.
     """
     if occurrence is None or occurrence in (row["due_date"], row["recurrence_due"]):
         return False
@@ -376,7 +379,7 @@ def is_repeated(row: Row, occurrence: str | None, last: str | None) -> bool:
 
 
 def refuse_transition(row: Row, new: Status) -> None:
-    """Raise Invalid if a task's status may not become ``new``."""
+    """Raise Invalid if a task's status may not change to ``new``."""
     current = Status(row["status"])
     if not (current in OPEN or new in OPEN or current is new):
         sentence = f"A {current} task cannot become {new}. Reopen it first."

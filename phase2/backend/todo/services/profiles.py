@@ -1,4 +1,4 @@
-"""Profiles: read and change what we keep about the caller. Somebody without a row has the defaults."""
+"""Profiles: read and change the settings of the caller. A user without a row has the defaults."""
 
 from datetime import datetime
 from functools import cache
@@ -45,16 +45,16 @@ _READ = Statement(_own)
 
 # Task: T-302
 async def read(session: Session) -> Row:
-    """Return the caller's settings and their revision: the defaults and 0 for somebody who never changed them."""
+    """Return the caller's settings and their revision: the defaults and 0 for a user who never changed them."""
     return await session.first(_READ) or _DEFAULTS
 
 
 # Task: T-302
 async def change(session: Session, body: ProfileUpdate, *, now: datetime, if_match: Condition | None = None) -> Row:
-    """Set the fields that were sent, and no others, at ``now`` (aware, UTC).
+    """Set only the fields that were sent, at ``now`` (aware, UTC).
 
-    Who has no row gets one with the first setting that is not the default. Raises PreconditionFailed if the profile is
-    not as ``if_match`` says, and Invalid for a zone that only Python knows.
+    The first setting that differs from its default inserts the row. Raises PreconditionFailed if the profile does not
+    match ``if_match``, and Invalid for a zone that Python knows and PostgreSQL does not.
     """
     sent = {name: getattr(body, name) for name in _SETTINGS if name in body.model_fields_set}
     conditional = is_conditional(if_match)
@@ -64,8 +64,8 @@ async def change(session: Session, body: ProfileUpdate, *, now: datetime, if_mat
         row = await _write(session, statement, {**sent, **conditions, "now": now})
         if row is not None:
             return row
-        # The row is not as it should be, or there is none and need not be. Look which; if it was made in between, try
-        # again.
+        # The condition did not match, or there is no row and none is needed. Find out which. If the row was inserted in
+        # between, try again.
         current = await read(session)
         if if_match is not None and not if_match.names(current["revision"]):
             raise PreconditionFailed(current=current, revision=current["revision"])
@@ -86,7 +86,7 @@ async def _write(session: Session, statement: Statement, values: dict[str, Any])
 
 @cache
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
-    """Insert the row with the ``names`` that were sent, or set them in the one that is there."""
+    """Return the statement that inserts the row with the settings ``names``, or updates them in the existing row."""
     sent: dict[str, ColumnElement[Any]] = {name: bindparam(name, type_=Text) for name in names}
     new = {
         "user_id": bindparam("user_id", type_=Text),
@@ -95,14 +95,14 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
         "updated_at": _now,
         "revision": literal(0),
     }
-    # Without a row the defaults hold, at revision 0: to set them, or nothing, is no change.
+    # Without a row, the defaults apply at revision 0. Setting only defaults, or nothing, is no change.
     differs = or_(false(), *(value != _SETTINGS[name] for name, value in sent.items()))
     may_begin = and_(differs, literal(0) == _wanted) if conditional else differs
     statement = insert(_profiles).from_select(list(new), select(*new.values()).where(or_(_own.exists(), may_begin)))
     return Statement(
         statement.on_conflict_do_update(
             index_elements=[_profiles.c.user_id, _profiles.c.id],
-            # Clocks differ between machines: never back. What changes nothing is taken back by the log's trigger.
+            # Never decrease it: machine clocks differ. If no value differs, the log trigger leaves the row unchanged.
             set_={**sent, "updated_at": func.greatest(_profiles.c.updated_at, _now)},
             where=_profiles.c.revision == _wanted if conditional else None,
         ).returning(*_SHOWN)

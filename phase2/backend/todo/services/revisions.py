@@ -1,4 +1,4 @@
-"""Revisions: the number of a user's last change, which everything else is measured by."""
+"""Revisions: the number of a user's latest change. ETags, conditions and the change feed refer to it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,16 +15,17 @@ _revisions = table_of(Revision)
 _own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
 
 HEAD = Statement(_own)
-"""The user's counter, ``revision``: the number of the last change."""
+"""The user's counter, ``revision``: the number of the latest change."""
 
 HEAD_ROW = _own.subquery("head")
-"""The same, to join with what is read beside it: in one statement all of it is seen at one moment."""
+"""The same, to join with other data: one statement reads both from the same snapshot."""
 
-# The two wait for the user's other writers, and keep them waiting until the transaction ends: in the writers' order.
+# Both wait for the user's other writers, and block them until the transaction ends. Take them in this order, as writers
+# do: first the advisory lock, then the row lock.
 TURN = Statement(select(func.app.take_turn()), repeatable=False)
 HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
 
-# Somebody who never wrote has no row, and is at revision 0.
+# A user who never wrote anything has no row: revision 0.
 LATEST: ColumnElement[Any] = (
     select(func.coalesce(func.max(_revisions.c.revision), literal_column("0")))
     .where(OwnedByCaller(_revisions))
@@ -33,30 +34,30 @@ LATEST: ColumnElement[Any] = (
 
 
 def head_of(rows: Sequence[Row]) -> int:
-    """Return the counter out of the rows of ``HEAD``."""
+    """Return the revision from the rows of ``HEAD``; 0 if there are none."""
     return rows[0]["revision"] if rows else 0
 
 
 # Task: T-122
 def not_seen() -> ColumnElement[bool]:
-    """Hold only if the revision in ``HEAD_ROW`` is none of the ``seen``.
+    """Match only if the revision in ``HEAD_ROW`` is not in the parameter ``seen``.
 
-    PostgreSQL looks once, before it runs what is joined to it laterally.
+    PostgreSQL evaluates this once, before it runs a lateral join.
     """
     return HEAD_ROW.c.revision != all_(bindparam("seen", type_=ARRAY(BigInteger)))
 
 
 def seen(condition: Condition) -> list[int]:
-    """Return the revisions for ``not_seen``."""
+    """Return the parameter ``seen`` for ``not_seen``."""
     return sorted(condition.revisions or ())
 
 
 # Task: T-121
 def is_conditional(if_match: Condition | None) -> bool:
-    """Tell whether a statement itself has to look: ``*`` asks only that there is something, as every write does."""
+    """Return whether a statement must compare revisions. ``*`` only requires an existing object, like every write."""
     return if_match is not None and if_match.revisions is not None
 
 
 def expected(if_match: Condition | None) -> dict[str, list[int]]:
-    """Return the parameter ``revisions`` of a statement that looks."""
+    """Return the parameter ``revisions`` of a statement that compares revisions; nothing without a condition."""
     return {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}

@@ -1,8 +1,8 @@
-"""Full-text search: the part of a list's statement that finds tasks by their words, best first.
+"""Full-text search: the part of a list statement that finds tasks by their words, best match first.
 
-Row-level security lets only leakproof operators use an index, and those of PostgreSQL's own full-text search are not.
-So a search is a walk along one word's rows of ``task_words`` in the order of the answer, or along the user's newest
-tasks, which looks up the rest of the query row by row and ends when the page is full.
+Under row-level security only leakproof operators can use an index, and the operators of PostgreSQL's own full-text
+search are not leakproof. So a search scans the rows of one word in ``task_words`` in result order, or the user's newest
+tasks. It checks the rest of the query for each row, and stops when the page is full.
 """
 
 from collections.abc import Mapping
@@ -42,15 +42,16 @@ from todo.services import meeting
 _tasks = table_of(Task)
 _task_words = table_of(TaskWord)
 
-# How many rows are rather counted, or sorted, than passed by: the fewer there are, the more a walk passes by.
+# Up to this many matching rows are counted or sorted. The fewer rows match, the more other rows an ordered scan reads.
 _FEW = 2_000
-# As in filters, but fewer: of a word that many tasks have, a few times as many rows may be read as were counted.
+# As in ``todo.services.filters``, but lower: counts of frequent words stop at ``_FEW``, and a few times as many rows
+# may have to be read.
 _READ_PER_LOOK_UP = 8
 _BEHIND_EVERY_LETTER = "\U0010ffff"
 
 
 class Shape(NamedTuple):
-    """What a query has, whatever its words: statements are compiled once for each."""
+    """The kinds of terms in a query, without the words. Statements are compiled once for each shape."""
 
     words: bool
     several_words: bool
@@ -65,15 +66,16 @@ class Shape(NamedTuple):
 # Task: T-363
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What a statement on ``tasks`` needs in order to search.
+    """The fragments that a statement on ``tasks`` needs for a search.
 
-    FROM gets ``hits``, joined by ``on`` (each task at most once), WHERE gets ``walked``, which is what the index finds,
-    and ``conditions``, which are looked up for each hit; and ORDER BY gets ``rank``, columns of ``hits`` which no two
-    tasks share. By a word that is: the title before the tags before the description, then the newest; of several words
-    it is the rarest one's. Where there are only prefixes, the newest.
+    FROM: ``hits``, joined by ``on`` (each task at most once).
+    WHERE: ``walked``, the conditions of the index scan, and ``conditions``, which are checked for each hit.
+    ORDER BY: ``rank``, columns of ``hits`` that together are unique. With a word, the rank is title before tags before
+    description, then newest first. With several words, it is the rank of the rarest one. With prefixes only, it is
+    newest first.
 
-    ``word`` is the word that was walked along, if any. Which one is the rarest may change: who goes on behind a row
-    later gives it back, as ``chosen``.
+    ``word`` is the scanned word, if any. The rarest word can change between two pages, so the cursor contains it, and
+    the next page passes it as ``chosen``.
     """
 
     hits: FromClause
@@ -86,13 +88,13 @@ class Search:
 
 # Task: T-363
 def shape_of(query: Query, *, chosen: str | None = None) -> Shape:
-    """Return what kinds of terms a query has."""
+    """Return which kinds of terms a query has."""
     wanted, unwanted = query.wanted, query.unwanted
     return Shape(
         words=bool(wanted.words),
         several_words=len(wanted.words) > 1,
         chosen=chosen is not None,
-        # One of them may be what is walked along.
+        # Without words, the scan itself ensures one of the prefixes.
         more_prefixes=len(wanted.prefixes) > (0 if wanted.words else 1),
         phrases=bool(wanted.phrases),
         unwanted_words=bool(unwanted.words),
@@ -103,7 +105,7 @@ def shape_of(query: Query, *, chosen: str | None = None) -> Shape:
 
 # Task: T-363
 def values_of(query: Query, *, chosen: str | None = None) -> Mapping[str, Any]:
-    """Return the values of the fragments of the query's shape; a statement takes those that it names.
+    """Return the bind parameters for the query's shape. A statement uses those that it names.
 
     Raises ValueError if ``chosen`` is not a word of the query.
     """
@@ -124,22 +126,22 @@ def values_of(query: Query, *, chosen: str | None = None) -> Mapping[str, Any]:
 
 # Task: T-363
 def excerpt_of(query: Query, row: Row) -> str:
-    """Return the part of a found task's title, tags or description that shows why, as HTML."""
+    """Return the part of a task's title, tags or description that matches the query, as HTML."""
     return excerpt(query.wanted, [row["title"], ", ".join(row["tags"]), row["description"] or ""])
 
 
 # Task: T-363
 @cache
 def fragments(shape: Shape, *, trashed: bool = False, is_behind: bool = False) -> Search:
-    """Return what finds the tasks of a query of this shape, best first: those in the trash, or all others.
+    """Return the fragments for queries of this shape, for the tasks in the trash or for all others.
 
-    Where it ``is_behind``, the walk along a word begins at a row of the rank ``after_0`` and on.
+    If ``is_behind``, the scan of a word starts at the row with the rank ``after_0``, ``after_1`` and so on.
     """
     return _by_word(shape, is_behind=is_behind) if shape.words else _by_prefix(shape, trashed=trashed)
 
 
 def _by_word(shape: Shape, *, is_behind: bool) -> Search:
-    """Walk along the rows of one word, of several the rarest."""
+    """Scan the rows of one word; with several words, those of the rarest."""
     hits = _task_words.alias("hits")
     finds_rarest = shape.several_words and not shape.chosen
     word = _rarest(0) if finds_rarest else bindparam("search_word", type_=Text)
@@ -158,7 +160,7 @@ def _rank(words: FromClause) -> tuple[ColumnElement[Any], ...]:
 
 
 def _has_all(hits: FromClause, word: ColumnElement[str], shape: Shape, *, is_behind: bool) -> ColumnElement[bool]:
-    """Hold for a hit that has all of several words."""
+    """Match hits that have all of several words."""
     typed, others = _texts("search_words"), _task_words.alias("next_rarest")
     has_all = _number_of(hits.c.task_id, typed) == func.cardinality(typed)
     place = _place(word, is_behind=is_behind)
@@ -170,7 +172,7 @@ def _has_all(hits: FromClause, word: ColumnElement[str], shape: Shape, *, is_beh
 
 
 def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
-    """Return where hits are far, if there are so many: counted from the first, or from where the walk begins."""
+    """Return the rank from which on hits are far, counted from the start of the scan; no row if there is none."""
     ahead = _task_words.alias("ahead")
     walked = select(ahead.c.weight, ahead.c.created_at).where(
         OwnedByCaller(ahead), ahead.c.word == word, _reading_pays()
@@ -182,7 +184,7 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
         cast(bindparam(f"after_{index}", type_=Text), column.type)
         for index, column in enumerate((ahead.c.weight, ahead.c.created_at))
     )
-    # Each from where it begins in the index, and one after the other.
+    # Each part starts at its place in the index, and the parts are read one after the other.
     parts = [
         part.order_by(*_rank(ahead)).limit(most + literal_column("1"))
         for part in (
@@ -195,7 +197,7 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
 
 
 def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
-    """Where there are few words with the longest prefix collect their tasks, else walk along all tasks."""
+    """If few words have the longest prefix, collect and sort their tasks. Otherwise scan all tasks, newest first."""
     prefix = bindparam("search_prefix", type_=Text)
     words, walked = _task_words.alias("words"), _tasks.alias("walked")
     begins = and_(OwnedByCaller(words), _begins_with(words, prefix))
@@ -224,7 +226,7 @@ def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
         )
         .order_by(walked.c.created_at.desc(), walked.c.id.desc())
     )
-    # Each in order: so PostgreSQL merges them, and stops when the page is full.
+    # Both are sorted, so PostgreSQL merges them, and stops when the page is full.
     hits = union_all(collected, passed).subquery("hits")
     return Search(
         hits,
@@ -237,12 +239,13 @@ def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
 
 
 def _rarest(place: int, *, but: ColumnElement[str] | None = None) -> ColumnElement[Any]:
-    """Return the word that the fewest tasks have, or one that comes after it; those that many have are alike."""
+    """Return the rarest word (``place`` 0), or one of the following. Words with ``_FEW`` tasks or more rank equal."""
     return _of_ranked("word", place, *([] if but is None else [_ranked().c.word != but]))
 
 
 def _reading_pays() -> ColumnElement[bool]:
-    # Nobody knows how many times as many tasks have a word that many have.
+    # False if only the rarest word has fewer than ``_FEW`` tasks. Counts stop there, so nobody knows how many more rows
+    # the next word has.
     most: ColumnElement[int] = literal_column(str(_FEW))
     return or_(_of_ranked("number", 0) >= most, _of_ranked("number", 1) < most)
 
@@ -271,9 +274,9 @@ def _ranked() -> CTE:
 def _conditions(
     shape: Shape, task_id: ColumnElement[Any], has_all: ColumnElement[bool]
 ) -> tuple[ColumnElement[bool], ...]:
-    """Return what else has to hold of a hit.
+    """Return the further conditions on a hit.
 
-    Each counts, in a subquery that stands for a value: PostgreSQL would make a join of EXISTS, and might begin with it.
+    They count in scalar subqueries: PostgreSQL would turn EXISTS into a join, and might start with it.
     """
     unwanted = _texts("search_unwanted_words")
     prefixes, unwanted_prefixes = _texts("search_prefixes"), _texts("search_unwanted_prefixes")
@@ -290,7 +293,8 @@ def _conditions(
 
 
 def _of_hits(task_id: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    # It names both sides of the join: PostgreSQL might otherwise read the texts of all tasks, and then join.
+    # The CASE refers to both sides of the join, so it is evaluated after the join. Otherwise PostgreSQL might read the
+    # texts of all tasks first.
     return case((task_id == _tasks.c.id, condition))
 
 
@@ -330,7 +334,7 @@ def _has_prefix(task_id: ColumnElement[Any], prefix: ColumnElement[str]) -> Colu
 
 
 def _begins_with(words: FromClause, prefix: ColumnElement[str]) -> ColumnElement[bool]:
-    # Words are compared byte by byte: no letter is behind the last one there is.
+    # Words are compared byte by byte, and no character sorts after the last code point.
     return and_(words.c.word >= prefix, words.c.word < func.concat(prefix, _BEHIND_EVERY_LETTER))
 
 

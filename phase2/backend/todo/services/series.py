@@ -1,4 +1,4 @@
-"""Series: what becomes of what repeats when it is created, edited, completed, skipped, or looked at."""
+"""Series: the columns of a recurring task after it is created, edited, completed or skipped, and its next dates."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,9 +29,9 @@ from todo.services.standings import (
 )
 from todo.services.task_rows import OPEN, SERIES, tasks, this_one
 
-# Where a series stands.
+# The columns with the state of a series.
 _STATE = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")
-# What the next occurrences follow from.
+# The columns from which ``upcoming`` is computed.
 _STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *_STATE})
 
 _READ = Statement(
@@ -45,7 +45,7 @@ _READ = Statement(
     ).where(this_one)
 )
 
-# The series that a task had stays to be seen: what it closed is part of it.
+# ``series_id`` stays: the completed occurrences still belong to the series.
 _NO_SERIES: Mapping[str, Any] = {name: None for name in SERIES if name != "series_id"}
 
 _NEEDS_DUE = Fault("/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")
@@ -54,16 +54,16 @@ _NEVER = Fault("/recurrence", "From this due date on the rule never occurs. Choo
 
 # Task: T-325
 async def opening(session: Session, body: TaskCreate, task_id: UUID) -> dict[str, Any]:
-    """Return the columns of a new task's series. Raises Invalid for a due date that the rule does not produce."""
+    """Return the series columns of a new task. Raises Invalid for a due date that the rule does not produce."""
     forms = (body.due_date, body.start_date)
     follows = body.recurrence is not None and follows_owner(body.due_time_zone, forms, body.recurrence.rule)
-    # What does not follow needs no look.
+    # Read the profile only if the dates depend on the user's zone.
     clock = Clock.of(await session.all(PROFILE)) if follows else Clock()
     return opened(body, clock, task_id)
 
 
 def opened(body: TaskCreate, clock: Clock, task_id: UUID) -> dict[str, Any]:
-    """Return the columns of a new task's series, if it repeats, in its owner's zone."""
+    """Return the series columns of a new task, computed with its owner's zone; all null without a recurrence."""
     if body.recurrence is None:
         return {**_NO_SERIES, "series_id": None}
     here = clock.of_task(body.due_time_zone)
@@ -84,10 +84,11 @@ def opened(body: TaskCreate, clock: Clock, task_id: UUID) -> dict[str, Any]:
 
 # Task: T-325
 def edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool) -> dict[str, Any]:
-    """Return the columns of when and how often, for what was ``sent`` of them and differs.
+    """Return the changed columns of dates and recurrence, for those fields of ``sent`` that differ.
 
-    A new due date moves the series, or its open occurrence alone with ``only_this``. Another rule begins anew, at a due
-    date that fits. Where only its end changes, or what becomes of missed dates and month ends, the series goes on.
+    A new due date moves the series, or with ``only_this`` only its open occurrence. A new rule restarts the series at a
+    due date that the rule produces. If only the end of the rule changes, or the handling of missed dates or month ends,
+    the series continues.
     """
     columns = _edited(row, sent, clock, only_this=only_this)
     after = {**row, **columns}
@@ -123,25 +124,26 @@ def _edited(row: Row, sent: Mapping[str, Any], clock: Clock, *, only_this: bool)
 
 # Task: T-325
 def advanced(row: Row, clock: Clock, at: datetime) -> dict[str, Any] | None:
-    """Return the columns of a series whose open occurrence was completed at ``at``; ``None`` if that was the last."""
+    """Return the columns of a series after its open occurrence was completed at ``at``; ``None`` if it was the last."""
     here = clock.of_task(row["due_time_zone"])
     recurrence = arithmetic(row["recurrence"], here)
-    # When the clocks change they do not tell what has passed: from the day before on, instants do.
+    # Around a clock change, wall-clock times do not show what has passed. So start a day earlier; the loop below
+    # compares instants.
     completed = here.shown(at) - ONE_DAY if at.year > 1 else here.shown(at)
     state = rules.advance(recurrence, state_of(row, here), completed=completed, today=clock.today(at))
     if recurrence.counted_from == CountedFrom.due and recurrence.missed == Missed.skip:
         while state is not None and isinstance(state.due, datetime) and here.instant(state.due) <= at:
             state = rules.skip_one(recurrence, state)
     if state is not None and recurrence.rule.count is None:
-        # Nobody counts what was passed over, so that it makes no difference how far one looked.
+        # Without COUNT, skipped dates are not numbered, so the number does not depend on how many there were.
         state = replace(state, number=row["recurrence_number"] + 1)
     return columns_of(row, here, state)
 
 
 def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
-    """Tell whether a series that counts from completion has been completed on the day of ``at``, or later.
+    """Return whether a series that counts from completion was already completed on the day of ``at`` or later.
 
-    Then it is to come, and counts from that day already.
+    Then its next occurrence is in the future and already counts from that day, and completing it again has no effect.
     """
     if row["recurrence"]["from"] != CountedFrom.completion or row["last_completed_at"] is None:
         return False
@@ -152,16 +154,16 @@ def was_counted(row: Row, clock: Clock, at: datetime) -> bool:
 
 # Task: T-326
 def skipped(row: Row, clock: Clock) -> dict[str, Any] | None:
-    """Return the columns of a series whose open occurrence is passed over; ``None`` if that was the last."""
+    """Return the columns of a series after its open occurrence was skipped; ``None`` if it was the last."""
     here = clock.of_task(row["due_time_zone"])
     return columns_of(row, here, rules.skip_one(arithmetic(row["recurrence"], here), state_of(row, here)))
 
 
 # Task: T-326
 async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[dict[str, Any]]:
-    """Return when a series is due, from the open occurrence on, at most ``limit`` times.
+    """Return at most ``limit`` dates of a series, from the open occurrence on.
 
-    A task that does not repeat has the one, and one that is done has none. Raises NotFound.
+    A task without a recurrence has one date. A closed task and a task without a due date have none. Raises NotFound.
     """
     [rows, profiles] = await session.together((_READ, {"task_id": task_id}), (PROFILE, {}))
     if not rows:
@@ -183,13 +185,13 @@ async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[di
 
 
 def require_series(row: Row) -> None:
-    """Raise Conflict for a task that does not repeat."""
+    """Raise Conflict if the task has no recurrence."""
     if row["recurrence"] is None:
         raise Conflict("This task does not repeat. Complete or cancel it instead.", code="not_recurring")
 
 
 def _begun(due_date: str, start_date: str | None) -> dict[str, Any]:
-    """Return the columns of a series that is counted from ``due_date``."""
+    """Return the state columns of a series that starts at ``due_date``."""
     return {
         "recurrence_anchor": due_date,
         "recurrence_number": 1,
@@ -199,7 +201,10 @@ def _begun(due_date: str, start_date: str | None) -> dict[str, Any]:
 
 
 def _fitted(stored: Mapping[str, Any], due_date: str, here: Clock, *, may_move: bool) -> str:
-    """Return ``due_date`` if the rule produces it. Else the next one that it does, or Invalid, which names that."""
+    """Return ``due_date`` if the rule produces it, else the next date that the rule produces.
+
+    Raises Invalid with the next date unless ``may_move``. Raises Invalid if there is no next date.
+    """
     due = here.local(due_date)
     fit = rules.fitting(arithmetic(stored, here), due)
     if fit is None:
@@ -213,7 +218,7 @@ def _fitted(stored: Mapping[str, Any], due_date: str, here: Clock, *, may_move: 
 
 
 def _goes_on(row: Row, stored: Mapping[str, Any], here: Clock) -> bool:
-    """Tell whether another recurrence has the same rule but for its end, and the open occurrence where it is."""
+    """Return whether a new recurrence has the same rule except for its end, and also produces the open occurrence."""
     if row["recurrence"] is None or _without_end(stored) != _without_end(row["recurrence"]):
         return False
     state, recurrence = state_of(row, here), arithmetic(stored, here)

@@ -1,8 +1,7 @@
-"""The orders of a list, taken apart so that each part of it is a walk along an index, and so that any place is a start.
+"""Sort orders of the task list, split into parts: each part is an index scan in order, and can start at any row.
 
-A list that is sorted by something few-valued is the lists of each value, one after the other; what has no value comes
-last, and so is a list of its own. What follows a row in an order of several columns is what has the same first column
-and follows in the others, and then what has a later one.
+A key with few values becomes one part per value. Rows without a value are the last part. Keyset pagination over the
+columns (a, b) continues after the row (x, y) with ``a = x AND b > y``, and then with ``a > x``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from todo.services.task_rows import tasks
 
 
 class Column(NamedTuple):
-    """Something to sort by. What has no value comes last, whatever the direction."""
+    """A sort key. Nulls come last in both directions."""
 
     expression: ColumnElement[Any]
     descending: bool = False
@@ -23,19 +22,19 @@ class Column(NamedTuple):
 
     @property
     def ordered(self) -> ColumnElement[Any]:
-        """Give it as ORDER BY takes it."""
+        """The expression for ORDER BY."""
         direction = self.expression.desc() if self.descending else self.expression.asc()
-        # Where there are no nulls the words would only keep an index from being used.
+        # Without nulls, NULLS LAST would only prevent the use of an index.
         return direction.nulls_last() if self.nullable else direction
 
     @property
     def told(self) -> ColumnElement[Any]:
-        """Give it as a cursor keeps it: as text, which is exact whatever the year."""
+        """The value for a cursor: as text, which is exact for every year."""
         return cast(self.expression, Text)
 
 
 class Part(NamedTuple):
-    """A part of a list: the tasks for which ``conditions`` hold, in this order. No two are alike in all of it."""
+    """A part of a list: the tasks that match ``conditions``, in this order. No two are equal in all columns of it."""
 
     conditions: tuple[ColumnElement[bool], ...]
     order: tuple[Column, ...]
@@ -46,7 +45,7 @@ class _Key(NamedTuple):
     descending: bool
 
 
-# As people rank them, not as they are spelled.
+# In order of rank, not in alphabetical order.
 _RANKED: dict[str, list[str]] = {
     "priority": [priority.value for priority in Priority],
     "status": [status.value for status in Status],
@@ -70,10 +69,10 @@ NEWEST_FIRST = (Column(tasks.c.created_at, descending=True), Column(tasks.c.id, 
 def parts_of(
     sort: Sequence[str], *, filled: frozenset[str] = frozenset(), newest_first: tuple[Column, ...] = NEWEST_FIRST
 ) -> list[Part]:
-    """Return the parts of a list that is sorted by these keys, one after the other.
+    """Return the parts of a list with these sort keys, one after the other.
 
-    What is alike in all of them comes in the order of the ids. ``filled`` keys have a value in every task that is
-    looked for. Tasks that only have in common that they lack a value, or share one of few, come ``newest_first``.
+    Tasks that are equal in all keys are ordered by id. ``filled`` keys are not null in any task of the list. In a part
+    that has no sort key left (after a null, or after one of few values), tasks come ``newest_first``.
     """
     keys = [_Key(key.removeprefix("-"), key.startswith("-")) for key in sort]
     return list(_split(keys, filled, newest_first, by_rank=True))
@@ -116,21 +115,22 @@ def _expression(name: str) -> ColumnElement[Any]:
 
 
 def _constant(value: str) -> ColumnElement[str]:
-    # Not a parameter: a plan that is made before it has a value could not tell which index is right.
+    # Not a bind parameter: with one, a generic plan could not choose the right index.
     return literal_column(f"'{value}'")
 
 
 # Task: T-372
 def following(order: Sequence[Column], are_null: Sequence[bool], *, number: int = 0) -> list[tuple[Any, ...]]:
-    """Return what holds for the rows behind one row, in parts, one after the other.
+    """Return the conditions on the rows after a given row, as parts that are read one after the other.
 
-    The row's values are parameters, ``after_0`` and on; ``are_null`` says which of them are null.
+    The row's values are the parameters ``after_0``, ``after_1`` and so on, from ``number`` on. ``are_null`` says which
+    of them are null.
     """
     if not order:
         return []
     first, others = order[0], order[1:]
     if not any(column.nullable for column in order) and len({column.descending for column in order}) == 1:
-        # Compared as a whole, which an index can begin at.
+        # One row comparison, at which an index scan can start.
         columns = tuple_(*(column.expression for column in order))
         values = tuple_(*(_value(column, number + index) for index, column in enumerate(order)))
         return [(columns < values if first.descending else columns > values,)]

@@ -1,4 +1,4 @@
-"""Where a series stands, between the forms that its row has and the local times that rules count in."""
+"""The schedule of a series: converts between the columns of its row and the local times that rules use."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -17,17 +17,17 @@ from todo.services.clocks import Clock
 
 ONE_DAY = timedelta(days=1)
 
-# How many occurrences are kept: for most series it is a while until the rule is asked again, and the row stays small.
+# Number of precomputed occurrences. The rule is rarely evaluated again, and the row stays small.
 _MOST_STEPS = 10
 
 
 def columns_of(row: Row, here: Clock, state: State | None) -> dict[str, Any] | None:
-    """Return the columns of a series that goes on to ``state``; ``None`` for one that has ended."""
+    """Return the columns of a series that advances to ``state``; ``None`` if the series has ended."""
     if state is None:
         return None
     due_date = here.form(state.due, like=row["recurrence_due"])
     start_date = next_start(row, due_date, here)
-    # The anchor stays: what counts from completion has only its time of day from it.
+    # The anchor stays unchanged: a series that counts from completion takes only its time of day from it.
     columns = {
         "due_date": due_date,
         "start_date": start_date,
@@ -40,9 +40,10 @@ def columns_of(row: Row, here: Clock, state: State | None) -> dict[str, Any] | N
 
 # Task: T-327
 def upcoming(row: Row, here: Clock) -> str | None:
-    """Return the open occurrence and the next few as the database takes them one by one, each as it would be reached.
+    """Return the column ``upcoming``: a JSON list of the open occurrence and the next ones.
 
-    ``None`` where nothing is known to follow, or where it depends on the day of completion.
+    The database takes them one after the other. Each entry is as if the series had advanced to it step by step.
+    ``None`` if no next occurrence is known, or if it depends on the day of completion.
     """
     recurrence = arithmetic(row["recurrence"], here)
     if recurrence.counted_from == CountedFrom.completion:
@@ -56,7 +57,8 @@ def upcoming(row: Row, here: Clock) -> str | None:
         form = here.form(due, like=due_before)
         start = next_start(row, form, here)
         if form == due_before or start != shifted(start_before, due_before, form, here):
-            # A change of the clocks lies in between, and what one comes to depends on whether one stopped there.
+            # There is a clock change in between. The following dates depend on whether the series stops at this one,
+            # so the list ends before it.
             break
         steps.append([form, start, number if is_counted else None, *in_zone])
         due_before, start_before = form, start
@@ -64,7 +66,10 @@ def upcoming(row: Row, here: Clock) -> str | None:
 
 
 def follows_owner(due_time_zone: str | None, forms: Iterable[str | None], rule: str) -> bool:
-    """Tell whether what a series comes to follows from where its owner is: from what clocks there show at instants."""
+    """Return whether the dates of a series depend on its owner's zone.
+
+    They do if the task has no zone of its own, and one of its dates or UNTIL is an instant.
+    """
     if due_time_zone is not None:
         return False
     until = parsed(rule).until
@@ -73,19 +78,19 @@ def follows_owner(due_time_zone: str | None, forms: Iterable[str | None], rule: 
 
 
 def next_start(row: Row, due_date: str, here: Clock) -> str | None:
-    """Return the start that goes with a later due date of a series."""
+    """Return the start date that belongs to a later due date of a series."""
     return shifted(row["recurrence_start"], row["recurrence_due"], due_date, here)
 
 
 def shifted(start: str | None, due_before: str, due_after: str, here: Clock) -> str | None:
-    """Move a start by the step that its due date makes."""
+    """Move a start date by the same interval as its due date."""
     if start is None or due_before == due_after:
         return start
     return here.form(rules.shift(here.local(start), here.local(due_before), here.local(due_after)), like=start)
 
 
 def state_of(row: Row, here: Clock) -> State:
-    """Return where a series stands, in local time."""
+    """Return the state of a series, in local time."""
     anchor = here.local(row["recurrence_anchor"])
     nominal = _in_sequence(row["recurrence_due"], anchor, here)
     if row["due_date"] == row["recurrence_due"]:
@@ -94,10 +99,10 @@ def state_of(row: Row, here: Clock) -> State:
 
 
 def _in_sequence(form: str, anchor: Due, here: Clock) -> Due:
-    """Return the local due that a form stands for: of an instant the day counts, and the time is the anchor's.
+    """Return the local due date of a stored one. For an instant, this is its local day with the anchor's time of day.
 
-    What the clocks show at an instant is another time of day where its owner has moved since, or where a clock change
-    skipped the time that was meant, which may have been on the day before.
+    The wall-clock time of the instant can differ from the anchor's time of day: if the owner has changed the zone, or
+    if a clock change skipped the intended time, which may have been on the day before.
     """
     due = here.local(form)
     if not form.endswith("Z") or not isinstance(due, datetime) or not isinstance(anchor, datetime):
@@ -110,7 +115,7 @@ def _in_sequence(form: str, anchor: Due, here: Clock) -> Due:
 
 
 def arithmetic(stored: Mapping[str, Any], here: Clock) -> rules.Recurrence:
-    """Return a stored recurrence as the arithmetic takes it: all in local time."""
+    """Return a stored recurrence in the form for computations: all times are local."""
     rule = parsed(stored["rule"])
     if isinstance(rule.until, datetime) and rule.until.tzinfo is not None:
         rule = replace(rule, until=here.shown(rule.until))
@@ -119,5 +124,5 @@ def arithmetic(stored: Mapping[str, Any], here: Clock) -> rules.Recurrence:
 
 @lru_cache(maxsize=1024)
 def parsed(rule: str) -> rules.Rule:
-    """Return a stored rule, parsed. Most are many people's."""
+    """Return a stored rule, parsed. Cached, because many series have the same rule."""
     return rules.parse_rule(rule)

@@ -1,7 +1,7 @@
-"""Statistics: counted by the database in one statement, in the user's own days.
+"""Statistics: counted by the database in one statement, by the days of the user.
 
-Days are ranges of an index: a day costs what happened on it, and the rest of the tasks nothing. What is open is kept by
-the database already.
+A day is a range of an index, so its cost depends only on the tasks created and completed on it. Counters of open tasks
+are maintained by the database.
 """
 
 from collections import Counter
@@ -38,13 +38,16 @@ _profiles = table_of(Profile)
 _counts = table_of(TaskCount)
 _NO_CATEGORY = str(UUID(int=0))
 _zero, _one = literal_column("0", Integer), literal_column("1", Integer)
-# Constants, so that a plan that is made before it has values knows the index of open tasks.
+# Constants, so that a generic plan can use the partial index of open tasks.
 _open: list[ColumnElement[str]] = [literal_column(f"'{status.value}'") for status in OPEN]
 
 
 # Task: T-381
 async def read(session: Session, *, days: int, now: datetime) -> dict[str, Any]:
-    """Return how it goes at ``now`` (aware), and what was created and completed on the last ``days`` days."""
+    """Return the statistics at ``now`` (aware), with the tasks created and completed on each of the last ``days`` days.
+
+    Today is the last of these days.
+    """
     row = await session.one(_READ, days=days, now=now)
     return {
         "days": [{"date": day, "created": created, "completed": done} for day, created, done in row["days"]],
@@ -55,7 +58,7 @@ async def read(session: Session, *, days: int, now: datetime) -> dict[str, Any]:
 
 
 def _open_stats(counts: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
-    """Sum up the counts of open tasks, each of a category, a status and a priority."""
+    """Sum up the counts of open tasks, which come per category, status and priority."""
     statuses, priorities, categories = Counter[str](), Counter[str](), Counter[str]()
     for category_id, status, priority, number in counts:
         statuses[status] += number
@@ -73,7 +76,7 @@ def _open_stats(counts: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
 
 
 def _setting(name: str, default: str) -> ColumnElement[Any]:
-    # Who never set anything has no row, and the defaults.
+    # A user who never changed a setting has no row: use the defaults.
     return func.coalesce(func.max(_profiles.c[name]), literal_column(f"'{default}'"))
 
 
@@ -88,7 +91,7 @@ _today = select(_clock, func.app.local_day(now, _clock.c.zone, _clock.c.day_star
 
 
 def _end_of(day: ColumnElement[Any], clock: FromClause) -> ColumnElement[datetime]:
-    """Return the last moment of a day of the user's."""
+    """Return the last moment of a day of the user."""
     return func.app.day_end(day, clock.c.zone, clock.c.day_start, type_=DateTime(timezone=True))
 
 
@@ -103,7 +106,7 @@ def _number(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
 
 
 def _days() -> ColumnElement[Any]:
-    """List the days with what was created and completed: from the end of the day before, to its own."""
+    """Return the days with the numbers of created and completed tasks. A day starts at the end of the day before."""
     back = (
         func.generate_series(_zero, bindparam("days", type_=Integer)).table_valued("days").render_derived(name="back")
     )
@@ -111,7 +114,7 @@ def _days() -> ColumnElement[Any]:
     ends = select(a_day, _end_of(_today.c.day - back.c.days, _today).label("end")).join_from(_today, back, true())
     ended = ends.subquery("ended")
     day = select(ended, func.lag(ended.c.end).over(order_by=ended.c.day).label("start")).subquery("day")
-    # A closed occurrence has the time of the task that it is a copy of.
+    # A completed occurrence is a copy and has the ``created_at`` of its task. So these are subtracted.
     created = _number(tasks.c.created_at > day.c.start, tasks.c.created_at <= day.c.end) - _number(
         tasks.c.created_at > day.c.start, tasks.c.created_at <= day.c.end, tasks.c.series_id != tasks.c.id
     )
@@ -123,7 +126,7 @@ def _days() -> ColumnElement[Any]:
 
 
 def _streak() -> ColumnElement[int]:
-    """Count the days backwards while something was completed on each; today may be still to come."""
+    """Count consecutive days with a completed task, backwards from today, or from yesterday if today has none yet."""
     clock = (_today.c.zone, _today.c.day_start)
     ends = [_end_of(_today.c.day - literal_column(str(back)), _today).label(f"end_{back}") for back in range(3)]
     edge = select(*clock, _today.c.day, *ends).subquery("edge")
@@ -149,7 +152,7 @@ def _streak() -> ColumnElement[int]:
 
 
 def _is_something_completed(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[bool]:
-    # A value, which PostgreSQL looks up day by day: of EXISTS it would make a join.
+    # A scalar subquery, which PostgreSQL evaluates per day. It would turn EXISTS into a join.
     within = (tasks.c.completed_at > start, tasks.c.completed_at <= end)
     found = select(_one).select_from(tasks).where(mine, alive, *within).limit(_one).correlate_except(tasks)
     return found.scalar_subquery().is_not(None)

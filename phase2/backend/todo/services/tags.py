@@ -1,4 +1,4 @@
-"""Tags by themselves: which there are, and what happens to one on all its tasks at once."""
+"""Tags: list them, and rename or remove one tag on all of its tasks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,20 +20,20 @@ _task_tags = table_of(TaskTag)
 _counts = table_of(TagCount)
 _own = OwnedByCaller(_task_tags)
 _counted = OwnedByCaller(_counts)
-# By the characters' numbers, so that it is the same one on every machine.
+# The smallest spelling by code points, so that it is the same one on every machine.
 _name = func.min(_counts.c.tag)
 _number = cast(func.sum(_counts.c.tasks), BigInteger)
 _old_key = bindparam("old_key", type_=Text)
 _new_key = bindparam("new_key", type_=Text)
 _new_name = bindparam("new_name", type_=Text)
 
-# Of a tag that only the trash has, it is the name that was sent.
+# A tag that only tasks in the trash have is returned with the name that was sent.
 _ANSWER = Statement(
     select(
         func.coalesce(_name, _new_name).label("name"), func.coalesce(_number, literal_column("0")).label("tasks")
     ).where(_counted, _counts.c.tag_key == _new_key)
 )
-# What is in the trash has its tags in its own row only.
+# Tasks in the trash have their tags only in their own row.
 _tagged = union_all(
     select(_task_tags.c.task_id.label("id")).where(_own, _task_tags.c.tag_key == _old_key),
     select(tasks.c.id).where(mine, tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)),
@@ -61,11 +61,11 @@ class Tags:
 
 # Task: T-341
 async def everything(session: Session, *, unless: Condition | None = None) -> Tags:
-    """Return the tags that tasks have, the trash aside, by their folded names.
+    """Return the tags of all tasks outside of the trash, ordered by their folded names.
 
-    Where ``unless`` names the user's revision the list is not run, and it is empty.
+    If ``unless`` names the user's revision, the list is not read, and the result is empty.
     """
-    # The head first: it can be older than what is listed, never newer.
+    # The revision is read first: it may be older than the list, never newer.
     already = {} if unless is None else {"seen": seen(unless)}
     heads, rows = await session.together((HEAD, {}), (_list_statement(unless=unless is not None), already))
     return Tags(rows, head_of(heads))
@@ -73,9 +73,9 @@ async def everything(session: Session, *, unless: Condition | None = None) -> Ta
 
 # Task: T-341
 async def rename(session: Session, name: str, new_name: str, *, now: datetime) -> Row:
-    """Call a tag otherwise on all its tasks, also in the trash, and return it; another tag of that name takes it up.
+    """Rename a tag on all of its tasks, including the trash, and return it. Raises NotFound if no task has the tag.
 
-    Raises NotFound if no task has it.
+    If there is already a tag with the new name, the two are merged.
     """
     old_key, new_key = folded(name), folded(new_name)
     async with session.transaction((TURN, {}), (_IS_THERE, {"old_key": old_key})) as (kept, [_, found]):
@@ -91,9 +91,9 @@ async def rename(session: Session, name: str, new_name: str, *, now: datetime) -
 
 # Task: T-341
 async def remove(session: Session, name: str, *, now: datetime) -> None:
-    """Take a tag off all its tasks, also in the trash. Raises NotFound if none has it."""
+    """Remove a tag from all of its tasks, including the trash. Raises NotFound if no task has it."""
     values = {"old_key": folded(name), "new_key": None, "new_name": None, "now": now}
-    # In its turn the statement sees what others have tagged until then.
+    # Under the lock, the statement sees the tags of earlier writers.
     _, rows = await session.together((TURN, {}), (_RENAME, values))
     if not rows:
         await session.ensure_caller_exists()

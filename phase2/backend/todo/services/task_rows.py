@@ -1,4 +1,4 @@
-"""The statements on tasks' rows, which every way to write them shares."""
+"""Statements on task rows, shared by all operations that read or write tasks."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -68,13 +68,13 @@ _creation = insert(tasks).values(
 )
 CREATE = Statement(
     _creation.on_conflict_do_nothing(index_elements=[tasks.c.user_id, tasks.c.id]).returning(*PUBLIC),
-    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
+    # The id is chosen before sending, so a repetition finds the id taken, with the same digest.
     repeatable=True,
 )
 
 
 def stored(body: TaskBase | TaskUpdate, names: Collection[str]) -> dict[str, Any]:
-    """Return the columns of what a client sent, as statements take them."""
+    """Return the named fields of a body as columns, with the values that statements take."""
     values: dict[str, Any] = {name: getattr(body, name) for name in names}
     if "tags" in values:
         values["tag_keys"] = _json([folded(tag) for tag in values["tags"]])
@@ -85,7 +85,7 @@ def stored(body: TaskBase | TaskUpdate, names: Collection[str]) -> dict[str, Any
 
 
 def stored_recurrence(recurrence: Recurrence | None) -> str | None:
-    """Return a recurrence as its column takes it."""
+    """Return the column value of a recurrence."""
     return None if recurrence is None else _json(recurrence.stored())
 
 
@@ -94,13 +94,16 @@ def _json(value: Any) -> str:
 
 
 def is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Hold for a status in which there is still something to do."""
+    """Match an open status."""
     return or_(*(status == open_status.value for open_status in OPEN))
 
 
 def updating(which: Sequence[ColumnElement[bool]], new: Mapping[str, Any]) -> Statement:
-    """Set ``new``, and ``completed_at`` with the status. The log's trigger takes back what makes no difference."""
-    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    """Return the statement that sets ``new``, and ``completed_at`` with the status.
+
+    If no value differs, the log trigger leaves the row unchanged.
+    """
+    # Never decrease it: machine clocks differ, and a write that waited for another one has an earlier time.
     assignments = {**new, "updated_at": func.greatest(tasks.c.updated_at, now)}
     if "status" in new and "completed_at" not in new:
         assignments["completed_at"] = case(
@@ -110,36 +113,37 @@ def updating(which: Sequence[ColumnElement[bool]], new: Mapping[str, Any]) -> St
 
 
 def parameters(names: Collection[str]) -> dict[str, ColumnElement[Any]]:
-    """Return a parameter for each of the named columns."""
+    """Return a bind parameter for each named column."""
     return {name: bindparam(name, type_=tasks.c[name].type) for name in names}
 
 
 @cache
 def setting(names: tuple[str, ...]) -> Statement:
-    """Set the named columns of one task, whatever it is now: for those who have looked."""
+    """Return the statement that sets the named columns of one task without a condition. The caller has checked it."""
     return updating([this_one], parameters(names))
 
 
 def _is_among(*ids: Select[Any]) -> ColumnElement[bool]:
-    # As an array, which is there first: so it is the rows that are looked up, one by one, however many there are.
+    # PostgreSQL computes the array first. Then it looks up the rows by primary key, whatever their number.
     return tasks.c.id == any_(func.array(union(*ids).scalar_subquery(), type_=ARRAY(Uuid)))
 
 
 def _below(start: ColumnElement[bool]) -> Select[Any]:
-    """Return the ids of the tasks for which ``start`` holds, and of everything under them, also in the trash."""
+    """Return the ids of the tasks that match ``start``, and of all their descendants, including the trash."""
     below = select(tasks.c.id).where(mine, start).cte("below", recursive=True)
     child = children_of(below.c.id)
     return select(below.union(select(child.c.id).select_from(below.join(child, true()))).c.id)
 
 
-# Inside the look-up; outside it is ``child``.
+# The children inside the lateral subquery. Outside, the subquery is called ``child``.
 CHILD = tasks.alias("one")
 
 
 def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> LateralFromClause:
-    """Return the children of each parent, looked up by it, as ``child``; those for which ``which`` holds of ``CHILD``.
+    """Return a lateral subquery ``child``: the children of each parent that match ``which``, conditions on ``CHILD``.
 
-    The OFFSET keeps the look-up apart: joined, the children of one parent would be compared with every other parent.
+    OFFSET 0 keeps PostgreSQL from merging the subquery into the join, where it would compare each child with every
+    parent.
     """
     found = select(CHILD.c.id, CHILD.c.trash_id).where(OwnedByCaller(CHILD), CHILD.c.parent_id == parent_id, *which)
     return found.offset(literal_column("0")).lateral("child")
@@ -147,7 +151,7 @@ def children_of(parent_id: ColumnElement[Any], *which: ColumnElement[bool]) -> L
 
 _ids, _others = (bindparam(name, type_=ARRAY(Uuid)) for name in ("ids", "others"))
 _some = tasks.c.id == any_(_ids)
-# One array, which is looked up; for this one or that one all that the user has would be looked through.
+# One array, so that PostgreSQL looks up its ids. For an OR of two arrays, it would scan all tasks of the user.
 _named = tasks.c.id == any_(func.array_cat(_ids, _others, type_=ARRAY(Uuid)))
 
 
@@ -159,19 +163,19 @@ def _above() -> Select[Any]:
 
 
 MOST_IN_FAMILIES = 20_000
-"""So many tasks are read into the process at once, at most: they are some 50 MB."""
+"""At most this many tasks are loaded into the process at once: about 50 MB."""
 
 _everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest", "upcoming", "description"))
-# Descriptions are long, and of what lies around nobody looks at them.
+# Descriptions are long, and not needed for ancestors and descendants.
 _description = case((_named, tasks.c.description)).label("description")
 FAMILIES = Statement(
     select(*_everything, _description, func.encode(tasks.c.creation_digest, "hex").label("digest"))
     .where(mine, _is_among(_above(), _below(_some)))
     .limit(literal_column(str(MOST_IN_FAMILIES + 1)))
 )
-"""The tasks with these ``ids``, what lies under them, the ``others``, and what all these lie under.
+"""Load the tasks with these ``ids`` and their subtrees, the tasks ``others``, and the ancestors of all these.
 
-Whole rows, but for the descriptions of what was not named.
+``description`` is null unless the task is one of ``ids`` or ``others``.
 """
 
 _this = tasks.c.id == bindparam("task_id", type_=Uuid)
@@ -179,7 +183,10 @@ _this = tasks.c.id == bindparam("task_id", type_=Uuid)
 
 @cache
 def trashing(*, conditional: bool) -> Statement:
-    """Move a task to the trash, and what lies under it and is not there yet. Take the user's turn before."""
+    """Return the statement that moves a task to the trash, and its subtree except for tasks that are already there.
+
+    Take the user write lock before.
+    """
     start = and_(_this, alive, *([still] if conditional else []))
     return Statement(
         update(tasks)
@@ -194,7 +201,7 @@ def trashing(*, conditional: bool) -> Statement:
 
 
 def _fallen() -> Select[Any]:
-    """Return the ids of a task in the trash, and of what went there with it."""
+    """Return the ids of a task in the trash, and of the tasks that were trashed with it."""
     fallen = select(tasks.c.id, tasks.c.trash_id).where(mine, _this).cte("fallen", recursive=True)
     child = children_of(fallen.c.id, CHILD.c.trash_id == fallen.c.trash_id)
     found = select(child.c.id, child.c.trash_id).select_from(fallen.join(child, true()))
@@ -207,7 +214,7 @@ RESTORE = Statement(
     .values(trashed_at=null(), trash_id=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
-"""Bring back a task from the trash, and what went there with it. Take the user's turn before."""
+"""Restore a task from the trash, with the tasks that were trashed with it. Take the user write lock before."""
 
 _under_this = _is_among(_below(_this))
 COMPLETE_BELOW = Statement(
@@ -224,7 +231,7 @@ COMPLETE_BELOW = Statement(
     )
     .returning(tasks.c.id)
 )
-"""Complete what is open under a task, for good."""
+"""Complete the open descendants of a task. Recurring ones do not advance to a next occurrence."""
 
 REOPEN_BELOW = Statement(
     update(tasks)
@@ -239,11 +246,11 @@ REOPEN_BELOW = Statement(
     .values(status=Status.pending.value, completed_at=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
-"""Make pending again what was completed under a task and does not repeat by itself."""
+"""Make the completed descendants of a task pending again, except for recurring ones."""
 
 
 def moving(body: TaskMove, *, conditional: bool = False) -> tuple[Statement, dict[str, Any]]:
-    """Return the statement that puts one task where ``body`` says, and its values."""
+    """Return the statement that moves one task to the place in ``body``, and its values."""
     names = tuple(name for name in ("category_id", "parent_id") if name in body.model_fields_set)
     columns: dict[str, Any] = {name: getattr(body, name) for name in names}
     place = {"neighbour": body.neighbour_id, "is_behind": body.is_behind} if body.has_place else {}
@@ -266,5 +273,5 @@ def _move_statement(names: tuple[str, ...], *, has_place: bool, conditional: boo
 
 @cache
 def deleting(*, conditional: bool) -> Statement:
-    """Delete one task for good; what lies under it goes by its foreign key."""
+    """Return the statement that permanently deletes one task. The foreign key deletes its subtree."""
     return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))

@@ -1,7 +1,8 @@
-"""Tasks, one at a time: create, read, change, move, complete, skip, reopen.
+"""Single tasks: create, read, change, move, complete, skip, reopen.
 
-What concerns one task alone is one statement and one trip. The statement passes over what concerns a series as well, or
-what lies under a task, and that is then planned: see ``todo.services.plans``. The trash is ``todo.services.trash``.
+An operation that concerns one row only is one statement and one round trip. The statement matches no row if the
+operation also concerns a series or a subtree. Then it runs as a unit of work: see ``todo.services.plans``. The trash is
+in ``todo.services.trash``.
 """
 
 from collections.abc import Mapping
@@ -55,7 +56,7 @@ __all__ = [
     "skip",
 ]
 
-# What moves a series, which is planned.
+# The fields that move a series, which needs a unit of work.
 _TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
 
 
@@ -63,11 +64,11 @@ _TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
 async def create(
     session: Session, body: TaskCreate, *, now: datetime, unless: Condition | None = None
 ) -> tuple[TaskRow, bool]:
-    """Create a task at ``now`` (aware, UTC). Returns it, and whether it is new.
+    """Create a task at ``now`` (aware, UTC). Return it, and whether it is new.
 
-    The same body under the same id again gives the task as it is today; another body is a Conflict. With ``unless``
-    (``*``, or the revision that the client knows) a task that is there already is PreconditionFailed. Raises Invalid
-    for a category, parent or zone that there is not, and for a due date that its rule does not produce.
+    If the id exists, an equal body returns the current task, and another body is a Conflict. If the id exists and
+    ``unless`` is ``*`` or names the current revision, raises PreconditionFailed. Raises Invalid for an unknown
+    category, parent or zone, and for a due date that the rule does not produce.
     """
     task_id = body.id or uuid7(now)
     digest = digest_of(body)
@@ -96,7 +97,7 @@ async def create(
 
 # Task: T-032
 async def read(session: Session, task_id: UUID) -> TaskRow:
-    """Return one task, also from the trash. Raises NotFound for an unknown id and for somebody else's alike."""
+    """Return one task, also from the trash. Raises NotFound for an unknown id and for another user's alike."""
     return await session.one(READ, task_id=task_id)
 
 
@@ -104,7 +105,7 @@ async def read(session: Session, task_id: UUID) -> TaskRow:
 async def replace(
     session: Session, task_id: UUID, body: TaskReplace, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
-    """Set every field to what ``body`` says; absent ones have their defaults."""
+    """Set every field to its value in ``body``; absent fields get their defaults."""
     return await _edit(session, task_id, plans.Edit(body, WRITABLE), now=now, if_match=if_match)
 
 
@@ -112,7 +113,7 @@ async def replace(
 async def change(
     session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
-    """Set the fields that were sent, and no others."""
+    """Set only the fields that were sent."""
     sent = tuple(name for name in WRITABLE if name in body.model_fields_set)
     return await _edit(session, task_id, plans.Edit(body, sent, body.scope), now=now, if_match=if_match)
 
@@ -125,7 +126,7 @@ async def _edit(
         if row is not None:
             return row
     elif edit.body.recurrence is None:
-        # What does not repeat yet: then there is nothing to plan, and the statement finds out.
+        # If the task has no recurrence yet, one statement is enough. The statement checks that.
         values = stored(edit.body, edit.names)
         statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
         row = await _write(session, statement, task_id, values, now, if_match)
@@ -144,12 +145,11 @@ async def complete(
     occurrence: str | None = None,
     if_match: Condition | None = None,
 ) -> TaskRow:
-    """Mark a task completed and return it; of a series, the open occurrence, and return the series' open task.
+    """Complete a task and its subtree, and return it. For a series, complete the open occurrence and return the series.
 
-    ``at`` (aware, not after ``now``) is when it was done; without it, that is ``now``. Completing twice changes
-    nothing, where a series names the ``occurrence``: clients retry, and the first time is the true one. What lies
-    under it is completed with it. Raises NotFound for an unknown id and for somebody else's alike, Invalid for a
-    cancelled task, Conflict for an occurrence that is past.
+    ``at`` (aware, not after ``now``) is the time of completion, ``None`` for ``now``. Completing twice keeps the first
+    time, since clients retry; for a series, this requires the ``occurrence``. Raises NotFound for an unknown id and for
+    another user's alike, Invalid for a cancelled task or a future ``at``, Conflict for an occurrence that has passed.
     """
     plans.refuse_future(at, now)
     row = await _complete(session, task_id, at or now, now=now, occurrence=occurrence, if_match=if_match)
@@ -177,15 +177,15 @@ async def _complete(
 async def move(
     session: Session, task_id: UUID, body: TaskMove, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
-    """Put a task beside another one, in another category, or under another task; return it.
+    """Move a task next to another one, to another category, or under another task; return it.
 
-    Raises NotFound, Invalid for a place, category or parent that there is not, and Conflict for a circle.
+    Raises NotFound, Invalid for an unknown neighbour, category or parent, and Conflict for a cycle.
     """
     statement, values = moving(body, conditional=is_conditional(if_match))
     try:
         row = await _write(session, statement, task_id, values, now, if_match)
         if row is None:
-            # To say why not, or to move what has come back from the trash in between.
+            # Find the reason, or move the task if it was restored from the trash in between.
             row = await plans.run(session, task_id, plans.Moving(body), now=now, if_match=if_match)
     except DatabaseFault as fault:
         raise no_such_place(fault, body) or fault from None
@@ -196,9 +196,9 @@ async def move(
 async def skip(
     session: Session, task_id: UUID, *, now: datetime, occurrence: str | None = None, if_match: Condition | None = None
 ) -> TaskRow:
-    """Pass over the open occurrence of a series, which goes on to the next one. The last one is cancelled.
+    """Skip the open occurrence of a series, and advance to the next one. If it is the last one, cancel the task.
 
-    Raises NotFound, and Conflict for a task that does not repeat or an ``occurrence`` that is past.
+    Raises NotFound, and Conflict for a task without a recurrence or an ``occurrence`` that has passed.
     """
     statement = skipping(named=occurrence is not None, conditional=is_conditional(if_match))
     row = await _write(session, statement, task_id, {"occurrence": occurrence}, now, if_match)
@@ -209,7 +209,7 @@ async def skip(
 
 # Task: T-035
 async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
-    """Make a completed or cancelled task pending again. An open task stays as it is, and so does what lies under it."""
+    """Make a completed or cancelled task pending again. An open task and all descendants stay unchanged."""
     row = await _write(session, _reopen_statement(conditional=is_conditional(if_match)), task_id, {}, now, if_match)
     return row if row is not None else await plans.run(session, task_id, plans.Reopening(), now=now, if_match=if_match)
 
@@ -222,7 +222,7 @@ async def _write(
     now: datetime,
     if_match: Condition | None,
 ) -> TaskRow | None:
-    """Run a statement on one task; return its row, or ``None`` if it passed the task over."""
+    """Run a statement on one task; return its row, or ``None`` if the statement matched no row."""
     conditions = expected(if_match)
     try:
         return await session.first(statement, task_id=task_id, now=now, **values, **conditions)

@@ -1,6 +1,6 @@
-"""Tokens: who a bearer token speaks for (RFC 7519, with the advice of RFC 8725).
+"""Tokens: verify bearer tokens and return the identity in them (RFC 7519, with the advice of RFC 8725).
 
-The key decides the algorithm, never the token. What was verified once is remembered until it expires.
+The key determines the algorithm, never the token. Verified tokens are cached until they expire.
 """
 
 import base64
@@ -17,63 +17,63 @@ import jwt
 from todo.errors import Unauthenticated
 from todo.models.users import Identity
 
-# The longest token that is looked at, in bytes: a session's user object fits in a quarter of it.
+# The maximum length of a token, in bytes. The user object of a session fits in a quarter of it.
 MOST_BYTES = 8_192
-# How many verified tokens are remembered: some 5 MB.
+# The number of verified tokens in the cache: about 5 MB.
 MOST_REMEMBERED = 10_000
-# How far two clocks may be apart.
+# The tolerated difference between the clocks of two machines.
 LEEWAY_SECONDS = 30
 
 _TYPES = frozenset({"jwt", "at+jwt"})
 _JWS = jwt.PyJWS(options={"enforce_minimum_key_length": True})
-# Beyond what a float counts exactly; it also refuses Infinity, and NaN, which is never before anything.
+# A float is exact up to this integer. The comparison also rejects Infinity and NaN.
 _END_OF_TIME = 2**53
-# Neither NUL nor half a surrogate pair can be stored; other control characters have no business in a name.
+# PostgreSQL can store neither NUL nor half a surrogate pair. Other control characters do not belong in a name.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _MOST_OF_AN_ID, _MOST_OF_A_NAME, _MOST_OF_AN_ADDRESS = 255, 200, 320
 
 
 class Verifier(Protocol):
-    """Something that knows whether a token is good."""
+    """Interface of a token verifier."""
 
     async def open(self) -> None:
-        """Begin to get ready, inside a running event loop. Waits for nobody; verifying works without it, too."""
+        """Start to load the keys, in a running event loop. Does not wait; ``verify`` also works without it."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
         ...
 
     async def verify(self, token: bytes) -> Identity:
-        """Return whom ``token`` speaks for. Raises Unauthenticated; Unavailable when no key can be had."""
+        """Return the identity in ``token``. Raises Unauthenticated; Unavailable if the keys cannot be loaded."""
         ...
 
 
 class KeySource(Protocol):
-    """Where the keys come from. Each is public (or the one secret), and bound to one algorithm."""
+    """Interface of a source of keys. Each key is public (or the shared secret), and bound to one algorithm."""
 
     async def open(self) -> None:
-        """Begin to get the keys. Waits for nobody."""
+        """Start to load the keys. Does not wait."""
         ...
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
         ...
 
     def current(self) -> Mapping[str, jwt.PyJWK]:
-        """Return the keys known now, by ``kid``: another object once they have changed. Never waits."""
+        """Return the known keys by ``kid``; a new object whenever they have changed. Never waits."""
         ...
 
     async def find(self, kid: str | None, /) -> jwt.PyJWK | None:
-        """Return a key, or ``None`` if it is not published. Waits only for an unknown one. Raises Unavailable."""
+        """Return a key, or ``None`` if it is not published. Waits only for an unknown key. Raises Unavailable."""
         ...
 
 
 # Task: T-047
 class KeySetVerifier:
-    """Verifies tokens against published keys.
+    """Verifies tokens with published keys.
 
-    ``issuer`` and ``audience`` have to match exactly; ``None`` accepts any. ``clock`` counts Unix seconds.
+    ``issuer`` and ``audience`` must match exactly; ``None`` accepts any. ``clock`` returns Unix seconds.
     """
 
     def __init__(
@@ -88,20 +88,20 @@ class KeySetVerifier:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        # By digest, so that memory holds no token. Least recently used first.
+        # Keyed by digest, so that no token stays in memory. Least recently used first.
         self._verified: OrderedDict[bytes, Identity] = OrderedDict()
         self._verified_by = keys.current()
 
     async def open(self) -> None:
-        """Begin to get the keys."""
+        """Start to load the keys."""
         await self._keys.open()
 
     async def close(self) -> None:
-        """Let go of the source of the keys."""
+        """Close the source of the keys."""
         await self._keys.close()
 
     async def verify(self, token: bytes) -> Identity:
-        """Return whom ``token`` speaks for. Raises Unauthenticated; Unavailable when no key can be had."""
+        """Return the identity in ``token``. Raises Unauthenticated; Unavailable if the keys cannot be loaded."""
         if len(token) > MOST_BYTES:
             _refuse()
         if self._keys.current() is not self._verified_by:
@@ -126,12 +126,12 @@ class KeySetVerifier:
         return identity
 
     def _forget(self) -> None:
-        """Trust nothing that a key vouched for which may have been withdrawn."""
+        """Empty the cache after a change of the keys: the key that verified a token may have been withdrawn."""
         self._verified.clear()
         self._verified_by = self._keys.current()
 
     def _identity_in(self, claims: Mapping[str, Any]) -> Identity:
-        """Check the claims of a token whose signature is good."""
+        """Check the claims of a token with a valid signature, and return its identity."""
         now = self._clock()
         expires_at = _instant(claims, "exp") + LEEWAY_SECONDS
         if now >= expires_at:
@@ -154,7 +154,7 @@ class KeySetVerifier:
 
 # Task: T-047
 class SecretVerifier(KeySetVerifier):
-    """Verifies HS256 tokens against one secret. Raises ValueError for one that is too short, or is no secret."""
+    """Verifies HS256 tokens with a shared secret. Raises ValueError if the secret is too short or unsuitable."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ class SecretVerifier(KeySetVerifier):
 
 
 class _OneSecret:
-    """A set of one key, whatever name a token gives it."""
+    """A source of one key, which it returns for every ``kid``."""
 
     def __init__(self, secret: str) -> None:
         encoded = base64.urlsafe_b64encode(secret.encode()).decode()
@@ -201,7 +201,7 @@ def _refuse(detail: str = "The token is not valid.") -> NoReturn:
 
 
 def _kid_of(token: bytes) -> str | None:
-    """Return which key a token names. What it says of itself is checked, and nothing in it believed."""
+    """Return the ``kid`` in the header of a token. The header is checked, and never trusted."""
     segment = token.partition(b".")[0]
     try:
         header = _object(base64.b64decode(segment + b"=" * (-len(segment) % 4), b"-_", validate=True))
@@ -216,7 +216,7 @@ def _kid_of(token: bytes) -> str | None:
 
 
 def _claims_of(token: bytes, key: jwt.PyJWK) -> dict[str, Any]:
-    """Return the claims that ``key`` has signed, with its own algorithm and no other."""
+    """Return the claims that ``key`` has signed. Accepts only the algorithm of the key."""
     try:
         return _object(_JWS.decode(token, key))
     except (jwt.PyJWTError, ValueError):
@@ -224,7 +224,7 @@ def _claims_of(token: bytes, key: jwt.PyJWK) -> dict[str, Any]:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    """Parse a JSON object. Raises ValueError for anything else, however deep."""
+    """Parse a JSON object. Raises ValueError for anything else, including JSON that is nested too deeply."""
     try:
         value = json.loads(str(data, "utf-8"))
     except RecursionError:
@@ -236,7 +236,7 @@ def _object(data: bytes) -> dict[str, Any]:
 
 def _instant(claims: Mapping[str, Any], claim: str) -> float:
     value = claims.get(claim)
-    # A bool is an int to Python, and to nobody else.
+    # In Python a bool is an int, in JSON it is not.
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _END_OF_TIME:
         _refuse(f"The token does not give an instant as {claim}.")
     return float(value)
@@ -247,5 +247,5 @@ def _names(audience: Any, expected: str) -> bool:
 
 
 def _text(value: Any, most: int) -> str | None:
-    """Return text that can be stored and shown, else ``None``."""
+    """Return ``value`` if it is text that can be stored and shown, else ``None``."""
     return value if isinstance(value, str) and len(value) <= most and _TEXT.fullmatch(value) else None

@@ -1,4 +1,4 @@
-"""The trash: a task goes there with what lies under it, and comes back as the same tree, or is deleted for good."""
+"""The trash: a task goes there with its subtree. It is restored as the same tree, or deleted permanently."""
 
 from datetime import datetime
 from uuid import UUID
@@ -15,10 +15,13 @@ _MOST_ATTEMPTS = 3
 
 # Task: T-351
 async def put(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> None:
-    """Move a task to the trash at ``now``, and all that lies under it. What is there already stays. Raises NotFound."""
+    """Move a task and its subtree to the trash at ``now``. Tasks that are there already do not change.
+
+    Raises NotFound.
+    """
     for _ in range(_MOST_ATTEMPTS):
         values = {"task_id": task_id, "now": now, **expected(if_match)}
-        # In its turn the statement sees what others have put under the task until then.
+        # Under the lock, the statement sees subtasks that earlier writers have added.
         _, rows = await session.together((TURN, {}), (trashing(conditional=is_conditional(if_match)), values))
         if rows or (await _current(session, task_id, if_match))["trashed_at"] is not None:
             return
@@ -27,16 +30,16 @@ async def put(session: Session, task_id: UUID, *, now: datetime, if_match: Condi
 
 # Task: T-351
 async def restore(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
-    """Bring a task back, with all that went to the trash with it. What is not in the trash stays as it is.
+    """Restore a task, with the tasks that were trashed with it. A task that is not in the trash does not change.
 
-    Raises NotFound, and Conflict where what it lies under is in the trash.
+    Raises NotFound, and Conflict if the parent is in the trash.
     """
     return await plans.run(session, task_id, plans.Restoring(), now=now, if_match=if_match)
 
 
 # Task: T-036
 async def remove(session: Session, task_id: UUID, *, if_match: Condition | None = None) -> None:
-    """Delete a task for good, in the trash or not, and all that lies under it. Raises NotFound when there is none."""
+    """Permanently delete a task and its subtree, in the trash or not. Raises NotFound if it does not exist."""
     for _ in range(_MOST_ATTEMPTS):
         statement = deleting(conditional=is_conditional(if_match))
         if await session.first(statement, task_id=task_id, **expected(if_match)) is not None:
@@ -46,7 +49,7 @@ async def remove(session: Session, task_id: UUID, *, if_match: Condition | None 
 
 
 async def _current(session: Session, task_id: UUID, if_match: Condition | None) -> Row:
-    """Return the task that a write passed over. Raises NotFound, and PreconditionFailed if that is why."""
+    """Return the task after a write matched no row. Raises NotFound, and PreconditionFailed if the condition failed."""
     row = await session.first(READ, task_id=task_id)
     if row is None:
         await session.ensure_caller_exists()

@@ -1,4 +1,4 @@
-"""Saved views: named combinations of filters, and an order, for the list of tasks."""
+"""Saved views: named combinations of filters and a sort order for the task list."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,11 +30,11 @@ _still = _views.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger
 _now = bindparam("now", type_=DateTime(timezone=True))
 
 _READ = Statement(select(*_PUBLIC).where(_this_one))
-# The same, where a miss belongs to a write: a deleted account is told apart from a missing view.
+# The same as part of a write: without a row, a deleted account is reported as Forbidden, not as NotFound.
 _READ_FOR_CHANGE = Statement(select(*_PUBLIC).where(_this_one), part_of_write=True)
 _READ_WITH_DIGEST = Statement(select(*_PUBLIC, _views.c.creation_digest).where(_this_one))
 ALL = Statement(select(*_PUBLIC).where(_mine).order_by(_views.c.name_key))
-"""Every view of the user's, by name."""
+"""All views of the user, by name."""
 
 _CREATE = Statement(
     insert(_views)
@@ -50,7 +50,7 @@ _CREATE = Statement(
     )
     .on_conflict_do_nothing(index_elements=[_views.c.user_id, _views.c.id])
     .returning(*_PUBLIC),
-    # The id is chosen before it is sent: the second time it is found taken, by the same digest.
+    # The id is chosen before sending, so a repetition finds the id taken, with the same digest.
     repeatable=True,
 )
 
@@ -78,10 +78,11 @@ class Views:
 async def create(
     session: Session, body: ViewCreate, *, now: datetime, unless: Condition | None = None
 ) -> tuple[Row, bool]:
-    """Create a view at ``now`` (aware, UTC). Returns it, and whether it is new.
+    """Create a view at ``now`` (aware, UTC). Return it, and whether it is new.
 
-    The same body under the same id again gives the view as it is today; another body is a Conflict, and so are a name
-    that is taken and one view too many. With ``unless`` a view that is there already is PreconditionFailed.
+    If the id exists, an equal body returns the current view, and another body is a Conflict. A name that is taken and
+    one view too many are Conflicts, too. If the id exists and ``unless`` is ``*`` or names the current revision,
+    raises PreconditionFailed.
     """
     new = {
         **_values_of(body),
@@ -94,22 +95,22 @@ async def create(
 
 # Task: T-373
 async def read(session: Session, view_id: UUID) -> Row:
-    """Return one view. Raises NotFound for an unknown id and for somebody else's alike."""
+    """Return one view. Raises NotFound for an unknown id and for another user's alike."""
     return await session.one(_READ, this_id=view_id)
 
 
 # Task: T-373
 async def query_of(session: Session, view_id: UUID) -> ViewQuery | None:
-    """Return what a view asks for; ``None`` if there is none of the user's with this id."""
+    """Return the query of a view; ``None`` if the user has no view with this id."""
     row = await session.first(_READ, this_id=view_id)
-    # As JSON, since only there are its texts what they stand for.
+    # Validate as JSON: only then does the strict model convert texts to dates and ids.
     return None if row is None else ViewQuery.model_validate_json(orjson.dumps(row["query"]))
 
 
 # Task: T-373
 async def everything(session: Session) -> Views:
-    """Return the user's views by their names."""
-    # The head first: it can be older than what is listed, never newer.
+    """Return the user's views, ordered by name."""
+    # The revision is read first: it may be older than the list, never newer.
     heads, rows = await session.together((HEAD, {}), (ALL, {}))
     return Views(rows, head_of(heads))
 
@@ -118,7 +119,7 @@ async def everything(session: Session) -> Views:
 async def change(
     session: Session, view_id: UUID, body: ViewUpdate, *, now: datetime, if_match: Condition | None = None
 ) -> Row:
-    """Set the fields that were sent, and no others. A name that is taken is a Conflict."""
+    """Set only the fields that were sent. Raises Conflict for a taken name."""
     values = _values_of(body)
     statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
     return await NAMED.write(session, [statement], {**values, "this_id": view_id, "now": now}, if_match=if_match)
@@ -126,7 +127,7 @@ async def change(
 
 # Task: T-373
 async def remove(session: Session, view_id: UUID, *, if_match: Condition | None = None) -> None:
-    """Delete a view for good. Raises NotFound when there is none."""
+    """Permanently delete a view. Raises NotFound if it does not exist."""
     statement = _delete_statement(conditional=is_conditional(if_match))
     await NAMED.write(session, [statement], {"this_id": view_id}, if_match=if_match)
 
@@ -143,7 +144,7 @@ def _values_of(body: ViewCreate | ViewUpdate) -> dict[str, Any]:
 @cache
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
     new = {name: bindparam(name, type_=_views.c[name].type) for name in names}
-    # Clocks differ between machines, and a change that waited for another's brings an earlier time: never back.
+    # Never decrease it: machine clocks differ, and a write that waited for another one has an earlier time.
     assignments = {**new, "updated_at": func.greatest(_views.c.updated_at, _now)}
     which = [_this_one, *([_still] if conditional else [])]
     return Statement(update(_views).where(*which).values(assignments).returning(*_PUBLIC))
