@@ -147,8 +147,8 @@ class TestDocument:
     def test_tells_summary_and_description_apart(self, document: dict[str, Any]) -> None:
         operation = operations_of(document)["delete_task"]
 
-        assert operation["summary"].startswith("Move a task to the trash")
-        assert operation["description"].startswith("The latter with ``permanent=true``.")
+        assert operation["summary"].startswith("Delete a task")
+        assert operation["description"].startswith("The task and its whole subtree move to the trash;")
 
     def test_says_where_the_new_task_is(self, document: dict[str, Any]) -> None:
         responses = operations_of(document)["create_task"]["responses"]
