@@ -16,7 +16,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run migrate test test-fresh bench check fmt typecheck openapi lock \
+.PHONY: help setup run migrate test test-fresh test-dockerfile bench check fmt typecheck openapi lock \
 	check-format check-lint check-imports check-traceability check-migrations check-openapi force
 
 help: ## Show what there is
@@ -100,3 +100,6 @@ lock: setup ## Resolve the dependencies in pyproject.toml anew: make lock ARGS="
 
 test-fresh: ## Install and call the server in a bare Debian 12, as root
 	@scripts/test-fresh
+
+test-dockerfile: ## Carry out the Dockerfile in bare Debians and call the server, as root
+	@scripts/test-dockerfile
