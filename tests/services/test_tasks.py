@@ -208,7 +208,7 @@ class TestPage:
 
             pages = [
                 await finding.page(
-                    scene.session, TaskQuery.model_validate_strings({"skip": skip, "limit": "2"}), now=NOW
+                    scene.session, TaskQuery.model_validate({"skip": skip, "limit": "2"}), now=NOW
                 )
                 for skip in ("0", "2", "4", "6", "8")
             ]

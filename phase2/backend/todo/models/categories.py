@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema, model_validator
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -38,7 +38,7 @@ _INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 
 # Task: T-331
-class CategoryBase(SQLModel):
+class CategoryBase(BaseModel):
     """What a client may set. Written once; the table and the schemas inherit it."""
 
     name: CategoryName = Field(description=_NAME, schema_extra=_NAME_EXTRA, sa_type=Text)
@@ -47,7 +47,7 @@ class CategoryBase(SQLModel):
 
 
 # Task: T-331
-class Category(CategoryBase, table=True):
+class Category(CategoryBase, SQLModel, table=True):
     """One row. Build it with ``Category.model_validate``: a table's constructor checks nothing."""
 
     __tablename__ = "categories"
@@ -82,9 +82,7 @@ class CategoryReplace(Body, CategoryBase):
 class CategoryCreate(Body, CategoryBase):
     """Body of ``POST /categories``. A client that chooses the id may safely send the same body again."""
 
-    model_config = ConfigDict(  # type: ignore[assignment]
-        json_schema_extra={"examples": [{"name": "Groceries", "color": "#1e90ff"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Groceries", "color": "#1e90ff"}]})
 
     id: Id | None = Field(
         default=None,

@@ -57,7 +57,7 @@ class View(SQLModel, table=True):
 class ViewQuery(Body, TaskFilter):
     """A named combination: what `GET /tasks` takes, but for the page."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})  # type: ignore[assignment]
+    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})
 
     @property
     def stored(self) -> dict[str, Any]:
