@@ -54,7 +54,7 @@ def query_of(text: str) -> TaskQuery:
             raw.setdefault(name, []).append(value)
         else:
             raw[name] = value
-    return _ADAPTER.validate_strings(raw)
+    return _ADAPTER.validate_python(raw)
 
 
 @asynccontextmanager

@@ -121,7 +121,7 @@ class ReopenOperation(OnTask):
 class MoveOperation(OnTask, TaskMove):
     """Move a task, as `POST /tasks/{id}/move` does."""
 
-    model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")  # type: ignore[assignment]
+    model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")
 
     op: Literal["move"]
     after_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]

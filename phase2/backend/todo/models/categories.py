@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema, model_validator
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -38,7 +38,7 @@ _INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 
 # Task: T-331
-class CategoryBase(SQLModel):
+class CategoryBase(BaseModel):
     """The fields that a client may set. The table and the schemas inherit them."""
 
     name: CategoryName = Field(description=_NAME, schema_extra=_NAME_EXTRA, sa_type=Text)
@@ -47,7 +47,7 @@ class CategoryBase(SQLModel):
 
 
 # Task: T-331
-class Category(CategoryBase, table=True):
+class Category(CategoryBase, SQLModel, table=True):
     """One row. Create it with ``Category.model_validate``: the constructor of a table class validates nothing."""
 
     __tablename__ = "categories"
@@ -82,9 +82,7 @@ class CategoryReplace(Body, CategoryBase):
 class CategoryCreate(Body, CategoryBase):
     """Body of `POST /categories`. With an id chosen by the client, the request is safe to repeat."""
 
-    model_config = ConfigDict(  # type: ignore[assignment]
-        json_schema_extra={"examples": [{"name": "Groceries", "color": "#1e90ff"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Groceries", "color": "#1e90ff"}]})
 
     id: Id | None = Field(
         default=None,

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, WithJsonSchema
 from pydantic import Field as PydanticField
 from sqlmodel import Field, SQLModel
 
@@ -104,7 +104,7 @@ def _times(what: str, *, is_before: bool) -> Any:
 
 
 # Task: T-371
-class TaskFilter(SQLModel):
+class TaskFilter(BaseModel):
     """The filters and the sort order of the task list. A task must match all filters."""
 
     status: Statuses = Field(default_factory=list, description="Only tasks with this status. Repeat it for several.")

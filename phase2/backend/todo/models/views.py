@@ -57,7 +57,7 @@ class View(SQLModel, table=True):
 class ViewQuery(Body, TaskFilter):
     """The query of a saved view: the parameters of `GET /tasks` except those of the page."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})  # type: ignore[assignment]
+    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})
 
     @property
     def stored(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Serving: all that knows uvicorn. Nothing else in the package imports it."""
