@@ -19,7 +19,7 @@ RUN /app/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir whee
 FROM python:3.11-slim-bookworm
 COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH TODO_DATA_DIR=/data
-RUN useradd --system --uid 10001 --no-create-home todo \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin todo \
     && install --directory --owner=todo --mode=0700 /data
 USER todo
 WORKDIR /data

@@ -28,10 +28,13 @@ REGISTRIES = re.compile(
 DEVELOPERS_PATHS = re.compile(r"(?<![\w.~/}-])(?:/(?:home|Users|root|work|mnt|opt)/[\w.-]+|[A-Z]:\\Users\\)")
 
 COMMANDS = {
-    "setup", "run", "migrate", "test", "test-fresh", "bench", "check", "fmt", "typecheck", "openapi", "lock", "help",
+    "setup", "run", "migrate", "test", "test-fresh", "test-dockerfile", "bench", "check", "fmt", "typecheck",
+    "openapi", "lock", "help",
 }  # fmt: skip
 # These serve without the tools for tests and checks.
 RUN_TIME_COMMANDS = {"run", "migrate"}
+# These make an environment of their own, elsewhere.
+ELSEWHERE_COMMANDS = {"test-fresh", "test-dockerfile"}
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 # Every setting is named after its field, but for this one.
 OTHER_NAMES = {"data_dir": "TODO_DATA_DIR"}
@@ -96,6 +99,8 @@ class TestLayout:
             "requirements-dev.lock",
             ".env.example",
             ".ci/run",
+            "Dockerfile",
+            "compose.yaml",
             "LICENSE",
             ".specify/memory/constitution.md",
             "phase2/api-specification.yaml",
@@ -184,7 +189,7 @@ class TestMakefile:
 
         assert set(explained) == COMMANDS
 
-    @pytest.mark.parametrize("command", sorted(COMMANDS - RUN_TIME_COMMANDS - {"help", "test-fresh"}))
+    @pytest.mark.parametrize("command", sorted(COMMANDS - RUN_TIME_COMMANDS - ELSEWHERE_COMMANDS - {"help"}))
     def test_sets_up_with_the_tools_before_anything_else(self, command: str) -> None:
         steps = make("--dry-run", "--always-make", command)
 
@@ -292,7 +297,7 @@ class TestContinuousIntegration:
     def test_runs_the_gate(self, programs: Path) -> None:
         result = self.run(programs)
 
-        assert self.commands_of(result) == ["test-fresh", "check test"]
+        assert self.commands_of(result) == ["test-fresh test-dockerfile", "check test"]
         assert (result.returncode, result.stderr) == (0, "")
 
     @pytest.mark.parametrize(("program", "script"), [("id", "echo 1000"), ("unshare", "exit 1")])
@@ -306,7 +311,7 @@ class TestContinuousIntegration:
         assert self.commands_of(result) == ["check test"]
         assert "Not trying a fresh clone in a bare Debian: that needs root" in result.stdout
 
-    @pytest.mark.parametrize("failing", ["test-fresh", "check test"])
+    @pytest.mark.parametrize("failing", ["test-fresh test-dockerfile", "check test"])
     def test_fails_where_a_step_fails(self, programs: Path, failing: str) -> None:
         self.pretend(programs, "make", f'[ "$*" != "{failing}" ]')
 
