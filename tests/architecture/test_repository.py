@@ -24,7 +24,10 @@ REGISTRIES = re.compile(
 )
 DEVELOPERS_PATHS = re.compile(r"(?<![\w.~/}-])(?:/(?:home|Users|root|work|mnt|opt)/[\w.-]+|[A-Z]:\\Users\\)")
 
-COMMANDS = {"setup", "run", "migrate", "test", "bench", "check", "fmt", "typecheck", "openapi", "lock", "help"}
+COMMANDS = {
+    "setup", "run", "migrate", "test", "test-slow", "test-clock", "coverage", "bench", "check", "fmt", "typecheck",
+    "openapi", "lock", "help",
+}  # fmt: skip
 SETUP = "pip install --disable-pip-version-check --require-hashes -r requirements.lock"
 # Every setting is named after its field, but for this one.
 OTHER_NAMES = {"data_dir": "TODO_DATA_DIR"}
@@ -173,7 +176,7 @@ class TestContinuousIntegration:
 
         result = self.run(tmp_path, path=f"{tmp_path}:/usr/bin:/bin")
 
-        assert result.stdout == f"make check test, in {ROOT}, CI=true\n"
+        assert result.stdout == f"make check coverage, in {ROOT}, CI=true\n"
 
     def test_fails_where_the_checks_fail(self, tmp_path: Path) -> None:
         self.pretend(tmp_path, "make", "exit 2")
