@@ -1,6 +1,7 @@
 """The WebSocket tells what the event stream tells, to who says who they are."""
 
 import asyncio
+import hashlib
 import json
 import time
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support.followers import NEARLY_OVER, Person
+from support.clocks import Clock
+from support.followers import Person
 from support.live import LiveServer, Told, websocket, write_tasks
 from support.people import sign_up, token_of
 from support.scratch import eventually
 from todo.services.live import LiveOptions
+from todo.services.tokens import LEEWAY_SECONDS
 from todo.web.sockets import MOST_BYTES, SocketProtocol
 
 
@@ -198,21 +201,39 @@ class TestWebSocket:
         await eventually(lambda: server.live._strangers == 0)
 
     async def test_stays_beyond_the_first_token_when_a_fresh_one_comes(
-        self, server: LiveServer, alice_: Person
+        self, timed: LiveServer, clock: Clock, database_url: str
     ) -> None:
-        async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
+        alice = sign_up(database_url, "alice")
+        first, fresh = (token_of(alice, exp=int(clock.now) + seconds) for seconds in (60, 3_600))
+        digest = hashlib.sha256(fresh.encode()).digest()
+
+        async with websocket(timed.port, first) as follower:
             await follower.next()
-            await follower.authenticate(alice_.token)
-            await asyncio.sleep(1.5)
-            await alice_.add()
+            await follower.authenticate(fresh)
+            await eventually(lambda: digest in timed.app.state.verifier._verified)
+            clock.now += 60 + LEEWAY_SECONDS
+            # It has looked at the clock after that.
+            heartbeats = follower.heartbeats
+            following = asyncio.create_task(follower.changes(1))
+            await eventually(lambda: follower.heartbeats > heartbeats)
+            person = Person(alice, timed.client(alice))
+            await person.add()
 
-            assert await follower.changes(1) == await alice_.feed()
+            assert await following == await person.feed()
 
-    async def test_closes_when_the_token_expires_and_says_so(self, server: LiveServer, alice_: Person) -> None:
-        async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
-            told = [await follower.next() for _ in range(2)]
+    async def test_closes_when_the_token_expires_and_says_so(
+        self, timed: LiveServer, clock: Clock, database_url: str
+    ) -> None:
+        alice = sign_up(database_url, "alice")
 
-            assert told == [Told("ready", 0, {"revision": 0}), Told("expired", 0, {"since": 0})]
+        async with websocket(timed.port, token_of(alice, exp=int(clock.now) + 60)) as follower:
+            ready = await follower.next()
+            clock.now += 60 + LEEWAY_SECONDS
+
+            assert [ready, await follower.next()] == [
+                Told("ready", 0, {"revision": 0}),
+                Told("expired", 0, {"since": 0}),
+            ]
             assert await follower.closed() == (4408, "expired")
 
     async def test_closes_on_somebody_elses_token(self, server: LiveServer, alice_: Person, bob_: Person) -> None:
