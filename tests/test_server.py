@@ -17,14 +17,26 @@ import psycopg
 import pytest
 
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, Serving, environment, is_alive, postmaster_of, run, serving, until
+from support.processes import (
+    PATIENCE_SECONDS,
+    Serving,
+    environment,
+    is_alive,
+    postmaster_of,
+    run,
+    serving,
+    stop_embedded,
+    until,
+)
 from todo.migrations import runner
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where somebody works with the embedded database, again and again."""
-    return tmp_path_factory.mktemp("project")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where somebody works with the embedded database, again and again. A server that is killed leaves it running."""
+    directory = tmp_path_factory.mktemp("project")
+    yield directory
+    stop_embedded(directory / ".data")
 
 
 @pytest.fixture

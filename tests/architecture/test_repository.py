@@ -28,8 +28,8 @@ REGISTRIES = re.compile(
 DEVELOPERS_PATHS = re.compile(r"(?<![\w.~/}-])(?:/(?:home|Users|root|work|mnt|opt)/[\w.-]+|[A-Z]:\\Users\\)")
 
 COMMANDS = {
-    "setup", "run", "migrate", "test", "test-fresh", "test-dockerfile", "bench", "check", "fmt", "typecheck",
-    "openapi", "lock", "help",
+    "setup", "run", "migrate", "test", "test-slow", "test-clock", "test-fresh", "test-dockerfile", "coverage", "bench",
+    "check", "fmt", "typecheck", "openapi", "lock", "help",
 }  # fmt: skip
 # These serve without the tools for tests and checks.
 RUN_TIME_COMMANDS = {"run", "migrate"}
@@ -297,7 +297,7 @@ class TestContinuousIntegration:
     def test_runs_the_gate(self, programs: Path) -> None:
         result = self.run(programs)
 
-        assert self.commands_of(result) == ["test-fresh test-dockerfile", "check test"]
+        assert self.commands_of(result) == ["test-fresh test-dockerfile", "check coverage"]
         assert (result.returncode, result.stderr) == (0, "")
 
     @pytest.mark.parametrize(("program", "script"), [("id", "echo 1000"), ("unshare", "exit 1")])
@@ -308,10 +308,10 @@ class TestContinuousIntegration:
 
         result = self.run(programs)
 
-        assert self.commands_of(result) == ["check test"]
+        assert self.commands_of(result) == ["check coverage"]
         assert "Not trying a fresh clone in a bare Debian: that needs root" in result.stdout
 
-    @pytest.mark.parametrize("failing", ["test-fresh test-dockerfile", "check test"])
+    @pytest.mark.parametrize("failing", ["test-fresh test-dockerfile", "check coverage"])
     def test_fails_where_a_step_fails(self, programs: Path, failing: str) -> None:
         self.pretend(programs, "make", f'[ "$*" != "{failing}" ]')
 

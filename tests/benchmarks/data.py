@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
@@ -23,17 +24,18 @@ SELECT user_id, uuidv7(at - now()), 'Task number ' || n,
        CASE WHEN n %% 3 = 0 THEN '2026-03-10' WHEN n %% 3 = 1 THEN '2026-03-10T08:00:00Z' END,
        at, at, CASE status WHEN 'completed' THEN at END, 500000000000000 + n, n, '\\x00'
 FROM (
-    SELECT user_id, n, now() - (%(tasks)s - n) * make_interval(mins => %(minutes)s) AS at,
+    SELECT user_id, n, %(now)s::timestamptz - (%(tasks)s - n) * make_interval(mins => %(minutes)s) AS at,
            (ARRAY['pending', 'pending', 'in_progress', 'completed', 'cancelled'])[1 + n %% 5] AS status
     FROM unnest(%(users)s::text[]) AS user_id, generate_series(1, %(tasks)s) AS n
 ) AS made
 """
-# As many on each day, and as many of everything among a hundred tasks, whether there are so many or a thousand times.
+# A user with a hundred tasks fills a page with everything, like a user with a thousand times as many. Due dates spread
+# over at least six days: each filter finds a full page on any weekday, also when midnight passes before the request.
 _FURNISH = """
 INSERT INTO categories (user_id, id, name, name_key, archived, position, created_at, updated_at, revision,
                         creation_digest)
-SELECT user_id, gen_random_uuid(), 'Category ' || n, 'category ' || n, false, 500000000000000 + tasks + n, now(), now(),
-       tasks + n, '\\x00'
+SELECT user_id, gen_random_uuid(), 'Category ' || n, 'category ' || n, false, 500000000000000 + tasks + n, %(now)s,
+       %(now)s, tasks + n, '\\x00'
 FROM unnest(%(users)s::text[]) AS users (user_id), generate_series(1, 4) AS n,
      LATERAL (SELECT max(revision) AS tasks FROM tasks WHERE tasks.user_id = users.user_id) AS counted
 """
@@ -42,18 +44,18 @@ UPDATE tasks AS t SET
     description = (ARRAY['Ask the bank for the statement of march.', 'Water the tomatoes; not in the noon sun.',
         'Read the *contract* again, then sign.', 'Oat milk, bread, and lemons for the weekend.'])[1 + t.revision %% 4],
     due_date = CASE WHEN t.revision / 4 %% 5 > 0 THEN
-        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int,
+        to_char(%(now)s::date + (t.revision * 7919 %% days - days / 3)::int,
                 CASE t.revision %% 2 WHEN 0 THEN 'YYYY-MM-DD' ELSE 'YYYY-MM-DD"T"08:00:00"Z"' END) END,
     start_date = CASE WHEN t.revision %% 7 = 0 THEN
-        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int, 'YYYY-MM-DD') END,
+        to_char(%(now)s::date + (t.revision * 7919 %% days - days / 3)::int, 'YYYY-MM-DD') END,
     category_id = (SELECT id FROM categories AS c WHERE c.user_id = t.user_id
                    AND name = 'Category ' || t.revision / 5 %% 5),
     tags = tagged.tags, tag_keys = tagged.tags,
     parent_id = parent.id,
-    trashed_at = CASE WHEN t.revision %% 20 IN (15, 16) THEN now() END,
+    trashed_at = CASE WHEN t.revision %% 20 IN (15, 16) THEN %(now)s::timestamptz END,
     trash_id = CASE WHEN t.revision %% 20 IN (15, 16) THEN t.id END
 FROM tasks AS self
-CROSS JOIN LATERAL (SELECT greatest(3, %(tasks)s / 30) AS days) AS spread
+CROSS JOIN LATERAL (SELECT greatest(6, %(tasks)s / 30) AS days) AS spread
 CROSS JOIN LATERAL (
     SELECT (ARRAY['[]', '["work"]', '["home", "urgent"]', '["errand"]', '["urgent"]']::jsonb[])
         [1 + self.revision / 3 %% 5] AS tags
@@ -153,11 +155,13 @@ def token_of(user_id: str) -> str:
     return jwt.encode(claims, SECRET, "HS256")
 
 
-def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = ()) -> None:
+def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = (), now: datetime | None = None) -> None:
     """Make users with as many tasks as their key says, and look at the tables as autovacuum would.
 
-    Those who are ``furnished`` have categories, tags, dates, subtasks and a trash.
+    Those who are ``furnished`` have categories, tags, dates, subtasks and a trash. The newest task is created at
+    ``now`` (aware; ``None``: the current time), and all dates are relative to it.
     """
+    now = now or datetime.now(UTC)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET timezone = 'UTC'")
@@ -168,8 +172,13 @@ def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = (
                 [users],
             )
             plain = [user for user in users if user not in furnished]
-            connection.execute(_FILL_TASKS, {"users": plain, "tasks": tasks, "minutes": _OFTEN})
-            rich = {"users": [user for user in users if user in furnished], "tasks": tasks, "minutes": _SELDOM}
+            connection.execute(_FILL_TASKS, {"users": plain, "tasks": tasks, "minutes": _OFTEN, "now": now})
+            rich = {
+                "users": [user for user in users if user in furnished],
+                "tasks": tasks,
+                "minutes": _SELDOM,
+                "now": now,
+            }
             connection.execute(_FILL_TASKS, rich)
             connection.execute("ANALYZE tasks")
             for statement in (_FURNISH, _FURNISH_TASKS):

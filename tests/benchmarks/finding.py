@@ -6,6 +6,7 @@ A page is as long for both: what differs is how much there is that it does not s
 import asyncio
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -50,11 +51,10 @@ SEARCHES = {
 }
 
 
-def filters(category_id: str, parent_id: str) -> dict[str, dict[str, str]]:
-    """Return what is asked for, by group and name, as queries of ``GET /tasks``."""
-    day_before, yesterday, today, tomorrow = (
-        time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86_400 * days)) for days in (-2, -1, 0, 1)
-    )
+def filters(category_id: str, parent_id: str, *, now: datetime) -> dict[str, dict[str, str]]:
+    """Return what is asked for, by group and name, as queries of ``GET /tasks``. ``now`` is in UTC."""
+    # At least two whole days have passed since the end of the first. Six tasks a day are completed, so at least twelve.
+    three_days_ago, yesterday, today, tomorrow = ((now.date() + timedelta(days)).isoformat() for days in (-3, -1, 0, 1))
     narrowing: dict[str, Mapping[str, object]] = {
         "status": {"status": "pending"},
         "two statuses": {"status": ["pending", "in_progress"]},
@@ -70,11 +70,11 @@ def filters(category_id: str, parent_id: str) -> dict[str, dict[str, str]]:
         **{f"due {when}": {"due": when} for when in ("none", "today", "overdue", "upcoming", "week")},
         "due before": {"due_before": tomorrow},
         "due after": {"due_after": yesterday},
-        "completed after": {"completed_after": day_before},
+        "completed after": {"completed_after": three_days_ago},
         "completed before": {"completed_before": today},
-        "created after": {"created_after": day_before},
+        "created after": {"created_after": three_days_ago},
         "created before": {"created_before": yesterday},
-        "updated after": {"updated_after": day_before},
+        "updated after": {"updated_after": three_days_ago},
         "updated before": {"updated_before": yesterday},
         "trash": {"trashed": "true"},
         "several": {"status": "pending", "priority": "high", "category_id": category_id, "not_tag": "urgent"},
@@ -124,7 +124,7 @@ async def requests(bench: Bench, server: Server, user: str) -> dict[str, Request
     category_id, parent_id = bench.some_places(user)
     asked = {
         f"{group}: {name}": Request("GET", f"{ROOT}?{query}", token)
-        for group, queries in filters(category_id, parent_id).items()
+        for group, queries in filters(category_id, parent_id, now=datetime.now(UTC)).items()
         for name, query in queries.items()
     }
     for name, query in {"newest first": "", "by title": "&sort=title", "of a search": "&q=milk"}.items():

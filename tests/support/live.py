@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -229,11 +230,15 @@ class LiveServer:
 
 @asynccontextmanager
 async def live_server(
-    database_url: str, settings: Settings | None = None, signals: Signals | None = None
+    database_url: str,
+    settings: Settings | None = None,
+    signals: Signals | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port, on a pool of its own."""
+    """Serve the application on a free port, on a pool of its own. Tokens expire by ``clock`` (Unix seconds)."""
     database = Database(database_url, UNHURRIED)
-    app = create_app(settings or Settings(), database, SecretVerifier(SECRET), signals or LocalSignals())
+    app = create_app(settings or Settings(), database, SecretVerifier(SECRET, clock=clock), signals or LocalSignals())
+    app.state.live._clock = clock
     config = uvicorn.Config(
         app,
         host="127.0.0.1",

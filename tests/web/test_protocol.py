@@ -1,7 +1,5 @@
 """HTTP on the wire: limits, framing, and a problem for whatever cannot be read."""
 
-import asyncio
-
 import pytest
 from fastapi import FastAPI
 
@@ -11,10 +9,11 @@ from support.raw_http import (
     JSON,
     Server,
     assert_refused,
-    drip,
+    dripping,
     request,
     serving,
 )
+from support.scratch import eventually
 from todo.web.protocol import Protocol
 
 UNREADABLE = {
@@ -100,7 +99,7 @@ class TestFraming:
     ) -> None:
         async with server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, CHUNKED) + b"2\r\n{}\r\n")
-            await asyncio.sleep(0.05)
+            await server.until_begun()
             await connection.send(b"zz\r\n")
 
             answer = await connection.answer()
@@ -237,12 +236,12 @@ class TestHeaders:
         assert_refused(answer, 408, "request_timeout")
 
     async def test_is_not_kept_waiting_by_a_trickle(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
-            trickle = asyncio.create_task(drip(connection.send, b"GET /healthz HTTP/1.1\r\n", b"X: 1\r\n"))
-
+        async with (
+            impatient.connect() as connection,
+            dripping(connection, b"GET /healthz HTTP/1.1\r\n", b"X: 1\r\n"),
+        ):
             answer = await connection.answer()
 
-            trickle.cancel()
         assert_refused(answer, 408, "request_timeout")
 
     async def test_hangs_up_without_a_word_on_a_connection_that_is_never_used(self, impatient: Server) -> None:
@@ -253,23 +252,21 @@ class TestHeaders:
         async with impatient.connect() as connection:
             await connection.send(GET)
             await connection.answer()
-            trickle = asyncio.create_task(drip(connection.send, b"\r\n", b"\r\n"))
-
-            assert await connection.is_closed()
-
-            trickle.cancel()
+            async with dripping(connection, b"\r\n", b"\r\n"):
+                assert await connection.is_closed()
 
     async def test_gives_every_request_of_a_connection_its_time(self, app: FastAPI) -> None:
-        class Patient(Protocol):
-            header_seconds = 1.5
-
-        async with serving(app, Patient) as server, server.connect() as connection:
-            statuses = []
+        statuses, deadlines = [], []
+        async with serving(app, Protocol) as server, server.connect() as connection:
             for _ in range(3):
-                await asyncio.sleep(0.6)
                 await connection.send(GET[:10])
-                await asyncio.sleep(0.02)
+                await eventually(lambda: server.connections() and server.protocol()._timer)
+                timer = server.protocol()._timer
+                assert timer is not None
+                deadlines.append(timer.when())
                 await connection.send(GET[10:])
                 statuses.append((await connection.answer()).status)
+                assert server.protocol()._timer is None
 
         assert statuses == [200, 200, 200]
+        assert deadlines[0] < deadlines[1] < deadlines[2]

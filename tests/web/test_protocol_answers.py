@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from support.processes import PATIENCE_SECONDS
 from support.raw_http import (
     CHUNKED,
     GET,
@@ -14,11 +15,12 @@ from support.raw_http import (
     Impatient,
     Server,
     assert_refused,
-    drip,
+    dripping,
     request,
     serving,
     until_empty,
 )
+from support.scratch import eventually, grace_period
 from todo.web.protocol import Protocol
 from todo.web.unsent import Unsent
 
@@ -114,11 +116,8 @@ class TestUnwantedBodies:
     ) -> None:
         async with impatient.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, CHUNKED))
-            trickle = asyncio.create_task(drip(connection.send, endless, endless.removeprefix(b"0\r\n")))
-
-            answer = await connection.answer()
-
-            trickle.cancel()
+            async with dripping(connection, endless, endless.removeprefix(b"0\r\n")):
+                answer = await connection.answer()
         assert answer.status == 400
         assert answer.headers["connection"] == "close"
 
@@ -127,7 +126,7 @@ class TestUnwantedBodies:
     ) -> None:
         async with impatient.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, "Content-Length: 100"), b"{")
-            await asyncio.sleep(0.05)
+            await impatient.until_begun()
 
         assert await until_empty(impatient)
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
@@ -152,10 +151,13 @@ async def left(receive: Receive) -> None:
 # Task: T-018
 class TestAnswers:
     async def test_are_dropped_when_the_client_never_reads_them(self) -> None:
-        async with serving(answering(bytes(50_000_000)), Impatient) as server, server.connect() as connection:
+        class Hurried(Protocol):
+            flush_seconds = 0.2
+
+        async with serving(answering(bytes(50_000_000)), Hurried) as server, server.connect() as connection:
+            await eventually(lambda: server.connections() == 1)
+
             await connection.send(GET)
-            await asyncio.sleep(0.05)
-            assert server.connections() == 1
 
             assert await until_empty(server)
 
@@ -163,7 +165,10 @@ class TestAnswers:
         """It takes far longer than a client may take that does not read at all."""
         body = bytes(range(256)) * 40_000
 
-        async with serving(answering(body), Impatient) as server:
+        class Hurried(Protocol):
+            flush_seconds = 1.0
+
+        async with serving(answering(body), Hurried) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=4_096)
             # So that the kernel does not take all of it on the client's behalf.
             writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -171,8 +176,9 @@ class TestAnswers:
             await reader.readuntil(b"\r\n\r\n")
             received = bytearray()
             while len(received) < len(body):
-                received += await asyncio.wait_for(reader.readexactly(min(400_000, len(body) - len(received))), 20)
-                await asyncio.sleep(0.05)
+                read = reader.readexactly(min(400_000, len(body) - len(received)))
+                received += await asyncio.wait_for(read, PATIENCE_SECONDS)
+                await asyncio.sleep(0.15)
             writer.close()
 
         assert received == body
@@ -187,9 +193,10 @@ class TestAnswers:
 
         async with serving(counting, Protocol) as server, server.connect() as connection:
             await connection.send(GET * 5)
-            await asyncio.sleep(0.2)
+            await eventually(lambda: begun)
+            await grace_period()
             await connection.send(GET * 5)
-            await asyncio.sleep(0.2)
+            await grace_period()
 
             assert begun == 1
 
@@ -203,8 +210,9 @@ class TestAnswers:
             server.connect() as second,
         ):
             await first.send(GET)
+            await eventually(lambda: len(Small.unsent._waiting) == 1)
             await second.send(GET)
-            await asyncio.sleep(0.2)
+            await eventually(lambda: len(Small.unsent._waiting) == 2)
             before = server.connections()
 
             answer = await server.ask(GET)
@@ -218,21 +226,22 @@ class TestAnswers:
     async def test_end_without_a_word_when_the_client_hangs_up_in_the_middle(
         self, caplog: pytest.LogCaptureFixture, ahead: int
     ) -> None:
-        ended = asyncio.Event()
+        begun, ended = asyncio.Event(), asyncio.Event()
 
         async def endless(_scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             leaving = asyncio.create_task(left(receive))
             while not leaving.done():
                 await send({"type": "http.response.body", "body": bytes(1_000), "more_body": True})
-                await asyncio.sleep(0.001)
+                begun.set()
+                await asyncio.sleep(0)
             ended.set()
 
         async with serving(endless, Protocol) as server:
             async with server.connect() as connection:
                 await connection.send(GET * ahead)
-                await asyncio.sleep(0.1)
-            await asyncio.wait_for(ended.wait(), 20)
+                await begun.wait()
+            await asyncio.wait_for(ended.wait(), PATIENCE_SECONDS)
             assert await until_empty(server)
 
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
@@ -268,7 +277,7 @@ class TestWebSockets:
                 )
             )
             handshake = await connection.answer()
-            await asyncio.sleep(Impatient.header_seconds * 2)
+            await grace_period(Impatient.header_seconds * 2)
             said.set()
 
             frame = await connection.read(7)
