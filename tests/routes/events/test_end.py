@@ -7,8 +7,8 @@ import pytest
 from support.followers import Person
 from support.live import LiveServer, Told, websocket, write_tasks
 from support.scratch import eventually
-from todo.web import protocol
-from todo.web.protocol import Protocol
+from todo.web.server import STOPPING, notify_application
+from todo.web.server.http_protocol import HttpProtocol
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -61,8 +61,8 @@ class TestEnd:
     def test_says_it_through_the_lifespans_state(self) -> None:
         told: list[str] = []
 
-        protocol.tell_application({protocol.STOPPING: lambda: told.append("stop")})
-        protocol.tell_application({})
+        notify_application({STOPPING: lambda: told.append("stop")})
+        notify_application({})
 
         assert told == ["stop"]
 
@@ -70,6 +70,6 @@ class TestEnd:
 def _paused(server: LiveServer) -> int:
     connections = list(server.server.server_state.connections)
     return sum(
-        connection.flow.write_paused if isinstance(connection, Protocol) else not connection.writable.is_set()  # type: ignore[union-attr]
+        connection.flow.write_paused if isinstance(connection, HttpProtocol) else not connection.writable.is_set()  # type: ignore[union-attr]
         for connection in connections
     )

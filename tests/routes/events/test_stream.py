@@ -11,7 +11,7 @@ from support.followers import NEARLY_OVER, Person
 from support.live import LiveServer, Stream, Told, write_tasks
 from support.people import sign_up
 from support.scratch import eventually
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 
 def forget(database_url: str, user_id: str, revision: int) -> None:
@@ -233,7 +233,7 @@ class TestEventStream:
     async def test_cuts_off_who_reads_nothing_at_all(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Protocol, "flush_seconds", 0.5)
+        monkeypatch.setattr(HttpProtocol, "stall_seconds", 0.5)
         stream = server.stream(alice_.user_id, "?since=0")
         await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
 

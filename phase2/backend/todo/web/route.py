@@ -203,7 +203,13 @@ class _Parameters:
                 arguments[field.name] = field.field_info.get_default(call_default_factory=True)
 
     def _validate(
-        self, validate: Callable[[Any], Any], raw: Any, arguments: dict[str, Any], name: str, faults: list[Fault], *at: str
+        self,
+        validate: Callable[[Any], Any],
+        raw: Any,
+        arguments: dict[str, Any],
+        name: str,
+        faults: list[Fault],
+        *at: str,
     ) -> None:
         try:
             arguments[name] = validate(raw)

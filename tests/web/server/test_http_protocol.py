@@ -15,7 +15,7 @@ from support.raw_http import (
     request,
     serving,
 )
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 UNREADABLE = {
     "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -159,7 +159,7 @@ class TestFraming:
         async with server.connect() as connection:
             await connection.send(GET * 5_000)
 
-            answers = [await connection.answer() for _ in range(Protocol.most_waiting + 1)]
+            answers = [await connection.answer() for _ in range(HttpProtocol.max_pipelined + 1)]
 
             assert {answer.status for answer in answers} == {200}
             assert answers[-1].headers["connection"] == "close"
@@ -260,7 +260,7 @@ class TestHeaders:
             trickle.cancel()
 
     async def test_gives_every_request_of_a_connection_its_time(self, app: FastAPI) -> None:
-        class Patient(Protocol):
+        class Patient(HttpProtocol):
             header_seconds = 1.5
 
         async with serving(app, Patient) as server, server.connect() as connection:
