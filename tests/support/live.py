@@ -25,8 +25,8 @@ from todo.main import create_app
 from todo.services.live import Live
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
-from todo.web.protocol import Protocol
-from todo.web.sockets import MOST_BYTES, SocketProtocol
+from todo.web.server.http_protocol import HttpProtocol
+from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 
 @dataclass(frozen=True)
@@ -243,9 +243,9 @@ async def live_server(
         app,
         host="127.0.0.1",
         port=0,
-        http=Protocol,
-        ws=SocketProtocol,
-        ws_max_size=MOST_BYTES,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,

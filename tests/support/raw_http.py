@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from support.processes import PATIENCE_SECONDS
 from support.scratch import eventually
 from todo.database import cancelled
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Server:
         """Count the open connections."""
         return len(self._protocols)
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> HttpProtocol:
         """Return the server's side of the only connection."""
         [protocol] = self._protocols
-        assert isinstance(protocol, Protocol)
+        assert isinstance(protocol, HttpProtocol)
         return protocol
 
     async def until_begun(self) -> None:
@@ -124,7 +124,7 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, protocol: type[Protocol], **options: Any) -> AsyncIterator[Server]:
+async def serving(app: ASGIApp, protocol: type[HttpProtocol], **options: Any) -> AsyncIterator[Server]:
     """Serve ``app`` in this event loop, as uvicorn does, by ``protocol``."""
     config = Config(app, access_log=False, log_config=None, lifespan="off", **options)
     config.load()
@@ -154,14 +154,14 @@ CHUNKED = "Transfer-Encoding: chunked"
 GET = request("GET", "/healthz")
 
 
-class Impatient(Protocol):
+class Impatient(HttpProtocol):
     """The protocol with limits that a test can wait for."""
 
     header_seconds = 0.2
-    linger_seconds = 0.2
-    flush_seconds = 0.2
-    most_framing_bytes = 4_096
-    most_discarded_bytes = 100_000
+    drain_seconds = 0.2
+    stall_seconds = 0.2
+    max_framing_bytes = 4_096
+    max_drained_bytes = 100_000
 
 
 def assert_refused(answer: Answer, status: int, code: str) -> None:

@@ -13,7 +13,7 @@ from support.people import sign_up
 from support.scratch import eventually
 from todo.database import cancelled
 from todo.services.tokens import LEEWAY_SECONDS
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 
 def delete_changes(database_url: str, user_id: str, revision: int) -> None:
@@ -242,7 +242,7 @@ class TestEventStream:
     async def test_stream_of_a_client_that_reads_nothing_is_aborted(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Protocol, "flush_seconds", 0.5)
+        monkeypatch.setattr(HttpProtocol, "stall_seconds", 0.5)
         stream = server.stream(alice_.user_id, "?since=0")
         await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
 

@@ -17,7 +17,7 @@ from support.people import sign_up, token_of
 from support.scratch import eventually
 from todo.services.live import LiveOptions
 from todo.services.tokens import LEEWAY_SECONDS
-from todo.web.sockets import MOST_BYTES, SocketProtocol
+from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 
 # Task: T-154
@@ -166,13 +166,13 @@ class TestWebSocket:
 
     async def test_websocket_closes_after_a_message_that_is_too_long(self, server: LiveServer) -> None:
         async with websocket(server.port) as follower:
-            await follower.authenticate("x" * MOST_BYTES)
+            await follower.authenticate("x" * MAX_MESSAGE_BYTES)
 
             assert (await follower.closed())[0] == 1009
 
     async def test_websocket_closes_after_too_many_fragments(self, server: LiveServer) -> None:
         def fragments() -> Any:
-            for _ in range(SocketProtocol.most_fragments + 10):
+            for _ in range(WebSocketProtocol.max_fragments + 10):
                 yield ""
                 yield "x"
 
@@ -311,7 +311,7 @@ class TestWebSocket:
     async def test_websocket_of_a_client_that_reads_nothing_is_aborted(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(SocketProtocol, "flush_seconds", 0.5)
+        monkeypatch.setattr(WebSocketProtocol, "stall_seconds", 0.5)
         await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
 
         async with websocket(server.port, alice_.token, "?since=0") as follower:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import uvicorn
 from starlette.types import ASGIApp
 
-from todo.web.protocol import Protocol
-from todo.web.sockets import MOST_BYTES, SocketProtocol
+from todo.web.server.http_protocol import HttpProtocol
+from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 MAX_CONNECTIONS = 2_000
 SHUTDOWN_SECONDS = 10
@@ -28,10 +28,10 @@ def serve(make_app: Callable[[], ASGIApp], listener: socket.socket) -> None:
     config = uvicorn.Config(
         make_app,
         factory=True,
-        http=Protocol,
+        http=HttpProtocol,
         lifespan="on",
-        ws=SocketProtocol,
-        ws_max_size=MOST_BYTES,
+        ws=WebSocketProtocol,
+        ws_max_size=MAX_MESSAGE_BYTES,
         # It would cost more memory than all the rest of a connection.
         ws_per_message_deflate=False,
         log_config=None,

@@ -21,8 +21,8 @@ from support.raw_http import (
     until_empty,
 )
 from support.scratch import eventually, grace_period
-from todo.web.protocol import Protocol
-from todo.web.unsent import Unsent
+from todo.web.server.http_protocol import HttpProtocol
+from todo.web.server.write_backpressure import UnsentBytes
 
 
 # Task: T-018
@@ -94,9 +94,9 @@ class TestUnwantedBodies:
         assert_refused(answer, 413, "content_too_large")
 
     async def test_does_not_throw_away_for_ever(self, app: FastAPI, authorization: str) -> None:
-        class Lingering(Protocol):
-            linger_seconds = 3_600.0
-            most_discarded_bytes = 100_000
+        class Lingering(HttpProtocol):
+            drain_seconds = 3_600.0
+            max_drained_bytes = 100_000
 
         async with serving(app, Lingering) as server, server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, "Content-Length: 10000000000"))
@@ -149,9 +149,10 @@ async def left(receive: Receive) -> None:
 
 
 # Task: T-018
+# Task: T-461
 class TestAnswers:
     async def test_are_dropped_when_the_client_never_reads_them(self) -> None:
-        class Hurried(Protocol):
+        class Hurried(HttpProtocol):
             flush_seconds = 0.2
 
         async with serving(answering(bytes(50_000_000)), Hurried) as server, server.connect() as connection:
@@ -165,7 +166,7 @@ class TestAnswers:
         """It takes far longer than a client may take that does not read at all."""
         body = bytes(range(256)) * 40_000
 
-        class Hurried(Protocol):
+        class Hurried(HttpProtocol):
             flush_seconds = 1.0
 
         async with serving(answering(body), Hurried) as server:
@@ -191,7 +192,7 @@ class TestAnswers:
             begun += 1
             await answering(bytes(50_000_000))(scope, receive, send)
 
-        async with serving(counting, Protocol) as server, server.connect() as connection:
+        async with serving(counting, HttpProtocol) as server, server.connect() as connection:
             await connection.send(GET * 5)
             await eventually(lambda: begun)
             await grace_period()
@@ -201,8 +202,8 @@ class TestAnswers:
             assert begun == 1
 
     async def test_make_room_by_cutting_off_whom_nothing_has_reached_for_the_longest_time(self) -> None:
-        class Small(Protocol):
-            unsent = Unsent(most_bytes=45_000_000)
+        class Small(HttpProtocol):
+            unsent = UnsentBytes(max_bytes=45_000_000)
 
         async with (
             serving(answering(bytes(20_000_000)), Small) as server,
@@ -210,9 +211,9 @@ class TestAnswers:
             server.connect() as second,
         ):
             await first.send(GET)
-            await eventually(lambda: len(Small.unsent._waiting) == 1)
+            await eventually(lambda: len(Small.unsent._stalled) == 1)
             await second.send(GET)
-            await eventually(lambda: len(Small.unsent._waiting) == 2)
+            await eventually(lambda: len(Small.unsent._stalled) == 2)
             before = server.connections()
 
             answer = await server.ask(GET)
@@ -237,7 +238,7 @@ class TestAnswers:
                 await asyncio.sleep(0)
             ended.set()
 
-        async with serving(endless, Protocol) as server:
+        async with serving(endless, HttpProtocol) as server:
             async with server.connect() as connection:
                 await connection.send(GET * ahead)
                 await begun.wait()
@@ -247,7 +248,7 @@ class TestAnswers:
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
 
     async def test_say_that_the_server_is_full(self, app: FastAPI) -> None:
-        async with serving(app, Protocol, limit_concurrency=2) as server, server.connect(), server.connect():
+        async with serving(app, HttpProtocol, limit_concurrency=2) as server, server.connect(), server.connect():
             answer = await server.ask(GET)
 
         assert_refused(answer, 503, "overloaded")

@@ -14,7 +14,7 @@ from support.raw_http import (
     serving,
 )
 from support.scratch import eventually
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 UNREADABLE = {
     "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -158,7 +158,7 @@ class TestFraming:
         async with server.connect() as connection:
             await connection.send(GET * 5_000)
 
-            answers = [await connection.answer() for _ in range(Protocol.most_waiting + 1)]
+            answers = [await connection.answer() for _ in range(HttpProtocol.max_pipelined + 1)]
 
             assert {answer.status for answer in answers} == {200}
             assert answers[-1].headers["connection"] == "close"
@@ -257,7 +257,7 @@ class TestHeaders:
 
     async def test_gives_every_request_of_a_connection_its_time(self, app: FastAPI) -> None:
         statuses, deadlines = [], []
-        async with serving(app, Protocol) as server, server.connect() as connection:
+        async with serving(app, HttpProtocol) as server, server.connect() as connection:
             for _ in range(3):
                 await connection.send(GET[:10])
                 await eventually(lambda: server.connections() and server.protocol()._timer)
