@@ -5,16 +5,13 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
-from pydantic import WithJsonSchema
+from pydantic import WithJsonSchema, create_model
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from todo.models.base import WholeNumber, owner_column
-from todo.models.categories import CategoryLogged
-from todo.models.profiles import ProfilePublic
-from todo.models.tasks import TaskPublic
-from todo.models.views import ViewPublic
+from todo.models.entities import ENTITY_MODELS, EntityModels, EntityState, InSnapshot, one_of
 
 MOST_CHANGES = 500
 
@@ -80,7 +77,7 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 _REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
-_TYPE = "What kind of thing it happened to: `task`, `category`, `view` or `profile`."
+_TYPE = f"What kind of thing it happened to: {one_of(ENTITY_MODELS)}."
 _TYPE_EXTRA: dict[str, Any] = {"examples": ["task"]}
 _ID = "The thing's id; `me` for the profile."
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
@@ -114,9 +111,7 @@ class ChangePublic(SQLModel):
         description="The fields that changed. Empty when the thing is new or gone.",
         schema_extra={"examples": [["title"]]},
     )
-    state: TaskPublic | CategoryLogged | ViewPublic | ProfilePublic | None = Field(
-        description="The thing after the change; null when it is gone (a tombstone)."
-    )
+    state: EntityState | None = Field(description="The thing after the change; null when it is gone (a tombstone).")
 
 
 # Task: T-141
@@ -128,22 +123,47 @@ class ChangeFeed(SQLModel):
     has_more: bool = Field(description="Whether there are more right now.", schema_extra={"examples": [False]})
 
 
-# Task: T-142
-class Snapshot(SQLModel):
-    """A page of everything there is, to start from."""
+_PAGED = [entity.snapshot_field for entity in ENTITY_MODELS.values() if entity.in_snapshot is InSnapshot.paged]
+_PAGED_AFTER = dict(zip(_PAGED[1:], _PAGED, strict=False))
 
-    tasks: list[TaskPublic]
-    categories: list[CategoryLogged] = Field(description="All of them, on the first page; on the others none.")
-    views: list[ViewPublic] = Field(description="All of them, on the first page; on the others none.")
-    profile: ProfilePublic | None = Field(
-        description="On the first page: null there if you have set nothing. On the others null."
-    )
-    revision: int = Field(
-        description="Once all pages are read, go on with `GET /changes?since=` this.", schema_extra=_REVISION_EXTRA
-    )
-    next_cursor: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last one.", schema_extra={"examples": [None]}
-    )
+
+def _snapshot_field(entity: EntityModels) -> tuple[Any, Any]:
+    """Return the type and the description of an entity's member of the snapshot."""
+    state: Any = entity.state
+    if entity.in_snapshot is InSnapshot.single:
+        sentence = "On the first page: null there if you have set nothing. On the others null."
+        return state | None, Field(description=sentence)
+    if entity.in_snapshot is InSnapshot.complete:
+        return list[state], Field(description="All of them, on the first page; on the others none.")
+    before = _PAGED_AFTER.get(entity.snapshot_field)
+    return list[state], Field(description=f"On the pages after the last of `{before}`." if before else None)
+
+
+_SNAPSHOT_FIELDS: dict[str, Any] = {
+    **{entity.snapshot_field: _snapshot_field(entity) for entity in ENTITY_MODELS.values()},
+    "revision": (
+        int,
+        Field(
+            description="Once all pages are read, go on with `GET /changes?since=` this.", schema_extra=_REVISION_EXTRA
+        ),
+    ),
+    "next_cursor": (
+        str | None,
+        Field(
+            description="Send it as `cursor` for the next page; null on the last one.",
+            schema_extra={"examples": [None]},
+        ),
+    ),
+}
+
+# Task: T-142
+Snapshot = create_model(
+    "Snapshot",
+    __base__=SQLModel,
+    __doc__="A page of everything there is, to start from.",
+    __module__=__name__,
+    **_SNAPSHOT_FIELDS,
+)
 
 
 # Task: T-143
@@ -178,9 +198,7 @@ class Undone(SQLModel):
     revision: int = Field(description="The revision of the undo.", schema_extra={"examples": [18]})
     type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
     id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
-    state: TaskPublic | CategoryLogged | ViewPublic | ProfilePublic | None = Field(
-        description="The thing as it is now; null if the undo removed it."
-    )
+    state: EntityState | None = Field(description="The thing as it is now; null if the undo removed it.")
 
 
 class FeedQuery(SQLModel):
@@ -194,7 +212,9 @@ class SnapshotQuery(SQLModel):
     """Query of ``GET /changes/snapshot``."""
 
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the page before.")
-    limit: WholeNumber = Field(default=100, ge=1, le=MOST_CHANGES, description="How many tasks to return at most.")
+    limit: WholeNumber = Field(
+        default=100, ge=1, le=MOST_CHANGES, description=f"How many {' or '.join(_PAGED)} to return at most."
+    )
 
 
 class HistoryQuery(SQLModel):
