@@ -17,6 +17,7 @@ from support.statements import statements
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect
 from todo.migrations import runner
+from todo.services.entities import ENTITIES
 
 # Two thousand users, seven thousand tasks, and as many categories, tags and words: each has their own.
 FEW_EACH = """
@@ -38,6 +39,8 @@ INSERT INTO task_tags (user_id, task_id, tag_key, tag, created_at)
 """
 # Which column tells a row that is looked for, and what else the condition may have: by anything more there are few.
 KEYS = {
+    # A user may have thousands of objects of these entities.
+    **{entity.table.name: ("id", {"user_id"}) for entity in ENTITIES.values() if entity.is_paged},
     "changes": ("revision", {"user_id"}),
     "tasks": ("id", {"user_id", "status", "trashed_at", "category_id", "parent_id"}),
     "task_tags": ("task_id", {"user_id", "tag_key"}),
@@ -66,6 +69,8 @@ def fill(connection: psycopg.Connection[Any]) -> None:
     for statement in FEW_EACH.split(";"):
         connection.execute(statement.encode())
     connection.execute("SET session_replication_role = DEFAULT")
+    empty = [table for table in KEYS if not connection.execute(f"SELECT FROM {table} LIMIT 1".encode()).rowcount]
+    assert not empty, f"FEW_EACH, in this file, has to give each user rows in these tables: {empty}"
 
 
 def ways_round_the_key(connection: psycopg.Connection[Any]) -> set[tuple[str, str, str]]:

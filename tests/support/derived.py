@@ -5,12 +5,14 @@ from typing import Any
 
 import psycopg
 
-# What is logged, under which name, and without which columns.
+from todo.services.entities import ENTITIES
+
+# Columns that are not in the log, beside the owner and the revision.
+_UNLOGGED = {"tasks": ",due_at,start_at,title_key,upcoming"}
+# The tables of the log, each with the entity that it is logged as, and the columns that are not logged.
 _LOGGED = {
-    "tasks": ("task", "user_id,revision,due_at,start_at,title_key,upcoming"),
-    "categories": ("category", "user_id,revision"),
-    "profiles": ("profile", "user_id,revision"),
-    "views": ("view", "user_id,revision"),
+    entity.table.name: (entity.name, f"user_id,revision{_UNLOGGED.get(entity.table.name, '')}")
+    for entity in ENTITIES.values()
 }
 
 _NOBODY = "'00000000-0000-0000-0000-000000000000'"

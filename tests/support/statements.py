@@ -14,7 +14,8 @@ from todo.database import Statement
 from todo.kit.recurrence import Rule
 from todo.models.categories import Leftover
 from todo.models.finding import Due, TaskQuery
-from todo.services import changes, filters, finding, search, task_rows
+from todo.services import filters, finding, search, task_rows
+from todo.services.entities import ENTITIES, Entity
 
 _ID = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
 _SIDES = [f"{name}_{side}" for name in ("due", "completed", "created", "updated") for side in ("before", "after")]
@@ -38,7 +39,7 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
     Leftover: list(Leftover),
     tuple[tuple[str, bool], ...]: [(), (("status", False),), (("status", True), ("priority", False))],
-    changes._Entity: list(changes._ENTITIES.values()),
+    Entity: list(ENTITIES.values()),
     Statement: [task_rows.CREATE],
     search.Shape: [
         search.Shape(words, several, chosen, *[more] * 5)
@@ -57,10 +58,10 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
 # And by its module, where it takes the names of columns.
 _NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "categories": [("name",), ("archived", "name")],
-    "changes": [("updated_at",)],
     "profiles": [("time_zone",), ("day_start", "time_zone")],
     "task_rows": [("title",), ("status", "title")],
     "tasks": [("title",), ("status", "title")],
+    "undo": [("updated_at",)],
     "views": [("name",), ("name", "query")],
 }
 
@@ -70,7 +71,7 @@ _NO_STATEMENTS = (Rule,)
 
 def modules() -> Iterator[ModuleType]:
     for package in (services, database):
-        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             yield importlib.import_module(found.name)
 
 

@@ -5,16 +5,13 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
-from pydantic import WithJsonSchema
+from pydantic import WithJsonSchema, create_model
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from todo.models.base import WholeNumber, owner_column
-from todo.models.categories import CategoryLogged
-from todo.models.profiles import ProfilePublic
-from todo.models.tasks import TaskPublic
-from todo.models.views import ViewPublic
+from todo.models.entities import ENTITY_MODELS, EntityModels, EntityState, InSnapshot, one_of
 
 MOST_CHANGES = 500
 
@@ -80,7 +77,7 @@ class IdempotencyKey(SQLModel, table=True):
 
 
 _REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
-_TYPE = "The type of the object: `task`, `category`, `view` or `profile`."
+_TYPE = f"The type of the object: {one_of(ENTITY_MODELS)}."
 _TYPE_EXTRA: dict[str, Any] = {"examples": ["task"]}
 _ID = "The id of the object; `me` for the profile."
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
@@ -115,7 +112,7 @@ class ChangePublic(SQLModel):
         description="The fields that changed. Empty if the object was created or deleted.",
         schema_extra={"examples": [["title"]]},
     )
-    state: TaskPublic | CategoryLogged | ViewPublic | ProfilePublic | None = Field(
+    state: EntityState | None = Field(
         description="The object after the change. Null if it was deleted for good (a tombstone)."
     )
 
@@ -129,24 +126,48 @@ class ChangeFeed(SQLModel):
     has_more: bool = Field(description="Whether there are more changes now.", schema_extra={"examples": [False]})
 
 
-# Task: T-142
-class Snapshot(SQLModel):
-    """A page of all your objects, to start a copy from."""
+_PAGED = [entity.snapshot_field for entity in ENTITY_MODELS.values() if entity.in_snapshot is InSnapshot.paged]
+_PAGED_AFTER = dict(zip(_PAGED[1:], _PAGED, strict=False))
 
-    tasks: list[TaskPublic]
-    categories: list[CategoryLogged] = Field(description="All of them, on the first page. Empty on the other pages.")
-    views: list[ViewPublic] = Field(description="All of them, on the first page. Empty on the other pages.")
-    profile: ProfilePublic | None = Field(
-        description="On the first page only; null there if you have not changed a setting. Null on the other pages."
-    )
-    revision: int = Field(
-        description="After the last page, continue with `GET /changes?since=` this revision.",
-        schema_extra=_REVISION_EXTRA,
-    )
-    next_cursor: str | None = Field(
-        description="Send it as `cursor` to get the next page. Null on the last page.",
-        schema_extra={"examples": [None]},
-    )
+
+def _snapshot_field(entity: EntityModels) -> tuple[Any, Any]:
+    """Return the type and the description of an entity's member of the snapshot."""
+    state: Any = entity.state
+    if entity.in_snapshot is InSnapshot.single:
+        sentence = "On the first page only; null there if you have not changed a setting. Null on the other pages."
+        return state | None, Field(description=sentence)
+    if entity.in_snapshot is InSnapshot.complete:
+        return list[state], Field(description="All of them, on the first page. Empty on the other pages.")
+    before = _PAGED_AFTER.get(entity.snapshot_field)
+    return list[state], Field(description=f"On the pages after the last of the `{before}`." if before else None)
+
+
+_SNAPSHOT_FIELDS: dict[str, Any] = {
+    **{entity.snapshot_field: _snapshot_field(entity) for entity in ENTITY_MODELS.values()},
+    "revision": (
+        int,
+        Field(
+            description="After the last page, continue with `GET /changes?since=` this revision.",
+            schema_extra=_REVISION_EXTRA,
+        ),
+    ),
+    "next_cursor": (
+        str | None,
+        Field(
+            description="Send it as `cursor` to get the next page. Null on the last page.",
+            schema_extra={"examples": [None]},
+        ),
+    ),
+}
+
+# Task: T-142
+Snapshot = create_model(
+    "Snapshot",
+    __base__=SQLModel,
+    __doc__="A page of all your objects, to start a copy from.",
+    __module__=__name__,
+    **_SNAPSHOT_FIELDS,
+)
 
 
 # Task: T-143
@@ -181,9 +202,7 @@ class Undone(SQLModel):
     revision: int = Field(description="The revision of the undo.", schema_extra={"examples": [18]})
     type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
     id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
-    state: TaskPublic | CategoryLogged | ViewPublic | ProfilePublic | None = Field(
-        description="The object as it is now. Null if the undo removed it."
-    )
+    state: EntityState | None = Field(description="The object as it is now. Null if the undo removed it.")
 
 
 class FeedQuery(SQLModel):
@@ -199,7 +218,9 @@ class SnapshotQuery(SQLModel):
     """Query of ``GET /changes/snapshot``."""
 
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the previous page.")
-    limit: WholeNumber = Field(default=100, ge=1, le=MOST_CHANGES, description="The maximum number of tasks to return.")
+    limit: WholeNumber = Field(
+        default=100, ge=1, le=MOST_CHANGES, description=f"The maximum number of {' or '.join(_PAGED)} to return."
+    )
 
 
 class HistoryQuery(SQLModel):
