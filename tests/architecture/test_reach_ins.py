@@ -1,7 +1,7 @@
 """What this package uses of libraries beyond their documented API: one table, checked after every upgrade.
 
-A row says what is used, where, and why. pyproject.toml bounds the versions of these libraries. To upgrade one, raise its
-bound and run this file, then the tests of the module that a failing row names.
+A row says what is used, where, and why. pyproject.toml bounds the versions of these libraries. To upgrade one, raise
+its bound and run this file, then the tests of the module that a failing row names.
 """
 
 import ast
