@@ -152,6 +152,7 @@ class TestTagsOfATask:
 
 
 # Task: T-341
+# Task: T-375
 class TestList:
     async def test_is_empty_at_first(self, alice: AsyncClient) -> None:
         response = await alice.get("/tags")

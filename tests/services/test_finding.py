@@ -214,7 +214,7 @@ class TestPlans:
             plan = plan_of(crowded, finding._statements(shape)[1].text(Dialect()))
 
         # A filter of the tasks' own could be looked at for all of them, before they are joined.
-        reading = [line for line in plan.splitlines() if "searchable" in line]
+        reading = [line for line in plan.splitlines() if "_for_search" in line]
         assert reading
         assert all("task_id = id" in line for line in reading), plan
 

@@ -1,6 +1,7 @@
 r"""What somebody looks for, as typed: ``milk "oat drink" choc* -soy -"low fat"``.
 
-Text becomes words here as the database makes words of tasks, step by step: ``todo.migrations.words`` has the same.
+Text becomes words here as the database makes words of tasks, step by step: ``normalize_for_search.sql`` does
+the same.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Time zones by their IANA names: local time to instants and back, and the user's day.
 
-``todo.migrations.zones`` says the same in SQL, and the tests hold the two together.
+``resolve_local.sql``, ``day_end.sql`` and ``local_day.sql`` say the same in SQL, and the tests hold the two together.
 """
 
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ HEAD_ROW = _own.subquery("head")
 """The same, to join with what is read beside it: in one statement all of it is seen at one moment."""
 
 # The two wait for the user's other writers, and keep them waiting until the transaction ends: in the writers' order.
-TURN = Statement(select(func.app.take_turn()), repeatable=False)
+TURN = Statement(select(func.app.lock_user_writes()), repeatable=False)
 HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
 
 # Somebody who never wrote has no row, and is at revision 0.
