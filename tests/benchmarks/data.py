@@ -9,6 +9,8 @@ from typing import Any
 import jwt
 import psycopg
 
+from todo.migrations.change_log import CHANGE_LOG
+
 SECRET = "a secret that only the benchmark knows, long enough"
 BIG, SMALL = "big", "small"
 FEW = 3
@@ -64,7 +66,8 @@ LEFT JOIN tasks AS parent ON parent.user_id = self.user_id AND self.revision %% 
     AND parent.revision = self.revision / 20 * 20
 WHERE t.user_id = self.user_id AND t.id = self.id AND t.user_id = ANY(%(users)s)
 """
-_DERIVE = """
+_EXCLUDED = {table.entity: ",".join(table.excluded_columns) for table in CHANGE_LOG}
+_DERIVE = f"""
 UPDATE tasks AS p SET subtasks_total = below.total, subtasks_completed = below.completed
 FROM (
     SELECT user_id, parent_id, count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed
@@ -78,9 +81,9 @@ INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
 ) AS things GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
 SELECT user_id, revision, 'task', id, 'create', created_at,
-       to_jsonb(t) - '{user_id,revision,due_at,start_at,title_key,upcoming}'::text[]
+       to_jsonb(t) - '{{{_EXCLUDED["task"]}}}'::text[]
 FROM tasks AS t UNION ALL
-SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
+SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{{{_EXCLUDED["category"]}}}'::text[]
 FROM categories AS c;
 INSERT INTO task_counts (user_id, category_id, status, priority, tasks)
 SELECT user_id, coalesce(category_id, '00000000-0000-0000-0000-000000000000'), status, priority, count(*)
@@ -91,9 +94,9 @@ INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
 SELECT user_id, tag_key, tag, count(*) FROM task_tags GROUP BY 1, 2, 3;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
 SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
-    SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL
-    SELECT string_to_table(app.searchable(tags), ' '), 2 UNION ALL
-    SELECT string_to_table(app.searchable(description), ' '), 3
+    SELECT string_to_table(app.normalize_for_search(title), ' '), 1 UNION ALL
+    SELECT string_to_table(app.normalize_array_for_search(tags), ' '), 2 UNION ALL
+    SELECT string_to_table(app.normalize_for_search(description), ' '), 3
 ) AS found (word, weight) WHERE word NOT IN ('', '|') GROUP BY user_id, id, word, created_at
 """
 # So many minutes apart: somebody with a hundred thousand tasks has made thirty a day.

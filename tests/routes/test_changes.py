@@ -387,9 +387,9 @@ class TestUndo:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute("ALTER TABLE tasks DISABLE TRIGGER log_write")
+            connection.execute("ALTER TABLE tasks DISABLE TRIGGER t40_log_write")
             connection.execute("UPDATE tasks SET updated_at = '2999-01-01Z' WHERE id = %s", (task["id"],))
-            connection.execute("ALTER TABLE tasks ENABLE TRIGGER log_write")
+            connection.execute("ALTER TABLE tasks ENABLE TRIGGER t40_log_write")
 
         undone = (await alice.post("/changes/2/undo")).json()
 

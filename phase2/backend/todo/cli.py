@@ -54,9 +54,10 @@ Ctrl-C stops it: requests in flight end first. A second Ctrl-C does not wait for
 examples:
   todo migrate
   DATABASE_URL=postgresql://... todo migrate
+  todo migrate --check
 
-Safe to run twice, and by two processes at once. With a pooled DATABASE_URL of Neon the direct host is used; for another
-pooler set DIRECT_DATABASE_URL.""",
+Safe to run twice, and by two processes at once; run it after restoring a dump as well, which holds no roles. With a
+pooled DATABASE_URL of Neon the direct host is used; for another pooler set DIRECT_DATABASE_URL.""",
     "token": """\
 examples:
   todo token alice
@@ -147,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers", default=1, type=_number(1, _MOST_WORKERS), help="processes that serve (default: %(default)s)"
     )
-    command("migrate", _migrate)
+    migrate = command("migrate", _migrate)
+    migrate.add_argument("--check", action="store_true", help="change nothing; fail if the database is not up to date")
     token = command("token", _token)
     token.add_argument("user_id", metavar="USER_ID", type=_text(_MOST_OF_AN_ID), help="the user's id: any text")
     token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
@@ -216,9 +218,13 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _migrate(_: argparse.Namespace) -> None:
+def _migrate(options: argparse.Namespace) -> None:
     """Bring the database up to date."""
-    server.migrate(Settings.load(os.environ, verifies_tokens=False))
+    settings = Settings.load(os.environ, verifies_tokens=False)
+    if options.check:
+        server.check_schema(settings)
+    else:
+        server.migrate(settings)
     _say("The database is up to date.")
 
 

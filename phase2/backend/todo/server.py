@@ -29,6 +29,7 @@ _WAKING_SECONDS = 10
 # For every connection a descriptor, and some for the database, the log and Python. macOS starts with 256.
 _DESCRIPTORS = 2 * process.MAX_CONNECTIONS
 _BACKLOG = 2_048
+_MAX_NAMED_DIFFERENCES = 10
 # mallopt(3): how much of what is free glibc may keep at the end of the heap, and its number for that.
 _M_TRIM_THRESHOLD = -1
 _MOST_KEPT_BYTES = 1_048_576
@@ -63,12 +64,30 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 # Task: T-024
 def migrate(settings: Settings) -> None:
     """Bring the database up to date, over the direct connection."""
+    with _direct_url(settings) as url:
+        schema.upgrade(url)
+
+
+# Task: T-432
+def check_schema(settings: Settings) -> None:
+    """Raise ServerError if migrations or SQL files are not applied, or an object was changed by hand since."""
+    with _direct_url(settings) as url:
+        different = schema.differences(url)
+    if different:
+        named = ", ".join(different[:_MAX_NAMED_DIFFERENCES])
+        more = f" and {len(different) - _MAX_NAMED_DIFFERENCES} more" if len(different) > _MAX_NAMED_DIFFERENCES else ""
+        raise ServerError(f"The database differs from this version in {named}{more}; run: todo migrate")
+
+
+@contextmanager
+def _direct_url(settings: Settings) -> Iterator[str]:
+    """Give the URL of the direct connection; in embedded mode the database runs meanwhile."""
     if settings.direct_database_url is None:
         with embedded.running(settings.data_dir) as url:
-            schema.upgrade(url)
+            yield url
     else:
         _wait(settings.direct_database_url)
-        schema.upgrade(settings.direct_database_url)
+        yield settings.direct_database_url
 
 
 # Task: T-018

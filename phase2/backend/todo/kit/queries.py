@@ -1,6 +1,6 @@
 r"""Search queries, as users type them: ``milk "oat drink" choc* -soy -"low fat"``.
 
-Text is split into words with the same steps that the database applies to tasks: see ``todo.migrations.words``.
+Text is split into words with the same steps that the database applies to tasks: see ``normalize_for_search.sql``.
 """
 
 import re

@@ -1,6 +1,6 @@
 """IANA time zones: conversion between local time and instants, and the user's day.
 
-``todo.migrations.zones`` does the same in SQL, and the tests compare the two.
+``resolve_local.sql``, ``day_end.sql`` and ``local_day.sql`` do the same in SQL, and the tests compare the two.
 """
 
 from collections.abc import Mapping

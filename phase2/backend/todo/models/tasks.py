@@ -49,7 +49,7 @@ class Priority(StrEnum):
 
 # Cut at 200 characters, because the size of an index row is limited. Quoted as PostgreSQL prints it, so that Alembic
 # finds no difference.
-TITLE_KEY = '"left"(btrim(app.searchable(title)), 200)'
+TITLE_KEY = '"left"(btrim(app.normalize_for_search(title)), 200)'
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
 Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
