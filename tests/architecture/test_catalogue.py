@@ -312,10 +312,12 @@ class TestLogged:
         )
 
     def test_constraint_without_a_reason_would_be_found(self, catalogue: psycopg.Connection) -> None:
+        before = unexplained_constraints(catalogue)
+
         catalogue.execute("CREATE UNIQUE INDEX bad ON profiles (user_id, time_zone)")
         catalogue.execute("ALTER TABLE views ADD CONSTRAINT worse FOREIGN KEY (user_id, id) REFERENCES tasks NOT VALID")
 
-        assert unexplained_constraints(catalogue) == {"bad", "worse"}
+        assert unexplained_constraints(catalogue) - before == {"bad", "worse"}
 
     def test_would_be_missed(self, catalogue: psycopg.Connection) -> None:
         catalogue.execute(

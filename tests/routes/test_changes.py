@@ -128,7 +128,7 @@ class TestSnapshot:
             cursor = pages[-1]["next_cursor"]
 
         ids = [task["id"] for page in pages for task in page["tasks"]]
-        assert (sorted(ids), len(pages)) == (sorted(made), 3)
+        assert (sorted(ids), [len(page["tasks"]) for page in pages[:3]]) == (sorted(made), [2, 2, 1])
         assert {page["revision"] for page in pages} == {5}
 
     async def test_snapshot_and_feed_are_consistent_if_tasks_change_between_pages(self, alice: AsyncClient) -> None:

@@ -122,7 +122,7 @@ class TestDocument:
             "update_me",
             "read_health",
             "read_readiness",
-        }
+        }, "list each operation here: clients use the names, so they must not change by accident"
 
     def test_explains_its_tags(self, document: dict[str, Any]) -> None:
         used = {tag for operation in operations_of(document).values() for tag in operation["tags"]}
