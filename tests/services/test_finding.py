@@ -2,59 +2,43 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
-from pydantic import TypeAdapter
 
+from support.filters import NOW, applied_filters, combined_examples, query_of
 from support.people import sign_up
+from support.plans import nodes_of
 from support.trips import Trips, watched
-from todo.database import Session, pool
+from todo.database import Session, Statement, pool
 from todo.database.statements import CompiledText, Dialect
 from todo.kit.etags import Condition
 from todo.kit.queries import parse
-from todo.models.finding import TaskQuery
 from todo.models.views import ViewCreate, ViewQuery
 from todo.services import filters, finding, views
-
-NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+from todo.services.filter_types import AppliedFilter
 
 QUERIES = [
     "",
-    "status=pending&priority=high",
-    "category_id=none&parent_id=none",
-    f"category_id={UUID(int=1)}&parent_id={UUID(int=2)}",
-    "tag=a&tag=b&not_tag=c",
-    "due=none",
-    "due=today",
-    "due=overdue",
-    "due=upcoming",
-    "due=week",
-    "due_before=2026-03-10&due_after=2026-03-01T09:00:00",
-    "completed_after=2026-03-10T09:00:00Z&created_before=2026-03-10&updated_after=2026-03-10",
-    "trashed=true&tag=a&not_tag=b",
+    *(applied.variant.example for applied in applied_filters()),
+    *combined_examples(),
     "q=milk",
     'q=milk oat* "oat milk" -soy&sort=-priority,due_date',
     "sort=-priority,due_date,title&skip=3",
 ]
-_LISTS = frozenset({"status", "priority", "tag", "not_tag", "sort"})
-_ADAPTER = TypeAdapter(TaskQuery)
 
 
-def query_of(text: str) -> TaskQuery:
-    """Parse a query string as a route does."""
-    raw: dict[str, Any] = {}
-    for name, value in parse_qsl(text):
-        if name in _LISTS:
-            raw.setdefault(name, []).append(value)
-        else:
-            raw[name] = value
-    return _ADAPTER.validate_python(raw)
+def shape_of(text: str, *, is_behind: bool = False) -> finding.Shape:
+    """Return the shape of a query string; if ``is_behind``, of a page after a cursor in the first part of the list."""
+    query = query_of(text)
+    asked, _ = filters.read(query, now=NOW)
+    shape = finding.shape_of(query, asked, None if query.q is None else parse(query.q))
+    if not is_behind:
+        return shape
+    return shape._replace(after=(0, (False,) * len(finding._source_of(shape).parts[0].order)))
 
 
 @asynccontextmanager
@@ -124,12 +108,24 @@ def may_sort(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def plan_of(connection: psycopg.Connection[Any], text: CompiledText) -> str:
     """Return the generic plan of a statement, made without knowing its values."""
+    return "\n".join(row[0] for row in explained(connection, text, "COSTS OFF"))
+
+
+def list_statement(applied: AppliedFilter, name: str) -> Statement:
+    """Return the statement for the rows of a filter's example. With counters, the first page has one of its own."""
+    if name == "newest first":
+        return finding._page_statements((applied,))[1]
+    return finding._statements(shape_of(applied.variant.example, is_behind=name == "after a cursor"))[1]
+
+
+def explained(connection: psycopg.Connection[Any], text: CompiledText, options: str) -> list[tuple[Any, ...]]:
+    """Return the rows of an EXPLAIN of the generic plan of a statement."""
     name = f"p{uuid4().hex}"
-    nulls = ", ".join(["NULL"] * len(text.names))
+    nulls = f"({', '.join(['NULL'] * len(text.names))})" if text.names else ""
     connection.execute(f"PREPARE {name} AS ".encode() + text.sql)
-    rows = connection.execute(f"EXPLAIN (COSTS OFF) EXECUTE {name}({nulls})".encode()).fetchall()
+    rows = connection.execute(f"EXPLAIN ({options}) EXECUTE {name}{nulls}".encode()).fetchall()
     connection.execute(f"DEALLOCATE {name}".encode())
-    return "\n".join(row[0] for row in rows)
+    return rows
 
 
 # Task: T-371
@@ -139,14 +135,7 @@ class TestQueryPlans:
     @pytest.mark.parametrize(
         ("text", "index"),
         [
-            ("parent_id=none", "ix_tasks_user_id_created_at"),
-            ("tag=a", "ix_task_tags_user_id_tag_key_created_at"),
-            ("not_tag=a", "ix_tasks_user_id_created_at"),
-            ("due=none", "ix_tasks_user_id_undated_created_at"),
-            ("due=overdue", "ix_tasks_user_id_open_due_at"),
-            ("due_after=2026-03-01", "ix_tasks_user_id_due_at"),
-            ("completed_after=2026-03-01", "ix_tasks_user_id_completed_at"),
-            ("updated_after=2026-03-01", "ix_tasks_user_id_updated_at"),
+            ("", "ix_tasks_user_id_created_at"),
             ("sort=due_date", "ix_tasks_user_id_due_at"),
             ("sort=-due_date", "ix_tasks_user_id_due_at"),
             ("sort=priority", "ix_tasks_user_id_priority_created_at"),
@@ -159,14 +148,10 @@ class TestQueryPlans:
             ("q=milk", "ix_task_words_user_id_word"),
         ],
     )
-    def test_list_queries_scan_an_index_without_sorting(
+    def test_lists_in_any_order_scan_an_index_without_sorting(
         self, crowded_connection: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
     ) -> None:
-        query = query_of(text)
-        shape = finding.shape_of(query, None if query.q is None else parse(query.q))
-        if is_behind:
-            source = finding._source_of(shape)
-            shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
+        shape = shape_of(text, is_behind=is_behind)
 
         plan = plan_of(crowded_connection, finding._statements(shape)[1].text(Dialect()))
 
@@ -175,6 +160,35 @@ class TestQueryPlans:
         if is_behind:
             # The cursor is an index condition, not a filter on every earlier row.
             assert any("ROW(" in line for line in plan.splitlines() if "Index Cond" in line), plan
+
+    # Task: T-451
+    @pytest.mark.parametrize(
+        ("applied", "name"),
+        [
+            pytest.param(applied, name, id=f"{applied}, {name}")
+            for applied in applied_filters()
+            for name in ("first page", "after a cursor", *(["newest first"] if applied.filter.counter else []))
+        ],
+    )
+    def test_list_with_a_filter_scans_the_declared_index_without_sorting(
+        self, crowded_connection: psycopg.Connection[Any], applied: AppliedFilter, name: str
+    ) -> None:
+        variant = applied.variant
+        statement = list_statement(applied, name)
+
+        [(plan,)] = explained(crowded_connection, statement.text(Dialect()), "FORMAT JSON")
+
+        nodes = [node for node in nodes_of(plan[0]["Plan"]) if node.get("Subplan Name") != "CTE ranked"]
+        scans = [
+            node for node in nodes if node.get("Relation Name") == "tasks" or node.get("Index Name") == variant.index
+        ]
+        filtered = {node["Filter"] for node in scans if "Filter" in node} - {"(trashed_at IS NULL)"}
+        where = f"correct ``index`` or ``scans`` of {applied} in services/filters.py, or add an index"
+        assert {node["Index Name"] for node in scans} - {"pk_tasks"} == {variant.index}, where
+        assert (variant.scans is not None) == bool(filtered), (where, filtered)
+        assert [node for node in nodes if "Sort" in node["Node Type"]] == [], where
+        if name == "after a cursor":
+            assert any("ROW(" in node.get("Index Cond", "") for node in scans), where
 
     @pytest.mark.parametrize("is_behind", [False, True])
     @pytest.mark.parametrize(
@@ -189,11 +203,7 @@ class TestQueryPlans:
     def test_queries_with_several_tags_or_words_scan_the_rarest_and_hash_the_next_rarest_once(
         self, crowded_connection: psycopg.Connection[Any], *, text: str, index: str, is_behind: bool
     ) -> None:
-        query = query_of(text)
-        shape = finding.shape_of(query, None if query.q is None else parse(query.q))
-        if is_behind:
-            source = finding._source_of(shape)
-            shape = shape._replace(after=(0, (False,) * len(source.parts[0].order)))
+        shape = shape_of(text, is_behind=is_behind)
 
         with may_sort(crowded_connection):
             plan = plan_of(crowded_connection, finding._statements(shape)[1].text(Dialect()))
@@ -209,8 +219,7 @@ class TestQueryPlans:
     def test_phrase_search_reads_the_text_only_of_tasks_that_contain_the_words(
         self, crowded_connection: psycopg.Connection[Any], text: str
     ) -> None:
-        query = query_of(text)
-        shape = finding.shape_of(query, parse(query.q or ""))
+        shape = shape_of(text)
 
         with may_sort(crowded_connection):
             plan = plan_of(crowded_connection, finding._statements(shape)[1].text(Dialect()))
@@ -224,7 +233,7 @@ class TestQueryPlans:
 # Task: T-371
 def test_lists_filtered_by_time_are_sorted_by_the_same_time_by_default() -> None:
     def default(text: str) -> tuple[str, ...]:
-        return filters.default_sort(filters.filters_of(query_of(text)))
+        return shape_of(text).sort
 
     assert default("") == default("due=none") == default("tag=a") == default("created_after=2026-03-10") == ()
     assert default("due=week") == default("due_before=2026-03-10&completed_after=2026-03-10") == ("due_date",)

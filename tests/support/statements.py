@@ -3,34 +3,24 @@
 import importlib
 import inspect
 import itertools
-import json
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, get_type_hints
 
+from support.filters import NOW, applied_filters, combined_examples, query_of
 from todo import database, services
 from todo.database import Statement
 from todo.kit.recurrence import Rule
 from todo.models.categories import Leftover
-from todo.models.finding import Due, TaskQuery
 from todo.services import filters, finding, search, task_rows
 from todo.services.entities import ENTITIES, Entity
+from todo.services.filter_types import AppliedFilter
 
-_ID = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
-_SIDES = [f"{name}_{side}" for name in ("due", "completed", "created", "updated") for side in ("before", "after")]
-# Each filter by itself in each of its forms, and many together.
-_QUERIES: list[dict[str, Any]] = [
-    {},
-    *({"status": some} for some in (["pending"], ["pending", "completed"])),
-    *({"priority": some} for some in (["high"], ["high", "low"])),
-    *({name: one} for name in ("category_id", "parent_id") for one in (_ID, "none")),
-    *({"tag": some} for some in (["a"], ["a", "b"])),
-    {"not_tag": ["a"]},
-    {"trashed": True},
-    *({"due": due} for due in Due),
-    *({side: form} for side in _SIDES for form in ("2026-03-10", "2026-03-10T09:00:00", "2026-03-10T09:00:00Z")),
-    {"status": ["pending"], "tag": ["a"], "not_tag": ["b"], "category_id": _ID, "due_before": "2026-03-10"},
+# No filter, each filter by itself with each of its variants, and all together.
+_FILTERS = [
+    filters.read(query_of(text), now=NOW)[0]
+    for text in ("", *(applied.variant.example for applied in applied_filters()), *combined_examples())
 ]
 
 # What a function that makes statements may be called with, by the type of its parameter. The statement that a repeated
@@ -38,7 +28,7 @@ _QUERIES: list[dict[str, Any]] = [
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
     Leftover: list(Leftover),
-    tuple[tuple[str, bool], ...]: [(), (("status", False),), (("status", True), ("priority", False))],
+    tuple[AppliedFilter, ...]: [asked for asked in _FILTERS if all(each.filter.counter for each in asked)],
     Entity: list(ENTITIES.values()),
     Statement: [task_rows.CREATE],
     search.Shape: [
@@ -46,10 +36,8 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
         for words, several, chosen, more in itertools.product([False, True], repeat=4)
     ],
     finding.Shape: [
-        finding.Shape(
-            filters.filters_of(TaskQuery.model_validate_json(json.dumps(query))), sort, words, None, skips, unless
-        )
-        for query in _QUERIES
+        finding.Shape(asked, sort, words, None, skips, unless)
+        for asked in _FILTERS
         for sort, words in ((("-due_date", "priority"), None), ((), search.Shape(*[True, True, False], *[True] * 5)))
         for skips, unless in ((False, False), (True, True))
     ],

@@ -1,10 +1,10 @@
 """The task list: a page for any filters and sort order, and the total.
 
-The most common list is newest first, with no filter other than status, priority and category. It has its own
-statements, so it does not pay for the general case.
+The most common list is newest first, with no filter other than those with counters: status, priority and category. It
+has its own statements, so it does not pay for the general case.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
@@ -17,11 +17,9 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Table,
     Text,
     all_,
     and_,
-    any_,
     bindparam,
     case,
     cast,
@@ -34,27 +32,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators
 
-from todo.database import DatabaseFault, OwnedByCaller, Session, Statement
+from todo.database import DatabaseFault, Session, Statement
 from todo.errors import Fault, Invalid
 from todo.kit import cursors
 from todo.kit.cursors import Cursor
 from todo.kit.etags import Condition
 from todo.kit.queries import Query, parse
-from todo.models.base import table_of
-from todo.models.finding import FILTERS, MOST_COUNTED, MOST_TASKS, NONE, TaskFilter, TaskQuery
-from todo.models.tasks import TaskCount
+from todo.models.finding import FILTERS, MOST_COUNTED, MOST_TASKS, TaskFilter, TaskQuery
 from todo.services import filters, search, views
-from todo.services.filters import Filter
+from todo.services.filter_types import AppliedFilter
 from todo.services.revisions import HEAD_ROW, LATEST, not_seen, seen
 from todo.services.sorting import Column, Part, following, parts_of
-from todo.services.task_rows import PUBLIC, PUBLIC_NAMES, TaskRow, alive, mine, tasks
+from todo.services.task_rows import PUBLIC, PUBLIC_NAMES, TaskRow, mine, tasks
 
-_counts = table_of(TaskCount)
-
-# The filters for which the database maintains counters.
-_COUNTED = frozenset({"status", "priority", "category_id"})
-_PLAIN = _COUNTED | {"status_filter", "skip", "limit"}
-_NO_CATEGORY = "00000000-0000-0000-0000-000000000000"
+_PLAIN = filters.COUNTED | {"skip", "limit"}
 _MOST_SHAPES = 500
 # The largest page, plus one row that shows whether there are more.
 _FULL_PAGE = MOST_TASKS + 1
@@ -81,7 +72,7 @@ class Page:
 class Shape(NamedTuple):
     """A query without its values. ``after``: the part of the list where the page begins, and which keys are null."""
 
-    filters: tuple[Filter, ...]
+    filters: tuple[AppliedFilter, ...]
     sort: tuple[str, ...]
     search: search.Shape | None
     after: tuple[int, tuple[bool, ...]] | None
@@ -101,8 +92,8 @@ async def page(session: Session, query: TaskQuery, *, now: datetime, unless: Con
     """
     if query.view is not None:
         query = await _with_view(session, query, query.view)
-    if query.model_fields_set <= _PLAIN and query.category_id != NONE:
-        return await _plain_page(session, query, unless)
+    if query.model_fields_set <= _PLAIN:
+        return await _plain_page(session, query, now, unless)
     return await _any_page(session, query, now, unless)
 
 
@@ -112,29 +103,20 @@ async def _with_view(session: Session, query: TaskQuery, view_id: UUID) -> TaskQ
     if view is None:
         raise Invalid(Fault("/view", "You have no such view."))
     own = {name: getattr(query, name) for name in query.model_fields_set - {"view"}}
-    # These two names stand for the same filter.
-    without = {"status", "status_filter"} if own.keys() & {"status", "status_filter"} else set()
-    kept = {name: getattr(view, name) for name in view.model_fields_set - without}
+    kept = {name: getattr(view, name) for name in view.model_fields_set - filters.parameters_like(own.keys())}
     return TaskQuery.model_construct(**{**kept, **own})
 
 
-async def _plain_page(session: Session, query: TaskQuery, unless: Condition | None) -> Page:
+async def _plain_page(session: Session, query: TaskQuery, now: datetime, unless: Condition | None) -> Page:
     """Return a page of the newest tasks."""
-    asked: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("status", query.statuses),
-        ("priority", query.priority),
-        ("category_id", [query.category_id] if query.category_id else ()),
-    )
-    wanted = {name: values for name, values in asked if values}
-    shape = tuple((name, len(values) > 1) for name, values in wanted.items())
-    values: dict[str, Any] = {name: list(each) if len(each) > 1 else each[0] for name, each in wanted.items()}
+    asked, values = filters.read(query, now=now)
     # One extra row shows whether there are more.
     place = {"skip": query.skip, "limit": query.limit + 1}
     if unless is not None:
-        rows = await session.all(_page_unless(shape), **values, **place, seen=seen(unless))
+        rows = await session.all(_page_unless(asked), **values, **place, seen=seen(unless))
         rows, total, revision = _apart(rows)
     else:
-        counting, listing = _page_statements(shape)
+        counting, listing = _page_statements(asked)
         # The revision is read with the total, before the list: it may be older than the list, never newer.
         [count], rows = await session.together((counting, values), (listing, {**values, **place}))
         total, revision = count["total"], count["revision"]
@@ -162,11 +144,12 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
     digest = _digest_of(query)
     cursor = _cursor_of(query, digest)
     searched = parse(query.q) if query.q is not None else None
-    moves = query.due in filters.MOVING
-    unless = None if moves else unless
-    shape = shape_of(query, searched, cursor, unless=unless is not None)
+    asked, filter_values = filters.read(query, now=now)
+    is_time_dependent = filters.is_time_dependent(asked)
+    unless = None if is_time_dependent else unless
+    shape = shape_of(query, asked, searched, cursor, unless=unless is not None)
     values = {
-        **filters.values_of(query, now=now),
+        **filter_values,
         **_search_values(searched, cursor),
         **({f"after_{index}": value for index, value in enumerate(cursor.values)} if cursor else {}),
         "skip": query.skip,
@@ -189,7 +172,7 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
     return Page(
         [_shown(row, searched) for row in rows[: query.limit]],
         total,
-        None if moves else count["revision"],
+        None if is_time_dependent else count["revision"],
         total_is_exact=is_exact,
         passed=passed,
         next_cursor=None if end is None else cursors.encode(end, digest),
@@ -197,10 +180,17 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, unless: C
 
 
 def shape_of(
-    query: TaskQuery, searched: Query | None = None, cursor: Cursor | None = None, *, unless: bool = False
+    query: TaskQuery,
+    asked: tuple[AppliedFilter, ...],
+    searched: Query | None = None,
+    cursor: Cursor | None = None,
+    *,
+    unless: bool = False,
 ) -> Shape:
-    """Return the query without its values. ``searched`` is the parsed ``q``, ``cursor`` the decoded cursor."""
-    asked = filters.filters_of(query)
+    """Return the query without its values.
+
+    ``asked`` are its filters, ``searched`` is the parsed ``q``, ``cursor`` the decoded cursor.
+    """
     return Shape(
         filters=asked,
         sort=tuple(query.sort) or (() if searched else filters.default_sort(asked)),
@@ -296,25 +286,27 @@ _skip = bindparam("skip", type_=BigInteger)
 
 def _source_of(shape: Shape) -> _Source:
     unless = [_unseen] if shape.unless else []
-    filled = filters.filled_by(shape.filters)
+    non_null_keys = filters.non_null_keys(shape.filters)
     # Without ``sort``, the list is in the order of the scanned index, so the scan can start at the cursor.
     is_behind = shape.after is not None and not shape.sort
     if shape.search is not None:
-        found = search.fragments(shape.search, trashed=filters.TRASHED in shape.filters, is_behind=is_behind)
+        found = search.fragments(shape.search, trashed=filters.lists_trash(shape.filters), is_behind=is_behind)
         checks = [*found.conditions, *filters.conditions_of(shape.filters)]
         rank = tuple(_ranked(expression) for expression in found.rank)
-        parts = parts_of(shape.sort, filled=filled) if shape.sort else [Part((), rank)]
+        parts = parts_of(shape.sort, filled=non_null_keys) if shape.sort else [Part((), rank)]
         word = _nothing if found.word is None else found.word
         table = found.hits.join(tasks, found.on)
         return _Source(table, [mine, *found.walked, *unless], checks, parts, rank, word)
-    driver = filters.driver_of(shape.filters, is_behind=is_behind)
-    conditions = filters.conditions_of(shape.filters, driver)
-    if driver is None:
-        return _Source(tasks, [mine, *conditions, *unless], [], parts_of(shape.sort, filled=filled), (), _nothing)
-    newest = (Column(driver.created_at, descending=True), Column(driver.id, descending=True))
-    parts = parts_of(shape.sort, filled=filled, newest_first=newest)
-    table = driver.table.join(tasks, driver.on)
-    return _Source(table, [mine, *driver.conditions, *unless], conditions, parts, newest, _nothing)
+    index = filters.driving_index_of(shape.filters, is_behind=is_behind)
+    conditions = filters.conditions_of(shape.filters, index)
+    if index is None:
+        return _Source(
+            tasks, [mine, *conditions, *unless], [], parts_of(shape.sort, filled=non_null_keys), (), _nothing
+        )
+    newest = (Column(index.created_at, descending=True), Column(index.id, descending=True))
+    parts = parts_of(shape.sort, filled=non_null_keys, newest_first=newest)
+    table = index.table.join(tasks, index.on)
+    return _Source(table, [mine, *index.conditions, *unless], conditions, parts, newest, _nothing)
 
 
 _nothing: ColumnElement[Any] = cast(null(), Text)
@@ -362,11 +354,9 @@ def _part_list(source: _Source, number: int, part: Part, most: int) -> Select[An
 
 
 def _counting(source: _Source, shape: Shape) -> Select[Any]:
-    if shape.search is None and {each.name for each in shape.filters} <= _COUNTED:
-        return select(_total_of(shape.filters).label("total"), LATEST.label("revision"))
-    if shape.search is None and shape.filters == (filters.TAGGED,):
-        tagged = filters.number_of_tagged(bindparam("tag_key", type_=Text)).scalar_subquery()
-        return select(tagged.label("total"), LATEST.label("revision"))
+    total = filters.total_of(shape.filters) if shape.search is None else None
+    if total is not None:
+        return select(total.label("total"), LATEST.label("revision"))
     # In the order of the scanned index, PostgreSQL reads no more rows than the limit.
     some = (
         select(and_(true(), *source.checks).label("fits"))
@@ -384,36 +374,26 @@ def _counting(source: _Source, shape: Shape) -> Select[Any]:
     )
 
 
-def _total_of(asked: tuple[Filter, ...]) -> ColumnElement[int]:
-    """Return the total from the counters of the database, in which the zero UUID means "no category"."""
-    of_none = [_counts.c.category_id == literal_column(f"'{_NO_CATEGORY}'::uuid") for _, form in asked if form == NONE]
-    others = tuple((name, form == filters.SEVERAL) for name, form in asked if form != NONE)
-    return _total(others, *of_none)
-
-
 @cache
-def _page_statements(wanted: tuple[tuple[str, bool], ...]) -> tuple[Statement, Statement]:
-    """Return the statement for the total (and the revision), and the one for the rows.
-
-    ``wanted`` has the names of columns, and whether each is compared with several values.
-    """
-    counting = select(_total(wanted).label("total"), LATEST.label("revision"))
-    return Statement(counting), Statement(_listing(wanted))
+def _page_statements(asked: tuple[AppliedFilter, ...]) -> tuple[Statement, Statement]:
+    """Return the statement for the total (and the revision), and the one for the rows."""
+    counting = select(_total(asked).label("total"), LATEST.label("revision"))
+    return Statement(counting), Statement(_listing(asked))
 
 
 # Task: T-122
 @cache
-def _page_unless(wanted: tuple[tuple[str, bool], ...]) -> Statement:
+def _page_unless(asked: tuple[AppliedFilter, ...]) -> Statement:
     """Return one statement for revision, total and rows. If the revision is in ``seen``, it reads only that.
 
     Each row has the total and the revision; without tasks there is one row with only these. A full page costs more than
     with two statements, an empty one costs less.
     """
-    listed = _listing(wanted, not_seen()).lateral("listed")
+    listed = _listing(asked, not_seen()).lateral("listed")
     return Statement(
         select(
             HEAD_ROW.c.revision.label("latest"),
-            case((not_seen(), _total(wanted)), else_=literal_column("0")).label("total"),
+            case((not_seen(), _total(asked)), else_=literal_column("0")).label("total"),
             listed,
         )
         .outerjoin_from(HEAD_ROW, listed, true())
@@ -421,17 +401,17 @@ def _page_unless(wanted: tuple[tuple[str, bool], ...]) -> Statement:
     )
 
 
-def _total(wanted: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> ColumnElement[int]:
-    """Return the total from the counters of the database. Its cost does not depend on the number of tasks."""
-    total = cast(func.coalesce(func.sum(_counts.c.tasks), literal_column("0")), BigInteger)
-    which = (_wanted(_counts, *each) for each in wanted)
-    return select(total).where(OwnedByCaller(_counts), *which, *conditions).scalar_subquery()
+def _total(asked: tuple[AppliedFilter, ...]) -> ColumnElement[int]:
+    total = filters.total_of(asked)
+    if total is None:
+        raise LookupError(asked)
+    return total
 
 
-def _listing(wanted: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bool]) -> Select[Any]:
+def _listing(asked: tuple[AppliedFilter, ...], *conditions: ColumnElement[bool]) -> Select[Any]:
     return (
         select(*PUBLIC)
-        .where(mine, alive, *(_wanted(tasks, *each) for each in wanted), *conditions)
+        .where(mine, *filters.conditions_of(asked), *conditions)
         .order_by(*_newest_first(tasks))
         .limit(_limit)
         .offset(_skip)
@@ -440,9 +420,3 @@ def _listing(wanted: tuple[tuple[str, bool], ...], *conditions: ColumnElement[bo
 
 def _newest_first(tasks: FromClause) -> tuple[ColumnElement[Any], ...]:
     return tasks.c.created_at.desc(), tasks.c.id.desc()
-
-
-def _wanted(table: Table, name: str, several: bool) -> ColumnElement[bool]:  # noqa: FBT001
-    column, kind = table.c[name], table.c[name].type
-    # A single value is compared with ``=``: only then do the next columns of the index give the order of the list.
-    return column == (any_(bindparam(name, type_=ARRAY(kind))) if several else bindparam(name, type_=kind))
