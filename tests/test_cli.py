@@ -121,6 +121,15 @@ class TestMain:
         expected = "todo: LOG_LEVEL has to be one of DEBUG, INFO, WARNING, ERROR, CRITICAL.\n"
         assert outcome == (1, "", expected)
 
+    def test_a_misspelt_setting_is_a_warning_that_suggests_the_right_name(self, todo: Todo, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("TRASH_KEPTDAYS=4\n")
+
+        outcome = todo("token", "alice", LOG_LEVEL="loud")
+
+        first, second = outcome.err.splitlines()
+        assert first == "todo: TRASH_KEPTDAYS is not a setting and has no effect. Did you mean TRASH_KEPT_DAYS?"
+        assert second.startswith("todo: LOG_LEVEL has to be one of ")
+
     def test_says_in_one_line_that_the_data_cannot_be_kept(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
 

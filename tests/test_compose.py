@@ -1,5 +1,6 @@
 """``compose.yaml``: what it lets out, where its secrets come from, and that the API works through its PgBouncer."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import httpx
@@ -51,7 +53,8 @@ class TestCompose:
             for name, value in SERVICES["api"]["environment"].items()
         }
 
-        settings = Settings.load(given, None)
+        with patch.dict(os.environ, given, clear=True):
+            settings = Settings.load(None)
 
         named = set(re.findall(r"^# (\w+)=", text_of(ROOT / ".env.example"), re.MULTILINE))
         assert given.keys() <= named

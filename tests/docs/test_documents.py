@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -92,7 +91,7 @@ class TestSettings:
     def test_in_the_deployment_guide_are_the_settings_of_the_server(self) -> None:
         rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*)\|", text_of(ROOT / "docs/deployment.md"), re.MULTILINE)
 
-        settings = {OTHER_NAMES.get(field.name, field.name.upper()): field for field in fields(Settings)}
+        settings = {OTHER_NAMES.get(name, name.upper()): field for name, field in Settings.model_fields.items()}
 
         assert sorted(name for name, _ in rows) == sorted(settings)
         for name, shown in rows:

@@ -23,7 +23,7 @@ from todo.database import Database, accounts
 from todo.main import create_app
 from todo.migrations.schema import SchemaError
 from todo.services.tokens import SecretVerifier
-from todo.settings import Settings, SettingsError
+from todo.settings import Settings, SettingsError, misspelt_names
 from todo.web import openapi
 
 _MOST_MINUTES = 525_600
@@ -165,13 +165,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     """Run the API."""
-    settings = Settings.load(os.environ)
+    settings = _settings()
     with server.listen(options.host, options.port) as listener, server.prepared(settings) as complete:
         host, port = listener.getsockname()[:2]
         address = f"http://{_reachable(host)}:{port}"
         shared = settings.database_url is not None
         ready = partial(_say, _banner(settings, address))
         server.serve(complete, listener, workers=options.workers, shared=shared, ready=ready)
+
+
+def _settings(*, verifies_tokens: bool = True) -> Settings:
+    for name, meant in misspelt_names():
+        sys.stderr.write(f"todo: {name} is not a setting and has no effect. Did you mean {meant}?\n")
+    return Settings.load(verifies_tokens=verifies_tokens)
 
 
 def _reachable(host: str) -> str:
@@ -220,7 +226,7 @@ def _relative(path: Path) -> str:
 
 def _migrate(options: argparse.Namespace) -> None:
     """Bring the database up to date."""
-    settings = Settings.load(os.environ, verifies_tokens=False)
+    settings = _settings(verifies_tokens=False)
     if options.check:
         server.check_schema(settings)
     else:
@@ -231,7 +237,7 @@ def _migrate(options: argparse.Namespace) -> None:
 # Task: T-017
 def _token(options: argparse.Namespace) -> None:
     """Print a bearer token for a user, and make the user if there is none."""
-    settings = Settings.load(os.environ)
+    settings = _settings()
     if settings.jwks_url is not None:
         raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(

@@ -10,7 +10,6 @@ import resource
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 
 from fastapi import FastAPI
@@ -54,11 +53,11 @@ def prepared(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     if settings.jwks_url is None and settings.jwt_secret is None:
-        settings = replace(settings, jwt_secret=local_secret(settings.data_dir))
+        settings = settings.model_copy(update={"jwt_secret": local_secret(settings.data_dir)})
     with embedded.running(settings.data_dir) as url:
         if not schema.is_current(url):
             schema.upgrade(url)
-        yield replace(settings, database_url=url, direct_database_url=url)
+        yield settings.model_copy(update={"database_url": url, "direct_database_url": url})
 
 
 # Task: T-024
