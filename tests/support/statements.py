@@ -27,7 +27,9 @@ _FILTERS = [
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
     Leftover: list(Leftover),
-    tuple[AppliedFilter, ...]: [asked for asked in _FILTERS if all(each.filter.counter for each in asked)],
+    tuple[AppliedFilter, ...]: sorted(
+        {tuple(each for each in asked if each.filter.counter) for asked in _FILTERS}, key=str
+    ),
     changes._Entity: list(changes._ENTITIES.values()),
     Statement: [task_rows.CREATE],
     search.Shape: [
