@@ -16,7 +16,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run migrate test test-fresh bench check fmt typecheck openapi lock \
+.PHONY: help setup run migrate test test-slow test-clock test-fresh test-dockerfile coverage bench check fmt typecheck openapi lock \
 	check-format check-lint check-imports check-traceability check-migrations check-openapi force
 
 help: ## Show what there is
@@ -44,11 +44,22 @@ run: $(READY) ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: ma
 migrate: $(READY) ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
-# All of them in a process for each processor, each with a PostgreSQL of its own. Some by name run in one: they are over
-# before another would have started.
-test: setup ## Run all tests, with branch coverage, or some: make test ARGS="tests/routes -k complete"
+# One process per processor, each with a PostgreSQL of its own. Some tests by name run in one process: they end before
+# another one would have started.
+test: setup ## Run all tests but the slow ones, or some: make test ARGS="tests/routes -k complete"
 	@echo "==> Tests"
-	@$(BIN)/pytest $(if $(ARGS),$(ARGS),--cov --numprocesses=auto --dist=worksteal)
+	@$(BIN)/pytest $(if $(ARGS),$(ARGS),-m "not slow" --numprocesses=auto --dist=worksteal)
+
+test-slow: setup ## Run the slow tests
+	@echo "==> Slow tests"
+	@$(BIN)/pytest -m slow --numprocesses=auto --dist=worksteal $(ARGS)
+
+coverage: setup ## Run all tests, slow ones too, and fail if they cover too few branches
+	@echo "==> All tests, with branch coverage"
+	@$(BIN)/pytest --cov --numprocesses=auto --dist=worksteal $(ARGS)
+
+test-clock: setup ## Run tests at other times of day, dates and zones: make test-clock ARGS=tests/kit
+	@scripts/test-clock $(ARGS)
 
 bench: setup ## Measure speed beside two peers, some ten minutes; or in less than two: make bench ARGS=--quick
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
@@ -100,3 +111,6 @@ lock: setup ## Resolve the dependencies in pyproject.toml anew: make lock ARGS="
 
 test-fresh: ## Install and call the server in a bare Debian 12, as root
 	@scripts/test-fresh
+
+test-dockerfile: ## Carry out the Dockerfile in bare Debians and call the server, as root
+	@scripts/test-dockerfile

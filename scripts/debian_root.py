@@ -236,11 +236,17 @@ def clone_head(root: Path) -> None:
     )  # fmt: skip
 
 
-def run_in(root: Path, command: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
-    """Run a command in the root directory, end every process that it leaves behind, and return its exit code."""
+def run_in(
+    root: Path, command: Sequence[str], variables: Mapping[str, str] | None = None, *, network: bool = True
+) -> int:
+    """Run a command in the root directory, end every process that it leaves behind, and return its exit code.
+
+    Without ``network`` it has a network namespace of its own, which reaches nothing.
+    """
     paths = pip_paths()
+    namespaces = NAMESPACES if network else (*NAMESPACES, "--net")
     process = subprocess.Popen(
-        [*NAMESPACES, "/bin/sh", "-ec", ENTER, "enter", str(root), str(len(paths)), *paths, *command],
+        [*namespaces, "/bin/sh", "-ec", ENTER, "enter", str(root), str(len(paths)), *paths, *command],
         # Ctrl-C reaches this process alone, which then ends the others.
         start_new_session=True,
         stdin=subprocess.DEVNULL, env={**environment(), **(variables or {})}, text=True,

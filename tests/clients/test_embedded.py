@@ -13,15 +13,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.processes import is_alive, postmaster_of, until
+from support.processes import is_alive, postmaster_of, stop_embedded, until
 from todo.clients import embedded
 from todo.clients.embedded import EmbeddedError, EmbeddedPostgres, running
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return one directory for all tests: creating a cluster takes longer than starting one."""
-    return tmp_path_factory.mktemp("embedded") / "data"
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield one directory for all tests: creating a cluster takes longer than starting one."""
+    data_dir = tmp_path_factory.mktemp("embedded") / "data"
+    yield data_dir
+    stop_embedded(data_dir)
 
 
 def ask(url: str, question: str) -> object:
@@ -234,7 +236,7 @@ class TestRunningAsRoot:
         names = {variable.partition(b"=")[0].decode() for variable in environment}
         assert "PATH" in names
         assert names <= {
-            "", "PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LC_ALL", "PGDATA", "PWD", "SHLVL", "_",
+            "", "PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD", "LC_ALL", "PGDATA", "PWD", "SHLVL", "_",
             "PG_GRANDPARENT_PID", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC", "LC_TIME",
             "PGLOCALEDIR", "PGSYSCONFDIR",
         }  # fmt: skip

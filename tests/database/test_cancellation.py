@@ -18,11 +18,11 @@ class TestCancelled:
             raise ValueError("its own business")
 
         tasks = [
-            asyncio.create_task(asyncio.sleep(60)),
+            asyncio.create_task(asyncio.Event().wait()),
             asyncio.create_task(fail()),
             asyncio.create_task(asyncio.sleep(0)),
         ]
-        await asyncio.sleep(0.01)
+        await asyncio.wait(tasks[1:])
 
         await cancelled(*tasks)
 
@@ -31,8 +31,8 @@ class TestCancelled:
     async def test_ends_what_loses_a_cancellation(self) -> None:
         async def lose_one() -> None:
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(60)
-            await asyncio.sleep(60)
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
 
         task = asyncio.create_task(lose_one())
         await asyncio.sleep(0)

@@ -1,6 +1,5 @@
 """Signals, between processes that share a database: two pools stand for two processes."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,7 +7,7 @@ import psycopg
 import pytest
 
 from support.relay import Relay
-from support.scratch import eventually
+from support.scratch import UNHURRIED, eventually, grace_period
 from todo.database import Database, DatabaseOptions, LocalSignals, PostgresSignals
 from todo.database import signals as signals_module
 
@@ -16,9 +15,11 @@ Heard = list[str | None]
 
 
 @asynccontextmanager
-async def process(url: str, direct_url: str | None = None) -> AsyncIterator[PostgresSignals]:
+async def process(
+    url: str, direct_url: str | None = None, options: DatabaseOptions = UNHURRIED
+) -> AsyncIterator[PostgresSignals]:
     """The signals of a process."""
-    database = Database(url, DatabaseOptions(pool_size=2))
+    database = Database(url, options)
     await database.open()
     signals = PostgresSignals(database, direct_url or url)
     yield signals
@@ -33,6 +34,11 @@ async def listening(signals: PostgresSignals) -> Heard:
     await eventually(lambda: heard == [None])
     heard.clear()
     return heard
+
+
+def is_sent(signals: PostgresSignals) -> bool:
+    """Tell whether nothing is on its way any more."""
+    return not signals._pending and signals._sending is not None and signals._sending.done()
 
 
 def listeners(admin: psycopg.Connection) -> int:
@@ -68,7 +74,7 @@ class TestPostgresSignals:
             one.publish("alice")
             other.publish("bob 'quoted' ünd")
             await eventually(lambda: len(here) >= 2 and len(there) >= 2)
-            await asyncio.sleep(0.1)
+            await grace_period()
 
         assert sorted(filter(None, here)) == sorted(filter(None, there)) == ["alice", "bob 'quoted' ünd"]
 
@@ -116,7 +122,7 @@ class TestPostgresSignals:
         before = listeners(admin)
         async with process(database_url) as signals:
             signals.publish("alice")
-            await asyncio.sleep(0.05)
+            await grace_period()
             asleep = listeners(admin)
             await listening(signals)
             awake = listeners(admin)
@@ -136,7 +142,7 @@ class TestPostgresSignals:
             relay.cut()
             await eventually(lambda: "interrupted" in caplog.text)
             other.publish("lost")
-            await asyncio.sleep(0.1)
+            await eventually(lambda: is_sent(other))
             relay.refusing = False
             await eventually(lambda: heard == [None])
 
@@ -146,11 +152,10 @@ class TestPostgresSignals:
 
     async def test_are_lost_without_harm_while_the_database_is_away(self, relay: Relay) -> None:
         relay.refusing = True
-        async with process(relay.url) as signals:
+        async with process(relay.url, options=DatabaseOptions(budget_seconds=0.2)) as signals:
             signals.publish("alice")
-            await asyncio.sleep(0.05)
 
-            assert signals._pending == set()
+            await eventually(lambda: is_sent(signals))
 
     async def test_send_the_last_ones_before_they_end(self, database_url: str) -> None:
         async with process(database_url) as other:

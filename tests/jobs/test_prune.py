@@ -12,7 +12,7 @@ from httpx import AsyncClient
 from support.ages import Connection, keep_key, keys_left, log_days_ago, revisions_left
 from support.families import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
 from support.people import sign_up
-from support.scratch import eventually
+from support.scratch import UNHURRIED, eventually, grace_period
 from support.tasks import add_task
 from todo.database import Database, Session
 from todo.errors import Gone
@@ -304,9 +304,9 @@ class TestKeepPruning:
     async def test_pruning_survives_an_unavailable_database(self, database_url: str, admin: Connection) -> None:
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91)
-        database = Database(database_url)
+        database = Database(database_url, UNHURRIED)
         task = asyncio.create_task(keep_pruning(database, AT_ONCE))
-        await asyncio.sleep(0.05)
+        await grace_period()
         assert revisions_left(admin, user_id) == [1]
 
         await database.open()

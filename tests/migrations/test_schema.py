@@ -47,7 +47,7 @@ class TestNewest:
     def test_stands_in_the_name_of_every_file(self) -> None:
         revisions = list(ScriptDirectory(str(Path(schema.__file__).parent)).walk_revisions())
 
-        assert [Path(revision.path).name.split("_")[3] for revision in revisions] == [r.revision for r in revisions]
+        assert all(Path(revision.path).name.startswith(f"{revision.revision}_") for revision in revisions)
 
 
 # Task: T-024
@@ -80,7 +80,7 @@ class TestUpgrade:
             schema.upgrade(make_conninfo(url, user=name))
 
         expected = (
-            "The database refused: permission denied for schema public."
+            f"The database refused: permission denied for database {name}."
             " Migrate with a login that owns the database and may create roles: set DIRECT_DATABASE_URL."
         )
         assert str(refused.value) == expected
@@ -120,8 +120,15 @@ class TestIsCurrent:
         with pytest.raises(SchemaError) as refused:
             schema.is_current(own_url)
 
-        expected = "This login may not see whether the migrations have run: GRANT SELECT ON todo_alembic_version to it."
+        expected = (
+            "This login may not see whether the migrations have run: GRANT todo_app TO it, and"
+            " GRANT SELECT ON todo_alembic_version, app.sql_files, app.sql_objects TO it."
+        )
         assert str(refused.value) == expected
         with psycopg.connect(url) as connection:
-            connection.execute(f"GRANT SELECT ON todo_alembic_version TO {name}".encode())
+            connection.execute(f"GRANT todo_app TO {name}".encode())
+            connection.execute(
+                f"GRANT SELECT ON todo_alembic_version, app.sql_files, app.sql_objects TO {name}".encode()
+            )
         assert schema.is_current(own_url)
+        assert schema.differences(own_url) == []

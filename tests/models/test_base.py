@@ -1,16 +1,17 @@
 """Types that a query and a JSON body share: one sends text, the other sends numbers and booleans."""
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
-from sqlmodel import Field, SQLModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from sqlmodel import Field
 
 from todo.models.base import Body, TrueOrFalse, WholeNumber
 
 
-class Filter(SQLModel):
+class Filter(BaseModel):
     """A filter of a list, as a query has it."""
 
     most: WholeNumber | None = Field(default=None, ge=1)
@@ -26,7 +27,7 @@ def in_body(value: dict[str, Any]) -> SavedFilter:
 
 
 def in_query(value: dict[str, Any]) -> Filter:
-    return TypeAdapter(Filter).validate_strings(value)
+    return TypeAdapter(Filter).validate_python(value)
 
 
 # Task: T-011
@@ -59,3 +60,14 @@ class TestTrueOrFalse:
     def test_a_flag_in_a_body_is_nothing_else(self, value: Any) -> None:
         with pytest.raises(ValidationError):
             in_body({"trashed": value})
+
+
+# Task: T-464
+class TestBody:
+    def test_a_body_takes_the_text_of_a_date_and_nothing_else_that_would_have_to_be_converted(self) -> None:
+        class Due(Body):
+            due: date
+
+        assert Due.model_validate_json('{"due": "2026-03-10"}').due == date(2026, 3, 10)
+        with pytest.raises(ValidationError):
+            Due.model_validate_json('{"due": 20260310}')

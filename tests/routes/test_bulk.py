@@ -14,7 +14,7 @@ from support.derived import wrong
 from support.families import read, trash
 from support.many import fill
 from support.people import SECRET, client_of, sign_up
-from support.scratch import eventually, sql
+from support.scratch import eventually, gate
 from support.tasks import add_task, problem_of
 from todo.database import Database, DatabaseOptions, Session
 from todo.main import create_app
@@ -235,20 +235,22 @@ class TestTooManyChanges:
 class TestConcurrentRequests:
     async def test_bulk_write_blocks_only_the_users_own_writes(self, database_url: str) -> None:
         alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
+        # Short, but long enough for a single task on a busy machine.
+        limits = {**SHORT, "budget_seconds": 2.0, "statement_timeout_milliseconds": 1_800}
         async with (
-            served(database_url, pool_size=4, **SHORT) as (app, database),
+            served(database_url, pool_size=4, **limits) as (app, database),
             client_of(app, alice) as own,
             client_of(app, bob) as other,
         ):
-            long = asyncio.create_task(
-                Session(database, alice, may_take_long=True).together((TURN, {}), (sql("SELECT pg_sleep(5)::text"), {}))
-            )
-            await eventually(lambda: database._long)
+            with gate(database_url) as asleep:
+                session = Session(database, alice, may_take_long=True)
+                long = asyncio.create_task(session.together((TURN, {}), (asleep, {})))
+                await eventually(lambda: database._long)
 
-            own_write = await own.post("/tasks", json={"title": "Buy milk"})
-            own_read = await own.get("/tasks")
-            others = [await other.post("/tasks", json={"title": "Buy milk"}) for _ in range(5)]
-            was_busy = not long.done()
+                own_write = await own.post("/tasks", json={"title": "Buy milk"})
+                own_read = await own.get("/tasks")
+                others = [await other.post("/tasks", json={"title": "Buy milk"}) for _ in range(5)]
+                was_busy = not long.done()
             await long
             later = await own.post("/tasks", json={"title": "Buy milk"})
 

@@ -128,7 +128,7 @@ class TestSnapshot:
             cursor = pages[-1]["next_cursor"]
 
         ids = [task["id"] for page in pages for task in page["tasks"]]
-        assert (sorted(ids), len(pages)) == (sorted(made), 3)
+        assert (sorted(ids), [len(page["tasks"]) for page in pages[:3]]) == (sorted(made), [2, 2, 1])
         assert {page["revision"] for page in pages} == {5}
 
     async def test_snapshot_and_feed_are_consistent_if_tasks_change_between_pages(self, alice: AsyncClient) -> None:
@@ -387,9 +387,9 @@ class TestUndo:
         task = await add_task(alice)
         await alice.patch(f"/tasks/{task['id']}", json={"title": "Buy bread"})
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute("ALTER TABLE tasks DISABLE TRIGGER log_write")
+            connection.execute("ALTER TABLE tasks DISABLE TRIGGER t40_log_write")
             connection.execute("UPDATE tasks SET updated_at = '2999-01-01Z' WHERE id = %s", (task["id"],))
-            connection.execute("ALTER TABLE tasks ENABLE TRIGGER log_write")
+            connection.execute("ALTER TABLE tasks ENABLE TRIGGER t40_log_write")
 
         undone = (await alice.post("/changes/2/undo")).json()
 

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from httpx import ASGITransport, AsyncClient
 
 from support.people import SECRET, client_of, sign_up
+from support.processes import PATIENCE_SECONDS
+from support.scratch import UNHURRIED, eventually
 from support.tasks import problem_of
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
@@ -62,16 +65,16 @@ class TestReadReadiness:
 
     async def test_readiness_checks_do_not_take_connections_from_users(self, database_url: str) -> None:
         """Anybody may request it without a token. The pool has one connection, and 20 requests may wait for it."""
-        database = Database(database_url, DatabaseOptions(pool_size=1))
+        database = Database(database_url, replace(UNHURRIED, pool_size=1))
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         stranger = AsyncClient(transport=ASGITransport(app), base_url="http://todo.test")
         async with stranger, client_of(app, sign_up(database_url, "alice")) as alice:
-            held = await database.acquire(deadline=asyncio.get_running_loop().time() + 5)
+            held = await database.acquire(deadline=asyncio.get_running_loop().time() + PATIENCE_SECONDS)
             asked = [asyncio.create_task(stranger.get("/readyz")) for _ in range(260)]
-            await asyncio.sleep(0.1)
+            await eventually(lambda: database._pool.get_stats()["requests_waiting"] == 1)
             listing = asyncio.create_task(alice.get("/tasks"))
-            await asyncio.sleep(0.05)
+            await eventually(lambda: database._pool.get_stats()["requests_waiting"] == 2)
 
             await database.release(held)
 

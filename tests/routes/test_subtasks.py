@@ -418,10 +418,10 @@ class TestCompleteSubtree:
             for action, method in (("/complete", "post"), ("/reopen", "post"), ("", "delete"), ("/restore", "post"))
         )
 
-        assert "What lies under the task is completed with it." in complete
-        assert "What lies under it stays as it is." in reopen
-        assert "with all that lies under it" in trashing
-        assert "with all that went there with it" in restore
+        assert "All open tasks in its subtree are completed with it." in complete
+        assert "subtasks do not change." in reopen
+        assert "The task and its whole subtree move to the trash" in trashing
+        assert "Everything that moved to the trash together with the task is restored" in restore
 
 
 # Task: T-342

@@ -152,6 +152,7 @@ class TestTagsOfTask:
 
 
 # Task: T-341
+# Task: T-375
 class TestListTags:
     async def test_tag_list_is_empty_for_a_new_user(self, alice: AsyncClient) -> None:
         response = await alice.get("/tags")

@@ -211,9 +211,7 @@ class TestPage:
             ids = [await scene.add() for _ in range(9)]
 
             pages = [
-                await finding.page(
-                    scene.session, TaskQuery.model_validate_strings({"skip": skip, "limit": "2"}), now=NOW
-                )
+                await finding.page(scene.session, TaskQuery.model_validate({"skip": skip, "limit": "2"}), now=NOW)
                 for skip in ("0", "2", "4", "6", "8")
             ]
 

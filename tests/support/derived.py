@@ -5,13 +5,7 @@ from typing import Any
 
 import psycopg
 
-# What is logged, under which name, and without which columns.
-_LOGGED = {
-    "tasks": ("task", "user_id,revision,due_at,start_at,title_key,upcoming"),
-    "categories": ("category", "user_id,revision"),
-    "profiles": ("profile", "user_id,revision"),
-    "views": ("view", "user_id,revision"),
-}
+from todo.migrations.change_log import CHANGE_LOG, LoggedTable
 
 _NOBODY = "'00000000-0000-0000-0000-000000000000'"
 _MINE = "(SELECT * FROM {table} WHERE user_id = %(user)s)"
@@ -25,14 +19,15 @@ def _differing(kept: str, following: str) -> str:
     )
 
 
-def _latest_in_log(table: str, entity: str, unlogged: str) -> str:
+def _latest_in_log(table: LoggedTable) -> str:
     """The last change of each thing tells it as it is, or that it is gone. What was forgotten is silent."""
+    excluded = ",".join(table.excluded_columns)
     return (
         "SELECT entity_id, latest.revision FROM ("
         " SELECT DISTINCT ON (entity_id) * FROM changes WHERE user_id = %(user)s"
-        f" AND entity = '{entity}' ORDER BY entity_id, revision DESC) AS latest"
-        f" LEFT JOIN {_MINE.format(table=table)} AS thing ON thing.id::text = entity_id"
-        " WHERE latest.state IS DISTINCT FROM to_jsonb(thing) - '{" + unlogged + "}'::text[]"
+        f" AND entity = '{table.entity}' ORDER BY entity_id, revision DESC) AS latest"
+        f" LEFT JOIN {_MINE.format(table=table.name)} AS thing ON thing.id::text = entity_id"
+        " WHERE latest.state IS DISTINCT FROM to_jsonb(thing) - '{" + excluded + "}'::text[]"
         " OR thing.revision <> latest.revision"
     )
 
@@ -49,7 +44,7 @@ _TEXTS = (
 )
 _WORDS = " UNION ALL ".join(
     "SELECT id, left(word, 64) AS word, weight, created_at FROM tasks,"
-    f" LATERAL {texts}, LATERAL string_to_table(app.searchable(text), ' ') AS word"
+    f" LATERAL {texts}, LATERAL string_to_table(app.normalize_for_search(text), ' ') AS word"
     " WHERE user_id = %(user)s AND word <> ''"
     for texts in _TEXTS
 )
@@ -61,10 +56,7 @@ _ABOVE = (
 )
 
 RULES: Mapping[str, str] = {
-    **{
-        f"the log tells {table} as they are": _latest_in_log(table, entity, unlogged)
-        for table, (entity, unlogged) in _LOGGED.items()
-    },
+    **{f"the log tells {table.name} as they are": _latest_in_log(table) for table in CHANGE_LOG},
     "the log is whole": (
         "SELECT revision FROM (SELECT revision, lag(revision) OVER (ORDER BY revision) AS one_before FROM changes"
         " WHERE user_id = %(user)s) AS log WHERE revision <> one_before + 1"
@@ -123,10 +115,11 @@ RULES: Mapping[str, str] = {
         " OR start_at IS DISTINCT FROM app.resolve_time(start_date, due_time_zone, zone, here.begin))"
     ),
     **{
-        f"each of the {table} has its own place": (
-            f"SELECT position FROM {table} WHERE user_id = %(user)s GROUP BY position HAVING count(*) > 1"
+        f"each of the {table.name} has its own place": (
+            f"SELECT position FROM {table.name} WHERE user_id = %(user)s GROUP BY position HAVING count(*) > 1"
         )
-        for table in ("tasks", "categories")
+        for table in CHANGE_LOG
+        if table.is_ordered
     },
 }
 

@@ -37,7 +37,7 @@ def _parsed(model: type[TaskFilter], text: str) -> Any:
             raw.setdefault(name, []).append(value)
         else:
             raw[name] = value
-    return TypeAdapter(model).validate_strings(raw)
+    return TypeAdapter(model).validate_python(raw)
 
 
 def applied_filters() -> list[AppliedFilter]:

@@ -9,9 +9,6 @@ from support.live import Told
 from support.people import token_of
 from support.tasks import add_task
 
-# How many seconds ago a token ran out that is good for about a second still: the leeway for clocks is in it.
-NEARLY_OVER = 29
-
 
 @dataclass
 class Person:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 
@@ -16,8 +17,8 @@ def age_keys(url: str, user_id: str, interval: str = "24 hours 1 second") -> Non
 
 
 @contextmanager
-def holding_key(url: str, user_id: str, key: str) -> Iterator[None]:
-    """Hold what a request under this key holds while it runs."""
+def holding_key(url: str, user_id: str, key: str) -> Iterator[psycopg.Connection[Any]]:
+    """Hold what a request under this key holds while it runs; give the connection that does."""
     with psycopg.connect(url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(%s))", (user_id, key))
-        yield
+        yield connection

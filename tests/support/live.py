@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,8 +25,8 @@ from todo.main import create_app
 from todo.services.live import Live
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
-from todo.web.protocol import Protocol
-from todo.web.sockets import MOST_BYTES, SocketProtocol
+from todo.web.server.http_protocol import HttpProtocol
+from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 
 @dataclass(frozen=True)
@@ -229,18 +230,22 @@ class LiveServer:
 
 @asynccontextmanager
 async def live_server(
-    database_url: str, settings: Settings | None = None, signals: Signals | None = None
+    database_url: str,
+    settings: Settings | None = None,
+    signals: Signals | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port, on a pool of its own."""
+    """Serve the application on a free port, on a pool of its own. Tokens expire by ``clock`` (Unix seconds)."""
     database = Database(database_url, UNHURRIED)
-    app = create_app(settings or Settings(), database, SecretVerifier(SECRET), signals or LocalSignals())
+    app = create_app(settings or Settings(), database, SecretVerifier(SECRET, clock=clock), signals or LocalSignals())
+    app.state.live._clock = clock
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
         port=0,
-        http=Protocol,
-        ws=SocketProtocol,
-        ws_max_size=MOST_BYTES,
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,

@@ -34,9 +34,9 @@ INSERT INTO tag_counts (user_id, tag_key, tag, tasks)
 SELECT user_id, tag_key, tag, count(*) FROM task_tags WHERE user_id = %(user)s GROUP BY user_id, tag_key, tag;
 INSERT INTO task_words (user_id, task_id, word, weight, created_at)
 SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
-    SELECT string_to_table(app.searchable(title), ' '), 1 UNION ALL
-    SELECT string_to_table(app.searchable(tags), ' '), 2 UNION ALL
-    SELECT string_to_table(app.searchable(description), ' '), 3
+    SELECT string_to_table(app.normalize_for_search(title), ' '), 1 UNION ALL
+    SELECT string_to_table(app.normalize_array_for_search(tags), ' '), 2 UNION ALL
+    SELECT string_to_table(app.normalize_for_search(description), ' '), 3
 ) AS found (word, weight) WHERE user_id = %(user)s AND word NOT IN ('', '|')
 GROUP BY user_id, id, word, created_at ON CONFLICT DO NOTHING
 """

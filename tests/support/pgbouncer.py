@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from support.processes import PATIENCE_SECONDS
+from support.processes import PATIENCE_SECONDS, until
 
 POOL_SIZE = 3
 _PORT = 6543
@@ -78,13 +77,14 @@ server_login_retry = 0.1
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            if process.poll() is not None or time.monotonic() > until:
-                pytest.fail(f"pgbouncer did not start: {log.read_text(encoding='utf-8')}")
-            time.sleep(0.05)
-        else:
-            return
+    until(lambda: process.poll() is not None or _answers(url))
+    if process.poll() is not None:
+        pytest.fail(f"pgbouncer did not start: {log.read_text(encoding='utf-8')}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True

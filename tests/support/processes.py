@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from todo.clients.embedded import running
+
 # Generous, for a busy machine; nothing waits for it to pass.
 PATIENCE_SECONDS = 300
 SETTINGS = (
@@ -119,11 +121,11 @@ def serving(directory: Path, *arguments: str, **settings: str) -> Iterator[Servi
         process.wait(PATIENCE_SECONDS)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that will come true."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until a condition holds; fail if that does not happen in time."""
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "the condition never held"
         time.sleep(0.02)
 
 
@@ -135,6 +137,14 @@ def is_alive(pid: int) -> bool:
         return False
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return not done.stdout.startswith("Z") and done.stdout.strip() != ""
+
+
+def stop_embedded(data_dir: Path) -> None:
+    """Stop the embedded PostgreSQL that a killed process may have left running in ``data_dir``."""
+    if data_dir.exists():
+        # Who leaves it last stops it.
+        with running(data_dir):
+            pass
 
 
 def postmaster_of(data_dir: Path) -> int:

@@ -12,7 +12,9 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from support.processes import PATIENCE_SECONDS
-from todo.web.protocol import Protocol
+from support.scratch import eventually
+from todo.database import cancelled
+from todo.web.server.http_protocol import HttpProtocol
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Connection:
         with suppress(ConnectionError):
             for part in parts:
                 self._writer.write(part)
-                await asyncio.wait_for(self._writer.drain(), PATIENCE_SECONDS)
+                # Not wait_for(): before Python 3.12 it loses a cancellation that comes when it is done.
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._writer.drain()
 
     async def answer(self) -> Answer:
         """Read one response."""
@@ -63,7 +67,8 @@ class Connection:
 
     async def read(self, size: int) -> bytes:
         """Read so many bytes."""
-        return await asyncio.wait_for(self._reader.readexactly(size), PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self._reader.readexactly(size)
 
     async def is_closed(self) -> bool:
         """Wait until the server says that it sends no more; anything that it still sends is a failure."""
@@ -107,9 +112,19 @@ class Server:
         """Count the open connections."""
         return len(self._protocols)
 
+    def protocol(self) -> HttpProtocol:
+        """Return the server's side of the only connection."""
+        [protocol] = self._protocols
+        assert isinstance(protocol, HttpProtocol)
+        return protocol
+
+    async def until_begun(self) -> None:
+        """Wait until the only connection has read the headers of a request."""
+        await eventually(lambda: self.connections() and self.protocol().cycle is not None)
+
 
 @asynccontextmanager
-async def serving(app: ASGIApp, protocol: type[Protocol], **options: Any) -> AsyncIterator[Server]:
+async def serving(app: ASGIApp, protocol: type[HttpProtocol], **options: Any) -> AsyncIterator[Server]:
     """Serve ``app`` in this event loop, as uvicorn does, by ``protocol``."""
     config = Config(app, access_log=False, log_config=None, lifespan="off", **options)
     config.load()
@@ -139,31 +154,38 @@ CHUNKED = "Transfer-Encoding: chunked"
 GET = request("GET", "/healthz")
 
 
-class Impatient(Protocol):
+class Impatient(HttpProtocol):
     """The protocol with limits that a test can wait for."""
 
     header_seconds = 0.2
-    linger_seconds = 0.2
-    flush_seconds = 0.2
-    most_framing_bytes = 4_096
-    most_discarded_bytes = 100_000
+    drain_seconds = 0.2
+    stall_seconds = 0.2
+    max_framing_bytes = 4_096
+    max_drained_bytes = 100_000
 
 
 def assert_refused(answer: Answer, status: int, code: str) -> None:
     assert (answer.status, answer.problem()["code"], answer.headers["connection"]) == (status, code, "close")
 
 
-async def drip(send: object, first: bytes, then: bytes) -> None:
-    assert callable(send)
-    await send(first)
-    while True:
-        await asyncio.sleep(0.02)
-        await send(then)
+@asynccontextmanager
+async def dripping(connection: Connection, first: bytes, then: bytes) -> AsyncIterator[None]:
+    """Send something, and then a little now and then for as long as the context lasts."""
+
+    async def drip() -> None:
+        await connection.send(first)
+        while True:
+            await asyncio.sleep(0.02)
+            await connection.send(then)
+
+    task = asyncio.create_task(drip())
+    try:
+        yield
+    finally:
+        await cancelled(task)
 
 
 async def until_empty(server: Server) -> bool:
     """Wait until no connection is open."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while server.connections():  # noqa: ASYNC110  uvicorn tells nobody.
-            await asyncio.sleep(0.02)
+    await eventually(lambda: not server.connections())
     return True

@@ -13,7 +13,8 @@ from todo import database, services
 from todo.database import Statement
 from todo.kit.recurrence import Rule
 from todo.models.categories import Leftover
-from todo.services import changes, filters, finding, search, task_rows
+from todo.services import filters, finding, search, task_rows
+from todo.services.entities import ENTITIES, Entity
 from todo.services.filter_types import AppliedFilter
 
 # No filter, each filter by itself with each of its variants, and all together.
@@ -27,10 +28,11 @@ _FILTERS = [
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
     Leftover: list(Leftover),
-    tuple[AppliedFilter, ...]: sorted(
-        {tuple(each for each in asked if each.filter.counter) for asked in _FILTERS}, key=str
+    # The filters with counters.
+    tuple[AppliedFilter, ...]: list(
+        dict.fromkeys(tuple(each for each in asked if each.filter.counter) for asked in _FILTERS)
     ),
-    changes._Entity: list(changes._ENTITIES.values()),
+    Entity: list(ENTITIES.values()),
     Statement: [task_rows.CREATE],
     search.Shape: [
         search.Shape(words, several, chosen, *[more] * 5)
@@ -47,10 +49,10 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
 # And by its module, where it takes the names of columns.
 _NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "categories": [("name",), ("archived", "name")],
-    "changes": [("updated_at",)],
     "profiles": [("time_zone",), ("day_start", "time_zone")],
     "task_rows": [("title",), ("status", "title")],
     "tasks": [("title",), ("status", "title")],
+    "undo": [("updated_at",)],
     "views": [("name",), ("name", "query")],
 }
 
@@ -60,7 +62,7 @@ _NO_STATEMENTS = (Rule,)
 
 def modules() -> Iterator[ModuleType]:
     for package in (services, database):
-        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             yield importlib.import_module(found.name)
 
 

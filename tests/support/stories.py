@@ -37,6 +37,8 @@ class World:
     app: Any
     # How often which kind of write was answered how.
     outcomes: Counter[str] = field(default_factory=Counter)
+    # How many changes of each type there were.
+    changed: Counter[str] = field(default_factory=Counter)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)

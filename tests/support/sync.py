@@ -1,8 +1,12 @@
 """A device's copy of a user's things, kept in step as the API specification says."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from httpx import AsyncClient
+
+from todo.models.entities import ENTITY_MODELS, EntityModels, InSnapshot
 
 Task = dict[str, Any]
 Thing = dict[str, Any]
@@ -10,12 +14,11 @@ Change = dict[str, Any]
 Key = tuple[str, str]
 """What a thing is called: its type, and its id."""
 
-# The lists of a snapshot, and what is in them.
-LISTS = {"tasks": "task", "categories": "category", "views": "view"}
+# The members of a snapshot, each with the entity of the objects in it.
+_MEMBERS = {entity.snapshot_field: entity for entity in ENTITY_MODELS.values()}
 PROFILE: Key = ("profile", "me")
 
 _MOST = 500
-_COUNTS = ("tasks_open", "tasks_completed")
 
 
 class Copy:
@@ -50,10 +53,9 @@ class Copy:
         response = await self._client.get("/changes/snapshot", params=params)
         assert response.status_code == 200, response.text
         page = response.json()
-        assert page.keys() == {*LISTS, "profile", "revision", "next_cursor"}
-        self.things |= {(kind, thing["id"]): thing for name, kind in LISTS.items() for thing in page[name]}
-        if page["profile"] is not None:
-            self.things[PROFILE] = page["profile"]
+        assert page.keys() == {*_MEMBERS, "revision", "next_cursor"}
+        for name, entity in _MEMBERS.items():
+            self.things |= {(entity.name, thing["id"]): thing for thing in _objects(entity, page[name])}
         self._cursor = page["next_cursor"]
         if self._cursor is None:
             self.revision = page["revision"]
@@ -96,18 +98,19 @@ class Copy:
             self.things[key] = change["state"]
 
 
+def _objects(entity: EntityModels, member: Any) -> list[Thing]:
+    """The objects in a member of the snapshot."""
+    if entity.in_snapshot is not InSnapshot.single:
+        return list(member)
+    return [] if member is None else [member]
+
+
 async def everything(client: AsyncClient) -> dict[Key, Thing]:
     """All things as their own doors show them. Nobody may write meanwhile."""
-    tasks = await _listed(client) + await _listed(client, trashed="true")
-    assert len({task["id"] for task in tasks}) == len(tasks)
-    things: dict[Key, Thing] = {("task", task["id"]): task for task in tasks}
-    categories = (await client.get("/categories")).json()["categories"]
-    for category in categories:
-        things["category", category["id"]] = {name: category[name] for name in category if name not in _COUNTS}
-    things |= {("view", view["id"]): view for view in (await client.get("/views")).json()["views"]}
-    profile = (await client.get("/me")).json()
-    if profile["revision"]:
-        things[PROFILE] = {name: profile[name] for name in profile if name not in ("id", "name", "email")}
+    things: dict[Key, Thing] = {}
+    for entity in ENTITY_MODELS.values():
+        read = READERS.get(entity.name, partial(_read_list, entity))
+        things |= {(entity.name, thing_id): thing for thing_id, thing in (await read(client)).items()}
     return things
 
 
@@ -117,6 +120,36 @@ def shown(things: dict[Key, Thing]) -> dict[Key, Thing]:
         return things
     profile = things[PROFILE]
     return {**things, PROFILE: {name: profile[name] for name in profile if name not in ("id", "updated_at")}}
+
+
+async def _read_tasks(client: AsyncClient) -> dict[str, Thing]:
+    tasks = await _listed(client) + await _listed(client, trashed="true")
+    assert len({task["id"] for task in tasks}) == len(tasks)
+    return {task["id"]: task for task in tasks}
+
+
+async def _read_profile(client: AsyncClient) -> dict[str, Thing]:
+    profile = (await client.get("/me")).json()
+    if not profile["revision"]:
+        return {}
+    return {"me": {name: profile[name] for name in profile if name not in ("id", "name", "email")}}
+
+
+# How a client reads all objects of an entity that has more than a plain list, by id.
+READERS: Mapping[str, Callable[[AsyncClient], Awaitable[dict[str, Thing]]]] = {
+    "task": _read_tasks,
+    "profile": _read_profile,
+}
+
+
+async def _read_list(entity: EntityModels, client: AsyncClient) -> dict[str, Thing]:
+    """Read a list that has all objects, each with all that the log has of it."""
+    name = entity.snapshot_field
+    response = await client.get(f"/{name}")
+    page = response.json()
+    is_whole = response.is_success and name in page and page.get("total") == len(page[name])
+    assert is_whole, f"say in READERS, in tests/support/sync.py, how a client reads all of its {name}"
+    return {thing["id"]: {field: thing[field] for field in entity.state.model_fields} for thing in page[name]}
 
 
 async def _listed(client: AsyncClient, **filters: str) -> list[Task]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from psycopg.pq.abc import PGresult
 
+from support.scratch import UNHURRIED
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 
@@ -34,7 +35,7 @@ def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[
             trips.after(trip)
             return results
 
-    database = Database(database_url, replace(options or DatabaseOptions(), pool_size=1))
+    database = Database(database_url, replace(options or UNHURRIED, pool_size=1))
     database._pool.connection_class = Watched
     return database, trips
 

@@ -52,7 +52,7 @@ class Walled:
         """Let the user's idempotency keys be older than a day."""
         age_keys(self.url, user_id)
 
-    def holding_key(self, user_id: str, key: str) -> AbstractContextManager[None]:
+    def holding_key(self, user_id: str, key: str) -> AbstractContextManager[psycopg.Connection[Any]]:
         """Pretend meanwhile that a request of the user under this key is still running."""
         return holding_key(self.url, user_id, key)
 

@@ -8,13 +8,13 @@ from fastapi import FastAPI
 
 from support.people import sign_up, token_of
 from support.raw_http import Impatient, Server, serving
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 
 @pytest.fixture
 async def server(app: FastAPI) -> AsyncIterator[Server]:
     """The application behind the protocol as shipped."""
-    async with serving(app, Protocol) as server:
+    async with serving(app, HttpProtocol) as server:
         yield server
 
 

@@ -10,7 +10,7 @@ from httpx import AsyncClient
 from support.people import sign_up, token_of
 from support.raw_http import request, serving
 from todo.web import bodies
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 JSON = {"Content-Type": "application/json"}
 
@@ -37,7 +37,7 @@ class TestReadBody:
 
     async def test_lets_go_of_a_connection_on_which_no_body_comes(self, app: FastAPI, database_url: str) -> None:
         token = token_of(sign_up(database_url, "alice"))
-        async with serving(app, Protocol) as server, server.connect() as connection:
+        async with serving(app, HttpProtocol) as server, server.connect() as connection:
             await connection.send(
                 request(
                     "POST",

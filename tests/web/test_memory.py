@@ -22,14 +22,14 @@ import uvicorn
 
 from todo.server import make_app
 from todo.settings import Settings
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 secret, database_url = sys.argv[1:]
 app = make_app(Settings(jwt_secret=secret, database_url=database_url), shared=False)
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
 lifespan = "off" if "nobody" in database_url else "on"
-config = uvicorn.Config(app, http=Protocol, lifespan=lifespan, access_log=False, log_config=None)
+config = uvicorn.Config(app, http=HttpProtocol, lifespan=lifespan, access_log=False, log_config=None)
 uvicorn.Server(config).run([listener])
 """
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"

@@ -13,7 +13,7 @@ from support.raw_http import request, serving
 from todo.errors import Conflict
 from todo.web.logs import AnswerBroken
 from todo.web.middleware import Problems, Tracing
-from todo.web.protocol import Protocol
+from todo.web.server.http_protocol import HttpProtocol
 
 SECRET = "alice@example.com"
 
@@ -242,7 +242,7 @@ class TestProblems:
         ]
 
     async def test_lets_the_client_see_that_an_answer_broke_off(self) -> None:
-        async with serving(breaking_off(RuntimeError()), Protocol) as server, server.connect() as connection:
+        async with serving(breaking_off(RuntimeError()), HttpProtocol) as server, server.connect() as connection:
             await connection.send(request("GET", "/"))
 
             with pytest.raises(EOFError):

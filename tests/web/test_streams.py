@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.types import Message
 
+from support.processes import PATIENCE_SECONDS
+from support.scratch import eventually, grace_period
 from todo.web.streams import EventStream, sse
 
 
@@ -77,11 +79,11 @@ class TestEventStream:
         chunks, client = Chunks(b"one", b"two", then="wait"), Client(most)
         before = asyncio.all_tasks()
         sending = asyncio.create_task(send(chunks, client))
-        await asyncio.sleep(0.01)
+        await grace_period()
         assert not sending.done()
 
         client.gone.set()
-        await asyncio.wait_for(sending, 10)
+        await asyncio.wait_for(sending, PATIENCE_SECONDS)
 
         assert chunks.closed
         assert asyncio.all_tasks() == before
@@ -90,7 +92,7 @@ class TestEventStream:
         chunks, client = Chunks(b"one", b"two", b"three", then="wait"), Client(most=2)
         sending = asyncio.create_task(send(chunks, client))
 
-        await asyncio.sleep(0.01)
+        await grace_period()
 
         assert (client.bodies, chunks.taken) == ([b"one"], 2)
         client.gone.set()
@@ -100,7 +102,7 @@ class TestEventStream:
         chunks, client = Chunks(b"one", then="wait"), Client()
         before = asyncio.all_tasks()
         sending = asyncio.create_task(send(chunks, client))
-        await asyncio.sleep(0.01)
+        await eventually(lambda: client.bodies)
 
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):

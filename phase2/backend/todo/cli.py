@@ -23,7 +23,7 @@ from todo.database import Database, accounts
 from todo.main import create_app
 from todo.migrations.schema import SchemaError
 from todo.services.tokens import SecretVerifier
-from todo.settings import Settings, SettingsError
+from todo.settings import Settings, SettingsError, misspelt_names
 from todo.web import openapi
 
 _MOST_MINUTES = 525_600
@@ -54,9 +54,10 @@ Ctrl-C stops it: requests in flight end first. A second Ctrl-C does not wait for
 examples:
   todo migrate
   DATABASE_URL=postgresql://... todo migrate
+  todo migrate --check
 
-Safe to run twice, and by two processes at once. With a pooled DATABASE_URL of Neon the direct host is used; for another
-pooler set DIRECT_DATABASE_URL.""",
+Safe to run twice, and by two processes at once; run it after restoring a dump as well, which holds no roles. With a
+pooled DATABASE_URL of Neon the direct host is used; for another pooler set DIRECT_DATABASE_URL.""",
     "token": """\
 examples:
   todo token alice
@@ -147,7 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--workers", default=1, type=_number(1, _MOST_WORKERS), help="processes that serve (default: %(default)s)"
     )
-    command("migrate", _migrate)
+    migrate = command("migrate", _migrate)
+    migrate.add_argument("--check", action="store_true", help="change nothing; fail if the database is not up to date")
     token = command("token", _token)
     token.add_argument("user_id", metavar="USER_ID", type=_text(_MOST_OF_AN_ID), help="the user's id: any text")
     token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
@@ -163,13 +165,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     """Run the API."""
-    settings = Settings.load(os.environ)
+    settings = _settings()
     with server.listen(options.host, options.port) as listener, server.prepared(settings) as complete:
         host, port = listener.getsockname()[:2]
         address = f"http://{_reachable(host)}:{port}"
         shared = settings.database_url is not None
         ready = partial(_say, _banner(settings, address))
         server.serve(complete, listener, workers=options.workers, shared=shared, ready=ready)
+
+
+def _settings(*, verifies_tokens: bool = True) -> Settings:
+    for name, meant in misspelt_names():
+        sys.stderr.write(f"todo: {name} is not a setting and has no effect. Did you mean {meant}?\n")
+    return Settings.load(verifies_tokens=verifies_tokens)
 
 
 def _reachable(host: str) -> str:
@@ -216,16 +224,20 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _migrate(_: argparse.Namespace) -> None:
+def _migrate(options: argparse.Namespace) -> None:
     """Bring the database up to date."""
-    server.migrate(Settings.load(os.environ, verifies_tokens=False))
+    settings = _settings(verifies_tokens=False)
+    if options.check:
+        server.check_schema(settings)
+    else:
+        server.migrate(settings)
     _say("The database is up to date.")
 
 
 # Task: T-017
 def _token(options: argparse.Namespace) -> None:
     """Print a bearer token for a user, and make the user if there is none."""
-    settings = Settings.load(os.environ)
+    settings = _settings()
     if settings.jwks_url is not None:
         raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(

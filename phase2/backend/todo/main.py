@@ -20,7 +20,7 @@ from todo.web.application import Application
 from todo.web.cors import Cors
 from todo.web.logged_paths import LoggedPaths
 from todo.web.middleware import Authentication, Problems, Tracing
-from todo.web.protocol import STOPPING
+from todo.web.server import STOPPING
 
 
 # Task: T-040

@@ -1,4 +1,4 @@
-"""The serving process: a database that is fit for it, a socket, and uvicorn around the application.
+"""The serving process: a database that is fit for it, a socket, and a server around the application.
 
 It refuses to serve with one line where a request could only fail, or see what it must not.
 """
@@ -6,23 +6,13 @@ It refuses to serve with one line where a request could only fail, or see what i
 import asyncio
 import ctypes
 import multiprocessing
-import os
 import resource
-import signal
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
-from multiprocessing import resource_tracker
-from multiprocessing.process import BaseProcess
 
-import uvicorn
 from fastapi import FastAPI
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from todo.clients import embedded
 from todo.database import Database, DatabaseOptions, PostgresSignals, UnsafeDatabase, readiness
@@ -30,20 +20,15 @@ from todo.errors import Unavailable
 from todo.main import create_app, verifier_of
 from todo.migrations import schema
 from todo.settings import Settings, local_secret
-from todo.web import logs, sockets
-from todo.web.protocol import Protocol
+from todo.web import logs
+from todo.web.server import process
+from todo.web.server.workers import supervise
 
 _WAKING_SECONDS = 10
-# A worker that says nothing for so long is ended, and another begun. On a busy machine one takes many seconds to begin:
-# ended before that, none ever would.
-_WORKER_SILENCE_SECONDS = 30
-_GRACE_SECONDS = 10
-# Longer than a load balancer's minute, so that it is never we who close a connection it is about to use.
-_KEEP_ALIVE_SECONDS = 75
-_MOST_CONNECTIONS = 2_000
 # For every connection a descriptor, and some for the database, the log and Python. macOS starts with 256.
-_DESCRIPTORS = 2 * _MOST_CONNECTIONS
+_DESCRIPTORS = 2 * process.MAX_CONNECTIONS
 _BACKLOG = 2_048
+_MAX_NAMED_DIFFERENCES = 10
 # mallopt(3): how much of what is free glibc may keep at the end of the heap, and its number for that.
 _M_TRIM_THRESHOLD = -1
 _MOST_KEPT_BYTES = 1_048_576
@@ -68,22 +53,40 @@ def prepared(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     if settings.jwks_url is None and settings.jwt_secret is None:
-        settings = replace(settings, jwt_secret=local_secret(settings.data_dir))
+        settings = settings.model_copy(update={"jwt_secret": local_secret(settings.data_dir)})
     with embedded.running(settings.data_dir) as url:
         if not schema.is_current(url):
             schema.upgrade(url)
-        yield replace(settings, database_url=url, direct_database_url=url)
+        yield settings.model_copy(update={"database_url": url, "direct_database_url": url})
 
 
 # Task: T-024
 def migrate(settings: Settings) -> None:
     """Bring the database up to date, over the direct connection."""
+    with _direct_url(settings) as url:
+        schema.upgrade(url)
+
+
+# Task: T-432
+def check_schema(settings: Settings) -> None:
+    """Raise ServerError if migrations or SQL files are not applied, or an object was changed by hand since."""
+    with _direct_url(settings) as url:
+        different = schema.differences(url)
+    if different:
+        named = ", ".join(different[:_MAX_NAMED_DIFFERENCES])
+        more = f" and {len(different) - _MAX_NAMED_DIFFERENCES} more" if len(different) > _MAX_NAMED_DIFFERENCES else ""
+        raise ServerError(f"The database differs from this version in {named}{more}; run: todo migrate")
+
+
+@contextmanager
+def _direct_url(settings: Settings) -> Iterator[str]:
+    """Give the URL of the direct connection; in embedded mode the database runs meanwhile."""
     if settings.direct_database_url is None:
         with embedded.running(settings.data_dir) as url:
-            schema.upgrade(url)
+            yield url
     else:
         _wait(settings.direct_database_url)
-        schema.upgrade(settings.direct_database_url)
+        yield settings.direct_database_url
 
 
 # Task: T-018
@@ -120,41 +123,21 @@ def serve(
     logs.configure(settings.log_level)
     ready()
     _allow_descriptors()
-    config = uvicorn.Config(
-        partial(make_app, settings, shared=shared or workers > 1),
-        factory=True,
-        http=Protocol,
-        lifespan="on",
-        ws=sockets.SocketProtocol,
-        ws_max_size=sockets.MOST_BYTES,
-        # It would cost more memory than all the rest of a connection.
-        ws_per_message_deflate=False,
-        workers=workers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # Behind a proxy nothing here depends on the client's address; and anybody can send these headers.
-        proxy_headers=False,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_worker_healthcheck=_WORKER_SILENCE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    if workers == 1:
-        _serve_here(uvicorn.Server(config), listener)
-    else:
-        _serve_in_workers(_Supervisor(config, [listener]))
+    served = partial(make_app, settings, shared=shared or workers > 1)
+    try:
+        if workers == 1:
+            process.serve(served, listener)
+        else:
+            supervise(served, listener, count=workers)
+    except process.StartupFailed:
+        raise ServerError("The application did not start; its log says why.") from None
 
 
 def make_app(settings: Settings, *, shared: bool) -> FastAPI:
     """Build the application in the process that serves it: this one, or a worker."""
     _give_memory_back()
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    if multiprocessing.parent_process() is not None:
         logs.configure(settings.log_level)
-        threading.Thread(target=_end_with, args=[parent], name="parent", daemon=True).start()
-        # By now uvicorn knows what to do with it.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     database = _database(settings)
     # Migrations and signals need a connection of their own, without a pooler between.
     url = settings.direct_database_url
@@ -166,78 +149,6 @@ def _give_memory_back() -> None:
     """Keep glibc from holding some 40 MB of room for the next large body once there was one. Others lack the call."""
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
-
-
-def _serve_here(server: uvicorn.Server, listener: socket.socket) -> None:
-    try:
-        server.run([listener])
-    except KeyboardInterrupt:
-        # How uvicorn ends when it was told to: it raises the signal again once everything is done.
-        if server.force_exit:
-            raise
-    except SystemExit:
-        raise ServerError("The application did not start; its log says why.") from None
-
-
-def _serve_in_workers(supervisor: "_Supervisor") -> None:
-    # The supervisor takes every signal there is, and gives none back.
-    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    try:
-        supervisor.run()
-    finally:
-        for number, handler in handlers.items():
-            with suppress(OSError, ValueError, TypeError):
-                signal.signal(number, handler)
-    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
-        raise ServerError("The application did not start; its log says why.")
-
-
-class _Supervisor(Multiprocess):
-    """uvicorn's, which stops taking connections when it is told to stop, and stops at once when told twice."""
-
-    def init_processes(self) -> None:
-        with _interrupts_held():
-            super().init_processes()
-
-    def keep_subprocess_alive(self) -> None:
-        with _interrupts_held():
-            super().keep_subprocess_alive()
-
-    def restart_all(self) -> None:
-        with _interrupts_held():
-            super().restart_all()
-
-    def terminate_all(self) -> None:
-        for listener in self.sockets:
-            listener.close()
-        super().terminate_all()
-
-    def join_all(self) -> None:
-        while any(worker.process.is_alive() for worker in self.processes):
-            if self.signal_queue:
-                for worker in self.processes:
-                    worker.process.kill()
-            time.sleep(0.05)
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Keep Ctrl-C waiting, here and in the workers that are begun meanwhile, which would end with a traceback."""
-    # It would let them through when it is begun.
-    resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def _end_with(parent: BaseProcess) -> None:
-    """Wait until the supervisor has been killed, and end then: nobody else would tell a worker to."""
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE_SECONDS + 5)
-    os._exit(1)
 
 
 def _database(settings: Settings, *, pool_size: int | None = None) -> Database:

@@ -1,5 +1,6 @@
 """Settings: from the environment and ``.env``, checked once at start. A wrong one is one clear line."""
 
+import difflib
 import errno
 import os
 import re
@@ -8,20 +9,39 @@ import shlex
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
 from dotenv import dotenv_values
+from pydantic import AliasGenerator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 ENV_FILE = Path(".env")
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # RFC 7518, section 3.2: a key for HS256 is at least as long as the hash.
 _SHORTEST_SECRET_BYTES = 32
-_MOST_CONNECTIONS = 500
+_MAXIMA = {
+    "database_pool_size": 500,
+    "changes_kept_days": 36_500,
+    "trash_kept_days": 36_500,
+    "live_connections_per_user": 1_000,
+    "live_heartbeat_seconds": 300,
+    "live_poll_seconds": 3_600,
+}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NEON_DOMAINS = (".neon.tech", ".neon.build")
+# Names that begin so, and are nearly the name of a setting, are typing errors.
+_PREFIXES = ("TODO_", "DATABASE_", "DIRECT_", "JWT_", "JWKS_", "CORS_", "LOG_", "CHANGES_", "TRASH_", "LIVE_")
+_SIMILARITY = 0.8
 
 
 # Task: T-014
@@ -30,22 +50,26 @@ class SettingsError(Exception):
 
 
 # Task: T-014
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+# Task: T-467
+class Settings(BaseSettings):
     """Everything that can be configured; ``.env.example`` explains each.
 
     Without ``database_url`` the program runs its own PostgreSQL in ``data_dir``. Tokens are verified either
     against ``jwks_url`` (then ``jwt_issuer`` and ``jwt_audience`` are set as well), or against ``jwt_secret``.
+
+    The constructor reads and checks nothing: ``load`` does.
     """
 
-    database_url: str | None = field(default=None, repr=False)
-    direct_database_url: str | None = field(default=None, repr=False)
+    model_config = SettingsConfigDict(frozen=True)
+
+    database_url: str | None = Field(default=None, repr=False)
+    direct_database_url: str | None = Field(default=None, repr=False)
     better_auth_url: str | None = None
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
-    jwt_secret: str | None = field(default=None, repr=False)
-    cors_origins: tuple[str, ...] = ()
+    jwt_secret: str | None = Field(default=None, repr=False)
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: str = "INFO"
     data_dir: Path = Path(".data")
     database_pool_size: int = 10
@@ -56,61 +80,158 @@ class Settings:
     live_poll_seconds: int = 30
 
     @classmethod
-    def load(
-        cls, environ: Mapping[str, str], env_file: Path | None = ENV_FILE, *, verifies_tokens: bool = True
-    ) -> "Settings":
-        """Read ``environ``, which wins, and ``env_file``; an empty value counts as not set.
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - as the library calls it.
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, env_file: Path | None = ENV_FILE, *, verifies_tokens: bool = True) -> "Settings":
+        """Read the environment, which wins, and ``env_file``; an empty value counts as not set.
 
         A program that never sees a token (``verifies_tokens=False``) may do without a way to verify one.
         Raises SettingsError.
         """
-        given = _merged(environ, env_file)
-        database_url = _database_url(given, "DATABASE_URL")
-        direct = _database_url(given, "DIRECT_DATABASE_URL")
-        if direct and not database_url:
+        given = _read(env_file)
+        if given.direct_database_url and not given.database_url:
             raise SettingsError("DIRECT_DATABASE_URL is set without DATABASE_URL: set both, or none of them.")
         issuer = _issuer(given)
-        if verifies_tokens and database_url and not issuer and "JWT_SECRET" not in given:
+        if verifies_tokens and given.database_url and not issuer and not given.jwt_secret:
             raise SettingsError(
                 "DATABASE_URL is set, but there is no way to verify tokens:"
                 " set BETTER_AUTH_URL (or JWKS_URL, JWT_ISSUER and JWT_AUDIENCE), or JWT_SECRET."
             )
-        return cls(
-            database_url=database_url,
-            direct_database_url=direct or (_direct(database_url) if database_url else None),
-            **issuer,
-            jwt_secret=_secret(given),
-            cors_origins=_origins(given),
-            log_level=_log_level(given),
-            data_dir=Path(given.get("TODO_DATA_DIR", ".data")).expanduser().absolute(),
-            database_pool_size=_whole_number(given, "DATABASE_POOL_SIZE", default=10, most=_MOST_CONNECTIONS),
-            changes_kept_days=_whole_number(given, "CHANGES_KEPT_DAYS", default=90, most=36_500),
-            trash_kept_days=_whole_number(given, "TRASH_KEPT_DAYS", default=30, most=36_500),
-            live_connections_per_user=_whole_number(given, "LIVE_CONNECTIONS_PER_USER", default=50, most=1_000),
-            live_heartbeat_seconds=_whole_number(given, "LIVE_HEARTBEAT_SECONDS", default=20, most=300),
-            live_poll_seconds=_whole_number(given, "LIVE_POLL_SECONDS", default=30, most=3_600),
+        direct = given.direct_database_url or (_direct(given.database_url) if given.database_url else None)
+        derived = {"direct_database_url": direct, "data_dir": given.data_dir.expanduser().absolute()}
+        return cls(**{**dict(given), **derived, **issuer})
+
+
+def _variable(field: str) -> str:
+    """Return the name of the environment variable for a field."""
+    return "TODO_DATA_DIR" if field == "data_dir" else field.upper()
+
+
+class _Environment(Settings):
+    """Settings as they are written in the environment and in ``.env``: checked, and not yet completed."""
+
+    model_config = SettingsConfigDict(
+        alias_generator=AliasGenerator(validation_alias=_variable),
+        case_sensitive=True,
+        extra="ignore",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as the library calls it.
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        if not isinstance(dotenv_settings, DotEnvSettingsSource):
+            raise TypeError("pydantic-settings reads .env in another way now")
+        file = dotenv_settings.env_file
+        return _Texts(settings_cls, os.environ), _Texts(
+            settings_cls, _values_in(file if isinstance(file, Path) else None)
         )
 
+    @field_validator("database_url", "direct_database_url")
+    @classmethod
+    def _is_database_url(cls, text: str | None) -> str | None:
+        return text and _database_url(text)
 
-def _merged(environ: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    @field_validator("better_auth_url", "jwks_url")
+    @classmethod
+    def _is_web_address(cls, text: str | None) -> str | None:
+        if text is not None:
+            _web_address(text)
+        return text
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_secret(cls, text: str | None) -> str | None:
+        if text is not None and not _is_long_enough(text):
+            raise ValueError(
+                f"has to be text of at least {_SHORTEST_SECRET_BYTES} bytes, as `openssl rand -base64 48` makes."
+            )
+        return text
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, text: Any) -> Any:
+        return _origins(text) if isinstance(text, str) else text
+
+    @field_validator("log_level")
+    @classmethod
+    def _is_log_level(cls, text: str) -> str:
+        if text.upper() not in _LOG_LEVELS:
+            raise ValueError(f"has to be one of {', '.join(_LOG_LEVELS)}.")
+        return text.upper()
+
+    @field_validator(*_MAXIMA, mode="before")
+    @classmethod
+    def _is_whole_number(cls, text: Any, info: ValidationInfo) -> Any:
+        most = _MAXIMA[info.field_name or ""]
+        if isinstance(text, str) and not (re.fullmatch(r"[0-9]{1,6}", text) and 1 <= int(text) <= most):
+            raise ValueError(f"has to be a whole number from 1 to {most}.")
+        return text
+
+
+class _Texts(PydanticBaseSettingsSource):
+    """Variables from the environment or a file. One that is empty or blank counts as not set."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._values = values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        name = _variable(field_name)
+        return (self._values.get(name) or "").strip(), name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value}
+
+
+def _values_in(env_file: Path | None) -> Mapping[str, str | None]:
+    """Read ``.env``. Nothing is expanded, as the library would do: a secret may contain ``${``."""
+    return dotenv_values(env_file, interpolate=False) if env_file and env_file.is_file() else {}
+
+
+def _read(env_file: Path | None) -> _Environment:
     try:
-        # A secret may contain "${": nothing is expanded.
-        from_file = dotenv_values(env_file, interpolate=False) if env_file and env_file.is_file() else {}
+        return _Environment(_env_file=env_file)  # type: ignore[call-arg]  # An argument of the library, not a field.
     except (OSError, UnicodeDecodeError):
         raise SettingsError(f"{env_file} cannot be read: it has to be text in UTF-8 that you may read.") from None
-    merged = {**from_file, **{name: value for name, value in environ.items() if value.strip()}}
-    return {name: value.strip() for name, value in merged.items() if value and value.strip()}
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise SettingsError(f"{first['loc'][0]} {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _database_url(given: Mapping[str, str], name: str) -> str | None:
+# Task: T-467
+def misspelt_names(env_file: Path | None = ENV_FILE) -> list[tuple[str, str]]:
+    """Return the names in the environment and in ``env_file`` that are nearly those of settings, and what is meant."""
+    known = [_variable(name) for name in Settings.model_fields]
+    names = {*os.environ, *_values_in(env_file)}
+    found = []
+    for name in sorted(names - set(known)):
+        if name.upper().startswith(_PREFIXES):
+            found += [(name, meant) for meant in difflib.get_close_matches(name.upper(), known, 1, _SIMILARITY)]
+    return found
+
+
+def _database_url(text: str) -> str:
     """Return a URL that libpq takes; SQLAlchemy's ``postgresql+driver`` becomes ``postgresql``."""
-    text = given.get(name)
-    if text is None:
-        return None
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"postgres(ql)?(\+[a-z0-9_]+)?", scheme):
-        raise SettingsError(
-            f"{name} has to be a connection string as Neon's console gives it: postgresql://user:password@host/database."
+        raise ValueError(
+            "has to be a connection string as Neon's console gives it: postgresql://user:password@host/database."
         )
     url = f"{scheme.partition('+')[0]}://{rest}"
     try:
@@ -119,8 +240,8 @@ def _database_url(given: Mapping[str, str], name: str) -> str | None:
     except ValueError:
         is_whole = False
     if not is_whole or re.search(r"[\s\x00-\x1f]", url):
-        raise SettingsError(
-            f"{name} cannot be read: expected postgresql://user:password@host:port/database"
+        raise ValueError(
+            "cannot be read: expected postgresql://user:password@host:port/database"
             " (percent-encode what is special in the password)."
         )
     return url
@@ -142,41 +263,36 @@ def _direct(url: str) -> str:
     return parts._replace(netloc=f"{login}{at}{direct}{address[len(host) :]}").geturl()
 
 
-def _issuer(given: Mapping[str, str]) -> dict[str, str]:
+def _issuer(given: Settings) -> dict[str, str]:
     """Return what is known of the issuer; Better Auth's URL implies the rest. Raises where it is not clear."""
-    issuer_names = [n for n in ("BETTER_AUTH_URL", "JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE") if n in given]
-    if issuer_names and "JWT_SECRET" in given:
-        raise SettingsError(
-            f"JWT_SECRET and {issuer_names[0]} are both set: tokens are verified against one of them; remove the other."
-        )
-    if not issuer_names:
+    fields = ("better_auth_url", "jwks_url", "jwt_issuer", "jwt_audience")
+    said = {name: value for name in fields if (value := getattr(given, name))}
+    if not said:
         return {}
-    issuer = {}
-    if "BETTER_AUTH_URL" in given:
-        parts = _web_url(given, "BETTER_AUTH_URL")
+    first = _variable(next(iter(said)))
+    if given.jwt_secret:
+        raise SettingsError(
+            f"JWT_SECRET and {first} are both set: tokens are verified against one of them; remove the other."
+        )
+    implied = {}
+    if given.better_auth_url:
+        parts = _web_address(given.better_auth_url)
         origin, path = _origin(parts), parts.path.rstrip("/") or "/api/auth"
-        issuer = {
-            "better_auth_url": given["BETTER_AUTH_URL"],
-            "jwks_url": f"{origin}{path}/jwks",
-            "jwt_issuer": origin,
-            "jwt_audience": origin,
-        }
-    if "JWKS_URL" in given:
-        _web_url(given, "JWKS_URL")
-    issuer |= {n.lower(): given[n] for n in ("JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE") if n in given}
-    missing = [n for n in ("JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE") if n.lower() not in issuer]
+        implied = {"jwks_url": f"{origin}{path}/jwks", "jwt_issuer": origin, "jwt_audience": origin}
+    issuer = {**implied, **said}
+    missing = [_variable(name) for name in fields[1:] if name not in issuer]
     if missing:
         raise SettingsError(
-            f"{issuer_names[0]} is set without {' and '.join(missing)}: set all three of JWKS_URL, JWT_ISSUER and"
+            f"{first} is set without {' and '.join(missing)}: set all three of JWKS_URL, JWT_ISSUER and"
             " JWT_AUDIENCE, or BETTER_AUTH_URL."
         )
     return issuer
 
 
-def _web_url(given: Mapping[str, str], name: str) -> SplitResult:
-    parts = _split(given[name])
+def _web_address(text: str) -> SplitResult:
+    parts = _split(text)
     if parts is None or parts.username is not None or parts.fragment:
-        raise SettingsError(f"{name} has to be a web address, such as https://app.example.com.")
+        raise ValueError("has to be a web address, such as https://app.example.com.")
     return parts
 
 
@@ -197,15 +313,6 @@ def _origin(parts: SplitResult) -> str:
     return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"
 
 
-def _secret(given: Mapping[str, str]) -> str | None:
-    secret = given.get("JWT_SECRET")
-    if secret is not None and not _is_long_enough(secret):
-        raise SettingsError(
-            f"JWT_SECRET has to be text of at least {_SHORTEST_SECRET_BYTES} bytes, as `openssl rand -base64 48` makes."
-        )
-    return secret
-
-
 def _is_long_enough(secret: str) -> bool:
     try:
         return len(secret.encode()) >= _SHORTEST_SECRET_BYTES
@@ -213,31 +320,17 @@ def _is_long_enough(secret: str) -> bool:
         return False
 
 
-def _origins(given: Mapping[str, str]) -> tuple[str, ...]:
+def _origins(texts: str) -> tuple[str, ...]:
     origins = []
-    for text in filter(None, map(str.strip, given.get("CORS_ORIGINS", "").split(","))):
+    for text in filter(None, map(str.strip, texts.split(","))):
         parts = _split(text)
         if parts is None or "*" in text or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in text:
-            raise SettingsError(
-                "CORS_ORIGINS has to be a list of origins with commas between them, without paths and without *:"
+            raise ValueError(
+                "has to be a list of origins with commas between them, without paths and without *:"
                 " https://app.example.com,http://localhost:3000."
             )
         origins.append(_origin(parts))
     return tuple(dict.fromkeys(origins))
-
-
-def _log_level(given: Mapping[str, str]) -> str:
-    level = given.get("LOG_LEVEL", "INFO").upper()
-    if level not in _LOG_LEVELS:
-        raise SettingsError(f"LOG_LEVEL has to be one of {', '.join(_LOG_LEVELS)}.")
-    return level
-
-
-def _whole_number(given: Mapping[str, str], name: str, *, default: int, most: int) -> int:
-    text = given.get(name, str(default))
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= most:
-        raise SettingsError(f"{name} has to be a whole number from 1 to {most}.")
-    return int(text)
 
 
 # Task: T-015

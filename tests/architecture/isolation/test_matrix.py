@@ -5,13 +5,14 @@ A new operation fails ``test_has_a_row_for_every_operation`` until ``support.mat
 
 import json
 import re
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.matrix import ROWS, add_tasks, rows_of_kind, tasks_in
+from support.matrix import PAGED, ROWS, add_objects, add_tasks, rows_of_kind
 from support.people import token_of
 from support.strangers import (
     CONDITIONS,
@@ -32,6 +33,7 @@ from support.strangers import (
 from support.streams import told_over_websocket
 from support.tasks import add_task, without_request_id
 from support.walls import Walled
+from todo.models.entities import EntityModels
 
 
 # Task: T-060
@@ -119,17 +121,25 @@ class TestMatrix:
         assert answers[0] == answers[1]
         assert answers[0][0] == 200
 
+    @pytest.mark.parametrize("entity", PAGED, ids=lambda entity: entity.name)
     async def test_pages_by_a_strangers_cursor_through_the_callers_own(
-        self, alice: AsyncClient, bob: AsyncClient
+        self, alice: AsyncClient, bob: AsyncClient, entity: EntityModels
     ) -> None:
-        await add_tasks(alice)
-        cursor = (await alice.get("/changes/snapshot", params={"limit": 1})).json()["next_cursor"]
-        own = await add_tasks(bob)
+        hers = await add_objects([entity, entity], alice)
+        page: dict[str, Any] = {"next_cursor": None}
+        while not page.get(entity.snapshot_field):
+            params = {"limit": 1} | ({"cursor": page["next_cursor"]} if page["next_cursor"] else {})
+            page = (await alice.get("/changes/snapshot", params=params)).json()
+        await add_objects([entity], bob)
+        own = [
+            change["id"] for change in (await bob.get("/changes")).json()["changes"] if change["type"] == entity.name
+        ]
 
-        page = (await bob.get("/changes/snapshot", params={"cursor": cursor})).json()
+        answer = await bob.get("/changes/snapshot", params={"cursor": page["next_cursor"]})
 
         # Hers were made before his, and ids go by time.
-        assert tasks_in(page) == own
+        assert [thing["id"] for thing in answer.json()[entity.snapshot_field]] == own
+        assert not [foreign_id for foreign_id in hers if foreign_id in answer.text]
 
     @pytest.mark.parametrize("operation", rows_of_kind(OfOwnLog))
     async def test_takes_a_strangers_revision_for_the_callers_own(

@@ -60,7 +60,7 @@ class TestPooler:
             prepared = connection.rows(result, _PREPARED)
             await walled.app.state.database.release(connection)
         assert bool(prepared) is prepares
-        assert connection.pooled is not prepares
+        assert connection.is_pooled is not prepares
 
 
 async def _who(database: Database, user_id: str) -> str:

@@ -1,9 +1,11 @@
 """Alice and Bob, connected to a server that pushes live events."""
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
+from support.clocks import Clock
 from support.followers import Person
 from support.live import LiveServer, live_server
 from support.people import sign_up
@@ -22,6 +24,19 @@ async def strict(database_url: str) -> AsyncIterator[LiveServer]:
     """Yield a server with a heartbeat of one second that allows two connections per user."""
     settings = Settings(live_connections_per_user=2, live_heartbeat_seconds=1)
     async with live_server(database_url, settings) as server:
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The time by which tokens expire at the server ``timed``."""
+    return Clock(time.time())
+
+
+@pytest.fixture
+async def timed(database_url: str, clock: Clock) -> AsyncIterator[LiveServer]:
+    """A server that goes by the test's clock, and looks at it every second."""
+    async with live_server(database_url, Settings(live_heartbeat_seconds=1), clock=clock) as server:
         yield server
 
 

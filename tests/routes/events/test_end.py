@@ -7,8 +7,8 @@ import pytest
 from support.followers import Person
 from support.live import LiveServer, Told, websocket, write_tasks
 from support.scratch import eventually
-from todo.web import protocol
-from todo.web.protocol import Protocol
+from todo.web.server import STOPPING, notify_application
+from todo.web.server.http_protocol import HttpProtocol
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -63,8 +63,8 @@ class TestShutdown:
     def test_protocol_tells_the_application_of_the_shutdown_through_the_lifespan_state(self) -> None:
         told: list[str] = []
 
-        protocol.tell_application({protocol.STOPPING: lambda: told.append("stop")})
-        protocol.tell_application({})
+        notify_application({STOPPING: lambda: told.append("stop")})
+        notify_application({})
 
         assert told == ["stop"]
 
@@ -72,6 +72,6 @@ class TestShutdown:
 def _paused(server: LiveServer) -> int:
     connections = list(server.server.server_state.connections)
     return sum(
-        connection.flow.write_paused if isinstance(connection, Protocol) else not connection.writable.is_set()  # type: ignore[union-attr]
+        connection.flow.write_paused if isinstance(connection, HttpProtocol) else not connection.writable.is_set()  # type: ignore[union-attr]
         for connection in connections
     )

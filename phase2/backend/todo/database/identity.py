@@ -7,12 +7,15 @@ names nobody.
 With it comes where unqualified names are looked up: through a pooler, whoever had the connection before may have left
 another path, or temporary tables with the names of ours. Nor is anything compiled: plans are made for users who have
 much (``migrations/planning.py``), and for most it would take longer than what it is to hasten.
+
+Behind a pooler it sets the planner settings as well, for the same transaction.
 """
 
 from math import inf
 
+from todo.database import planner
 from todo.database.connection import Call
-from todo.database.statements import raw
+from todo.database.statements import CompiledText, raw
 
 # Every name in it is qualified, operators and types too: it is read while the path is still another's. Left to itself,
 # PostgreSQL looks for temporary tables first.
@@ -26,9 +29,20 @@ _SETTINGS = (
     " pg_catalog.set_config('datestyle', 'ISO', true),"
     " pg_catalog.set_config('jit', 'off', true)"
 )
-_IDENTITY = raw(_SETTINGS)
 # What may take long works long, and waits for others no longer than any other request does.
-_IDENTITY_FOR_LONG = raw(f"{_SETTINGS}, pg_catalog.set_config('lock_timeout', $4, true)")
+_LOCK_TIMEOUT = "pg_catalog.set_config('lock_timeout', $4, true)"
+
+
+def _identity(*more: str) -> CompiledText:
+    return raw(", ".join((_SETTINGS, *more)))
+
+
+# By whether a pooler stands between.
+_IDENTITY = {False: _identity(), True: _identity(planner.set_config_calls(is_local=True))}
+_IDENTITY_FOR_LONG = {
+    False: _identity(_LOCK_TIMEOUT),
+    True: _identity(_LOCK_TIMEOUT, planner.set_config_calls(is_local=True)),
+}
 
 # What the server needs to say that the time is over, before nobody listens any more.
 _SPARE_MILLISECONDS = 200
@@ -45,7 +59,7 @@ class Identities:
         self._timeout = str(timeout_milliseconds).encode()
         self._long_timeout = str(long_timeout_milliseconds).encode()
 
-    def of(self, user_id: str, *, seconds_left: float = inf) -> Call:
+    def of(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
         """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL.
 
         Where fewer ``seconds_left`` than usual, as after waiting for a connection, the server is to end earlier as
@@ -53,13 +67,13 @@ class Identities:
         """
         if "\x00" in user_id:
             raise ValueError("a user id cannot have a NUL")
-        return _IDENTITY, (self._role, user_id.encode(), self._timeout_within(seconds_left))
+        return _IDENTITY[is_pooled], (self._role, user_id.encode(), self._timeout_within(seconds_left))
 
     # Task: T-383
-    def of_long(self, user_id: str, *, seconds_left: float = inf) -> Call:
+    def of_long(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
         """Return the statement for a transaction that may take long."""
         _, (role, user, timeout) = self.of(user_id, seconds_left=seconds_left)
-        return _IDENTITY_FOR_LONG, (role, user, self._long_timeout, timeout)
+        return _IDENTITY_FOR_LONG[is_pooled], (role, user, self._long_timeout, timeout)
 
     def _timeout_within(self, seconds: float) -> bytes:
         if seconds * 1_000 >= self._timeout_milliseconds + _SPARE_MILLISECONDS:

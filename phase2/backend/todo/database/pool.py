@@ -10,7 +10,7 @@ from psycopg import OperationalError
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from todo.database import isolation
+from todo.database import isolation, planner
 from todo.database.cancellation import uncancelled
 from todo.database.connection import Connection
 from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
@@ -24,13 +24,8 @@ APP_ROLE = "todo_app"
 _MOST_ATTEMPTS = 3
 _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
-PLANNING = raw(
-    "SELECT pg_catalog.set_config(name, setting, false) FROM (VALUES ('plan_cache_mode', 'force_generic_plan'),"
-    " ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'), ('enable_sort', 'off'), ('enable_hashjoin', 'off'),"
-    " ('enable_mergejoin', 'off'), ('enable_material', 'off'), ('max_parallel_workers_per_gather', '0'))"
-    " AS settings (name, setting)"
-)
-"""What a direct connection is told: plans are made once, for everybody, and along indexes."""
+APPLY_PLANNER_SETTINGS = raw(f"SELECT {planner.set_config_calls(is_local=False)}")
+"""What a direct connection is told once. Behind a pooler it travels with the identity."""
 _PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
@@ -302,17 +297,13 @@ def _unreachable() -> Unavailable:
 
 
 async def _configure(connection: Connection) -> None:
-    """Find out whether a pooler stands between, and have plans kept where statements are prepared."""
+    """Find out whether a pooler stands between. If none does, apply the planner settings to the session."""
     connection.prepare()
     deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
     try:
-        connection.pooled = await _is_pooled(connection, deadline=deadline)
-        if not connection.pooled:
-            # One plan fits a statement for every user: it walks along an index of the user's rows until the page is
-            # full. PostgreSQL knows the average user only, for whom it is as good to take all rows and sort them; for
-            # somebody with a thousand times as many that is a thousand times as dear. Where few users have nearly all
-            # rows it would read everybody's, or start workers for a page of one's own.
-            await connection.exchange([(PLANNING, ())], deadline=deadline)
+        connection.is_pooled = await _is_pooled(connection, deadline=deadline)
+        if not connection.is_pooled:
+            await connection.exchange([(APPLY_PLANNER_SETTINGS, ())], deadline=deadline)
     except (ConnectionLost, DatabaseFault, TimeoutError):
         # A server that takes connections and says nothing must not keep the pool's workers waiting.
         await connection.close()

@@ -293,9 +293,9 @@ class Session:
         if options.statement_timeout_milliseconds < options.budget_seconds * 1_000:
             left = self._until() - asyncio.get_running_loop().time()
         if not self._may_take_long:
-            return self._database.identities.of(self.user_id, seconds_left=left)
+            return self._database.identities.of(self.user_id, seconds_left=left, is_pooled=connection.is_pooled)
         connection.more_time = partial(self._more_time, connection)
-        return self._database.identities.of_long(self.user_id, seconds_left=left)
+        return self._database.identities.of_long(self.user_id, seconds_left=left, is_pooled=connection.is_pooled)
 
     def _more_time(self, connection: Connection) -> float | None:
         """Return a later deadline for what is not done at the end of the usual time; ``None`` if too many have one."""

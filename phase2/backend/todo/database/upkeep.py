@@ -48,7 +48,8 @@ async def _bite(database: Database, statement: CompiledText, *, kept_days: int, 
     values = {"kept_days": str(kept_days), "from_user": str(from_user)}
 
     async def bite(connection: Connection) -> Bite:
-        calls: list[Call] = [database.identities.of(_NOBODY), (statement, connection.encode(statement, values))]
+        identity = database.identities.of(_NOBODY, is_pooled=connection.is_pooled)
+        calls: list[Call] = [identity, (statement, connection.encode(statement, values))]
         _, result = await connection.exchange(calls, deadline=deadline)
         [row] = connection.rows(result, statement)
         return Bite(**row)

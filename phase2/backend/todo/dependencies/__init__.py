@@ -1,4 +1,4 @@
-"""What a route may ask for, as Annotated aliases."""
+"""Dependencies of routes, as Annotated aliases."""
 
 from todo.dependencies.identity import CurrentUser
 from todo.dependencies.session import LongSessionDep, SessionDep

@@ -11,7 +11,7 @@ from todo.web.context import identity_of
 
 # Task: T-045
 def current_user(request: Request) -> Identity:
-    """Return whom the verified token speaks for. Raises Unauthenticated where no token was demanded."""
+    """Return the identity in the verified token. Raises Unauthenticated on a path that requires no token."""
     identity = identity_of(request.scope)
     if identity is None:
         raise Unauthenticated

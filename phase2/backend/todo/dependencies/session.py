@@ -1,4 +1,4 @@
-"""A database session as the caller."""
+"""Database sessions of the caller."""
 
 from typing import Annotated
 
@@ -10,13 +10,13 @@ from todo.dependencies.identity import current_user
 
 # Task: T-023
 def open_session(request: Request) -> Session:
-    """Return a session bound to the verified user; there is no way to get one for anybody else."""
+    """Return a session bound to the verified user. A route cannot get a session of another user."""
     return Session(request.app.state.database, current_user(request).user_id)
 
 
 # Task: T-383
 def open_long_session(request: Request) -> Session:
-    """Return a session for what may change thousands of tasks, and may take its time for that."""
+    """Return a session with longer timeouts, for requests that can change thousands of tasks."""
     return Session(request.app.state.database, current_user(request).user_id, may_take_long=True)
 
 

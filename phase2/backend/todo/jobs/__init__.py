@@ -1,1 +1,1 @@
-"""What the server does of its own accord, beside its requests."""
+"""Background jobs of the server."""

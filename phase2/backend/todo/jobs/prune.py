@@ -1,4 +1,4 @@
-"""Forgetting: what has been in the trash for too long goes, what the log has kept for too long, and old retry keys."""
+"""Pruning: delete old tasks in the trash, old changes in the log, and expired idempotency keys."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PruneOptions:
-    """How long the log reaches back and the trash keeps, and how gently both are cut off.
+    """The retention of the change log and of the trash, and the pace of the deletion.
 
-    A database that sleeps is woken once a round.
+    Each round wakes a suspended database.
     """
 
     kept_days: int = 90
@@ -26,22 +26,25 @@ class PruneOptions:
 
 # Task: T-113
 async def keep_pruning(database: Database, options: PruneOptions) -> None:
-    """Go round all users again and again, until cancelled. A round that fails is no matter: the next one goes on."""
+    """Prune the data of all users in rounds, until cancelled. After a failed round, the next one continues."""
     await asyncio.sleep(options.first_after_seconds)
     while True:
         try:
             removed = await prune_all(database, options)
         except (Unavailable, DatabaseFault) as error:
-            log.warning("what is old could not be deleted: %s", type(error).__name__)
+            log.warning("old data could not be deleted: %s", type(error).__name__)
         else:
-            log.info("deleted %d rows that were too old", removed)
+            log.info("deleted %d rows of old data", removed)
         await asyncio.sleep(options.every_seconds)
 
 
 # Task: T-113
 # Task: T-352
 async def prune_all(database: Database, options: PruneOptions) -> int:
-    """Go round all users once, in small bites with pauses between; return how many rows went. Raises Unavailable."""
+    """Prune the data of all users once, in small batches with pauses. Return the number of deleted rows.
+
+    Raises Unavailable.
+    """
     removed = 0
     for take, kept_days in ((empty_trash, options.trash_kept_days), (prune, options.kept_days)):
         next_user: int | None = 0

@@ -1,1 +1,1 @@
-"""Pure functions: no I/O, and nothing of ours is imported here."""
+"""Pure functions without I/O. They import nothing from the rest of the package."""

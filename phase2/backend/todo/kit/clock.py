@@ -1,9 +1,9 @@
-"""Time: the one place that reads the clock."""
+"""Time: the only place that reads the clock."""
 
 from datetime import UTC, datetime
 
 
 # Task: T-010
 def utc_now() -> datetime:
-    """Return this instant, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""Cursors: where a page of a list ended, as text that clients only give back.
+"""Keyset cursors: the last row of a page, as opaque text for the client to send back.
 
-A cursor belongs to the question that it answers: filters and order. It holds no secret, and whoever makes one up gets
-no more than their own list.
+A cursor is valid for one question only, that is, for the same filters and sort order. It contains no secret: a forged
+cursor returns nothing but a part of the caller's own list.
 """
 
 import base64
@@ -23,9 +23,9 @@ _MOST_PASSED = 2**53
 # Task: T-372
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last row that was given: ``values`` are what it is ordered by, in the ``part`` of the list that it is in.
+    """The position of the last returned row: its sort values in ``values``, and the ``part`` of the list it is in.
 
-    ``passed`` rows came up to it, and it among them. ``word`` is the word that a search walked along.
+    ``passed`` is the number of rows up to and including it. ``word`` is the word whose index rows a search scanned.
     """
 
     passed: int
@@ -36,23 +36,23 @@ class Cursor:
 
 # Task: T-372
 def digest_of(question: Mapping[str, Any]) -> str:
-    """Return what tells one question from another: the same for equal ones, in whatever order they are written."""
+    """Return a digest of a question. Equal questions have equal digests, whatever the order of their keys."""
     canonical = orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
     return base64.urlsafe_b64encode(hashlib.blake2b(canonical, digest_size=_DIGEST_BYTES).digest()).decode()
 
 
 # Task: T-372
 def encode(cursor: Cursor, digest: str) -> str:
-    """Return the text of a cursor that belongs to the question of this digest."""
+    """Return the text of a cursor for the question with this digest."""
     content = orjson.dumps([digest, cursor.passed, cursor.part, cursor.values, cursor.word])
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 # Task: T-372
 def decode(text: str, digest: str) -> Cursor:
-    """Return the cursor. Raises ValueError, with a message for the user, if it is none, or another question's.
+    """Return the cursor. Raises ValueError, with a message for the user, if it is invalid or for another question.
 
-    Its values are text or null, and may still be no values of the columns that they stand for.
+    Its values are text or null. They may still be invalid for the type of their column.
     """
     try:
         content = orjson.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
@@ -69,5 +69,5 @@ def decode(text: str, digest: str) -> Cursor:
 
 
 def _is_value(value: Any) -> bool:
-    """Tell whether PostgreSQL could have said so."""
+    """Return whether PostgreSQL could have returned this value: null, or text without NUL."""
     return value is None or (isinstance(value, str) and "\x00" not in value)

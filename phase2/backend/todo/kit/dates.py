@@ -1,10 +1,10 @@
-"""Due and start dates as text: a date stays a date, a wall-clock time one; an instant is given in UTC (RFC 3339)."""
+"""Due and start dates as text. A date and a wall-clock time stay as they are; an instant is in UTC (RFC 3339)."""
 
 import re
 from datetime import UTC, date, datetime, time
 
-# RFC 3339, but that the seconds may be left out. Only the shape: what it names may not exist.
-# Python's own parsers take week dates, ``20260310``, and more with every version.
+# RFC 3339 with optional seconds. It checks only the syntax: the date may not exist.
+# Python's own parsers also accept week dates, ``20260310``, and more with every version.
 _SHAPE = re.compile(
     r"""
     (?P<year> \d{4} ) - (?P<month> \d\d ) - (?P<day> \d\d )
@@ -28,16 +28,16 @@ _OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
 # Task: T-011
 # Task: T-311
 def canonical_due(text: str) -> str:
-    """Return ``text`` in the form that is stored: ``2026-03-10``, or ``2026-03-10T09:00:00`` with or without a ``Z``.
+    """Return ``text`` in the stored format: ``2026-03-10``, or ``2026-03-10T09:00:00`` with or without a ``Z``.
 
-    A fraction of a second loses its zeros at the end. Raises ValueError, with a message for the user, for
-    anything that ``parse_due`` refuses.
+    Trailing zeros of a fraction of a second are removed. Raises ValueError, with a message for the user, for anything
+    that ``parse_due`` refuses.
     """
     return form_of(parse_due(text))
 
 
 def form_of(due: date | datetime) -> str:
-    """Return the stored form of a date, of a wall-clock time (naive), or of an instant (aware, in UTC)."""
+    """Return the stored format of a date, a wall-clock time (naive), or an instant (aware, in UTC)."""
     if not isinstance(due, datetime):
         return due.isoformat()
     text = due.replace(tzinfo=None).isoformat()
@@ -47,10 +47,10 @@ def form_of(due: date | datetime) -> str:
 # Task: T-011
 # Task: T-311
 def parse_due(text: str) -> date | datetime:
-    """Return the date, the wall-clock time (naive), or the instant (aware, in UTC), that ``text`` names.
+    """Return the date, the wall-clock time (naive), or the instant (aware, in UTC) in ``text``.
 
-    Raises ValueError, with a message for the user, for another form, a date or time that does not exist (leap
-    seconds and 24:00 among them), and an instant whose year in UTC is not 1 to 9999.
+    Raises ValueError, with a message for the user, for any other format, for a date or time that does not exist
+    (including leap seconds and 24:00), and for an instant outside the years 1 to 9999 in UTC.
     """
     parts = _SHAPE.fullmatch(text)
     if parts is None:

@@ -1,10 +1,10 @@
-"""Entity tags and the conditions on them (RFC 9110, sections 8.8.3 and 13.1). Our tags are revisions: ``"17"``."""
+"""Entity tags and conditions on them (RFC 9110, sections 8.8.3 and 13.1). A tag is a revision: ``"17"``."""
 
 import re
 from dataclasses import dataclass
 
 _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
-# Possessive throughout: white space between commas could else be told apart in exponentially many ways.
+# All quantifiers are possessive: white space between commas would otherwise cause exponential backtracking.
 _LIST = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+,[ \t]*+(?:{_TAG})?+)*+")
 _REVISION = re.compile(r"0|[1-9][0-9]{0,17}")
 _MOST_TAGS = 50
@@ -19,22 +19,22 @@ def etag(revision: int) -> str:
 # Task: T-121
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What ``If-Match`` or ``If-None-Match`` names: some revisions, or (``None``) any state at all."""
+    """The value of ``If-Match`` or ``If-None-Match``: a set of revisions, or ``None`` for ``*`` (any state)."""
 
     revisions: frozenset[int] | None
 
     def names(self, revision: int) -> bool:
-        """Tell whether this revision is one of those that are named."""
+        """Return whether the condition names this revision."""
         return self.revisions is None or revision in self.revisions
 
 
 def strong_condition(header: str) -> Condition:
-    """Read ``If-Match``, whose comparison is strong: a weak tag names nothing. Raises ValueError."""
+    """Parse ``If-Match``. Its comparison is strong: a weak tag matches nothing. Raises ValueError."""
     return _condition(header, weak_too=False)
 
 
 def weak_condition(header: str) -> Condition:
-    """Read ``If-None-Match``, whose comparison is weak: ``W/"17"`` names 17 as well. Raises ValueError."""
+    """Parse ``If-None-Match``. Its comparison is weak: ``W/"17"`` also matches 17. Raises ValueError."""
     return _condition(header, weak_too=True)
 
 
@@ -44,6 +44,6 @@ def _condition(header: str, *, weak_too: bool) -> Condition:
     tags = re.findall(_TAG, header)
     if not _LIST.fullmatch(header) or len(tags) > _MOST_TAGS:
         raise ValueError('Expected an entity tag as in "17", a list of them, or *.')
-    # A tag that is no revision, as we write them, was never one of ours, and names nothing.
+    # A tag that is not a revision in canonical form was never sent by this server, and matches nothing.
     own = (tag for weak, tag in tags if (weak_too or not weak) and _REVISION.fullmatch(tag))
     return Condition(frozenset(map(int, own)))

@@ -1,4 +1,4 @@
-"""Excerpts: where in a text the words that were looked for stand, ready to be shown in a page."""
+"""Excerpts: a part of a text with the words of a search marked, as HTML."""
 
 import html
 import re
@@ -10,22 +10,22 @@ from itertools import accumulate
 from todo.kit.queries import Terms, searchable
 
 MOST_CHARACTERS = 160
-# So much comes before the first match.
+# The number of characters before the first match.
 _BEFORE = 40
 
 _Span = tuple[int, int]
 
-# So many different characters are kept folded: more than one text has, and than most alphabets together.
+# The maximum number of cached characters: more than one text has, and more than most alphabets together.
 _MOST_FOLDED = 20_000
 
 
 class _Folded(dict[str, str]):
-    """Characters and what words are made of where they stand: folded, or spaces around it, or nothing at all."""
+    """A cache of normalized characters: a folded letter, a letter with spaces around it, a space, or nothing."""
 
     def __missing__(self, character: str) -> str:
         if len(self) >= _MOST_FOLDED:
             self.clear()
-        # Without the two spaces around any text.
+        # Without the spaces that ``searchable`` puts before and after any text.
         folded = self[character] = searchable(character)[1:-1]
         return folded
 
@@ -35,10 +35,10 @@ _folded = _Folded()
 
 # Task: T-363
 def excerpt(terms: Terms, texts: Sequence[str]) -> str:
-    """Return about ``MOST_CHARACTERS`` of that of ``texts`` that has the most of the terms, or the first such.
+    """Return about ``MOST_CHARACTERS`` of the text with the most different matches; of several such texts, the first.
 
-    It is HTML: what was found stands between ``<mark>`` and ``</mark>``, all else is escaped. An ellipsis stands for
-    what was left out.
+    The result is HTML: each match is between ``<mark>`` and ``</mark>``, and everything else is escaped. An ellipsis
+    replaces omitted text.
     """
     found = [(text, list(_spans(terms, text))) for text in texts]
     text, spans = max(found, key=lambda each: len({each[0][start:end].lower() for start, end in each[1]}))
@@ -53,21 +53,21 @@ def excerpt(terms: Terms, texts: Sequence[str]) -> str:
 
 
 def _spans(terms: Terms, text: str) -> Iterator[_Span]:
-    """Yield where the words stand that are looked for."""
+    """Yield the start and the end of each match."""
     if text.isascii():
         yield from (match.span() for match in _pattern(terms, "[0-9a-z]").finditer(text.lower()))
         return
-    # Character by character, so that what is found can be told in the text as it is; word by word would cost ten times
-    # as much.
+    # Fold each character separately, so that a match can be located in the original text. Folding word by word would
+    # cost ten times as much.
     folded = list(map(_folded.__getitem__, text))
     matches = list(_pattern(terms, "[^ ]").finditer("".join(folded)))
     ends = list(accumulate(map(len, folded))) if matches else []
     last = 0
     for match in matches:
         start = bisect_right(ends, match.start())
-        # With the marks on its last letter, which are folded to nothing.
+        # Include the combining marks on the last letter, which fold to nothing.
         end = max(bisect_right(ends, match.end() - 1) + 1, bisect_right(ends, match.end()))
-        # One character can be two words.
+        # One character can fold to two words.
         if start >= last:
             yield start, end
             last = end
@@ -75,13 +75,13 @@ def _spans(terms: Terms, text: str) -> Iterator[_Span]:
 
 @lru_cache(maxsize=256)
 def _pattern(terms: Terms, letter: str) -> re.Pattern[str]:
-    """Return what finds the terms as whole words, which are made of such letters."""
+    """Return a pattern that matches the terms as whole words; ``letter`` is the class of characters in words."""
     words = [re.escape(word) for word in terms.words] + [f"{re.escape(each)}{letter}*" for each in terms.prefixes]
     return re.compile(f"(?<!{letter})(?:{'|'.join(words)})(?!{letter})")
 
 
 def _window(text: str, first: int) -> _Span:
-    """Return which part of the text to show, cut between words where there are some."""
+    """Return the part of the text to show, cut between words if possible."""
     if len(text) <= MOST_CHARACTERS:
         return 0, len(text)
     start = max(0, min(first - _BEFORE, len(text) - MOST_CHARACTERS))
@@ -96,7 +96,7 @@ def _window(text: str, first: int) -> _Span:
 
 
 def _merged(spans: list[_Span]) -> Iterator[_Span]:
-    """Yield the spans, those that touch as one."""
+    """Yield the spans, with adjacent ones merged."""
     waiting: _Span | None = None
     for start, end in spans:
         if waiting is not None and waiting[1] == start:

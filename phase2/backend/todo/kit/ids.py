@@ -1,4 +1,4 @@
-"""Identifiers: UUID version 7 (RFC 9562, section 5.7), which sort by the time they were made."""
+"""Identifiers: UUID version 7 (RFC 9562, section 5.7), which sort by creation time."""
 
 import re
 import secrets
@@ -19,10 +19,10 @@ _VERSION = 7 << 76
 
 # Task: T-010
 def uuid7(at: datetime | None = None) -> UUID:
-    """Make a UUID v7 of ``at`` (aware, from 1970 on); ``None`` means now.
+    """Return a new UUID v7 for the time ``at`` (aware, from 1970 on); ``None`` means now.
 
-    The 12 bits behind the version hold the fraction of the millisecond (section 6.2, method 3), so that ids
-    of different microseconds sort as these do. Raises ValueError for an instant before 1970.
+    The 12 bits after the version contain the fraction of the millisecond (section 6.2, method 3), so that ids of
+    different microseconds sort by time. Raises ValueError for an instant before 1970.
     """
     milliseconds, microseconds = divmod(((at or utc_now()) - _EPOCH) // _MICROSECOND, 1_000)
     fraction = (microseconds << 12) // 1_000
@@ -31,9 +31,9 @@ def uuid7(at: datetime | None = None) -> UUID:
 
 # Task: T-010
 def plain_uuid(text: str) -> str:
-    """Return ``text`` if it is a UUID as JSON Schema's format has it: 36 characters (RFC 9562, section 4).
+    """Return ``text`` if it is a UUID in the format of JSON Schema: 36 characters (RFC 9562, section 4).
 
-    Python and pydantic know other forms, too (``urn:uuid:...``, ``{...}``). Raises ValueError, with a message for
+    Python and pydantic accept other formats too (``urn:uuid:...``, ``{...}``). Raises ValueError, with a message for
     the user.
     """
     if not _PLAIN.fullmatch(text):

@@ -1,6 +1,6 @@
-r"""What somebody looks for, as typed: ``milk "oat drink" choc* -soy -"low fat"``.
+r"""Search queries, as users type them: ``milk "oat drink" choc* -soy -"low fat"``.
 
-Text becomes words here as the database makes words of tasks, step by step: ``todo.migrations.words`` has the same.
+Text is split into words with the same steps that the database applies to tasks: see ``normalize_for_search.sql``.
 """
 
 import re
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 MOST_CHARACTERS = 500
 MOST_WORDS = 20
-# Of a longer word the database keeps the beginning.
+# The maximum length of a stored word: the database cuts longer words.
 LONGEST = 64
 
 _MARKS = re.compile("[\u0300-\u036f]+")
-# What Unicode does not take apart. The last letter of a Greek word is another one of the same.
+# Letters that Unicode does not decompose, and the final sigma, which is a second form of sigma.
 _LETTERS = str.maketrans({"ς": "σ", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ı": "i", "ß": "ss"})  # noqa: RUF001
-# Punctuation, symbols, emoji, spaces, what cannot be seen or stored.
+# Punctuation, symbols, emoji, spaces, and characters that are invisible or cannot be stored.
 SEPARATORS = (
     r"\u0000-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00b4\u00b6-\u00bf\u00d7\u00f7\u055a-\u055f\u0589\u058a\u05be\u05c0\u05c3\u05c6"
     r"\u05f3\u05f4\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u0e4f\u0e5a\u0e5b\u104a-\u104f\u1361-\u1368"
@@ -24,14 +24,14 @@ SEPARATORS = (
     r"\U0001f000-\U0001faff\U000e0000-\U000e0fff\ud800-\udfff"
 )
 _SEPARATOR = re.compile(f"[{SEPARATORS}]+")
-# Scripts that put nothing between words: each character counts as one.
+# Scripts without separators between words: each character counts as a word.
 SINGLES = (
     r"\u0e00-\u0e4e\u0e50-\u0e59\u0e81-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff\u3005-\u3007"
     r"\u3031-\u303c\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\U00020000-\U0003ffff"
 )
 _SINGLE = re.compile(f"[{SINGLES}]")
-# A term: perhaps a minus, then what stands in quotes (the last may be left open), or up to the next space or quote.
+# A term: an optional minus, then a text in quotes (the last one may be unclosed), or up to the next space or quote.
 _TERM = re.compile(r'(?P<minus>-?)(?:"(?P<quoted>[^"]*)(?:"|$)|(?P<plain>[^\s"]+))')
 _AS_TYPED_ELSEWHERE = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "−": "-", "–": "-", "＊": "*"})  # noqa: RUF001
 
@@ -44,10 +44,9 @@ _TOO_MANY = f"Too many: up to {MOST_WORDS} words can be looked for at once."
 # Task: T-362
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Words, beginnings of words, and phrases, each once and folded.
+    """Words, prefixes of words, and phrases: normalized, without duplicates.
 
-    A phrase is a part of what ``searchable`` returns. One that does not end with a space ends with the beginning of a
-    word.
+    A phrase is a substring of the result of ``searchable``. If it does not end with a space, its last word is a prefix.
     """
 
     words: tuple[str, ...] = ()
@@ -58,9 +57,9 @@ class Terms:
 # Task: T-362
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search, parsed: all of ``wanted`` has to occur, and nothing of ``unwanted``.
+    """A parsed search: all terms of ``wanted`` must occur, and none of ``unwanted``.
 
-    ``wanted`` has a word or a prefix: those of its phrases are among them.
+    ``wanted`` has at least one word or prefix. The words of its phrases are included in them.
     """
 
     wanted: Terms
@@ -69,10 +68,10 @@ class Query:
 
 # Task: T-362
 def parse(typed: str) -> Query:
-    """Return what is looked for. Raises ValueError, whose text is for the user, for what finds nothing or costs much.
+    """Parse a search. Raises ValueError, with a message for the user, if it has no required term or is too large.
 
-    A word with something between its letters (``e-mail``, ``3.14``) is a phrase, and so is text in a script without
-    spaces. A star holds behind a word only; elsewhere, as any other punctuation, it stands between words.
+    A word with punctuation between its letters (``e-mail``, ``3.14``) is a phrase, and so is text in a script without
+    spaces. A star is a wildcard only at the end of a term; elsewhere it separates words, like any other punctuation.
     """
     if len(typed) > MOST_CHARACTERS:
         raise ValueError(_TOO_LONG)
@@ -98,9 +97,9 @@ def parse(typed: str) -> Query:
 
 # Task: T-362
 def searchable(text: str) -> str:
-    """Return the folded words of ``text`` in their order, a space before and after each: ``" kase holen "``.
+    """Return the normalized words of ``text`` in order, with a space before and after each: ``" kase holen "``.
 
-    Capitals, letters with a mark, and other forms of the same character count as the plain ones.
+    Upper case letters, letters with combining marks, and compatibility forms are replaced with the plain letters.
     """
     if text.isascii():
         folded = text.lower()
@@ -111,7 +110,7 @@ def searchable(text: str) -> str:
 
 
 def _wanted(words: list[str], *, is_prefix: bool) -> Terms:
-    """Return one term: its words, by which it is found, and what they do not say."""
+    """Return the words and prefixes of a term, which an index can find, and the phrase that remains to be checked."""
     plain, beginnings = words, list[str]()
     if is_prefix and len(words[-1]) <= LONGEST:
         plain, beginnings = words[:-1], words[-1:]

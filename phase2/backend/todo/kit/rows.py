@@ -1,4 +1,4 @@
-"""Rows that went through PostgreSQL's JSON and come back as the API shows them."""
+"""Conversion of rows from PostgreSQL's JSON to the format of the API."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,9 +8,9 @@ _UTC = "+00:00"
 
 # Task: T-112
 def instants_in_utc(state: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return the ``names`` of ``state``, its instants (``_at``) ending in ``Z``, where PostgreSQL's JSON has an offset.
+    """Return the ``names`` of ``state``. Instants (``_at``) end in ``Z`` instead of the offset in PostgreSQL's JSON.
 
-    A name that ``state`` lacks, because it was logged before the column was there, is ``None``.
+    The value is ``None`` for a name that ``state`` lacks because it was logged before the column existed.
     """
     return {name: _in_utc(state.get(name)) if name.endswith("_at") else state.get(name) for name in names}
 

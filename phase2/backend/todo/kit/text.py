@@ -1,11 +1,11 @@
-"""Text as people compare it."""
+"""Comparison of text as people expect it."""
 
 import unicodedata
 
 
 # Task: T-331
 def folded(text: str) -> str:
-    """Return ``text`` so that what differs by case, or by how accents are written, is the same.
+    """Return a key that is equal for texts that differ only in case, or in the encoding of accents.
 
     Unicode's canonical caseless matching (The Unicode Standard, section 3.13, D145), in the composed form.
     """

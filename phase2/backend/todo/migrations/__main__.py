@@ -8,6 +8,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from todo.migrations import runner, schema
+from todo.migrations.schema import SchemaError
 
 
 def main() -> int:
@@ -18,6 +19,10 @@ def main() -> int:
         sys.stderr.write(f"{schema.reason(cast('psycopg.Error', error.orig))}\n")
     except CommandError as error:
         sys.stderr.write(f"The migrations do not fit the database: {error}\n")
+    except psycopg.Error as error:
+        sys.stderr.write(f"{schema.reason(error)}\n")
+    except SchemaError as error:
+        sys.stderr.write(f"{error}\n")
     else:
         return 0
     return 1

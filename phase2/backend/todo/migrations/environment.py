@@ -1,4 +1,4 @@
-"""How Alembic runs: one process at a time, over a direct connection, touching our tables only."""
+"""How Alembic runs: over the connection that the runner gives it, touching our tables only."""
 
 from typing import Any, Literal
 
@@ -10,34 +10,25 @@ from todo.migrations.schema import VERSION_TABLE
 from todo.models import metadata
 
 _OTHERS_TABLES = frozenset({"user"})
-# Any constant will do, as long as every process of ours takes the same one.
-_LOCK = 7_203_114_529
 
 
 # Task: T-024
 def run(context: EnvironmentContext) -> None:
     """Run the migrations on the connection in the configuration's attributes."""
     connection: sa.Connection = context.config.attributes["connection"]
-    connection.execute(sa.text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-    connection.execute(sa.text("SET lock_timeout = '5s'"))
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table=VERSION_TABLE,
+        include_name=_is_ours,
+        include_object=lambda _, name, kind, *__: _is_ours(name, kind, None),
+        render_item=_render_item,
+        compare_server_default=True,
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
     connection.commit()
-    try:
-        context.configure(
-            connection=connection,
-            target_metadata=metadata,
-            version_table=VERSION_TABLE,
-            include_name=_is_ours,
-            include_object=lambda _, name, kind, *__: _is_ours(name, kind, None),
-            render_item=_render_item,
-            compare_server_default=True,
-            transaction_per_migration=True,
-        )
-        with context.begin_transaction():
-            context.run_migrations()
-    finally:
-        connection.rollback()
-        connection.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
-        connection.commit()
 
 
 def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:

@@ -5,9 +5,14 @@ Alembic runs in a process of its own. In ours it would stay for good, and take a
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
+
+from todo.migrations import sql_files
 
 VERSION_TABLE = "todo_alembic_version"
 
@@ -26,19 +31,21 @@ class SchemaError(Exception):
 
 
 def is_current(url: str) -> bool:
-    """Tell whether the database has seen every migration. Raises SchemaError."""
-    try:
-        with connect(url) as connection:
-            row = connection.execute(f"SELECT version_num FROM public.{VERSION_TABLE}").fetchone()  # noqa: S608 - ours.
-    except psycopg.errors.UndefinedTable:
-        return False
-    except psycopg.errors.InsufficientPrivilege:
-        raise SchemaError(
-            f"This login may not see whether the migrations have run: GRANT SELECT ON {VERSION_TABLE} to it."
-        ) from None
-    except psycopg.Error as error:
-        raise SchemaError(reason(error)) from None
-    return row == (newest(),)
+    """Return whether the database has seen every migration and every SQL file. Raises SchemaError."""
+    with _reading(url) as connection:
+        try:
+            return revision(connection) == newest() and sql_files.are_applied(connection)
+        except psycopg.errors.UndefinedTable:
+            return False
+
+
+# Task: T-432
+def differences(url: str) -> list[str]:
+    """Return what the database has otherwise than this version would make it, by name. Raises SchemaError."""
+    with _reading(url) as connection:
+        if revision(connection) != newest():
+            return [f"revision {newest()}"]
+        return sql_files.differences(connection)
 
 
 # Task: T-024
@@ -51,8 +58,31 @@ def upgrade(url: str) -> None:
 
 
 def newest() -> str:
-    """Return the newest revision. The names of the files have it, behind the date."""
-    return max(path.name.split("_")[3] for path in (Path(__file__).parent / "versions").glob("*_*_*_*_*.py"))
+    """Return the newest revision. The names of the files begin with it: date and number."""
+    return max("_".join(path.name.split("_")[:4]) for path in (Path(__file__).parent / "versions").glob("*_*_*_*_*.py"))
+
+
+def revision(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the revision that the database is at; None if no migration has run."""
+    with connection.transaction():
+        if connection.execute("SELECT to_regclass(%s)", (f"public.{VERSION_TABLE}",)).fetchone() == (None,):
+            return None
+        row = connection.execute(f"SELECT version_num FROM public.{VERSION_TABLE}").fetchone()  # noqa: S608 - ours.
+    return row and row[0]
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[psycopg.Connection[Any]]:
+    try:
+        with connect(url) as connection:
+            yield connection
+    except psycopg.errors.InsufficientPrivilege:
+        raise SchemaError(
+            "This login may not see whether the migrations have run: GRANT todo_app TO it, and"
+            f" GRANT SELECT ON {VERSION_TABLE}, app.sql_files, app.sql_objects TO it."
+        ) from None
+    except psycopg.Error as error:
+        raise SchemaError(reason(error)) from None
 
 
 def connect(url: str) -> psycopg.Connection:

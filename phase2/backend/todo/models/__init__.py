@@ -1,4 +1,4 @@
-"""The tables, and the shapes built from them. Importing this module registers every table."""
+"""Tables and API schemas. Importing this module registers every table."""
 
 from todo.models.base import Body, metadata
 from todo.models.categories import Category

@@ -1,4 +1,4 @@
-"""Many operations on tasks in one request: the shapes."""
+"""Schemas of a batch: many operations on tasks in one request."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _REFERENCE = re.compile(rf"\${_NAME}", re.ASCII)
 
 def _id_or_reference(value: Any) -> UUID | str:
     if not isinstance(value, str):
-        raise ValueError("Expected text.")  # noqa: TRY004 - pydantic tells of no other error.
+        raise ValueError("Expected text.")  # noqa: TRY004 - pydantic does not report a TypeError.
     if not value.startswith("$"):
         return UUID(plain_uuid(value))
     if not _REFERENCE.fullmatch(value):
@@ -40,20 +40,20 @@ def _id_or_reference(value: Any) -> UUID | str:
 
 
 Ref = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
-# One check for both, not a union of two: what is wrong is told once, and where it is.
+# One validator instead of a union: a union reports a wrong value once per member, with the member in its location.
 IdOrReference = Annotated[
     UUID | str,
     PlainValidator(_id_or_reference),
     WithJsonSchema({"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "pattern": rf"^\${_NAME}$"}]}),
 ]
-"""An id, or ``$`` and the ref of a task that the same batch creates: text until it is known which id that has."""
+"""An id, or ``$`` and the ref of a task that the same batch creates. A reference stays text until its id is known."""
 
-_ID = "The id of a task, or `$` and the `ref` of one that an earlier operation creates."
+_ID = "The id of a task, or `$` and the `ref` of a task that an earlier operation creates."
 _ID_EXAMPLE = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
 _ID_EXTRA: dict[str, Any] = {"examples": [_ID_EXAMPLE, "$milk"]}
 _REVISION = (
-    "Only if the task had this `revision` before the batch; otherwise the operation fails with 412. What the batch "
-    "itself creates has none."
+    "Run the operation only if the task had this `revision` before the batch; otherwise the operation fails with 412. "
+    "Leave it out for a task that the batch creates."
 )
 
 
@@ -62,7 +62,7 @@ def _such_as(**members: Any) -> ConfigDict:
 
 
 class BatchTask(TaskCreate):
-    """A new task, whose parent may be one that the batch creates."""
+    """A new task. Its parent may be a task that the batch creates."""
 
     parent_id: IdOrReference | None = Field(  # type: ignore[assignment]
         default=None, description=_ID, json_schema_extra=_ID_EXTRA
@@ -70,13 +70,13 @@ class BatchTask(TaskCreate):
 
 
 class BatchChanges(TaskUpdate):
-    """What changes of a task, whose new parent may be one that the batch creates."""
+    """The fields of a task to change. The new parent may be a task that the batch creates."""
 
     parent_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
 
 
 class OnTask(Body):
-    """What all operations on a task that is there have in common."""
+    """The fields that all operations on an existing task share."""
 
     id: IdOrReference = Field(description=_ID, json_schema_extra=_ID_EXTRA)
     revision: int | None = Field(default=None, ge=0, description=_REVISION, examples=[17])
@@ -84,18 +84,18 @@ class OnTask(Body):
 
 # Task: T-353
 class CreateOperation(Body):
-    """Create a task, as ``POST /tasks`` does."""
+    """Create a task, as `POST /tasks` does."""
 
     op: Literal["create"]
     ref: Ref | None = Field(
-        default=None, description="A name, by which later operations may call it.", examples=["milk"]
+        default=None, description="A name by which later operations refer to the task.", examples=["milk"]
     )
     task: BatchTask
 
 
 # Task: T-353
 class UpdateOperation(OnTask):
-    """Change a task, as ``PATCH /tasks/{id}`` does."""
+    """Update a task, as `PATCH /tasks/{id}` does."""
 
     op: Literal["update"]
     changes: BatchChanges
@@ -103,7 +103,7 @@ class UpdateOperation(OnTask):
 
 # Task: T-353
 class CompleteOperation(OnTask, Completion):
-    """Complete a task, as ``POST /tasks/{id}/complete`` does."""
+    """Complete a task, as `POST /tasks/{id}/complete` does."""
 
     model_config = _such_as(op="complete", id=_ID_EXAMPLE)
 
@@ -112,16 +112,16 @@ class CompleteOperation(OnTask, Completion):
 
 # Task: T-353
 class ReopenOperation(OnTask):
-    """Reopen a task, as ``POST /tasks/{id}/reopen`` does."""
+    """Reopen a task, as `POST /tasks/{id}/reopen` does."""
 
     op: Literal["reopen"]
 
 
 # Task: T-353
 class MoveOperation(OnTask, TaskMove):
-    """Move a task, as ``POST /tasks/{id}/move`` does."""
+    """Move a task, as `POST /tasks/{id}/move` does."""
 
-    model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")  # type: ignore[assignment]
+    model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")
 
     op: Literal["move"]
     after_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
@@ -131,14 +131,16 @@ class MoveOperation(OnTask, TaskMove):
 
 # Task: T-353
 class DeleteOperation(OnTask):
-    """Move a task to the trash, or delete it for good, as ``DELETE /tasks/{id}`` does."""
+    """Move a task to the trash, or delete it for good, as `DELETE /tasks/{id}` does."""
 
     op: Literal["delete"]
-    permanent: bool = Field(default=False, description="For good.", examples=[False])
+    permanent: bool = Field(
+        default=False, description="Delete the task for good instead of moving it to the trash.", examples=[False]
+    )
 
 
 def _at_its_place(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Leave out of every error's place which kind of operation it is: that is no step on the way there."""
+    """Remove the union tag from the location of each error: it is not part of the path in the JSON."""
     try:
         return validate(value)
     except ValidationError as error:
@@ -163,7 +165,7 @@ Operation = Annotated[OneOperation, Field(discriminator="op"), WrapValidator(_at
 
 # Task: T-353
 class Batch(Body):
-    """Body of ``POST /tasks/batch``."""
+    """Body of `POST /tasks/batch`."""
 
     model_config = _such_as(
         operations=[
@@ -173,51 +175,54 @@ class Batch(Body):
     )
 
     operations: list[Operation] = Field(
-        min_length=1, max_length=MOST_OPERATIONS, description="What is to be done, in this order."
+        min_length=1, max_length=MOST_OPERATIONS, description="The operations, in the order in which they run."
     )
     atomic: bool = Field(
         default=True,
-        description="All or nothing. If false, what fails is told beside what is done.",
+        description=(
+            "If true, all operations are done, or none. If false, an operation that fails does not stop the others, "
+            "and each result has its own `status`."
+        ),
         examples=[True],
     )
 
 
 # Task: T-353
 class BatchError(BaseModel):
-    """Why an operation failed: the members of the problem that it would be answered with by itself.
+    """The reason why an operation failed: the members of the problem that a single request would return.
 
-    The pointers in its `errors` begin at the operation.
+    The pointers in `errors` are relative to the operation.
     """
 
     model_config = ConfigDict(extra="allow")
 
-    title: str = Field(description="The status in words.", examples=["Not Found"])
-    status: int = Field(description="The status.", examples=[404])
+    title: str = Field(description="The name of the status.", examples=["Not Found"])
+    status: int = Field(description="The HTTP status.", examples=[404])
     detail: str = Field(
-        description="What happened and what to do, for people.",
+        description="A message for people: the reason, and what to do.",
         examples=["There is nothing here, or it is not yours."],
     )
-    code: str = Field(description="What happened, for programs.", examples=["not_found"])
+    code: str = Field(description="The reason, for programs.", examples=["not_found"])
 
 
 # Task: T-353
 class BatchResult(BaseModel):
-    """What became of an operation."""
+    """The result of one operation."""
 
-    op: str = Field(description="The operation.", examples=["create"])
-    status: int = Field(description="The status that it would be answered with by itself.", examples=[201])
+    op: str = Field(description="The kind of operation.", examples=["create"])
+    status: int = Field(description="The HTTP status that a single request would return.", examples=[201])
     id: UUID = Field(
-        description="The task's id; of one that was not created, the id that it would have had.",
+        description="The id of the task. If the task was not created, the id that it would have had.",
         examples=[_ID_EXAMPLE],
     )
     task: TaskPublic | None = Field(
-        description="The task as it is when all is done; null if this failed, or if the task is gone by then."
+        description="The task after the whole batch. Null if the operation failed, or if the task no longer exists."
     )
-    error: BatchError | None = Field(description="Why it failed; null if it did not.", examples=[None])
+    error: BatchError | None = Field(description="The error. Null if the operation succeeded.", examples=[None])
 
 
 # Task: T-353
 class BatchResults(BaseModel):
-    """What became of each operation, in their order."""
+    """The results of all operations, in the same order."""
 
     results: list[BatchResult]

@@ -1,9 +1,9 @@
-"""Finding tasks: what can be asked of the list, and a page of it."""
+"""The task list: its query parameters, and a page of it."""
 
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, WithJsonSchema
 from pydantic import Field as PydanticField
 from sqlmodel import Field, SQLModel
 
@@ -15,13 +15,13 @@ from todo.models.tags import MOST_TAGS, Tag
 from todo.models.tasks import DueDate, Priority, Status, TaskPublic
 
 NONE = "none"
-"""What is asked for where there is to be nothing."""
+"""The value of a filter for tasks without a category or without a parent."""
 
 MOST_COUNTED = 200
-"""So many tasks are looked at to count them, where the database does not keep their number."""
+"""The maximum number of tasks that are read to count them, if the database does not keep their number."""
 
 MOST_TASKS = 100
-"""So many a page has at most."""
+"""The maximum number of tasks on a page."""
 
 MOST_SORT_KEYS = 5
 SORT_KEYS = (
@@ -44,7 +44,7 @@ _ValueT = TypeVar("_ValueT")
 
 
 class Due(StrEnum):
-    """When a task is due, seen from the user's day."""
+    """A filter by due date, relative to the current day of the user."""
 
     none = "none"
     today = "today"
@@ -68,7 +68,7 @@ def _searched(text: str) -> str:
 
 
 def _sorted_by(texts: list[str]) -> list[str]:
-    """Take the keys apart, which may be joined by commas."""
+    """Split the sort keys at commas. Raise ValueError for an unknown or repeated key, and for too many."""
     keys = [key for text in texts for key in text.split(",")]
     names = [key.removeprefix("-") for key in keys]
     if len(set(names)) < len(names) or len(names) > MOST_SORT_KEYS or not set(names) <= set(SORT_KEYS):
@@ -96,48 +96,50 @@ _TIME_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00",
 
 def _times(what: str, *, is_before: bool) -> Any:
     described = (
-        "before this; a date: before that day of yours begins"
+        "before this time. A date stands for the start of your day"
         if is_before
-        else ("after this; a date: after that day of yours has ended")
+        else ("after this time. A date stands for the end of your day")
     )
     return Field(default=None, description=f"Only tasks that {what} {described}.", schema_extra=_TIME_EXTRA)
 
 
 # Task: T-371
-class TaskFilter(SQLModel):
-    """What tasks are looked for, and in which order. All that is said has to hold."""
+class TaskFilter(BaseModel):
+    """The filters and the sort order of the task list. A task must match all filters."""
 
-    status: Statuses = Field(default_factory=list, description="Only tasks of this status; repeat for several.")
+    status: Statuses = Field(default_factory=list, description="Only tasks with this status. Repeat it for several.")
     status_filter: Statuses = Field(
-        default_factory=list, description="Another name of `status`; what both say adds up."
+        default_factory=list, description="Another name of `status`. The values of both are combined."
     )
-    priority: Priorities = Field(default_factory=list, description="Only tasks of this priority; repeat for several.")
+    priority: Priorities = Field(
+        default_factory=list, description="Only tasks with this priority. Repeat it for several."
+    )
     category_id: IdOrNone | None = Field(
         default=None,
-        description="Only tasks in this category; `none`: in no category.",
+        description="Only tasks in this category. `none`: only tasks without a category.",
         schema_extra={"examples": [NONE]},
     )
     tag: TagNames = Field(
         default_factory=list,
-        description="Only tasks with this tag, whatever its case; repeat for several, all of which have to be there.",
+        description="Only tasks with this tag, in any case. Repeat it for several: a task must have all of them.",
         schema_extra={"examples": [["errand"]]},
     )
     not_tag: TagNames = Field(
         default_factory=list,
-        description="Only tasks without this tag, those without any among them; repeat for several.",
+        description="Only tasks without this tag, including those without any. Repeat it to exclude several.",
         schema_extra={"examples": [["someday"]]},
     )
     parent_id: IdOrNone | None = Field(
         default=None,
-        description="Only tasks right under this one; `none`: under none.",
+        description="Only direct subtasks of this task. `none`: only tasks without a parent.",
         schema_extra={"examples": [NONE]},
     )
     due: Due | None = Field(
         default=None,
         description=(
-            "`none`: without a due date. `today`: due on your day, in your time zone and from your `day_start` on. "
-            "`overdue`: open, and due before now. `upcoming`: open, and due from tomorrow on. `week`: due in your "
-            "current week, which begins with your `week_start`."
+            "`none`: without a due date. `today`: due today, in your time zone, with days that start at your "
+            "`day_start`. `overdue`: open, and due before now. `upcoming`: open, and due tomorrow or later. `week`: "
+            "due in the current week, which starts on your `week_start`."
         ),
         schema_extra={"examples": [Due.today]},
     )
@@ -149,32 +151,30 @@ class TaskFilter(SQLModel):
     created_after: DueDate | None = _times("were created", is_before=False)
     updated_before: DueDate | None = _times("last changed", is_before=True)
     updated_after: DueDate | None = _times("last changed", is_before=False)
-    trashed: TrueOrFalse = Field(default=False, description="`true`: only what is in the trash. Else nothing of it.")
+    trashed: TrueOrFalse = Field(
+        default=False, description="`true`: only tasks in the trash. Otherwise only tasks outside the trash."
+    )
     q: Search | None = Field(
         default=None,
         description=(
-            "Words to look for in title, tags and description, all of which have to occur: `milk`, beginnings of words "
-            '`choc*`, phrases `"oat milk"`; with a `-` in front what must not occur.'
+            "The words to search for in title, tags and description. All of them must occur: words `milk`, prefixes "
+            '`choc*`, phrases `"oat milk"`. A term with a `-` in front must not occur.'
         ),
         schema_extra={"examples": ["milk -soy"]},
     )
     sort: SortKeys = Field(
         default_factory=list,
         description=(
-            f"By what to sort: {', '.join(f'`{key}`' for key in SORT_KEYS)}; several with commas, and with a `-` in "
-            "front descending. What has no value comes last either way; a low priority comes before a high one; "
-            "titles go by their words, whatever the capitals, accents and punctuation (digits as text: `10 eggs` "
-            "before `2 eggs`), and those without any word come first; what is alike goes by its id. If there is none: "
-            "the best match of `q`; the soonest, if there is a filter by when tasks are due; what was completed, "
-            "changed or trashed last, if there is a filter by that; else the newest."
+            f"The sort keys: {', '.join(f'`{key}`' for key in SORT_KEYS)}. Separate several with commas. A `-` in "
+            "front sorts in descending order. Tasks without a value come last in both directions. Low priority comes "
+            "before high priority. Titles are compared by their words, without case, accents and punctuation, and "
+            "digits are compared as text: `10 eggs` comes before `2 eggs`. Titles without any word come first. Tasks "
+            "with equal keys are sorted by id. The default depends on the other parameters: with `q`, the best match "
+            "comes first; with a filter by due date, the earliest; with a filter by completion, last change or trash, "
+            "the latest; otherwise the newest."
         ),
         schema_extra={"examples": [["-priority,due_date"]]},
     )
-
-    @property
-    def statuses(self) -> list[Status]:
-        """Both names of the filter together."""
-        return [*self.status, *self.status_filter]
 
 
 # Task: T-011
@@ -182,20 +182,20 @@ class TaskFilter(SQLModel):
 class TaskQuery(TaskFilter):
     """Query of ``GET /tasks``."""
 
-    skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="How many tasks to pass over.")
-    limit: WholeNumber = Field(default=50, ge=1, le=MOST_TASKS, description="How many tasks to return at most.")
+    skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="The number of tasks to skip.")
+    limit: WholeNumber = Field(default=50, ge=1, le=MOST_TASKS, description="The maximum number of tasks to return.")
     cursor: str | None = Field(
         default=None,
         max_length=LONGEST,
         description=(
-            "The `next_cursor` of a page, with the same filters and order: the tasks that follow it. No task comes "
-            "twice or is left out, whatever is created or deleted meanwhile."
+            "The `next_cursor` of a page with the same filters and sort order. Returns the tasks after that page. No "
+            "task is returned twice or left out if tasks are created or deleted meanwhile."
         ),
         schema_extra={"examples": ["WyJvd1pXT0Vxb0RnZk8iLDUwLDAsW11d"]},
     )
     view: Id | None = Field(
         default=None,
-        description="A saved view, for all that the query does not say itself.",
+        description="The id of a saved view. Parameters of the request override those of the view.",
         schema_extra={"examples": ["0197f0c2-d2e3-7b66-8c2f-3a7e4d9b5f28"]},
     )
 
@@ -205,10 +205,10 @@ FILTERS = frozenset(TaskFilter.model_fields)
 
 # Task: T-363
 class TaskFound(TaskPublic):
-    """A task in a list."""
+    """A task in the task list."""
 
     excerpt: str = absent(
-        description="Only with `q`: where it was found, as HTML, what was looked for between `<mark>` and `</mark>`.",
+        description="Only with `q`: a part of the text, as HTML, with each match between `<mark>` and `</mark>`.",
         schema_extra={"examples": ["Buy <mark>milk</mark>"]},
     )
 
@@ -218,13 +218,17 @@ class TaskPage(SQLModel):
     """A page of tasks."""
 
     tasks: list[TaskFound]
-    total: int = Field(description="How many tasks match, on all pages.", schema_extra={"examples": [1]})
+    total: int = Field(description="The number of matching tasks on all pages.", schema_extra={"examples": [1]})
     total_is_exact: bool = Field(
-        description="Whether `total` is all of them. If not there are at least so many: not all were counted.",
+        description="Whether `total` is exact. If false, it is a lower bound, because not all tasks were counted.",
         schema_extra={"examples": [True]},
     )
-    page: int = Field(description="The number of this page: `skip // limit + 1`.", schema_extra={"examples": [1]})
-    page_size: int = Field(description="How many tasks this page holds.", schema_extra={"examples": [1]})
+    page: int = Field(
+        description="The number of this page: the tasks before it divided by `limit`, rounded down, plus 1.",
+        schema_extra={"examples": [1]},
+    )
+    page_size: int = Field(description="The number of tasks on this page.", schema_extra={"examples": [1]})
     next_cursor: str | None = Field(
-        description="Send it as `cursor` for the next page; null on the last one.", schema_extra={"examples": [None]}
+        description="Send it as `cursor` to get the next page. Null on the last page.",
+        schema_extra={"examples": [None]},
     )

@@ -1,4 +1,4 @@
-"""Health: what monitors and load balancers are told."""
+"""Health: the answers to monitors and load balancers."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from sqlmodel import SQLModel
 
 # Task: T-038
 class Health(SQLModel):
-    """The process lives."""
+    """The process runs."""
 
     status: Literal["ok"]
 

@@ -1,4 +1,4 @@
-"""Where something is put: beside another one of its kind."""
+"""Moves: a place in the user's order, relative to another object of the same type."""
 
 from uuid import UUID
 
@@ -12,18 +12,16 @@ _ID_EXTRA = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 # Task: T-333
 # Task: T-343
 class Move(Body):
-    """Body of every ``move``: at most one of the two."""
+    """Body of every ``move`` request: at most one of the two fields."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"}]})
 
     after_id: Id | None = absent(
-        description=(
-            "The id of another one, right behind which it is put; null: behind none, so that it is the first."
-        ),
+        description=("Move it directly after the object with this id. Null moves it to the first place."),
         schema_extra=_ID_EXTRA,
     )
     before_id: Id | None = absent(
-        description=("The id of another one, right before which it is put; null: before none, so that it is the last."),
+        description=("Move it directly before the object with this id. Null moves it to the last place."),
         schema_extra=_ID_EXTRA,
     )
 
@@ -35,15 +33,15 @@ class Move(Body):
 
     @property
     def has_place(self) -> bool:
-        """Tell whether it is to stand beside another one."""
+        """True if the body contains a place."""
         return bool({"after_id", "before_id"} & self.model_fields_set)
 
     @property
     def is_behind(self) -> bool:
-        """Tell on which side of the neighbour."""
+        """True if the place is after the neighbour, false if before."""
         return "after_id" in self.model_fields_set
 
     @property
     def neighbour_id(self) -> UUID | None:
-        """What it is to stand beside."""
+        """The id of the neighbour; ``None`` for the first or the last place."""
         return self.after_id if self.is_behind else self.before_id

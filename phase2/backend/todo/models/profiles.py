@@ -1,4 +1,4 @@
-"""Profiles: what we keep about a user, as the table has it and as the API shows it."""
+"""Profiles: the settings of a user, as a table and as API schemas."""
 
 import re
 from datetime import datetime
@@ -13,7 +13,7 @@ from todo.kit.zones import canonical_zone
 from todo.models.base import Body, absent, owner_column
 
 PROFILE_ID = "me"
-"""The id of everybody's profile: there is one."""
+"""The id of every profile. A user has one profile."""
 
 
 class Weekday(StrEnum):
@@ -42,22 +42,22 @@ DayStart = Annotated[
     str, AfterValidator(_time_of_day), WithJsonSchema({"type": "string", "pattern": f"^{_TIME_OF_DAY}$"})
 ]
 
-_TIME_ZONE = "The IANA name of the time zone that you live in. All-day tasks, times without a zone, and today go by it."
+_TIME_ZONE = "The IANA name of your time zone. All-day tasks, wall-clock times and the current day depend on it."
 _TIME_ZONE_EXTRA: dict[str, Any] = {"examples": ["Europe/Berlin"]}
 _DAY_START = (
-    "When your day begins, as `HH:MM` from `00:00` to `23:59`: with `03:00` what you do at two in the morning "
-    "still belongs to the day before."
+    "The start of your day, as `HH:MM` from `00:00` to `23:59`. With `03:00`, two o'clock in the morning belongs to "
+    "the previous day."
 )
 _DAY_START_EXTRA: dict[str, Any] = {"examples": ["03:00"]}
-_WEEK_START = "The day that your week begins with."
+_WEEK_START = "The first day of your week."
 _WEEK_START_EXTRA: dict[str, Any] = {"examples": [Weekday.monday]}
-_REVISION = "The number of the profile's last change, and its `ETag`; 0 while there is none."
+_REVISION = "The revision of the last change of the profile, and its `ETag`. 0 if it was never changed."
 _REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
 
 
 # Task: T-301
 class ProfileBase(SQLModel):
-    """What a user may set; the defaults hold for somebody without a row."""
+    """The settings of a user. The defaults apply to a user without a row."""
 
     time_zone: str = Field(default="UTC", description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA, sa_type=Text)
     day_start: str = Field(default="00:00", description=_DAY_START, schema_extra=_DAY_START_EXTRA, sa_type=Text)
@@ -68,12 +68,12 @@ class ProfileBase(SQLModel):
 
 # Task: T-301
 class Profile(ProfileBase, table=True):
-    """One row, or none, per user. A user who never set anything has none."""
+    """One row per user. A user who never changed a setting has none."""
 
     __tablename__ = "profiles"
     __table_args__ = (
         CheckConstraint(f"id = '{PROFILE_ID}'", name="id"),
-        # Not so much a check as a look-up, which raises 22023 for a zone that PostgreSQL does not know.
+        # Never false: the expression raises SQLSTATE 22023 for a zone that PostgreSQL does not know.
         CheckConstraint("'epoch'::timestamptz AT TIME ZONE (':' || time_zone) IS NOT NULL", name="time_zone"),
         CheckConstraint(f"day_start ~ '^{_TIME_OF_DAY}$'", name="day_start"),
         CheckConstraint(
@@ -90,7 +90,7 @@ class Profile(ProfileBase, table=True):
 
 # Task: T-301
 class ProfileUpdate(Body):
-    """Body of ``PATCH /me``: an absent field keeps its value; ``null`` is a 422."""
+    """Body of `PATCH /me`. A field that is left out keeps its value. `null` is refused with 422."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"time_zone": "Europe/Berlin", "day_start": "03:00"}]})
 
@@ -101,7 +101,7 @@ class ProfileUpdate(Body):
 
 # Task: T-301
 class ProfilePublic(SQLModel):
-    """A profile as the log tells it."""
+    """A profile, as in the change log."""
 
     id: str = Field(description=f"Always `{PROFILE_ID}`.", schema_extra={"examples": [PROFILE_ID]})
     time_zone: str = Field(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
@@ -115,10 +115,10 @@ class ProfilePublic(SQLModel):
 
 # Task: T-302
 class Me(SQLModel):
-    """The caller, as the token describes them, and their profile."""
+    """The user of the token, and their settings."""
 
     id: str = Field(
-        description="The user's id: opaque text.", schema_extra={"examples": ["pX3kqLz8vRt1NwYb5cJd0sHf7gMe2aUo"]}
+        description="The id of the user: opaque text.", schema_extra={"examples": ["pX3kqLz8vRt1NwYb5cJd0sHf7gMe2aUo"]}
     )
     name: str | None = Field(description="The name in the token, if any.", schema_extra={"examples": ["Alice Liddell"]})
     email: str | None = Field(

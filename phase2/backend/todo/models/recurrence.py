@@ -1,4 +1,4 @@
-"""How a task repeats: the shape that the API accepts and returns."""
+"""Recurrence: the schema of a recurrence rule and its options."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,30 +14,30 @@ def _checked(text: str) -> str:
 
 
 Rule = Annotated[str, AfterValidator(_checked)]
-"""Kept as it was sent, in capitals."""
+"""Stored as it was sent, in upper case and without ``RRULE:``."""
 
 _RULE = (
-    "A rule of RFC 5545: FREQ of DAILY, WEEKLY, MONTHLY or YEARLY with INTERVAL, BYDAY, BYMONTHDAY, BYMONTH, BYSETPOS, "
-    "COUNT or UNTIL, and WKST."
+    "A recurrence rule of RFC 5545: `FREQ` (`DAILY`, `WEEKLY`, `MONTHLY` or `YEARLY`), with `INTERVAL`, `BYDAY`, "
+    "`BYMONTHDAY`, `BYMONTH`, `BYSETPOS`, `COUNT` or `UNTIL`, and `WKST`."
 )
 
 
 class CountedFrom(StrEnum):
-    """What the next date is counted from."""
+    """The date from which the next date is counted."""
 
     due = "due"
     completion = "completion"
 
 
 class MonthEnd(StrEnum):
-    """What becomes of a day that a month does not have."""
+    """The treatment of a month that lacks the day."""
 
     clamp = "clamp"
     skip = "skip"
 
 
 class Missed(StrEnum):
-    """What becomes of dates that have passed."""
+    """The treatment of dates that have passed."""
 
     skip = "skip"
     keep = "keep"
@@ -45,7 +45,7 @@ class Missed(StrEnum):
 
 # Task: T-312
 class Recurrence(BaseModel):
-    """How a task repeats."""
+    """The recurrence of a task."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -53,20 +53,20 @@ class Recurrence(BaseModel):
     counted_from: CountedFrom = Field(
         default=CountedFrom.due,
         alias="from",
-        description="`due`: from date to date. `completion`: the rule begins on the day it was completed.",
+        description="`due`: the rule counts from the due date. `completion`: it counts from the day of completion.",
         examples=["due"],
     )
     month_end: MonthEnd = Field(
         default=MonthEnd.clamp,
-        description="Where a month lacks the day: `clamp` takes its last day, `skip` passes the month over.",
+        description="If a month lacks the day: `clamp` uses its last day, `skip` skips the month.",
         examples=["clamp"],
     )
     missed: Missed = Field(
         default=Missed.skip,
-        description="On completion, `skip` goes on to the next date in the future, `keep` to the next in sequence.",
+        description="On completion, `skip` advances to the next date in the future, `keep` to the next in sequence.",
         examples=["skip"],
     )
 
     def stored(self) -> dict[str, Any]:
-        """Return it as it is stored and given back."""
+        """Return the JSON that is stored and returned to clients."""
         return self.model_dump(mode="json", by_alias=True)

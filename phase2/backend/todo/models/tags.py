@@ -1,4 +1,4 @@
-"""Tags: words on a task, compared by their folded form and kept as typed."""
+"""Tags of tasks. They are compared case-insensitively, and stored as typed."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ _NAME_EXTRA: dict[str, Any] = {"examples": ["Errand"]}
 
 
 def _without_repeats(tags: list[str]) -> list[str]:
-    """Keep the first of those that are the same when folded, where it stands."""
+    """Remove tags that equal an earlier one when case-folded."""
     firsts: dict[str, str] = {}
     for tag in tags:
         firsts.setdefault(folded(tag), tag)
@@ -28,24 +28,31 @@ Tags = Annotated[list[Tag], PydanticField(max_length=MOST_TAGS), AfterValidator(
 
 # Task: T-341
 class TagPublic(SQLModel):
-    """A tag, and how many tasks have it."""
+    """A tag, and the number of tasks that have it."""
 
-    name: str = Field(description="As it was typed, of several ways the first in order.", schema_extra=_NAME_EXTRA)
-    tasks: int = Field(description="How many tasks have it, without the trash.", schema_extra={"examples": [3]})
+    name: str = Field(
+        description="The tag as typed; if it was typed in several ways, the first of them in order.",
+        schema_extra=_NAME_EXTRA,
+    )
+    tasks: int = Field(
+        description="The number of tasks that have it, without the trash.", schema_extra={"examples": [3]}
+    )
 
 
 # Task: T-341
 class TagList(SQLModel):
-    """All tags that tasks have, in the order of their folded names."""
+    """All tags that tasks have, sorted by their case-folded names."""
 
     tags: list[TagPublic]
-    total: int = Field(description="How many there are.", schema_extra={"examples": [1]})
+    total: int = Field(description="The number of tags.", schema_extra={"examples": [1]})
 
 
 # Task: T-341
 class TagRename(Body):
-    """Body of ``PATCH /tags/{name}``."""
+    """Body of `PATCH /tags/{name}`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Errands"}]})
 
-    name: Tag = Field(description="The new name. If it is another tag's, the two become one.", schema_extra=_NAME_EXTRA)
+    name: Tag = Field(
+        description="The new name. If another tag has this name, the two are merged.", schema_extra=_NAME_EXTRA
+    )

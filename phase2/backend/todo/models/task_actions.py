@@ -1,4 +1,4 @@
-"""What is done to tasks beyond changing their fields: completed, skipped, moved, deleted."""
+"""Schemas of the actions on a task: complete, skip, move, delete."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -28,53 +28,61 @@ Instant = Annotated[str, AfterValidator(_instant)]
 
 # Task: T-326
 class Completion(Body):
-    """Body of ``POST /tasks/{id}/complete``, which may be left out."""
+    """Body of `POST /tasks/{id}/complete`. It may be left out."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
 
     completed_at: Instant | None = Field(
         default=None,
         description=(
-            "When it was done, if not just now: an instant with offset, not in the future. "
-            "What repeats goes on from there."
+            "When the task was done, if not now: an instant with an offset, not in the future. "
+            "A recurring task advances from there."
         ),
         schema_extra={"examples": ["2026-03-01T07:30:00Z"]},
     )
     occurrence: DueDate | None = Field(
         default=None,
-        description="The due date that is meant. Sent again, it completes once; one that is past is a 409.",
+        description=(
+            "The due date of the occurrence to complete. If that is the one completed last, nothing changes. Any other "
+            "occurrence than the open one returns 409 with the code `occurrence_passed`."
+        ),
         schema_extra=_DUE_DATE_EXTRA,
     )
 
     @property
     def instant(self) -> datetime | None:
-        """When it was done: aware, in UTC."""
+        """The time of completion (aware, UTC); ``None`` if it was not sent."""
         return None if self.completed_at is None else datetime.fromisoformat(self.completed_at)
 
 
 # Task: T-326
 class Skip(Body):
-    """Body of ``POST /tasks/{id}/skip``, which may be left out."""
+    """Body of `POST /tasks/{id}/skip`. It may be left out."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
 
     occurrence: DueDate | None = Field(
         default=None,
-        description="The due date that is meant. Sent again, it is passed over once; one that is past is a 409.",
+        description=(
+            "The due date of the occurrence to skip. If that is the one skipped last, nothing changes. Any other "
+            "occurrence than the open one returns 409 with the code `occurrence_passed`."
+        ),
         schema_extra=_DUE_DATE_EXTRA,
     )
 
 
 # Task: T-326
 class Occurrence(SQLModel):
-    """One of the dates of a series."""
+    """One date of a series."""
 
-    due_date: str = Field(description="When it is due, in the form that was sent.", schema_extra=_DUE_DATE_EXTRA)
+    due_date: str = Field(
+        description="The due date, in the format of the due date of the task.", schema_extra=_DUE_DATE_EXTRA
+    )
     start_date: str | None = Field(
-        description="When it can be begun, in the same way.", schema_extra={"examples": [None]}
+        description="The start date, in the format of the start date of the task.", schema_extra={"examples": [None]}
     )
     due_at: datetime = Field(
-        description="The same as an instant, in UTC; for an all-day task the last microsecond of its local day.",
+        description="The due date as an instant, in UTC. For an all-day task, the last microsecond of its local day.",
         schema_extra=_INSTANT_EXTRA,
     )
 
@@ -83,22 +91,22 @@ class Occurrence(SQLModel):
 class OccurrencesQuery(SQLModel):
     """Query of ``GET /tasks/{id}/occurrences``."""
 
-    limit: WholeNumber = Field(default=10, ge=1, le=100, description="How many dates to return at most.")
+    limit: WholeNumber = Field(default=10, ge=1, le=100, description="The maximum number of dates to return.")
 
 
 # Task: T-326
 class Occurrences(SQLModel):
-    """What comes next."""
+    """The next occurrences of a task."""
 
     occurrences: list[Occurrence]
 
 
 # Task: T-343
 class TaskMove(Move):
-    """Body of ``POST /tasks/{id}/move``: a place, or another category or parent, or both."""
+    """Body of `POST /tasks/{id}/move`: a place, a category, a parent, or a combination."""
 
-    category_id: Id | None = absent(description="The category that it moves to.", schema_extra=_ID_EXTRA)
-    parent_id: Id | None = absent(description="The task that it becomes a part of.", schema_extra=_ID_EXTRA)
+    category_id: Id | None = absent(description="The new category; null for none.", schema_extra=_ID_EXTRA)
+    parent_id: Id | None = absent(description="The new parent; null for none.", schema_extra=_ID_EXTRA)
 
     @model_validator(mode="after")
     def _says_where(self) -> "TaskMove":
@@ -111,4 +119,6 @@ class TaskMove(Move):
 class TaskDeletion(SQLModel):
     """Query of ``DELETE /tasks/{id}``."""
 
-    permanent: TrueOrFalse = Field(default=False, description="Delete it for good, instead of moving it to the trash.")
+    permanent: TrueOrFalse = Field(
+        default=False, description="Delete the task for good instead of moving it to the trash."
+    )

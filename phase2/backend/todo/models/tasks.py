@@ -1,11 +1,11 @@
-"""Tasks: the table, and the shapes the API accepts and returns."""
+"""Tasks: the tables and the API schemas."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -31,7 +31,7 @@ from todo.models.tags import Tags
 
 
 class Status(StrEnum):
-    """Where a task stands."""
+    """The status of a task."""
 
     pending = "pending"
     in_progress = "in_progress"
@@ -40,54 +40,54 @@ class Status(StrEnum):
 
 
 class Priority(StrEnum):
-    """How much a task matters."""
+    """The priority of a task."""
 
     low = "low"
     medium = "medium"
     high = "high"
 
 
-# Cut, since an index's row has room for so much. Quoted as PostgreSQL gives it back, so that Alembic finds no
-# difference.
-TITLE_KEY = '"left"(btrim(app.searchable(title)), 200)'
+# Cut at 200 characters, because the size of an index row is limited. Quoted as PostgreSQL prints it, so that Alembic
+# finds no difference.
+TITLE_KEY = '"left"(btrim(app.normalize_for_search(title)), 200)'
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
 Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
-_TITLE = "What is to be done. 1 to 200 characters after trimming."
+_TITLE = "The title: 1 to 200 characters after trimming."
 _TITLE_EXTRA: dict[str, Any] = {"examples": ["Buy milk"]}
 _DESCRIPTION = "Markdown, up to 10,000 characters."
 _DESCRIPTION_EXTRA: dict[str, Any] = {"examples": ["Two litres, *organic*."]}
-_STATUS = "Where the task stands. A completed or cancelled task has to be reopened before it can become the other."
-_PRIORITY = "How much the task matters."
+_STATUS = "The status. A completed task must be reopened before it can be cancelled, and the other way round."
+_PRIORITY = "The priority."
 _DUE_DATE = (
-    "A date (`2026-03-10`): all day, in no zone. A wall-clock time (`2026-03-10T09:00:00`): nine o'clock wherever you "
-    "are, or in `due_time_zone`. Or an instant, with offset (`2026-03-10T09:00:00+01:00`), which is given back in UTC. "
-    "Seconds may be left out."
+    "A date (`2026-03-10`): all day, in no particular time zone. A wall-clock time (`2026-03-10T09:00:00`): nine "
+    "o'clock in your time zone, or in `due_time_zone`. Or an instant with an offset (`2026-03-10T09:00:00+01:00`), "
+    "which is returned in UTC. Seconds may be left out."
 )
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
-_START_DATE = "When it can be begun, in the forms of `due_date`."
+_START_DATE = "When the task can be started, in one of the formats of `due_date`."
 _ZONE = (
-    "An IANA time zone that pins a wall-clock time: nine o'clock there. What repeats keeps its wall-clock time in this "
-    "zone. Without it, that is your own."
+    "The IANA time zone of a wall-clock time: nine o'clock there. A recurring task keeps its wall-clock time in this "
+    "zone. If null, your own time zone applies."
 )
 _ZONE_EXTRA: dict[str, Any] = {"examples": ["America/New_York"]}
-_RECURRENCE = "How it repeats; null if it does not. It needs a `due_date`, which the rule has to produce."
+_RECURRENCE = "The recurrence; null if the task does not repeat. It needs a `due_date` that the rule produces."
 _RECURRENCE_EXTRA: dict[str, Any] = {
     "examples": [{"rule": "FREQ=MONTHLY", "from": "due", "month_end": "clamp", "missed": "skip"}]
 }
-_CATEGORY = "The category it is in."
-_PARENT = "The task that it is a part of, at most five levels deep."
-_TAGS = "Up to 20 words of 1 to 50 characters. `Work` and `work` are one tag; it is kept as typed."
+_CATEGORY = "The category of the task."
+_PARENT = "The parent task. A tree has at most five levels."
+_TAGS = "Up to 20 tags of 1 to 50 characters. `Work` and `work` are the same tag; it is stored as typed."
 _TAGS_EXTRA: dict[str, Any] = {"examples": [["errand", "Corner shop"]]}
 _INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 
 # Task: T-011
-class TaskBase(SQLModel):
-    """What a client may set. Written once; the table and the schemas inherit it."""
+class TaskBase(BaseModel):
+    """The fields that a client may set. The table and the schemas inherit them."""
 
     title: Title = Field(description=_TITLE, schema_extra=_TITLE_EXTRA, sa_type=Text)
     description: Description | None = Field(
@@ -121,8 +121,8 @@ def _by(column: str, *, where: str | None = None, name: str | None = None) -> In
 
 # Task: T-011
 # Task: T-312
-class Task(TaskBase, table=True):
-    """One row. Build it with ``Task.model_validate``: a table's constructor checks nothing."""
+class Task(TaskBase, SQLModel, table=True):
+    """One row. Create it with ``Task.model_validate``: the constructor of a table class validates nothing."""
 
     __tablename__ = "tasks"
     __table_args__ = (
@@ -141,12 +141,12 @@ class Task(TaskBase, table=True):
             ["user_id", "category_id"], ["categories.user_id", "categories.id"], ondelete="SET NULL (category_id)"
         ),
         ForeignKeyConstraint(["user_id", "parent_id"], ["tasks.user_id", "tasks.id"], ondelete="CASCADE"),
-        # The list, newest first; and the same of one status, priority, category, parent.
+        # For the list, newest first: of all tasks, and of one status, priority, category or parent.
         _newest_first(where="trashed_at IS NULL"),
         _newest_first("status", where="trashed_at IS NULL"),
         _newest_first("priority", where="trashed_at IS NULL"),
         _newest_first(where="due_at IS NULL AND trashed_at IS NULL", called="undated"),
-        # With the trash: the foreign keys look for what is there, too. Most tasks have neither, and cost nothing.
+        # Including the trash, because the foreign keys use these. Tasks without a category or parent cost nothing.
         _newest_first("category_id", where="category_id IS NOT NULL"),
         _newest_first("parent_id", where="parent_id IS NOT NULL"),
         _by("due_at", where="due_at IS NOT NULL"),
@@ -160,7 +160,7 @@ class Task(TaskBase, table=True):
         _by("title_key", where="trashed_at IS NULL"),
         _by("start_at", where="start_at IS NOT NULL AND trashed_at IS NULL"),
         _by("completed_at", where="completed_at IS NOT NULL AND trashed_at IS NULL"),
-        # Closed occurrences of series, which are no new tasks.
+        # Closed occurrences of series, which do not count as new tasks in the statistics.
         _by("created_at", where="series_id <> id AND trashed_at IS NULL", name="closed_created_at"),
         _by("trashed_at", where="trashed_at IS NOT NULL"),
     )
@@ -171,15 +171,15 @@ class Task(TaskBase, table=True):
     updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
     completed_at: datetime | None = Field(default=None, sa_column=Column("completed_at", DateTime(timezone=True)))
     revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
-    # The title's words, folded, by which titles are sorted: the same on every machine, and compared byte by byte.
+    # The sort key of titles: their words, normalized. Compared byte by byte, so the order is the same on every machine.
     title_key: str = Field(
         sa_column=Column("title_key", Text(collation="C"), Computed(TITLE_KEY, persisted=True), nullable=False)
     )
-    # Due and start as instants; the database resolves them. The last moment of an all-day task's day.
+    # Due and start date as instants, resolved by the database. A date is the last microsecond of that day.
     due_at: datetime | None = Field(default=None, sa_column=Column("due_at", DateTime(timezone=True)))
     start_at: datetime | None = Field(default=None, sa_column=Column("start_at", DateTime(timezone=True)))
-    # The due date that the rule counts from, which of its occurrences is open, from 1, and when the rule has that one
-    # due and starting: this occurrence alone may have been moved away from there.
+    # The due date that the rule counts from, and the open occurrence: its number, from 1, and its due and start date
+    # according to the rule. The dates of the task differ from these if this occurrence alone was moved.
     recurrence_anchor: str | None = Field(default=None, sa_column=Column("recurrence_anchor", Text))
     recurrence_number: int | None = Field(default=None, sa_column=Column("recurrence_number", Integer))
     recurrence_due: str | None = Field(default=None, sa_column=Column("recurrence_due", Text))
@@ -188,29 +188,29 @@ class Task(TaskBase, table=True):
     last_completed_at: datetime | None = Field(
         default=None, sa_column=Column("last_completed_at", DateTime(timezone=True))
     )
-    # The due dates of the occurrences that were last completed and passed over: naming them again is a repetition.
+    # The due date of the occurrence completed last, and of the one skipped last, to recognize repeated requests.
     last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
     last_skipped: str | None = Field(default=None, sa_column=Column("last_skipped", Text))
-    # The open occurrence of a series and the next few, as the rule has them, in steps: see ``todo.services.series``.
-    # Not in the log, and forgotten by the database with whatever it follows from. Without it the rule is asked.
+    # The open occurrence of a series and the next few, precomputed from the rule: see ``todo.services.standings``. Not
+    # in the change log. The database clears it when a column it depends on changes. If null, the rule is evaluated.
     upcoming: list[list[Any]] | None = Field(default=None, sa_column=Column("upcoming", JSONB))
     tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
-    # The same folded, in the same order.
+    # The case-folded tags, in the same order.
     tag_keys: list[str] = Field(sa_column=Column("tag_keys", JSONB, nullable=False, server_default="[]"))
     subtasks_total: int = Field(sa_column=Column("subtasks_total", Integer, nullable=False, server_default="0"))
     subtasks_completed: int = Field(sa_column=Column("subtasks_completed", Integer, nullable=False, server_default="0"))
-    # Digits behind a decimal point, compared as text; the database gives a new task the last place.
+    # The digits after a decimal point, compared as text. The database puts a new task at the end.
     position: str = Field(sa_column=Column("position", Text(collation="C"), nullable=False))
     trashed_at: datetime | None = Field(default=None, sa_column=Column("trashed_at", DateTime(timezone=True)))
-    # The task that was trashed, and this one with it.
+    # The root of the subtree that was moved to the trash together with this task; the task itself if it is the root.
     trash_id: UUID | None = Field(default=None, sa_column=Column("trash_id", Uuid))
-    # What the task was created from, so that a repeated create can be told from another one.
+    # A digest of the body that created the task, to recognize a repeated request.
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
 
 
 # Task: T-210
 class TaskCount(SQLModel, table=True):
-    """How many tasks of one category, status and priority a user has, without the trash. The database keeps it.
+    """The number of tasks of a user per category, status and priority, without the trash. The database maintains it.
 
     The zero UUID stands for no category.
     """
@@ -226,7 +226,7 @@ class TaskCount(SQLModel, table=True):
 
 # Task: T-341
 class TaskTag(SQLModel, table=True):
-    """A tag of a task that is not in the trash. The database keeps it, from the task's row."""
+    """A tag of a task outside the trash. The database derives it from the row of the task."""
 
     __tablename__ = "task_tags"
     __table_args__ = (
@@ -248,9 +248,9 @@ class TaskTag(SQLModel, table=True):
 
 # Task: T-375
 class TagCount(SQLModel, table=True):
-    """How many tasks that are not in the trash have a tag, of each way to type it. The database keeps it.
+    """The number of tasks outside the trash per tag and spelling. The database maintains it.
 
-    A row that would count none is not there.
+    A count of zero has no row.
     """
 
     __tablename__ = "tag_counts"
@@ -263,27 +263,27 @@ class TagCount(SQLModel, table=True):
 
 # Task: T-011
 class TaskReplace(Body, TaskBase):
-    """Body of ``PUT /tasks/{id}``: an absent field gets its default."""
+    """Body of `PUT /tasks/{id}`. A field that is left out gets its default."""
 
 
 # Task: T-011
 class TaskCreate(Body, TaskBase):
-    """Body of ``POST /tasks``. A client that chooses the id may safely send the same body again."""
+    """Body of `POST /tasks`. With an id chosen by the client, the request is safe to repeat."""
 
-    # Without an id: tried twice, it makes two tasks, as one expects.
-    model_config = ConfigDict(  # type: ignore[assignment]
+    # The example has no id: a client that sends it twice expects two tasks.
+    model_config = ConfigDict(
         json_schema_extra={"examples": [{"title": "Buy milk", "priority": "high", "due_date": "2026-03-10"}]}
     )
 
     id: Id | None = Field(
         default=None,
-        description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the task.",
+        description="An id of your choice, preferably a UUID version 7. The same request sent again returns 200.",
         schema_extra=_ID_EXTRA,
     )
 
 
 class Scope(StrEnum):
-    """How far a change of a due date goes."""
+    """The occurrences that a new due date applies to."""
 
     series = "series"
     occurrence = "occurrence"
@@ -291,9 +291,9 @@ class Scope(StrEnum):
 
 # Task: T-011
 class TaskUpdate(Body):
-    """Body of ``PATCH /tasks/{id}``: an absent field keeps its value, ``null`` clears it.
+    """Body of `PATCH /tasks/{id}`. A field that is left out keeps its value; `null` clears it.
 
-    Only what may be empty can be cleared; for the other fields ``null`` is a 422.
+    For a field that cannot be empty, `null` is refused with 422.
     """
 
     model_config = ConfigDict(
@@ -313,7 +313,7 @@ class TaskUpdate(Body):
     tags: Tags = absent(description=_TAGS, schema_extra=_TAGS_EXTRA)
     scope: Scope = Field(
         default=Scope.series,
-        description="Whether a new `due_date` moves what repeats from here on, or this `occurrence` alone.",
+        description="`series`: a new `due_date` moves the series from here on. `occurrence`: only the open occurrence.",
         schema_extra={"examples": ["series"]},
     )
 
@@ -332,31 +332,35 @@ class TaskPublic(SQLModel):
     start_date: str | None = Field(description=_START_DATE, schema_extra=_DUE_DATE_EXTRA)
     recurrence: Recurrence | None = Field(description=_RECURRENCE, schema_extra=_RECURRENCE_EXTRA)
     series_id: UUID | None = Field(
-        description="What all occurrences of a repeating task have in common: the id of its open task.",
+        description="The id that all occurrences of a recurring task share: the id of its open task.",
         schema_extra=_ID_EXTRA,
     )
     last_completed_at: datetime | None = Field(
-        description="When an occurrence of it was last completed, in UTC.", schema_extra=_INSTANT_EXTRA
+        description="When an occurrence was last completed, in UTC.", schema_extra=_INSTANT_EXTRA
     )
     category_id: UUID | None = Field(description=_CATEGORY, schema_extra=_ID_EXTRA)
     tags: list[str] = Field(description=_TAGS, schema_extra=_TAGS_EXTRA)
     parent_id: UUID | None = Field(description=_PARENT, schema_extra=_ID_EXTRA)
-    subtasks_total: int = Field(description="How many tasks lie directly under it.", schema_extra={"examples": [3]})
-    subtasks_completed: int = Field(description="How many of them are completed.", schema_extra={"examples": [1]})
+    subtasks_total: int = Field(
+        description="The number of direct subtasks, without the trash.", schema_extra={"examples": [3]}
+    )
+    subtasks_completed: int = Field(
+        description="The number of completed direct subtasks, without the trash.", schema_extra={"examples": [1]}
+    )
     position: str = Field(
-        description="Its place in your own order, to be compared as text. Move a task to change it.",
+        description="The place in your order. Compare it as text. Move the task to change it.",
         schema_extra={"examples": ["500000000000017"]},
     )
     trashed_at: datetime | None = Field(
-        description="When it was moved to the trash, in UTC; null unless it is there.",
+        description="When it was moved to the trash, in UTC; null if it is not in the trash.",
         schema_extra={"examples": [None]},
     )
     created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
     updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
     completed_at: datetime | None = Field(
-        description="When it was completed, in UTC; null unless completed.", schema_extra={"examples": [None]}
+        description="When it was completed, in UTC; null if it is not completed.", schema_extra={"examples": [None]}
     )
     revision: int = Field(
-        description="The number of its last change, and its `ETag`: one user's changes count 1, 2, 3.",
+        description="The revision of its last change, and its `ETag`. The changes of a user are numbered 1, 2, 3.",
         schema_extra={"examples": [17]},
     )

@@ -1,4 +1,4 @@
-"""Users: Better Auth's table, and the identity that a verified token gives."""
+"""Users: the table of Better Auth, and the identity in a verified token."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 
 # Task: T-013
 class User(SQLModel, table=True):
-    """A row of Better Auth's ``"user"``. Better Auth owns it: only tests and ``todo token`` write to it."""
+    """A row of Better Auth's table ``"user"``. Better Auth owns it; only tests and ``todo token`` write to it."""
 
     __tablename__ = "user"
 
@@ -29,10 +29,10 @@ class User(SQLModel, table=True):
 # Task: T-013
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a verified token speaks for, and until when.
+    """The user that a verified token identifies, and the end of its validity.
 
-    ``expires_at`` counts Unix seconds: from then on the token is refused (the leeway for clocks is in it).
-    ``name`` and ``email`` are what the token says, not what we know.
+    ``expires_at`` is in Unix seconds and includes the leeway for clock differences; from then on the token is refused.
+    ``name`` and ``email`` come from the token and may be out of date.
     """
 
     user_id: str

@@ -1,4 +1,4 @@
-"""Saved views: the table, and the shapes the API accepts and returns."""
+"""Saved views: the table and the API schemas."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,14 +13,14 @@ from todo.models.base import STORABLE, Body, Id, absent, owner_column
 from todo.models.finding import TaskFilter
 
 MOST_VIEWS = 200
-"""So many a user may have; the database counts."""
+"""The limit for one user. The database enforces it."""
 
 ViewName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-d2e3-7b66-8c2f-3a7e4d9b5f28"]}
-_NAME = "1 to 100 characters after trimming. `Today` and `today` are the same name, and each is there once."
+_NAME = "1 to 100 characters after trimming. Names are unique; `Today` and `today` are the same name."
 _NAME_EXTRA: dict[str, Any] = {"examples": ["Today, the important first"]}
-_QUERY = "Parameters of `GET /tasks`, but for `skip`, `limit`, `cursor` and `view`. What may be repeated is a list."
+_QUERY = "Parameters of `GET /tasks`, except `skip`, `limit`, `cursor` and `view`. A repeatable parameter is a list."
 _QUERY_EXAMPLE: dict[str, Any] = {
     "due": "today",
     "status": ["pending", "in_progress"],
@@ -31,7 +31,7 @@ _INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 # Task: T-373
 class View(SQLModel, table=True):
-    """One row. The query has only what was said, as it was understood."""
+    """One row. ``query`` has only the validated parameters that differ from their defaults."""
 
     __tablename__ = "views"
     __table_args__ = (
@@ -43,31 +43,31 @@ class View(SQLModel, table=True):
     user_id: str = Field(sa_column=owner_column())
     id: UUID = Field(sa_column=Column("id", Uuid, primary_key=True))
     name: str = Field(sa_column=Column("name", Text, nullable=False))
-    # The name, folded: what has to be unique.
+    # The case-folded name, which is unique per user.
     name_key: str = Field(sa_column=Column("name_key", Text(collation="C"), nullable=False))
     query: dict[str, Any] = Field(sa_column=Column("query", JSONB, nullable=False))
     created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
     updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
     revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
-    # What it was created from, so that a repeated create can be told from another one.
+    # A digest of the body that created it, to recognize a repeated request.
     creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
 
 
 # Task: T-373
 class ViewQuery(Body, TaskFilter):
-    """A named combination: what `GET /tasks` takes, but for the page."""
+    """The query of a saved view: the parameters of `GET /tasks` except those of the page."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})  # type: ignore[assignment]
+    model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What was said, as JSON."""
+        """The parameters that differ from their defaults, as JSON."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
 # Task: T-373
 class ViewCreate(Body):
-    """Body of ``POST /views``. A client that chooses the id may safely send the same body again."""
+    """Body of `POST /views`. With an id chosen by the client, the request is safe to repeat."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "Today, the important first", "query": _QUERY_EXAMPLE}]}
@@ -77,14 +77,17 @@ class ViewCreate(Body):
     query: ViewQuery = Field(description=_QUERY)
     id: Id | None = Field(
         default=None,
-        description="Chosen by the client, best a UUID v7. Sent again with the same body: 200 with the view.",
+        description="An id of your choice, preferably a UUID version 7. The same request sent again returns 200.",
         schema_extra=_ID_EXTRA,
     )
 
 
 # Task: T-373
 class ViewUpdate(Body):
-    """Body of ``PATCH /views/{id}``: an absent field keeps its value; ``null`` is a 422. A query is replaced whole."""
+    """Body of `PATCH /views/{id}`. A field that is left out keeps its value; `null` is refused with 422.
+
+    `query` is replaced as a whole.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": {"due": "week"}}]})
 
@@ -102,14 +105,14 @@ class ViewPublic(SQLModel):
     created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
     updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
     revision: int = Field(
-        description="The number of its last change, and its `ETag`: one user's changes count 1, 2, 3.",
+        description="The revision of its last change, and its `ETag`. The changes of a user are numbered 1, 2, 3.",
         schema_extra={"examples": [17]},
     )
 
 
 # Task: T-373
 class ViewList(SQLModel):
-    """All views, by their names."""
+    """All views, sorted by name."""
 
     views: list[ViewPublic]
-    total: int = Field(description="How many there are.", schema_extra={"examples": [1]})
+    total: int = Field(description="The number of views.", schema_extra={"examples": [1]})

@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: a route parses, calls one service function, and returns its result."""
+"""Routes of the HTTP API: a route parses the request, calls one service function, and returns its result."""

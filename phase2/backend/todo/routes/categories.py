@@ -1,9 +1,11 @@
-"""Categories: your lists, each with a name of its own, in the order that you give them.
+"""Categories: lists of tasks. Each has a unique name, and you choose their order.
 
-You have at most 1,000, and `GET /api/v1/categories` gives all of them at once. `tasks_open` and `tasks_completed` count
-the tasks in a category, so that an answer changes when a task does: its `ETag` is the number of your latest change, and
-304 means that nothing has changed at all. As `If-Match` it says less: that the category itself has not changed since,
-whatever happened to its tasks. The category's own `revision` does as well.
+You can have up to 1,000 categories. `GET /api/v1/categories` returns all of them at once.
+
+`tasks_open` and `tasks_completed` count the tasks in a category, so a response changes when a task changes. Therefore
+the `ETag` is the revision of your latest change, and 304 means that none of your data has changed. In `If-Match`, the
+same `ETag` only requires that the category itself has not changed since, whatever happened to its tasks. You can send
+the `revision` of the category there as well.
 """
 
 from typing import Annotated, Any
@@ -34,9 +36,9 @@ CategoryId = Annotated[Id, Path(description="The category's id.", examples=["019
 
 _AS_IT_IS = "The category as it is now."
 _CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "None of your data has changed."}}
 _CREATED: dict[int | str, dict[str, Any]] = {
-    200: {"model": CategoryPublic, "description": "The category, which was created before from the same body."},
+    200: {"model": CategoryPublic, "description": "The category, which an earlier request with the same body created."},
     409: {},
     412: {},
 }
@@ -47,12 +49,16 @@ _CREATED: dict[int | str, dict[str, Any]] = {
     "", status_code=201, response_model=CategoryPublic, response_description="The new category.", responses=_CREATED
 )
 async def create_category(body: CategoryCreate, session: SessionDep, if_none_match: OnlyIfNew = None) -> Response:
-    """Create a category, the last in your order.
+    """Create a category.
 
-    With an ``id`` of your choice it is safe to retry: the same body again answers 200 with the category as it is by
-    now, and another body 409 with the code ``id_taken``. With ``If-None-Match: *`` one that is there already is a 412.
-    A name that another one has is 409 with the code ``name_taken``, and ``conflicting_id`` says whose it is; one
-    category more than 1,000 is 409 with the code ``too_many_categories``.
+    The new category is the last one in your order.
+
+    Choose the `id` yourself to make the request safe to repeat: the same body again returns 200 with the category as it
+    is now, and another body returns 409 with the code `id_taken`. With `If-None-Match: *`, a category that exists
+    already returns 412.
+
+    A name that is in use returns 409 with the code `name_taken`, and `conflicting_id` is the id of the category that
+    has it. More than 1,000 categories are refused: 409 with the code `too_many_categories`.
     """
     category, is_new = await categories.create(session, body, now=utc_now(), unless=if_none_match)
     location = {"Location": f"/api/v1/categories/{category.content['id']}"}
@@ -60,11 +66,14 @@ async def create_category(body: CategoryCreate, session: SessionDep, if_none_mat
 
 
 # Task: T-332
-@router.get("", response_model=CategoryList, response_description="All of them.", responses=_UNCHANGED)
+@router.get("", response_model=CategoryList, response_description="All categories.", responses=_UNCHANGED)
 async def list_categories(
     query: Annotated[CategoryQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """List your categories, all at once, in your order."""
+    """List categories.
+
+    Returns all of them at once, in your order.
+    """
     found = await categories.everything(session, archived=query.archived, unless=if_none_match)
     content = {"categories": found.content, "total": len(found.content)}
     return tagged(content, found.revision, unless=if_none_match)
@@ -73,7 +82,10 @@ async def list_categories(
 # Task: T-332
 @router.get("/{category_id}", response_model=CategoryPublic, response_description=_AS_IT_IS, responses=_UNCHANGED)
 async def read_category(category_id: CategoryId, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
-    """Read one category. Somebody else's is answered as one that does not exist."""
+    """Get a category.
+
+    The category of another user returns 404, as if it did not exist.
+    """
     category = await categories.read(session, category_id)
     return tagged(category.content, category.revision, unless=if_none_match)
 
@@ -83,9 +95,10 @@ async def read_category(category_id: CategoryId, session: SessionDep, if_none_ma
 async def replace_category(
     category_id: CategoryId, body: CategoryReplace, session: SessionDep, if_match: IfMatch = None
 ) -> Response:
-    """Replace a category: a field that you leave out gets its default. It keeps its place.
+    """Replace a category.
 
-    A name that another one has is 409 with the code ``name_taken``, and ``conflicting_id`` says whose it is.
+    A field that you leave out gets its default. The place in your order does not change. A name that is in use returns
+    409 with the code `name_taken`, and `conflicting_id` is the id of the category that has it.
     """
     category = await categories.replace(session, category_id, body, now=utc_now(), if_match=if_match)
     return tagged(category.content, category.revision)
@@ -96,10 +109,11 @@ async def replace_category(
 async def update_category(
     category_id: CategoryId, body: CategoryUpdate, session: SessionDep, if_match: IfMatch = None
 ) -> Response:
-    """Change the fields that you send, and no others.
+    """Update a category.
 
-    ``null`` clears the colour; ``{}`` changes nothing. What changes nothing keeps the ``revision``.
-    A name that another one has is 409 with the code ``name_taken``, and ``conflicting_id`` says whose it is.
+    Only the fields that you send change. `null` clears the color. A request that changes nothing, such as `{}`, keeps
+    the `revision`. A name that is in use returns 409 with the code `name_taken`, and `conflicting_id` is the id of the
+    category that has it.
     """
     category = await categories.change(session, category_id, body, now=utc_now(), if_match=if_match)
     return tagged(category.content, category.revision)
@@ -110,25 +124,28 @@ async def update_category(
 async def move_category(
     category_id: CategoryId, body: CategoryMove, session: SessionDep, if_match: IfMatch = None
 ) -> Response:
-    """Put a category right behind another one, or right before it.
+    """Move a category.
 
-    ``{"after_id": null}`` makes it the first, ``{"before_id": null}`` the last. No other category changes. What stands
-    there already stays as it is: safe to retry.
+    The category moves directly after or before another one. `{"after_id": null}` makes it the first,
+    `{"before_id": null}` the last. No other category changes. A category that is already in this place stays as it is,
+    so the request is safe to repeat.
     """
     category = await categories.move(session, category_id, body, now=utc_now(), if_match=if_match)
     return tagged(category.content, category.revision)
 
 
 # Task: T-334
-@router.delete("/{category_id}", status_code=204, response_description="It is gone.", responses=_CONTENDED)
+@router.delete("/{category_id}", status_code=204, response_description="The category is deleted.", responses=_CONTENDED)
 async def delete_category(
     category_id: CategoryId,
     query: Annotated[CategoryDeletion, Query()],
     session: LongSessionDep,
     if_match: IfMatch = None,
 ) -> None:
-    """Delete a category. Its tasks stay, in no category, or go to the trash.
+    """Delete a category.
 
-    All in one transaction. Undone, the category is back under its id; each task's change is a change of its own.
+    Its tasks stay, without a category; with `tasks=trash`, they move to the trash. Everything happens in one
+    transaction. Undoing the deletion restores the category with its id. Each task has a change of its own, to be undone
+    separately.
     """
     await categories.remove(session, category_id, leftover=query.tasks, now=utc_now(), if_match=if_match)

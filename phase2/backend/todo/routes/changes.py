@@ -1,11 +1,13 @@
-"""Changes: everything that happened to your things, in order, so that a device can catch up, look back, and undo.
+"""Changes: the log of everything that changed, in order. With it, a device keeps a copy in sync and can undo.
 
-**To keep a copy in step.** Page through `GET /api/v1/changes/snapshot` until `next_cursor` is null, and keep each
-thing by its `id`. Then ask `GET /api/v1/changes?since=` the snapshot's `revision`, and go on from each answer's
-`revision`, at once while `has_more`, else when you like, or when `GET /api/v1/events` says that there is something
-new. For each change: `state` replaces what you have under that `id`, unless yours has a higher `revision`; a `state`
-of null removes it. Others may write all the while: nothing is left out and nothing comes twice. On 410
-`resync_required` start again with the snapshot.
+**Keep a copy in sync.** Read all pages of `GET /api/v1/changes/snapshot`, until `next_cursor` is null, and store each
+object by its type and `id`. Then request `GET /api/v1/changes?since=` with the `revision` of the snapshot, and continue
+with the `revision` of each response: at once if `has_more` is true, otherwise later, or when `GET /api/v1/events`
+reports a change.
+
+For each change, `state` replaces your object with that `id`, unless yours has a higher `revision`. A `state` of null
+deletes it. Others can write at the same time: no change is left out or returned twice. On 410 with the code
+`resync_required`, start again with the snapshot.
 """
 
 from typing import Annotated, Any
@@ -22,7 +24,7 @@ from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/changes", tags=["changes"], route_class=Route)
 
-RevisionId = Annotated[int, Path(description="A revision.", ge=1, le=2**62, examples=[17])]
+RevisionId = Annotated[int, Path(description="The revision of the change.", ge=1, le=2**62, examples=[17])]
 
 _FEED: dict[int | str, dict[str, Any]] = {304: {"description": "There is nothing new."}, 410: {}}
 
@@ -32,10 +34,11 @@ _FEED: dict[int | str, dict[str, Any]] = {304: {"description": "There is nothing
 async def list_changes(
     query: Annotated[FeedQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """Tell what changed since a revision, in order.
+    """List changes.
 
-    What is gone comes as a tombstone, with a ``state`` of null. A ``since`` that the log does not hold, because it is
-    too old or from the future, is 410 with the code ``resync_required``.
+    Returns the changes after a revision, in order. An object that was deleted for good is a tombstone: its `state` is
+    null. If `since` is not in the log, because it is too old or in the future, the response is 410 with the code
+    `resync_required`.
     """
     feed = await changes.since(session, query.since, limit=query.limit)
     revision = feed.changes[-1]["revision"] if feed.changes else query.since
@@ -44,9 +47,12 @@ async def list_changes(
 
 
 # Task: T-142
-@router.get("/snapshot", response_model=Snapshot, response_description="A page of all your things.")
+@router.get("/snapshot", response_model=Snapshot, response_description="A page of all your objects.")
 async def read_snapshot(query: Annotated[SnapshotQuery, Query()], session: SessionDep) -> dict[str, Any]:
-    """Page through everything you have, to start from. Then follow the feed from ``revision`` on."""
+    """Get a snapshot.
+
+    Returns all your objects, page by page, to start a copy from. Then follow the changes after `revision`.
+    """
     return await changes.snapshot(session, query.cursor, limit=query.limit)
 
 
@@ -54,13 +60,16 @@ async def read_snapshot(query: Annotated[SnapshotQuery, Query()], session: Sessi
 @router.post(
     "/{revision}/undo",
     response_model=Undone,
-    response_description="It is undone.",
+    response_description="The change is undone.",
     responses={409: {}},
 )
 async def undo_change(revision: RevisionId, session: LongSessionDep) -> dict[str, Any]:
-    """Undo one change: what it made is removed, what it changed or removed is as it was before.
+    """Undo a change.
 
-    If later changes touched the same fields it is 409 with the code ``changed_since``, and ``conflicts`` lists them.
-    An undo is a change of its own, and can be undone. Send an ``Idempotency-Key`` to retry it safely.
+    If the change created an object, the object is deleted. If it updated one, the changed fields get their previous
+    values. If it deleted one, the object is restored.
+
+    If later changes touched the same fields, the response is 409 with the code `changed_since`, and `conflicts` lists
+    them. An undo is itself a change and can be undone. To repeat the request safely, send an `Idempotency-Key`.
     """
     return await changes.undo(session, revision, now=utc_now())

@@ -1,34 +1,34 @@
-"""Follow what changes while it happens: as server-sent events, or over a WebSocket.
+"""Live events: changes as they happen, as server-sent events or over a WebSocket.
 
-Both tell the same events:
+Both send the same events:
 
-* `ready`, first: where you follow from, `{"revision": 17}`.
+* `ready`, first: the revision at which the stream begins, `{"revision": 17}`.
 * `change`: a change, as in `GET /api/v1/changes`.
-* `reconnect`, last: the server stops. Connect again and go on from `{"since": 18}`.
-* `resume`, last: you read too slowly. Connect again and go on from `{"since": 18}`.
-* `expired`, last: the token has expired. Connect again with a fresh one and go on from `{"since": 18}`.
+* `reconnect`, last: the server stops. Connect again and continue from `{"since": 18}`.
+* `resume`, last: you read too slowly, or the log could not be read. Connect again and continue from `{"since": 18}`.
+* `expired`, last: the token has expired. Connect again with a new token and continue from `{"since": 18}`.
 
-Who goes on from the last revision that it has seen misses nothing, and gets nothing twice.
+A client that continues from the last revision that it has received misses no change and receives none twice.
 
-**WebSocket**: `/api/v1/ws?since=17`, with the subprotocol `todo.v1`. A browser cannot set headers on one, and in the
-address a token would end up in logs. So it comes as a second subprotocol, `bearer.<token>`, or in the first message,
-within ten seconds:
+**WebSocket**: `/api/v1/ws?since=17`, with the subprotocol `todo.v1`. A browser cannot set headers on a WebSocket, and a
+token in the URL would end up in logs. Therefore send the token as a second subprotocol, `bearer.<token>`, or in the
+first message, within ten seconds:
 
     {"type": "authenticate", "token": "eyJhbGciOi...", "since": 17}
 
-The same message with a fresh token keeps the connection open when the first one expires. What comes is
+Send the same message with a new token before the first one expires, and the connection stays open. The server sends
 
     {"event": "change", "revision": 18, "data": {"revision": 18, "type": "task", "operation": "delete", ...}}
 
-and `{"event": "heartbeat", "revision": 18, "data": null}` when there was nothing else for a while. The code of the
-close says why:
+and, if there was no other event for a while, `{"event": "heartbeat", "revision": 18, "data": null}`. The close code
+tells the reason:
 
 * 1012: the server stops. Connect again.
-* 1013: you read too slowly, or the database cannot be reached. Connect again in a moment.
-* 4400: that was no message of the kind above.
-* 4401: there was no valid token, or it was somebody else's.
-* 4408: the token has expired. Connect again with a fresh one.
-* 4410: the log does not hold `since`. Start again from the snapshot, as after `resync_required`.
+* 1013: you read too slowly, or the database is not available. Connect again after a moment.
+* 4400: your message does not have the format above.
+* 4401: the token is missing, invalid, or belongs to another user.
+* 4408: the token has expired. Connect again with a new token.
+* 4410: `since` is not in the log. Start again with the snapshot, as after `resync_required`.
 * 4429: you have too many connections.
 """
 
@@ -62,10 +62,10 @@ _PROTOCOL = "todo.v1"
 _TOKEN_PREFIX = "bearer."  # noqa: S105  the prefix of a subprotocol, not a token
 _MOST_DIGITS = 18
 
-# Registered (RFC 6455, section 7.4.1, and IANA).
+# Registered close codes (RFC 6455, section 7.4.1, and IANA).
 _SERVICE_RESTART = 1012
 _TRY_AGAIN_LATER = 1013
-# Our own, named after the HTTP status that says the same.
+# Private close codes: 4000 plus the HTTP status with a similar meaning.
 _MALFORMED = 4400
 _UNAUTHENTICATED = 4401
 _EXPIRED = 4408
@@ -114,7 +114,7 @@ LiveDep = Annotated[Live, Depends(live_of)]
 
 
 def _revision(text: str) -> int:
-    """Read a revision out of a header, or out of the address of a WebSocket. Raises ValueError."""
+    """Parse a revision from a header or from the URL of a WebSocket. Raises ValueError."""
     if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
         raise ValueError("Expected the id of an event: a revision.")
     return int(text)
@@ -124,7 +124,7 @@ LastEventId = Annotated[
     int | None,
     PlainValidator(_revision),
     WithJsonSchema({"type": "string", "examples": ["17"]}),
-    Header(alias="Last-Event-ID", description="The id of the last event that you have seen. It goes before `since`."),
+    Header(alias="Last-Event-ID", description="The id of the last event that you have received. It overrides `since`."),
 ]
 
 
@@ -139,21 +139,22 @@ LastEventId = Annotated[
 async def follow_events(
     query: Annotated[EventsQuery, Query()], user: CurrentUser, live: LiveDep, last_event_id: LastEventId = None
 ) -> Response:
-    """Follow what changes, as server-sent events. The id of an event is its revision.
+    """Stream live events.
 
-    With ``Last-Event-ID`` or ``since`` nothing is missed after a lost connection; without, you follow from now on. A
-    revision that the log does not hold is 410 with the code ``resync_required``. A comment is a heartbeat.
+    Sends changes as server-sent events. The id of an event is its revision. With `Last-Event-ID` or `since`, no change
+    is missed after a lost connection; without them, the stream starts now. A revision that is not in the log returns
+    410 with the code `resync_required`. A comment is a heartbeat.
     """
     since = query.since if last_event_id is None else last_event_id
     batches = live.follow(user.user_id, since, expires_at=lambda: user.expires_at)
-    # The first step now: what is wrong with the request is still an ordinary answer.
+    # Read the first events before the response starts, so that an error can still be an ordinary response.
     first = await anext(batches)
     return EventStream(_written(first, batches))
 
 
 async def _written(first: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(batches):
-        # Not everybody at once, after a restart.
+        # A random delay, so that after a restart the clients do not all connect at the same moment.
         yield b"retry: %d\n" % (500 + secrets.randbelow(2_000)) + _chunk(first)
         async for batch in batches:
             yield _chunk(batch)
@@ -164,7 +165,7 @@ def _chunk(batch: list[Event]) -> bytes:
 
 
 class _Closing(Exception):
-    """The end of a WebSocket: a code, and the reason in words (at most 123 bytes)."""
+    """The end of a WebSocket: the close code, and the reason in words (at most 123 bytes)."""
 
     def __init__(self, code: int, reason: str) -> None:
         self.code = code
@@ -174,7 +175,7 @@ class _Closing(Exception):
 
 @dataclass(slots=True)
 class _Caller:
-    """Who is at the other end of a WebSocket, as the latest token says, and from where on to tell."""
+    """The client of a WebSocket: the identity in its latest token, and the revision to start from."""
 
     identity: Identity
     since: int | None
@@ -183,13 +184,13 @@ class _Caller:
 # Task: T-154
 @router.websocket("/ws")
 async def follow_over_websocket(websocket: WebSocket) -> None:
-    """Follow what changes, over a WebSocket. What is raised before it is accepted answers the handshake."""
+    """Send live events over a WebSocket. An error before it is accepted becomes the response to the handshake."""
     since = _since_in_query(websocket)
     live: Live = websocket.app.state.live
     offered: list[str] = websocket.scope["subprotocols"]
     try:
         token = next((p.removeprefix(_TOKEN_PREFIX) for p in offered if p.startswith(_TOKEN_PREFIX)), None)
-        # Who brings a token is not kept out by however many who do not.
+        # A client with a token does not count towards the limit of unauthenticated connections.
         with live.stranger() if token is None else contextlib.nullcontext():
             await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
             caller = await _introduced(websocket, token, since)
@@ -203,7 +204,7 @@ async def follow_over_websocket(websocket: WebSocket) -> None:
 
 
 def _since_in_query(websocket: WebSocket) -> int | None:
-    """Return the only parameter there may be; a token in the address is refused like any other."""
+    """Return ``since``, the only parameter. A token in the URL is refused like any other parameter."""
     try:
         given = parse_qsl(websocket.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError:
@@ -230,7 +231,7 @@ async def _introduced(websocket: WebSocket, token: str | None, since: int | None
 
 
 async def _heard(websocket: WebSocket) -> tuple[str, int | None]:
-    """Return the token and ``since`` of the next message."""
+    """Wait for the next message, and return its token and ``since``. Raises _Closing and WebSocketDisconnect."""
     message = await websocket.receive()
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message["code"], message.get("reason"))
@@ -259,7 +260,7 @@ def _closing_of(error: TodoError) -> _Closing:
 
 
 async def _converse(websocket: WebSocket, caller: _Caller, live: Live) -> None:
-    """Tell events and take fresh tokens, until one side has enough. Raises _Closing, and WebSocketDisconnect."""
+    """Send events and receive new tokens until one side ends. Raises _Closing and WebSocketDisconnect."""
     telling = asyncio.create_task(_tell(websocket, caller, live))
     hearing = asyncio.create_task(_hear(websocket, caller))
     try:
@@ -290,7 +291,7 @@ def _message(event: Event) -> str:
 
 
 async def _hear(websocket: WebSocket, caller: _Caller) -> None:
-    """Take fresh tokens of the same user."""
+    """Receive new tokens of the same user."""
     while True:
         token, _ = await _heard(websocket)
         identity = await _verified(websocket, token)

@@ -1,4 +1,4 @@
-"""Is the process alive, and does the database answer? For monitors and load balancers, without a token."""
+"""Health checks of the process and of the database, for monitors and load balancers. They need no token."""
 
 from fastapi import APIRouter, Request
 
@@ -9,15 +9,22 @@ router = APIRouter(tags=["health"], route_class=Route)
 
 
 # Task: T-038
-@router.get("/healthz", response_model=Health, response_description="It lives.")
+@router.get("/healthz", response_model=Health, response_description="The process runs.")
 async def read_health() -> dict[str, str]:
-    """Say that the process lives. It asks nobody else: a process is not restarted because its database is away."""
+    """Check liveness.
+
+    Returns 200 as long as the process runs. The database is not checked, so that a process is not restarted because its
+    database is unavailable.
+    """
     return {"status": "ok"}
 
 
 # Task: T-038
-@router.get("/readyz", response_model=Readiness, response_description="It answers.", responses={503: {}})
+@router.get("/readyz", response_model=Readiness, response_description="The database answers.", responses={503: {}})
 async def read_readiness(request: Request) -> dict[str, str]:
-    """Say that the database answers. While it does not, this is a 503, and requests had better go elsewhere."""
+    """Check readiness.
+
+    Returns 200 if the database answers. Otherwise it returns 503, and requests should go to another process.
+    """
     await request.app.state.database.ping()
     return {"status": "ready"}

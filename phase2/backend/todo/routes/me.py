@@ -1,4 +1,4 @@
-"""You: who the token speaks for, and what you have set, which all that has to do with days goes by."""
+"""The current user: the identity in the token, and the settings that define the user's days and weeks."""
 
 from typing import Any
 
@@ -16,29 +16,29 @@ from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1", tags=["me"], route_class=Route)
 
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "What you have set is still as you have it."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Your settings have not changed."}}
 
 
 # Task: T-037
 # Task: T-302
-@router.get("/me", response_model=Me, response_description="The caller.", responses=_UNCHANGED)
+@router.get("/me", response_model=Me, response_description="The current user.", responses=_UNCHANGED)
 async def read_me(user: CurrentUser, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
-    """Say who the token speaks for, and what they have set.
+    """Get the current user.
 
-    Name and e-mail address are those in the token, which may be out of date; the ``ETag`` is about the rest.
+    `name` and `email` come from the token and may be out of date. The `ETag` covers only the settings.
     """
     profile = await profiles.read(session)
     return tagged(_told(user, profile), profile["revision"], unless=if_none_match)
 
 
 # Task: T-302
-@router.patch("/me", response_model=Me, response_description="The caller.", responses={409: {}, 412: {}})
+@router.patch("/me", response_model=Me, response_description="The current user.", responses={409: {}, 412: {}})
 async def update_me(
     body: ProfileUpdate, user: CurrentUser, session: LongSessionDep, if_match: IfMatch = None
 ) -> Response:
-    """Change the settings that you send, and no others.
+    """Update your settings.
 
-    ``{}`` changes nothing. What changes nothing keeps the ``revision``.
+    Only the settings that you send change. A request that changes nothing, such as `{}`, keeps the `revision`.
     """
     profile = await profiles.change(session, body, now=utc_now(), if_match=if_match)
     return tagged(_told(user, profile), profile["revision"])

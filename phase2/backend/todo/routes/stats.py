@@ -1,4 +1,4 @@
-"""Statistics: what you created and completed, day by day, and what there is to do."""
+"""Statistics: the tasks created and completed per day, and the open tasks."""
 
 from typing import Annotated, Any
 
@@ -14,11 +14,12 @@ router = APIRouter(prefix="/api/v1/stats", tags=["stats"], route_class=Route)
 
 
 # Task: T-381
-@router.get("", response_model=Stats, response_description="How it goes.")
+@router.get("", response_model=Stats, response_description="The statistics.")
 async def read_stats(query: Annotated[StatsQuery, Query()], session: SessionDep) -> dict[str, Any]:
-    """Tell how it goes: what was created and completed on each of the last days, what is open, and your streak.
+    """Get statistics.
 
-    Days are yours: in your zone, from your start of day on (`PATCH /api/v1/me`). It depends on the time, so it has no
-    `ETag`.
+    Returns the number of tasks created and completed on each of the last days, the open tasks, and your streak. Days
+    are in your time zone and start at your `day_start` (`PATCH /api/v1/me`). The response depends on the current time,
+    so it has no `ETag`.
     """
     return await stats.read(session, days=query.days, now=utc_now())

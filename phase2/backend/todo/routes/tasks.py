@@ -1,4 +1,4 @@
-"""Tasks: what is to be done, by when, and how it stands. Everybody has their own, and nobody sees another's."""
+"""Tasks: things to do, with due dates, recurrence, subtasks and tags. A user sees only their own tasks."""
 
 from typing import Annotated, Any
 
@@ -28,11 +28,11 @@ router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
 
 TaskId = Annotated[Id, Path(description="The task's id.", examples=["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"])]
 
-# Somebody else changes the same task at the same moment, again and again.
+# 409: among others, if other writers keep changing the same task. 412: if it does not match `If-Match`.
 _CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}
-_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is still as you have it."}}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
 _CREATED: dict[int | str, dict[str, Any]] = {
-    200: {"model": TaskPublic, "description": "The task, which was created before from the same body."},
+    200: {"model": TaskPublic, "description": "The task, which an earlier request with the same body created."},
     409: {},
     412: {},
 }
@@ -43,8 +43,9 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 async def create_task(body: TaskCreate, session: SessionDep, if_none_match: OnlyIfNew = None) -> Response:
     """Create a task.
 
-    With an ``id`` of your choice it is safe to retry: the same body again answers 200 with the task as it is by now,
-    and another body 409 with the code ``id_taken``. With ``If-None-Match: *`` a task that is there already is a 412.
+    Choose the `id` yourself to make the request safe to repeat: the same body again returns 200 with the task as it is
+    now, and another body returns 409 with the code `id_taken`. With `If-None-Match: *`, a task that exists already
+    returns 412.
     """
     task, is_new = await tasks.create(session, body, now=utc_now(), unless=if_none_match)
     location = {"Location": f"/api/v1/tasks/{task['id']}"}
@@ -61,15 +62,20 @@ async def create_task(body: TaskCreate, session: SessionDep, if_none_match: Only
 async def list_tasks(
     query: Annotated[TaskQuery, Query()], session: SessionDep, if_none_match: IfNoneMatch = None
 ) -> Response:
-    """List your tasks, the newest first unless you say otherwise; of those that you filter by time, by that time.
+    """List tasks.
 
-    All filters have to hold. What is in the trash is in no list but `trashed=true`. A time to filter by is a date,
-    which is your day, a wall-clock time where you are, or an instant; it is itself not among what is found. Instead of
-    `skip` follow `next_cursor`: so no task comes twice or is left out. If there are filters other than `status`,
-    `priority` and `category_id`, not all of many tasks are counted: see `total_is_exact`.
+    A task must match all filters. Tasks in the trash are returned only with `trashed=true`. The newest task comes
+    first by default; with a filter by time, the default is the order of that time. See `sort`.
 
-    The `ETag` holds until anything of yours changes. What is due `today`, `overdue`, `upcoming` or this `week` depends
-    on the time as well, and so has none.
+    The value of a filter by time is a date (one of your days), a wall-clock time in your time zone, or an instant. The
+    given time itself does not match.
+
+    To read all pages, follow `next_cursor` instead of using `skip`: no task is returned twice or left out. With filters
+    other than `status`, `priority` and `category_id`, a large total may not be counted completely: see
+    `total_is_exact`.
+
+    The `ETag` is valid until any of your data changes. The results of `due` with `today`, `overdue`, `upcoming` or
+    `week` also depend on the current time, so they have no `ETag`.
     """
     page = await finding.page(session, query, now=utc_now(), unless=if_none_match)
     content = {
@@ -89,17 +95,23 @@ async def list_tasks(
 @router.post(
     "/batch",
     response_model=BatchResults,
-    response_description="What became of each operation.",
+    response_description="The result of each operation.",
     responses={404: {}, **_CONTENDED},
 )
 async def run_batch(body: Batch, session: LongSessionDep) -> dict[str, Any]:
-    """Do up to 100 things to your tasks at once, in order and in one transaction.
+    """Run a batch.
 
-    Give a task that you create a `ref`, and later operations may name it: `"$party"` for the `ref` `party`, as an `id`,
-    `parent_id`, `after_id` or `before_id`. Unless `atomic` is false it is all or nothing: the first operation that
-    fails is answered as it would be by itself, and points to its place. With `atomic` false the rest is done, and each
-    result has its own `status`. The body may have 1 MiB, which is a hundred descriptions of 10,000 ASCII characters. To
-    retry safely send an `Idempotency-Key`.
+    Up to 100 operations on tasks run in order and in one transaction.
+
+    By default, all operations are done, or none: the first operation that fails determines the error of the whole
+    request, and `pointer` or `errors` point to it. With `atomic` false, the other operations are done, and each result
+    has its own `status`. An invalid body fails as a whole in both cases.
+
+    An operation that creates a task can set a `ref`. Later operations refer to that task as `"$party"`, for the `ref`
+    `party`, in `id`, `parent_id`, `after_id` and `before_id`.
+
+    The body can have up to 1 MiB, enough for a hundred descriptions of 10,000 ASCII characters. To repeat the request
+    safely, send an `Idempotency-Key`.
     """
     return {"results": await batches.run(session, body, now=utc_now())}
 
@@ -107,7 +119,10 @@ async def run_batch(body: Batch, session: LongSessionDep) -> dict[str, Any]:
 # Task: T-032
 @router.get("/{task_id}", response_model=TaskPublic, response_description="The task.", responses=_UNCHANGED)
 async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
-    """Read one task. Somebody else's task is answered as one that does not exist."""
+    """Get a task.
+
+    A task in the trash is returned as well. The task of another user returns 404, as if it did not exist.
+    """
     task = await tasks.read(session, task_id)
     return tagged(task, task["revision"], unless=if_none_match)
 
@@ -119,9 +134,10 @@ async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneM
 async def replace_task(
     task_id: TaskId, body: TaskReplace, session: LongSessionDep, if_match: IfMatch = None
 ) -> Response:
-    """Replace a task: a field that you leave out gets its default.
+    """Replace a task.
 
-    A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
+    A field that you leave out gets its default. A completed task cannot become cancelled, or the other way round: 422
+    with the code `invalid_status_transition`.
     """
     task = await tasks.replace(session, task_id, body, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
@@ -132,12 +148,16 @@ async def replace_task(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
 async def update_task(task_id: TaskId, body: TaskUpdate, session: LongSessionDep, if_match: IfMatch = None) -> Response:
-    """Change the fields that you send, and no others.
+    """Update a task.
 
-    ``null`` clears what may be empty; ``{}`` changes nothing. What changes nothing keeps the ``revision``.
-    A new ``due_date`` moves what repeats from here on, or with ``scope`` ``occurrence`` this one only. Another rule
-    begins anew, at the next date that fits it; where only its end changes, or its options, the series goes on.
-    A completed task cannot become cancelled, nor the other way round: 422 with the code ``invalid_status_transition``.
+    Only the fields that you send change. `null` clears a field that can be empty. A request that changes nothing, such
+    as `{}`, keeps the `revision`.
+
+    A new `due_date` moves a recurring task from here on; with `scope` set to `occurrence`, it moves only this
+    occurrence. A different rule starts the series again, at the next date that the rule produces. If only the end of
+    the rule or the options of the recurrence change, the series continues.
+
+    A completed task cannot become cancelled, or the other way round: 422 with the code `invalid_status_transition`.
     """
     task = await tasks.change(session, task_id, body, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
@@ -145,14 +165,17 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: LongSessionDep
 
 # Task: T-036
 # Task: T-351
-@router.delete("/{task_id}", status_code=204, response_description="It is in the trash, or gone.", responses=_CONTENDED)
+@router.delete(
+    "/{task_id}", status_code=204, response_description="The task is in the trash, or deleted.", responses=_CONTENDED
+)
 async def delete_task(
     task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: LongSessionDep, if_match: IfMatch = None
 ) -> None:
-    """Move a task to the trash with all that lies under it, or delete it for good.
+    """Delete a task.
 
-    The latter with ``permanent=true``. What is in the trash stays as it is: safe to retry. After 30 days it is deleted
-    for good, and is a 404 from then on.
+    The task and its whole subtree move to the trash; with `permanent=true`, they are deleted for good. A task that is
+    in the trash already stays as it is, so the request is safe to repeat. After 30 days in the trash, a task is deleted
+    for good, and returns 404 from then on.
     """
     if query.permanent:
         await trash.remove(session, task_id, if_match=if_match)
@@ -164,14 +187,15 @@ async def delete_task(
 @router.post(
     "/{task_id}/restore",
     response_model=TaskPublic,
-    response_description="The task, out of the trash.",
+    response_description="The restored task.",
     responses=_CONTENDED,
 )
 async def restore_task(task_id: TaskId, session: LongSessionDep, if_match: IfMatch = None) -> Response:
-    """Bring a task back from the trash, with all that went there with it: the same tree, as it was.
+    """Restore a task.
 
-    What is not in the trash stays as it is: safe to retry. Where what the task lies under is in the trash, that has to
-    be restored first: 409 with the code ``under_trash``.
+    Everything that moved to the trash together with the task is restored with it, as the same tree. A task that is not
+    in the trash stays as it is, so the request is safe to repeat. If the parent is in the trash, restore the parent
+    first: 409 with the code `under_trash`.
     """
     task = await trash.restore(session, task_id, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
@@ -182,11 +206,11 @@ async def restore_task(task_id: TaskId, session: LongSessionDep, if_match: IfMat
     "/{task_id}/move", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
 async def move_task(task_id: TaskId, body: TaskMove, session: SessionDep, if_match: IfMatch = None) -> Response:
-    """Put a task right behind another one, or right before it; in another category, or under another task.
+    """Move a task.
 
-    ``{"after_id": null}`` makes it the first, ``{"before_id": null}`` the last. No other task's ``position`` changes.
-    What lies under the task moves with it. A task that would come to lie under itself is a 409 with the code
-    ``circle``.
+    The task moves directly after or before another task, to another category, or below another parent.
+    `{"after_id": null}` makes it the first, `{"before_id": null}` the last. The `position` of other tasks does not
+    change. The subtasks move with the task. A task cannot move below itself: 409 with the code `circle`.
     """
     task = await tasks.move(session, task_id, body, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
@@ -205,16 +229,19 @@ async def move_task(task_id: TaskId, body: TaskMove, session: SessionDep, if_mat
 async def complete_task(
     task_id: TaskId, session: LongSessionDep, body: Completion | None = None, if_match: IfMatch = None
 ) -> Response:
-    """Mark a task completed.
+    """Complete a task.
 
-    Safe to retry: the first ``completed_at`` stays. A cancelled task has to be reopened first: 422 with the code
-    ``invalid_status_transition``. What lies under the task is completed with it.
+    All open tasks in its subtree are completed with it. The request is safe to repeat: the first `completed_at` is
+    kept. A cancelled task must be reopened first: 422 with the code `invalid_status_transition`.
 
-    What repeats goes on to its next date, under the same id, and is answered: ``completed_at`` is null and
-    ``last_completed_at`` says when. The occurrence stays as a completed task with the same ``series_id``. Its subtasks
-    begin anew, but for those that repeat by themselves. Name the ``occurrence`` that you mean, and a second attempt
-    does nothing more; without it, complete again means the next one. What counts from completion makes one step a day.
-    What is undone is undone change by change: the series' step, and the closed occurrence.
+    A recurring task advances to its next date instead, and keeps its id. The response contains this open task:
+    `completed_at` is null, and `last_completed_at` is the time of completion. The completed occurrence is kept as a
+    separate, completed task with the same `series_id`. Completed subtasks become pending again, except those that are
+    recurring themselves.
+
+    Send the `occurrence` that you mean, and a repeated request changes nothing. Without it, a second request completes
+    the next occurrence; a series that is counted from completion advances only once a day. To undo the completion, undo
+    its changes one by one: the update of the recurring task, and the creation of the completed occurrence.
     """
     said = body or Completion()
     task = await tasks.complete(
@@ -233,10 +260,11 @@ async def complete_task(
 async def skip_task(
     task_id: TaskId, session: SessionDep, body: Skip | None = None, if_match: IfMatch = None
 ) -> Response:
-    """Pass over one occurrence of what repeats, without completing it. After the last one the task is cancelled.
+    """Skip an occurrence.
 
-    Name the ``occurrence`` that you mean, and a second attempt does nothing more. A task that does not repeat is a 409
-    with the code ``not_recurring``.
+    A recurring task advances to its next date without being completed. If the last occurrence is skipped, the task is
+    cancelled. Send the `occurrence` that you mean, and a repeated request changes nothing. A task that does not repeat
+    returns 409 with the code `not_recurring`.
     """
     task = await tasks.skip(
         session, task_id, now=utc_now(), occurrence=body.occurrence if body else None, if_match=if_match
@@ -245,31 +273,40 @@ async def skip_task(
 
 
 # Task: T-326
-@router.get("/{task_id}/occurrences", response_model=Occurrences, response_description="What comes next.")
+@router.get("/{task_id}/occurrences", response_model=Occurrences, response_description="The next occurrences.")
 async def list_occurrences(
     task_id: TaskId, query: Annotated[OccurrencesQuery, Query()], session: SessionDep
 ) -> dict[str, Any]:
-    """Tell when a task is due next, the open date first, if each is completed on its day."""
+    """List occurrences.
+
+    Returns the next due dates of a task, the open one first, assuming that each occurrence is completed on its day. A
+    task that does not repeat has one occurrence. A closed task, or a task without a due date, has none.
+    """
     return {"occurrences": await series.occurrences(session, task_id, limit=query.limit)}
 
 
 # Task: T-035
 @router.post(
-    "/{task_id}/reopen", response_model=TaskPublic, response_description="The task, open again.", responses=_CONTENDED
+    "/{task_id}/reopen", response_model=TaskPublic, response_description="The reopened task.", responses=_CONTENDED
 )
 async def reopen_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = None) -> Response:
-    """Make a completed or cancelled task pending again. An open task stays as it is: safe to retry.
+    """Reopen a task.
 
-    What lies under it stays as it is.
+    A completed or cancelled task becomes pending. An open task stays as it is, so the request is safe to repeat. The
+    subtasks do not change.
     """
     task = await tasks.reopen(session, task_id, now=utc_now(), if_match=if_match)
     return tagged(task, task["revision"])
 
 
 # Task: T-143
-@router.get("/{task_id}/history", response_model=History, response_description="What happened to the task.")
+@router.get("/{task_id}/history", response_model=History, response_description="The changes of the task.")
 async def read_task_history(
     task_id: TaskId, query: Annotated[HistoryQuery, Query()], session: SessionDep
 ) -> dict[str, Any]:
-    """Tell what happened to a task, the latest first. A deleted task has its history as long as the log keeps it."""
+    """Get the task history.
+
+    Returns the changes of a task, the latest first. The history of a deleted task is available as long as the change
+    log keeps it.
+    """
     return await changes.history(session, task_id, before=query.before, limit=query.limit)

@@ -1,6 +1,6 @@
-"""Views: combinations of filters, and an order, that you keep under a name.
+"""Saved views: combinations of filters and a sort order, stored under a name.
 
-You have at most 200, and `GET /api/v1/views` gives all of them at once. `GET /api/v1/tasks?view=` uses one.
+You can have up to 200 views. `GET /api/v1/views` returns all of them at once. `GET /api/v1/tasks?view=` uses one.
 """
 
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ ViewId = Annotated[Id, Path(description="The view's id.", examples=["0197f0c2-d2
 _CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "Nothing has changed."}}
 _CREATED: dict[int | str, dict[str, Any]] = {
-    200: {"model": ViewPublic, "description": "The view, which was created before from the same body."},
+    200: {"model": ViewPublic, "description": "The view, which an earlier request with the same body created."},
     409: {},
     412: {},
 }
@@ -32,12 +32,14 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 # Task: T-373
 @router.post("", status_code=201, response_model=ViewPublic, response_description="The new view.", responses=_CREATED)
 async def create_view(body: ViewCreate, session: SessionDep, if_none_match: OnlyIfNew = None) -> Response:
-    """Keep a view.
+    """Create a view.
 
-    With an ``id`` of your choice it is safe to retry: the same body again answers 200 with the view as it is by now,
-    and another body 409 with the code ``id_taken``. With ``If-None-Match: *`` one that is there already is a 412.
-    A name that another one has is 409 with the code ``name_taken``, and ``conflicting_id`` says whose it is; one view
-    more than 200 is 409 with the code ``too_many_views``.
+    Choose the `id` yourself to make the request safe to repeat: the same body again returns 200 with the view as it is
+    now, and another body returns 409 with the code `id_taken`. With `If-None-Match: *`, a view that exists already
+    returns 412.
+
+    A name that is in use returns 409 with the code `name_taken`, and `conflicting_id` is the id of the view that has
+    it. More than 200 views are refused: 409 with the code `too_many_views`.
     """
     view, is_new = await views.create(session, body, now=utc_now(), unless=if_none_match)
     location = {"Location": f"/api/v1/views/{view['id']}"}
@@ -45,9 +47,12 @@ async def create_view(body: ViewCreate, session: SessionDep, if_none_match: Only
 
 
 # Task: T-373
-@router.get("", response_model=ViewList, response_description="All of them.", responses=_UNCHANGED)
+@router.get("", response_model=ViewList, response_description="All views.", responses=_UNCHANGED)
 async def list_views(session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
-    """List your views, all at once, by their names."""
+    """List views.
+
+    Returns all of them at once, sorted by name.
+    """
     found = await views.everything(session)
     return tagged({"views": found.views, "total": len(found.views)}, found.revision, unless=if_none_match)
 
@@ -55,7 +60,10 @@ async def list_views(session: SessionDep, if_none_match: IfNoneMatch = None) -> 
 # Task: T-373
 @router.get("/{view_id}", response_model=ViewPublic, response_description="The view.", responses=_UNCHANGED)
 async def read_view(view_id: ViewId, session: SessionDep, if_none_match: IfNoneMatch = None) -> Response:
-    """Read one view. Somebody else's is answered as one that does not exist."""
+    """Get a view.
+
+    The view of another user returns 404, as if it did not exist.
+    """
     view = await views.read(session, view_id)
     return tagged(view, view["revision"], unless=if_none_match)
 
@@ -65,17 +73,21 @@ async def read_view(view_id: ViewId, session: SessionDep, if_none_match: IfNoneM
     "/{view_id}", response_model=ViewPublic, response_description="The view as it is now.", responses=_CONTENDED
 )
 async def update_view(view_id: ViewId, body: ViewUpdate, session: SessionDep, if_match: IfMatch = None) -> Response:
-    """Change the fields that you send, and no others. A query is replaced whole.
+    """Update a view.
 
-    What changes nothing keeps the ``revision``. A name that another one has is 409 with the code ``name_taken``, and
-    ``conflicting_id`` says whose it is.
+    Only the fields that you send change. `query` is replaced as a whole. A request that changes nothing keeps the
+    `revision`. A name that is in use returns 409 with the code `name_taken`, and `conflicting_id` is the id of the view
+    that has it.
     """
     view = await views.change(session, view_id, body, now=utc_now(), if_match=if_match)
     return tagged(view, view["revision"])
 
 
 # Task: T-373
-@router.delete("/{view_id}", status_code=204, response_description="It is gone.", responses=_CONTENDED)
+@router.delete("/{view_id}", status_code=204, response_description="The view is deleted.", responses=_CONTENDED)
 async def delete_view(view_id: ViewId, session: SessionDep, if_match: IfMatch = None) -> None:
-    """Delete a view for good. Deleted again, it is a 404."""
+    """Delete a view.
+
+    It is deleted for good. A repeated request returns 404.
+    """
     await views.remove(session, view_id, if_match=if_match)

@@ -39,7 +39,7 @@ _FIRST = literal_column("0", Integer)
 _PENDING = literal_column(f"'{Status.pending}'", Text)
 _COMPLETED = literal_column(f"'{Status.completed}'", Text)
 
-_closing = func.app.close_occurrence(
+_closing = func.app.insert_completed_copy(
     _user,
     bindparam("task_id", type_=Uuid),
     bindparam("new_id", type_=Uuid),
@@ -55,7 +55,7 @@ _is_named = or_(tasks.c.due_date == _named, tasks.c.recurrence_due == _named)
 
 def _rest(missed: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return the entries of ``upcoming`` from the next open occurrence on; null if the rule must be evaluated."""
-    return func.app.advance(tasks.c.upcoming, missed, at, tasks.c.due_time_zone, _user, type_=JSONB)
+    return func.app.next_occurrences_after(tasks.c.upcoming, missed, at, tasks.c.due_time_zone, _user, type_=JSONB)
 
 
 def _going_on(rest: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:

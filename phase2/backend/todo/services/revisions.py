@@ -22,7 +22,7 @@ HEAD_ROW = _own.subquery("head")
 
 # Both wait for the user's other writers, and block them until the transaction ends. Take them in this order, as writers
 # do: first the advisory lock, then the row lock.
-TURN = Statement(select(func.app.take_turn()), repeatable=False)
+TURN = Statement(select(func.app.lock_user_writes()), repeatable=False)
 HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
 
 # A user who never wrote anything has no row: revision 0.

@@ -339,8 +339,9 @@ def _begins_with(words: FromClause, prefix: ColumnElement[str]) -> ColumnElement
 
 
 def _searched_text() -> ColumnElement[str]:
-    fields = [func.app.searchable(_tasks.c[name]) for name in ("title", "tags", "description")]
-    return func.concat_ws(literal_column("'|'"), *fields)
+    title, description = (func.app.normalize_for_search(_tasks.c[name]) for name in ("title", "description"))
+    tags = func.app.normalize_array_for_search(_tasks.c.tags)
+    return func.concat_ws(literal_column("'|'"), title, tags, description)
 
 
 def _texts(name: str) -> ColumnElement[Any]:

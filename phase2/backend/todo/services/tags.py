@@ -43,8 +43,8 @@ _RENAME = Statement(
     update(tasks)
     .where(mine, tasks.c.id.in_(select(_tagged.c.id)))
     .values(
-        tags=cast(func.app.renamed(tasks.c.tags, tasks.c.tag_keys, _old_key, _new_key, _new_name), JSONB),
-        tag_keys=cast(func.app.renamed(tasks.c.tag_keys, tasks.c.tag_keys, _old_key, _new_key, _new_key), JSONB),
+        tags=cast(func.app.replace_tag(tasks.c.tags, tasks.c.tag_keys, _old_key, _new_key, _new_name), JSONB),
+        tag_keys=cast(func.app.replace_tag(tasks.c.tag_keys, tasks.c.tag_keys, _old_key, _new_key, _new_key), JSONB),
         updated_at=func.greatest(tasks.c.updated_at, now),
     )
     .returning(tasks.c.id)

@@ -191,21 +191,28 @@ class _Parameters:
             else:
                 raw[name] = value
         if self._model is not None:
-            self._validate(self._adapter, raw, arguments, self._name, faults)
+            # Pydantic's mode for strings knows no lists.
+            self._validate(self._adapter.validate_python, raw, arguments, self._name, faults)
             return
         for alias, field in self._fields.items():
             if alias in raw:
-                self._validate(self._adapters[alias], raw[alias], arguments, field.name, faults, alias)
+                self._validate(self._adapters[alias].validate_strings, raw[alias], arguments, field.name, faults, alias)
             elif field.field_info.is_required():
                 faults.append(Fault(pointer(self.place, alias), "This parameter is required."))
             else:
                 arguments[field.name] = field.field_info.get_default(call_default_factory=True)
 
     def _validate(
-        self, adapter: TypeAdapter[Any], raw: Any, arguments: dict[str, Any], name: str, faults: list[Fault], *at: str
+        self,
+        validate: Callable[[Any], Any],
+        raw: Any,
+        arguments: dict[str, Any],
+        name: str,
+        faults: list[Fault],
+        *at: str,
     ) -> None:
         try:
-            arguments[name] = adapter.validate_strings(raw)
+            arguments[name] = validate(raw)
         except ValidationError as error:
             faults.extend(faults_of(error, self.place, *at))
 

@@ -20,7 +20,7 @@ def sse(name: str, revision: int, data: bytes) -> bytes:
 class EventStream(Response):
     """Send ``chunks`` as they come, and close them at the end: theirs, or the client's.
 
-    A chunk is taken only when the one before is on its way. Who reads nothing at all is cut off by ``Protocol``.
+    A chunk is taken only when the one before is on its way. Who reads nothing at all is cut off by ``HttpProtocol``.
     """
 
     media_type = "text/event-stream"

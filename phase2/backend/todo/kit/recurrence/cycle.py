@@ -1,7 +1,7 @@
-"""The calendar by the kinds of its years, and its cycle of 400 years.
+"""The calendar: the 14 kinds of years, and the cycle of 400 years.
 
-Days are proleptic Gregorian ordinals, as ``date.toordinal`` gives them. A year is of one of 14 kinds: the weekday it
-starts on, leap or not. The cycle starts with a year that 400 divides; year 0 is one.
+Days are proleptic Gregorian ordinals, as returned by ``date.toordinal``. The kind of a year is the weekday of its first
+day, and whether it is a leap year. A cycle starts with a year that is divisible by 400, such as year 0.
 """
 
 from calendar import isleap
@@ -14,18 +14,18 @@ LAST_DAY = date.max.toordinal()
 LAST_YEAR = date.max.year
 ALL_MONTHS = range(1, 13)
 KINDS = range(14)
-# The calendar repeats after so many years: to the day, and to the weekday.
+# The calendar, including the weekdays, repeats after this many years.
 CYCLE_YEARS = 400
 CYCLE_DAYS = 146_097
-# As a month: weeks reach into it.
+# The January of the next year, as a month number: weeks reach into it.
 JANUARY_AFTER = 13
 
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31)
 _COMMON_STARTS = tuple(accumulate(_LENGTHS, initial=0))
 _LEAP_STARTS = tuple(start + (month > 1) for month, start in enumerate(_COMMON_STARTS))
-# By kind: the day of the year, from 0, on which each month starts, the January after, and the month after that.
+# By kind: the first day of each month, of the next January and of the next February, as days of the year from 0.
 STARTS = (_COMMON_STARTS,) * 7 + (_LEAP_STARTS,) * 7
-# By year of the cycle: its kind, which is the weekday of 1 January, plus 7 in a leap year.
+# The kind of each year of the cycle: the weekday of 1 January, plus 7 in a leap year.
 CYCLE = bytes(date(year, 1, 1).weekday() + 7 * isleap(year) for year in range(CYCLE_YEARS, 2 * CYCLE_YEARS))
 
 
@@ -35,7 +35,7 @@ def kind_of(year: int) -> int:
 
 
 def first_of(year: int) -> int:
-    """Return 1 January of a year, of those too that ``date`` does not have."""
+    """Return 1 January of a year, also of years that ``date`` does not support."""
     before = year - 1
     return before * 365 + before // 4 - before // 100 + before // 400 + 1
 
@@ -46,24 +46,24 @@ def year_of(day: int) -> int:
 
 
 def shape_of(kind: int, month: int) -> tuple[int, int]:
-    """Return the weekday that a month starts on in a year of this kind, and its length."""
+    """Return the weekday of the first day of a month in a year of this kind, and the length of the month."""
     start, end = STARTS[kind][month - 1 : month + 1]
     return (kind + start) % 7, end - start
 
 
 def in_cycle(of_kinds: Sequence[bytes]) -> bytes:
-    """Return what there is of each kind of year as it follows in a cycle."""
+    """Concatenate the bytes for the kind of each year of a cycle, in order."""
     return b"".join([of_kinds[kind] for kind in CYCLE])
 
 
 # Task: T-322
 def total(marks: bytes, worth: Mapping[int, int], places: range) -> int:
-    """Add up what the marks at these places are worth. The marks go round: after the last comes the first."""
+    """Return the sum of ``worth[marks[i % len(marks)]]`` over ``places``. Bytes that ``worth`` lacks count as 0."""
 
     def worth_of(some: bytes) -> int:
         return sum(each * some.count(mark) for mark, each in worth.items())
 
-    # A step that goes round often enough has been at every place that it can reach, and each time once.
+    # ``len(marks) // reach`` steps visit each position that this step can reach exactly once. Then they repeat.
     reach = gcd(places.step, len(marks))
     rounds, left = divmod(len(places), len(marks) // reach)
     place = places.start % len(marks)

@@ -1,7 +1,7 @@
-"""The days that a rule comes to, counted from an anchor: the walk from one to the next, and how many there are.
+"""The expansion of a rule from an anchor: iterate over its days, and count them.
 
-Days are proleptic Gregorian ordinals, as ``date.toordinal`` gives them. Periods are the days, weeks, months or years
-that the rule goes by; from the anchor's on, INTERVAL takes one and leaves out the rest.
+Days are proleptic Gregorian ordinals, as returned by ``date.toordinal``. The periods of a rule are days, weeks, months
+or years. Starting with the period of the anchor, every INTERVALth period is in step; the others are left out.
 """
 
 from bisect import bisect_left
@@ -29,16 +29,16 @@ from todo.kit.recurrence.rule_days import RuleDays
 from todo.kit.recurrence.rules import Frequency, Rule
 
 _MOST_DAYS = 366
-# Nothing for so long is never. What comes more rarely (29 February, if a Monday, every 997 days) would take too long.
+# A longer gap ends the iteration. Rules with longer gaps (29 February, if a Monday, every 997 days) take too long.
 _LONGEST_GAP_YEARS = 1_000
-# So few are sooner looked at one by one than by way of every kind of year.
+# Up to this many, it is faster to evaluate periods one by one than to evaluate all kinds of years.
 _FEW_PERIODS = 100
 _FEW_YEARS = 10
 
 
 # Task: T-322
 class Expansion:
-    """A rule counted from an anchor. ``clamp`` is as in ``RuleDays``."""
+    """A rule that is expanded from an anchor. For ``clamp``, see ``RuleDays``."""
 
     def __init__(self, rule: Rule, anchor: date, *, clamp: bool) -> None:
         self._rule = rule
@@ -47,13 +47,13 @@ class Expansion:
         daily = rule.frequency is Frequency.DAILY
         self._names_every_day = daily and not (rule.months or rule.month_days or rule.weekdays)
         self._anchor = anchor.toordinal()
-        # From the anchor's on, every INTERVALth counts.
+        # From this period on, every INTERVALth is in step.
         self._first_period = self._period_of(self._anchor)
 
     def days(self, since: int) -> Iterator[int]:
-        """Yield the days from the anchor and ``since`` on, in order, to the last one of the year 9999.
+        """Yield the days from the later of the anchor and ``since`` on, in order, up to the end of the year 9999.
 
-        Begins near ``since`` at once, however long ago the anchor is.
+        Starts close to ``since`` without iterating from the anchor.
         """
         since = max(since, self._anchor)
         if since > LAST_DAY:
@@ -71,9 +71,9 @@ class Expansion:
                 yield day
 
     def count(self, since: int, until: int) -> int:
-        """Return how many of the ``days`` from ``since`` on lie before the day ``until``.
+        """Return the number of days of the rule from ``since`` on and before the day ``until``.
 
-        Takes no longer for thousands of years than for a few. Goes across a gap in which ``days`` would end.
+        The cost for thousands of years is the same as for a few. Also counts across gaps that end ``days``.
         """
         since = max(since, self._anchor)
         if until <= since:
@@ -85,7 +85,7 @@ class Expansion:
     def _daily(self, since: int) -> Iterator[int]:
         rule, first, step = self._rule, self._anchor, self._rule.interval
         if step % 7 == 0 and rule.weekdays and all(day != _weekday(first) for _, day in rule.weekdays):
-            # Every such step is of whole weeks.
+            # Each step is a whole number of weeks, so the weekday never changes.
             return
         if self._names_every_day:
             yield from range(since + (first - since) % step, LAST_DAY + 1, step)
@@ -103,7 +103,7 @@ class Expansion:
                 last = day
 
     def _stretches(self, year: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the first day of a year, and the flags from there on: of single years first, then of whole cycles."""
+        """Yield a first day and the flags from that day on: first for single years, then for whole cycles."""
         for near in range(year, year + _FEW_YEARS):
             yield first_of(near), self._days.flags(kind_of(near))
         start = first_of(year + _FEW_YEARS)
@@ -119,14 +119,14 @@ class Expansion:
 
     def _monthly(self, since: int) -> Iterator[int]:
         near, step = self._near(since), self._rule.interval
-        # The months of the year come round after so many months; those that BYMONTH leaves out are not even looked at.
+        # After this many months, the same months of the year repeat. Months that BYMONTH excludes are not visited.
         turn = lcm(step, 12)
         named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._days.months]
         end = (LAST_YEAR + 1) * 12
 
         def periods() -> Iterator[int]:
             yield from named
-            # Nor are those, from the second time round, that lack the day in every year.
+            # From the second round on, months that lack the day in every year are not visited either.
             real = [months for months in named if any(self._days.of_month(kind, months % 12 + 1) for kind in KINDS)]
             if real:
                 yield from (months + behind for behind in range(turn, end - near, turn) for months in real)
@@ -140,12 +140,12 @@ class Expansion:
         return _walk(range(near, LAST_YEAR + 1, step), self._days_in, near, gap)
 
     def _near(self, day: int) -> int:
-        """Return the last period in step that begins on ``day`` or before."""
+        """Return the last period in step that starts on or before ``day``."""
         period = self._period_of(day)
         return period - (period - self._first_period) % self._rule.interval
 
     def _period_of(self, day: int) -> int:
-        """Return the number of the day, week, month or year that ``day`` lies in."""
+        """Return the number of the day, week, month or year that contains ``day``."""
         if self._frequency is Frequency.DAILY:
             return day
         if self._frequency is Frequency.WEEKLY:
@@ -154,7 +154,7 @@ class Expansion:
         return found.year if self._frequency is Frequency.YEARLY else found.year * 12 + found.month - 1
 
     def _days_in(self, period: int) -> Sequence[int]:
-        """Return the days that the rule names in a period, provided that it is in step."""
+        """Return the days of the rule in a period. The period must be in step."""
         if self._frequency is Frequency.YEARLY:
             start, days = first_of(period), self._days.of_year(kind_of(period))
         elif self._frequency is Frequency.MONTHLY:
@@ -170,14 +170,14 @@ class Expansion:
         return [start + day for day in days]
 
     def _passed(self, day: int) -> int:
-        """Return how many days of its period lie before a day."""
+        """Return the number of days of the rule in the same period and before ``day``; 0 if it is not in step."""
         period = self._period_of(day)
         if self._frequency is Frequency.DAILY or (period - self._first_period) % self._rule.interval:
             return 0
         return bisect_left(self._days_in(period), day)
 
     def _size(self, periods: range) -> int:
-        """Return how many days these periods have."""
+        """Return the number of days of the rule in these periods."""
         if self._names_every_day:
             return len(periods)
         if len(periods) <= _FEW_PERIODS:
@@ -185,7 +185,7 @@ class Expansion:
         if self._frequency is Frequency.YEARLY:
             return total(CYCLE, {kind: len(self._days.of_year(kind)) for kind in KINDS}, periods)
         sizes = [self._sizes(kind) for kind in KINDS]
-        # The first one that begins in the year 0, as the cycle does.
+        # The first period that starts in year 0, like the cycle.
         first = {
             Frequency.DAILY: first_of(0),
             Frequency.WEEKLY: (first_of(0) + 5 - self._rule.week_start) // 7,
@@ -195,7 +195,7 @@ class Expansion:
         return total(in_cycle(sizes), {size: size for size in set().union(*sizes)}, places)
 
     def _sizes(self, kind: int) -> bytes:
-        """Return how many days each period has, of those that begin in a year of this kind."""
+        """Return the number of days of the rule in each period that starts in a year of this kind."""
         if self._frequency is Frequency.DAILY:
             return self._days.flags(kind)
         if self._frequency is Frequency.WEEKLY:
@@ -206,7 +206,7 @@ class Expansion:
 def _walk(
     periods: Iterable[int], days_in: Callable[[int], Iterable[int]], near: int, longest_gap: int
 ) -> Iterator[int]:
-    """Yield the days of each period in turn; end where none had any for too long, from ``near`` on."""
+    """Yield the days of each period, in order. End after a gap longer than ``longest_gap``, counted from ``near``."""
     last = near
     for period in periods:
         days = days_in(period)

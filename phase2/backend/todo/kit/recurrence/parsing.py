@@ -1,6 +1,6 @@
-"""Reading a recurrence rule, and refusing what cannot be kept: what is unsupported, absurd, or never occurs.
+"""Parsing of recurrence rules. A rule that is unsupported, unreasonable, or never occurs is refused.
 
-No message repeats what was sent.
+No error message repeats the input.
 """
 
 import re
@@ -12,7 +12,7 @@ from todo.kit.recurrence.cycle import ALL_MONTHS, KINDS
 from todo.kit.recurrence.rule_days import RuleDays
 from todo.kit.recurrence.rules import WEEKDAYS, Frequency, Rule, Weekday
 
-# These keep the arithmetic short, whatever the rule.
+# These limits keep the arithmetic fast for any rule.
 MOST_CHARACTERS = 500
 MOST_INTERVAL = 1_000
 MOST_COUNT = 1_000
@@ -21,7 +21,7 @@ _UNSUPPORTED = frozenset({"BYYEARDAY", "BYWEEKNO", "BYHOUR", "BYMINUTE", "BYSECO
 _TOO_FREQUENT = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
 _WEEKDAY = re.compile(rf"(?P<ordinal>[+-]?0*([1-9]|[1-4][0-9]|5[0-3]))?(?P<weekday>{'|'.join(WEEKDAYS)})")
 _DAY = re.compile(r"[0-9]{8}")
-# The shape that newer versions of Python reads more into, such as 24:00.
+# Stricter than the parsers of newer versions of Python, which accept 24:00.
 _TIME = re.compile(r"[0-9]{8}T([01][0-9]|2[0-3])[0-9]{4}Z?")
 _POSITIVE = re.compile(r"\+?[0-9]{1,9}")
 _SIGNED = re.compile(r"[+-]?[0-9]{1,9}")
@@ -31,10 +31,10 @@ _EXAMPLE = "as in FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH"
 
 # Task: T-321
 def parse_rule(text: str, *, week_start: int = 0) -> Rule:
-    """Return the rule that ``text`` names, in any case and with or without ``RRULE:`` before it.
+    """Parse a rule, in any case and with or without ``RRULE:`` in front.
 
-    ``week_start`` (0 is Monday) stands in for WKST. Raises ValueError, with a message for the user, for anything that
-    is not kept exactly. A rule is returned only if some anchor has it occur, without clamping.
+    ``week_start`` (0 is Monday) is the default of WKST. Raises ValueError, with a message for the user, for anything
+    that cannot be represented exactly. A rule is accepted only if it occurs for some anchor, without clamping.
     """
     given = _parts(text)
     if "FREQ" not in given:
@@ -50,7 +50,7 @@ def parse_rule(text: str, *, week_start: int = 0) -> Rule:
 def _parts(text: str) -> dict[str, str]:
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"A rule has at most {MOST_CHARACTERS} characters.")
-    # Other alphabets hold letters whose upper case is one of ours.
+    # Some letters of other alphabets have an ASCII letter as their upper case.
     if not text.isascii():
         raise ValueError(f"A rule is written in plain letters and digits, {_EXAMPLE}.")
     parts: dict[str, str] = {}
@@ -82,7 +82,7 @@ def _check(rule: Rule) -> None:
 
 
 def _occurs(rule: Rule) -> bool:
-    """Tell whether any period can hold a day of the rule. The first day is one that every month has."""
+    """Return whether any period contains a day of the rule. The anchor is the first of a month."""
     if rule.frequency in {Frequency.DAILY, Frequency.WEEKLY} and rule.positions:
         most = len({day for _, day in rule.weekdays} or {0}) if rule.frequency is Frequency.WEEKLY else 1
         if min(map(abs, rule.positions)) > most:

@@ -1,7 +1,7 @@
-"""The days that a rule names: in a week, a month or a year, whatever INTERVAL has of those.
+"""The days that a rule selects in a week, month or year, regardless of INTERVAL.
 
-What a rule names in a year depends on nothing but its kind, and in a month on its length and the weekday it starts on:
-each is worked out once.
+The days in a year depend only on the kind of the year. The days in a month depend only on its length and the weekday of
+its first day. Each result is computed once and cached.
 """
 
 from collections.abc import Iterable
@@ -14,10 +14,10 @@ from todo.kit.recurrence.rules import Frequency, Rule, Weekday
 
 # Task: T-322
 class RuleDays:
-    """What a rule names, with an anchor for what it leaves open: the weekday, the day, the month.
+    """The days that a rule selects. The anchor supplies the weekday, day or month that the rule leaves open.
 
-    With ``clamp``, a day of the month that a month lacks becomes its last day; else such a month has no such day.
-    Days count from 0 in their period. Flags tell of each day in turn whether the rule names it, BYSETPOS aside.
+    With ``clamp``, a day that a month lacks becomes the last day of the month; without it, the month has no such day.
+    Days count from 0 in their period. Flags are one byte per day: 1 if the rule selects it, before BYSETPOS applies.
     """
 
     def __init__(self, rule: Rule, anchor: date, *, clamp: bool) -> None:
@@ -30,23 +30,23 @@ class RuleDays:
         by_month = rule.frequency in {Frequency.MONTHLY, Frequency.YEARLY}
         bare = by_month and not rule.month_days and not rule.weekdays
         month_days = (anchor.day,) if bare else rule.month_days
-        # By the length of a month.
+        # Flags by the length of the month.
         self._month_days = {length: _month_days(month_days, length, clamp=clamp) for length in range(28, 32)}
         only_anchors = bare and rule.frequency is Frequency.YEARLY and not rule.months
         self.months = (anchor.month,) if only_anchors else rule.months or ALL_MONTHS
         only_weekday = rule.frequency is Frequency.WEEKLY and not rule.weekdays
         self._weekdays = (Weekday(0, anchor.weekday()),) if only_weekday else rule.weekdays
-        # An ordinal counts within the year where a yearly rule names no month, and within the month otherwise.
+        # An ordinal in BYDAY counts within the year if a yearly rule has no BYMONTH, and within the month otherwise.
         self._by_year = rule.frequency is Frequency.YEARLY and not rule.months
 
     def of_year(self, kind: int) -> tuple[int, ...]:
-        """Return the days that a yearly rule names in a year of this kind."""
+        """Return the days that a yearly rule selects in a year of this kind."""
         if kind not in self._of_year:
             self._of_year[kind] = self._positioned(self.flags(kind))
         return self._of_year[kind]
 
     def of_month(self, kind: int, month: int) -> tuple[int, ...]:
-        """Return the days that a monthly rule names in this month of a year of this kind."""
+        """Return the days that a monthly rule selects in this month of a year of this kind."""
         if month not in self.months:
             return ()
         shape = shape_of(kind, month)
@@ -64,8 +64,8 @@ class RuleDays:
         return self._flags_by_kind[kind]
 
     def of_week(self, start: int) -> tuple[int, ...]:
-        """Return the days that a weekly rule names in the week that begins on the day ``start``."""
-        # A week may reach out of the years that there are: then what counts is the same week of another cycle.
+        """Return the days that a weekly rule selects in the week that starts on the day ``start``."""
+        # A week may reach beyond the supported years: use the same week of another cycle.
         day = date.fromordinal(start % CYCLE_DAYS + CYCLE_DAYS)
         kind = kind_of(day.year)
         flags = self._flags_of_month(kind, day.month)
@@ -74,7 +74,7 @@ class RuleDays:
         return self._in_week(flags[day.day - 1 : day.day + 6])
 
     def sizes_of_weeks(self, kind: int, week_start: int) -> bytes:
-        """Return how many days a weekly rule names in each week that begins in a year of this kind."""
+        """Return the number of days that a weekly rule selects in each week that starts in a year of this kind."""
         flags = self.flags(kind)
         weeks = range((week_start - kind) % 7, len(flags), 7)
         flags += self._flags_of_month(kind, JANUARY_AFTER)
@@ -92,7 +92,7 @@ class RuleDays:
         return self._flags_by_shape[shape]
 
     def _flags_of_weekdays(self, first: int, length: int) -> bytes:
-        """Flag what BYDAY names in a month or year of this length that begins on the weekday ``first``."""
+        """Return the flags for BYDAY in a month or year of this length whose first weekday is ``first``."""
         flags = bytearray(length)
         for ordinal, weekday in self._weekdays:
             every = range((weekday - first) % 7, length, 7)
@@ -108,7 +108,7 @@ class RuleDays:
         return self._of_week[flags]
 
     def _positioned(self, flags: bytes) -> tuple[int, ...]:
-        """Return the days of one period that have a flag, and of those the ones that BYSETPOS names."""
+        """Return the flagged days of one period, reduced to those that BYSETPOS selects."""
         days = tuple(compress(range(len(flags)), flags))
         if not self._positions:
             return days
@@ -121,12 +121,12 @@ def _both(some: bytes, others: bytes) -> bytes:
 
 
 def _month_days(days: Iterable[int], length: int, *, clamp: bool) -> bytes:
-    """Flag those of these days of the month that one of this length has; all of its days for none."""
+    """Return the flags for these days in a month of this length. Without any days, all days are flagged."""
     if not days:
         return b"\1" * length
     flags = bytearray(length)
     for day in days:
-        # Only from the start of a month can a day lie behind its end, and be held at it.
+        # Only a positive day can be beyond the end of the month and be clamped.
         real = min(day, length) if clamp else day
         if abs(real) <= length:
             flags[real - 1 if real > 0 else real] = 1

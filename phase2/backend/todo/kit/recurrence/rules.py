@@ -1,4 +1,4 @@
-"""Recurrence rules (RFC 5545, section 3.3.10): what a rule says, and the one text for it."""
+"""Recurrence rules (RFC 5545, section 3.3.10): the parts of a rule, and its canonical text."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 
 
 class Frequency(StrEnum):
-    """How long a rule's period is, before INTERVAL."""
+    """The period of a rule, before INTERVAL."""
 
     DAILY = "DAILY"
     WEEKLY = "WEEKLY"
@@ -20,7 +20,7 @@ class Frequency(StrEnum):
 
 
 class Weekday(NamedTuple):
-    """An item of BYDAY: ``ordinal`` counts from the end where it is negative, and is 0 for every such weekday."""
+    """An item of BYDAY. A negative ``ordinal`` counts from the end; 0 means every such weekday."""
 
     ordinal: int
     weekday: int
@@ -32,11 +32,11 @@ class Weekday(NamedTuple):
 # Task: T-321
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule that was checked: build it with ``parse_rule``. ``str`` gives its canonical text.
+    """A validated rule. Create it with ``parse_rule``. ``str`` returns its canonical text.
 
-    Lists are sorted and hold nothing twice; an empty one was not given. ``until`` is as it was written: a date (to
-    the end of it), a naive time (local to the task), or an aware one in UTC. ``week_start`` is 0, Monday, where it
-    changes nothing.
+    Lists are sorted and have no duplicates; an empty list means that the part was not given. ``until`` is kept as
+    written: a date (inclusive), a naive time (local to the task), or an aware time in UTC. ``week_start`` is 0 (Monday)
+    if it makes no difference.
     """
 
     frequency: Frequency
@@ -51,7 +51,7 @@ class Rule:
 
     @property
     def minds_the_week(self) -> bool:
-        """Tell whether the day that a week starts on makes a difference."""
+        """True if the first day of the week makes a difference."""
         return (
             self.frequency is Frequency.WEEKLY and bool(self.weekdays) and (self.interval > 1 or bool(self.positions))
         )
@@ -66,7 +66,7 @@ class Rule:
             "BYSETPOS": _listed(self.positions),
             "COUNT": str(self.count or ""),
             "UNTIL": _until(self.until),
-            # Always named where it matters: what it is by default is the user's to change.
+            # Always written if it matters, because the default can differ: see ``week_start`` of ``parse_rule``.
             "WKST": WEEKDAYS[self.week_start] if self.minds_the_week else "",
         }
         return ";".join(f"{name}={value}" for name, value in parts.items() if value)
@@ -79,6 +79,6 @@ def _listed(items: Iterable[object]) -> str:
 def _until(until: date | datetime | None) -> str:
     if until is None:
         return ""
-    # Not strftime: what it makes of years before 1000 depends on the platform.
+    # Not strftime: its result for years before 1000 depends on the platform.
     basic = until.isoformat().replace("-", "").replace(":", "")
     return f"{basic.removesuffix('+0000')}Z" if isinstance(until, datetime) and until.tzinfo else basic

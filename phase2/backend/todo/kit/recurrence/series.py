@@ -1,7 +1,7 @@
-"""A series: a recurrence, its anchor, and the one occurrence that is open.
+"""Series: a recurrence, its anchor, and the open occurrence.
 
-All is local: a due is a date, or a naive time in the task's zone (in UTC for an instant). What is all day is compared
-by the day, also where a time stands on the other side.
+All times are local: a due date is a date, or a naive wall-clock time to which the caller converts instants. An all-day
+date is compared by the day, even with a time.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ Due: TypeAlias = date | datetime
 # Task: T-322
 @dataclass(frozen=True, slots=True)
 class Recurrence:
-    """How a task comes back.
+    """The recurrence of a task.
 
-    ``counted_from``: its due date, or the day it was completed. ``month_end``: what becomes of a day of the month that
-    a month lacks. ``missed``: whether occurrences that passed unnoticed are passed over, or kept to be done one by one.
+    ``counted_from``: the rule counts from the due date, or from the day of completion. ``month_end``: if a month lacks
+    the day, use its last day, or skip it. ``missed``: skip missed occurrences, or keep them to complete one by one.
     """
 
     rule: Rule
@@ -34,10 +34,10 @@ class Recurrence:
 # Task: T-323
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a series stands: ``number`` is that of the open occurrence, from 1, and ``due`` is when it is due.
+    """The state of a series: the ``number`` (from 1) and the ``due`` date of the open occurrence.
 
-    ``anchor`` is the due date of the first occurrence, or the one that the series was last moved to. ``nominal`` is
-    the date in the sequence that the open occurrence stands for, where it alone was moved to ``due``; else None.
+    ``anchor`` is the due date of the first occurrence, or the one that the series was last moved to. If the open
+    occurrence alone was moved to ``due``, ``nominal`` is its date in the sequence; otherwise it is None.
     """
 
     anchor: Due
@@ -47,7 +47,7 @@ class State:
 
     @property
     def in_sequence(self) -> Due:
-        """Return the date in the sequence that the open occurrence stands for."""
+        """The date of the open occurrence in the sequence."""
         return self.due if self.nominal is None else self.nominal
 
 
@@ -55,30 +55,30 @@ class State:
 def occurrences(
     recurrence: Recurrence, anchor: Due, *, after: Due | None = None, number: int = 0
 ) -> Iterator[tuple[int, Due]]:
-    """Yield number and due of the occurrences strictly after ``after``, from the anchor on, until the rule ends.
+    """Yield number and due date of the occurrences strictly after ``after``, from the anchor on, until the rule ends.
 
-    ``number`` is that of ``after``, or 0 to begin at the anchor. Looks near ``after`` at once, however long ago the
-    anchor is. The time of day is the anchor's. The anchor itself is an occurrence only if the rule produces it.
+    ``number`` is the number of ``after``, or 0 to start at the anchor. Starts close to ``after`` without iterating from
+    the anchor. The time of day is that of the anchor. The anchor is an occurrence only if the rule produces it.
     """
     return _expand(recurrence, anchor, number, after=after, beyond=after)
 
 
 # Task: T-322
 def fitting(recurrence: Recurrence, due: Due) -> Due | None:
-    """Return the first due date, ``due`` or later, that the rule anchored at ``due`` produces. None: it never does.
+    """Return the first date, ``due`` or later, that the rule anchored at ``due`` produces; None if there is none.
 
-    What is returned fits itself.
+    The rule anchored at the result produces the result.
     """
     return next((fit for _, fit in occurrences(recurrence, due)), None)
 
 
 # Task: T-323
 def advance(recurrence: Recurrence, state: State, *, completed: datetime, today: date) -> State | None:
-    """Return the series after its open occurrence was completed, or None if that was the last.
+    """Return the series after its open occurrence was completed; None if that was the last one.
 
-    ``completed`` is the naive local time, ``today`` the user's day then: what is all day, or counted from completion,
-    goes by the day. The next due date lies after the current one, always. Occurrences that are passed over use up
-    COUNT; counted from completion, only completions do.
+    ``completed`` is the naive local time, and ``today`` the user's day at that time. An all-day series, and one counted
+    from completion, uses ``today``. The next due date is always after the current one. Skipped occurrences use up
+    COUNT; in a series counted from completion, only completions do.
     """
     if recurrence.counted_from == "completion":
         anchor = _at(today, state.anchor)
@@ -91,9 +91,9 @@ def advance(recurrence: Recurrence, state: State, *, completed: datetime, today:
 
 # Task: T-323
 def skip_one(recurrence: Recurrence, state: State) -> State | None:
-    """Return the series with its open occurrence passed over for the next one, or None if that was the last.
+    """Return the series after its open occurrence was skipped; None if that was the last one.
 
-    Counted from completion, the next one is counted from the current due date, and COUNT is not used up.
+    In a series counted from completion, the next date is counted from the current due date, and COUNT is not used up.
     """
     if recurrence.counted_from == "completion":
         anchor = _at(day_of(state.due), state.anchor)
@@ -103,7 +103,7 @@ def skip_one(recurrence: Recurrence, state: State) -> State | None:
 
 # Task: T-323
 def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
-    """Yield number and due of what follows the open occurrence, if each is completed on its day."""
+    """Yield number and due date of the occurrences after the open one, if each is completed on its day."""
     if recurrence.counted_from == "completion":
         anchor = _at(day_of(state.due), state.anchor)
         return occurrences(recurrence, anchor, after=state.due, number=state.number)
@@ -112,9 +112,9 @@ def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
 
 # Task: T-323
 def shift(start: Due, due_before: Due, due_after: Due) -> Due:
-    """Move a start by the step that its due date made; by whole days where one of the three is a date.
+    """Return a start date moved by the difference between two due dates; by whole days if one of the three is a date.
 
-    Stays within the years 1 to 9999.
+    The result stays within the years 1 to 9999.
     """
     try:
         if isinstance(start, datetime) and isinstance(due_before, datetime) and isinstance(due_after, datetime):
@@ -131,15 +131,15 @@ def day_of(due: Due) -> date:
 
 
 def _next(recurrence: Recurrence, anchor: Due, number: int, *, beyond: Due, after: Due | None = None) -> State | None:
-    """Return the series at its first occurrence strictly after ``beyond``."""
+    """Return the series at its first occurrence strictly after ``beyond``; None if there is none."""
     following = next(_beyond(recurrence, anchor, number, after=beyond if after is None else after, beyond=beyond), None)
     return None if following is None else State(anchor, *following)
 
 
 def _beyond(recurrence: Recurrence, anchor: Due, number: int, *, after: Due, beyond: Due) -> Iterator[tuple[int, Due]]:
-    """Yield number and due of what is strictly after ``beyond``; ``number`` is that of ``after``.
+    """Yield number and due date of the occurrences strictly after ``beyond``; ``number`` is the number of ``after``.
 
-    Only COUNT asks how many lie between the two: without it they are not counted.
+    The occurrences between the two are counted only if the rule has COUNT.
     """
     start = beyond if recurrence.rule.count is None else after
     return _expand(recurrence, anchor, number, after=start, beyond=beyond)
@@ -148,13 +148,13 @@ def _beyond(recurrence: Recurrence, anchor: Due, number: int, *, after: Due, bey
 def _expand(
     recurrence: Recurrence, anchor: Due, number: int, *, after: Due | None, beyond: Due | None
 ) -> Iterator[tuple[int, Due]]:
-    """Yield what is strictly after ``beyond``, having counted what is strictly after ``after``."""
+    """Yield the occurrences strictly after ``beyond``, numbered from those strictly after ``after``."""
     rule = recurrence.rule
     expansion = Expansion(rule, day_of(anchor), clamp=recurrence.month_end == "clamp")
     since = until = 0
     if after is not None:
         since = day_of(after).toordinal()
-        # The day of ``after`` itself counts only if the series is due later on it.
+        # The day of ``after`` counts only if the series is due later on that day.
         since += not _later(_at(day_of(after), anchor), after)
     if beyond is not None:
         until = max(since, day_of(beyond).toordinal())

@@ -1,0 +1,20 @@
+-- Computes due_at and start_at of a task, so that no writer can forget them. What a client sent is the truth (due_date,
+-- start_date, due_time_zone); the instants follow from it and from the user's zone and day_start. They serve sorting,
+-- "today" and reminders, and are not in the change log.
+-- Task: T-311
+CREATE OR REPLACE FUNCTION app.compute_due_and_start() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' AS $$
+DECLARE
+    user_zone text := 'UTC';
+    day_start time := '00:00';
+BEGIN
+    SELECT p.time_zone, p.day_start INTO user_zone, day_start FROM public.profiles AS p WHERE p.user_id = NEW.user_id;
+    IF NOT FOUND THEN
+        user_zone := 'UTC';
+        day_start := '00:00';
+    END IF;
+    NEW.due_at := app.resolve_time(NEW.due_date, NEW.due_time_zone, user_zone, day_start);
+    NEW.start_at := app.resolve_time(NEW.start_date, NEW.due_time_zone, user_zone, day_start);
+    RETURN NEW;
+END
+$$;

@@ -1,0 +1,23 @@
+-- Refuses a row (TD006) of a user who has as many as the trigger's argument says. The writer holds the lock of its
+-- user, so two of them cannot exceed the limit together. A row that exists already is no new one. The tables are named,
+-- because a query built from TG_TABLE_NAME would be planned at every call.
+-- Task: T-331
+-- Task: T-373
+CREATE OR REPLACE FUNCTION app.limit_rows_per_user() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    max_rows CONSTANT bigint := TG_ARGV[0];
+    other_rows bigint;
+BEGIN
+    IF TG_TABLE_NAME = 'categories' THEN
+        other_rows := (SELECT count(*) FROM public.categories WHERE user_id = NEW.user_id AND id <> NEW.id);
+    ELSE
+        other_rows := (SELECT count(*) FROM public.views WHERE user_id = NEW.user_id AND id <> NEW.id);
+    END IF;
+    IF other_rows >= max_rows THEN
+        RAISE EXCEPTION 'a user has at most % %', max_rows, TG_TABLE_NAME
+            USING ERRCODE = 'TD006', TABLE = TG_TABLE_NAME;
+    END IF;
+    RETURN NEW;
+END
+$$;

@@ -1,0 +1,19 @@
+-- Recomputes due_at and start_at of a user's open tasks when the user's zone or day_start changes, as far as they
+-- depend on it. Closed tasks stay as they are until they are reopened. due_at only gets some other value:
+-- app.compute_due_and_start() computes the right one.
+-- Task: T-311
+CREATE OR REPLACE FUNCTION app.recompute_due_on_profile_change() RETURNS trigger LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Without a caller the profile goes with its user, and so do the tasks.
+    IF TG_OP = 'DELETE' AND coalesce(current_setting('app.user', true), '') = '' THEN
+        RETURN NULL;
+    END IF;
+    UPDATE public.tasks SET due_at = 'infinity'
+    WHERE user_id = coalesce(NEW.user_id, OLD.user_id) AND status IN ('pending', 'in_progress') AND (
+        length(due_date) = 10 OR length(start_date) = 10
+        OR due_time_zone IS NULL AND (right(due_date, 1) <> 'Z' OR right(start_date, 1) <> 'Z')
+    );
+    RETURN NULL;
+END
+$$;

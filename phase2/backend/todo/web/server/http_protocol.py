@@ -1,0 +1,255 @@
+"""HTTP/1.1: uvicorn's protocol with limits, and with problems as its answers.
+
+uvicorn waits for headers without end, accepts them at any size, and answers a request that it cannot read in plain
+text. Its parser, llhttp, refuses what makes a request ambiguous: conflicting lengths, folded lines, bare line feeds. It
+does not refuse other transfer codings than ``chunked``, chunks in HTTP/1.0, or a body together with an upgrade, and
+does not limit trailers and chunk extensions: those checks are here.
+
+A connection whose request was refused, or answered before its body had come, is drained before it is closed: bytes that
+nobody read would make the kernel send a reset, and a reset would take the answer from the client.
+"""
+
+import socket
+from asyncio import TimerHandle
+from typing import Any, ClassVar
+
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from todo.errors import HeadersTooLarge, Malformed, Timeout, TodoError, Unavailable
+from todo.web.server import notify_application
+from todo.web.server.exchange import CHUNK_BYTES, ConnectionEnd, Exchange
+from todo.web.server.refusals import refusal
+from todo.web.server.write_backpressure import SHUTDOWN_GRACE_SECONDS, STALL_SECONDS, UnsentBytes, WriteStallTimer
+
+
+# Task: T-018
+class HttpProtocol(HttpToolsProtocol):
+    """One connection. A subclass may change the limits, as tests do.
+
+    ``header_seconds`` counts from the connection, later from the first byte of a request. Between requests uvicorn's
+    ``timeout_keep_alive`` counts. ``bodies`` limits the time and size of a body; here only its framing is limited.
+    """
+
+    header_seconds = 10.0
+    max_header_bytes = 32_768
+    max_headers = 100
+    # What comes with a body besides its content: the heads of chunks, chunk extensions and trailers.
+    max_framing_bytes = 1_048_576
+    max_pipelined = 16
+    drain_seconds = 2.0
+    max_drained_bytes = 16_777_216
+    stall_seconds = STALL_SECONDS
+    # One for the process.
+    unsent: ClassVar[UnsentBytes] = UnsentBytes()
+
+    def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
+        super().__init__(config, server_state, app_state, **others)
+        # uvicorn would answer in plain text.
+        self._max_connections, self.limit_concurrency = self.limit_concurrency, None
+        # The last request whose headers are complete.
+        self._latest: RequestResponseCycle | None = None
+        # The request that is being answered. Pipelined ones wait behind it.
+        self._answering: RequestResponseCycle | None = None
+        self._end = ConnectionEnd()
+        # For headers, or for draining.
+        self._timer: TimerHandle | None = None
+        self._header_bytes = 0
+        self._framing_bytes = 0
+        # None until the connection is drained.
+        self._drained_bytes: int | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family != socket.AF_UNIX:
+            # Without it the kernel buffers megabytes for a client that reads nothing, and does not tell that a slow
+            # client reads.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, CHUNK_BYTES)
+        self._stall_timer = WriteStallTimer(self.loop, transport, self.stall_seconds)
+        self._start_header_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        self._stall_timer.stop()
+        self.unsent.remove(self.transport)
+        if self._answering is not None:
+            # uvicorn tells only the latest of pipelined requests.
+            self._answering.disconnected = True
+            self._answering.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._drained_bytes is not None:
+            self._drain(len(data))
+            return
+        self._unset_keepalive_if_required()
+        latest = self._latest
+        body_bytes = 0 if latest is None else len(latest.body)
+        if latest is not None and self.scope is latest.scope:
+            self._header_bytes = 0
+        self._header_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, TodoError) else Malformed())
+        except HttpParserUpgrade:
+            self._upgrade()
+        else:
+            if self._latest is not latest:
+                self._framing_bytes = 0
+            elif latest is not None:
+                self._framing_bytes += len(data) - (len(latest.body) - body_bytes)
+            self._limit_incomplete_request()
+
+    def _limit_incomplete_request(self) -> None:
+        """Limit what is not complete yet. A request that arrives in one piece costs nothing here."""
+        latest = self._latest
+        if latest is None or self.scope is not latest.scope:
+            if self._header_bytes > self.max_header_bytes:
+                self._refuse(HeadersTooLarge())
+            else:
+                self._start_header_timer()
+            return
+        if latest.response_complete:
+            # Empty lines before a request are allowed, and would keep a connection for ever.
+            self._start_header_timer()
+            return
+        if self._timer is not None:
+            self._stop_timer()
+        if latest.more_body and self._framing_bytes > self.max_framing_bytes:
+            self._refuse(Malformed())
+
+    def on_headers_complete(self) -> None:
+        names = [name for name, _ in self.headers]
+        if len(names) > self.max_headers or (
+            self._header_bytes > self.max_header_bytes and self._size_of_headers() > self.max_header_bytes
+        ):
+            raise HeadersTooLarge
+        if names.count(b"host") != 1 and (b"host" in names or self.parser.get_http_version() != "1.0"):
+            raise Malformed("The request needs one Host header.")
+        has_body = b"transfer-encoding" in names or b"content-length" in names
+        if has_body and not self._has_unambiguous_framing():
+            raise Malformed("The body's framing is not supported.")
+        if len(self.pipeline) >= self.max_pipelined:
+            raise Malformed
+        if self._max_connections is not None and len(self.connections) > self._max_connections:
+            raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
+        super().on_headers_complete()
+        if self.cycle is not self._latest:
+            self._latest = self.cycle
+            # The parser reports trailers as headers: they must not be added to the request's.
+            self.headers = []
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        wrapped: Any = Exchange(app, cycle, self.unsent, self._end)
+        self._answering = cycle
+        super()._start_asgi_task(cycle, wrapped)
+
+    def _size_of_headers(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _has_unambiguous_framing(self) -> bool:
+        """Tell whether every proxy agrees where the body ends (RFC 9112, section 6.1)."""
+        if self.parser.should_upgrade():
+            # The parser would take the body for data of another protocol.
+            return False
+        codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return not codings or (codings == [b"chunked"] and self.parser.get_http_version() == "1.1")
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._end.must_drain and self._latest is not None and self._latest.response_complete:
+            self._drain_and_close()
+        elif self.transport.is_closing():
+            self._stall_timer.start()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall_timer.start()
+        self.unsent.add(self.transport, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.unsent.remove(self.transport)
+        if not self.transport.is_closing():
+            self._stall_timer.stop()
+
+    # Task: T-155
+    def shutdown(self) -> None:
+        notify_application(self.app_state)
+        if self.flow.write_paused:
+            # The server does not wait for a client that does not read.
+            self._stall_timer.shorten(SHUTDOWN_GRACE_SECONDS)
+        super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._close()
+
+    def _upgrade(self) -> None:
+        if self._should_upgrade():
+            self._stop_timer()
+            self.handle_websocket_upgrade()
+        else:
+            # A client may offer another protocol, such as h2c. This one request stays with HTTP/1.1.
+            self._refuse(Malformed())
+
+    def _start_header_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.header_seconds, self._on_header_timeout)
+
+    def _on_header_timeout(self) -> None:
+        self._timer = None
+        if self.flow.read_paused:
+            # The server itself does not read: earlier answers of this connection are still under way.
+            self._start_header_timer()
+        elif self._header_bytes == 0 or (self._latest is not None and self.scope is self._latest.scope):
+            # There is no request: browsers connect ahead.
+            self._close()
+        else:
+            self._refuse(Timeout())
+
+    def _refuse(self, error: TodoError) -> None:
+        """Read no more. Earlier requests are answered, and then this one unless it was answered already."""
+        self._stop_timer()
+        self._drained_bytes = 0
+        latest = self._latest
+        if latest is None or latest.response_complete:
+            self.transport.write(refusal(error, self.server_state.default_headers))
+            self._drain_and_close()
+            return
+        self._end.broken = latest
+        if latest.more_body:
+            latest.message_event.set()
+
+    def _drain_and_close(self) -> None:
+        """Tell the client that this was the last answer, and discard what it still sends for a while."""
+        self._unset_keepalive_if_required()
+        self._drained_bytes = self._drained_bytes or 0
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.drain_seconds, self._close)
+
+    def _drain(self, size: int) -> None:
+        self._drained_bytes = (self._drained_bytes or 0) + size
+        if self._drained_bytes > self.max_drained_bytes:
+            self._close()
+
+    def _close(self) -> None:
+        """Close the connection after what was written, or abort it if the client does not take that."""
+        self._stop_timer()
+        if not self.transport.is_closing():
+            self.transport.close()
+            self._stall_timer.start()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

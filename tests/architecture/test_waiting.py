@@ -1,0 +1,57 @@
+"""Tests wait for conditions, not for time to pass: a sleep hides a race, and is too short on a busy machine."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.repository import ROOT
+
+TESTS = ROOT / "tests"
+
+# Where a test sleeps all the same, and why.
+SLEEPS = {
+    "support/scratch.py eventually": "polls for a condition, with a bound",
+    "support/scratch.py grace_period": "gives what must not happen the time to happen",
+    "support/processes.py until": "polls for a condition, with a bound, in a thread",
+    "benchmarks/servers.py _listening": "polls for a condition, with a bound",
+    "support/raw_http.py drip": "a client that sends slowly",
+    "web/test_bodies.py trickle": "a client that sends slowly",
+    "web/test_protocol_answers.py test_reach_a_client_that_reads_slowly": "a client that reads slowly",
+    "support/issuer.py _drip": "an issuer that answers slowly",
+    "sync/test_kill.py send": "a client that repeats what was not answered",
+    "database/test_retries.py insist": "a client that repeats what was not answered",
+    "database/test_retries.py kill": "an administrator who kills connections again and again",
+    "architecture/isolation/test_pooler.py test_keeps_users_apart_when_some_hang_up": "clients leave at any moment",
+    "services/test_live.py test_go_when_who_follows_is_cancelled_anywhere": "clients leave at any moment",
+    "benchmarks/live.py measure": "a benchmark that writes at a steady pace",
+}
+
+
+def sleeps_in(tree: ast.AST, function: str = "") -> Iterator[str]:
+    """Yield the name of the innermost function of each call of a ``sleep`` that is not ``sleep(0)``."""
+    for node in ast.iter_child_nodes(tree):
+        inner = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else function
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"asyncio.sleep", "time.sleep", "sleep"}:
+            is_zero = isinstance(node.args[0], ast.Constant) and node.args[0].value == 0
+            if not is_zero:
+                yield function
+        yield from sleeps_in(node, inner)
+
+
+def all_sleeps() -> set[str]:
+    return {
+        f"{path.relative_to(TESTS)} {function}"
+        for path in Path(TESTS).rglob("*.py")
+        for function in sleeps_in(ast.parse(path.read_text(encoding="utf-8")))
+    }
+
+
+# Task: T-471
+def test_a_test_sleeps_only_where_a_reason_is_given() -> None:
+    assert all_sleeps() == set(SLEEPS)
+
+
+def test_a_sleep_is_found_in_any_function_and_one_of_zero_seconds_is_none() -> None:
+    source = "async def f():\n await asyncio.sleep(0)\n def g():\n  time.sleep(0.1)\n await asyncio.sleep(pause)"
+
+    assert list(sleeps_in(ast.parse(source))) == ["g", "f"]

