@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import orjson
 
@@ -17,6 +17,8 @@ from benchmarks.load import Request
 from benchmarks.measure import ROOT, Bench, Figures, median
 from benchmarks.sections import Note, Results
 from benchmarks.servers import Server
+from support.filters import applied_filters
+from todo.services.filter_types import DATE, INSTANT, LOCAL, MULTI, SET, SINGLE, AppliedFilter
 
 # So short that a hundred tasks fill a page of nearly everything.
 LIMIT = 10
@@ -53,30 +55,9 @@ SEARCHES = {
 
 def filters(category_id: str, parent_id: str, *, now: datetime) -> dict[str, dict[str, str]]:
     """Return what is asked for, by group and name, as queries of ``GET /tasks``. ``now`` is in UTC."""
-    # At least two whole days have passed since the end of the first. Six tasks a day are completed, so at least twelve.
-    three_days_ago, yesterday, today, tomorrow = ((now.date() + timedelta(days)).isoformat() for days in (-3, -1, 0, 1))
     narrowing: dict[str, Mapping[str, object]] = {
-        "status": {"status": "pending"},
-        "two statuses": {"status": ["pending", "in_progress"]},
-        "priority": {"priority": "high"},
-        "category": {"category_id": category_id},
-        "no category": {"category_id": "none"},
-        "tag": {"tag": "work"},
-        "two tags": {"tag": ["home", "urgent"]},
+        **_examples(category_id, parent_id, now),
         "two tags that never meet": {"tag": ["work", "errand"]},
-        "not tag": {"not_tag": "urgent"},
-        "parent": {"parent_id": parent_id},
-        "no parent": {"parent_id": "none"},
-        **{f"due {when}": {"due": when} for when in ("none", "today", "overdue", "upcoming", "week")},
-        "due before": {"due_before": tomorrow},
-        "due after": {"due_after": yesterday},
-        "completed after": {"completed_after": three_days_ago},
-        "completed before": {"completed_before": today},
-        "created after": {"created_after": three_days_ago},
-        "created before": {"created_before": yesterday},
-        "updated after": {"updated_after": three_days_ago},
-        "updated before": {"updated_before": yesterday},
-        "trash": {"trashed": "true"},
         "several": {"status": "pending", "priority": "high", "category_id": category_id, "not_tag": "urgent"},
         "tag and due": {"tag": "urgent", "due": "week"},
     }
@@ -97,6 +78,35 @@ def filters(category_id: str, parent_id: str, *, now: datetime) -> dict[str, dic
         group: {name: urlencode({**query, "limit": LIMIT}, doseq=True) for name, query in named.items()}
         for group, named in queries.items()
     }
+
+
+# Task: T-451
+def _examples(category_id: str, parent_id: str, now: datetime) -> dict[str, Mapping[str, object]]:
+    """Return the examples of the registry of filters, with values that the data has."""
+    # At least two whole days have passed since the end of the first. Six tasks a day are completed, so at least twelve.
+    three_days_ago, today = ((now.date() + timedelta(days)).isoformat() for days in (-3, 0))
+    of_data = {
+        f"category_id {SINGLE}": [category_id],
+        f"parent_id {SINGLE}": [parent_id],
+        f"tag {SINGLE}": ["work"],
+        f"tag {MULTI}": ["home", "urgent"],
+        f"not_tag {SET}": ["urgent"],
+    }
+    queries: dict[str, Mapping[str, object]] = {}
+    for applied in applied_filters():
+        # Bounds of other kinds scan the same rows, and are computed faster.
+        if applied.name in (LOCAL, INSTANT):
+            continue
+        [(parameter, values)] = parse_qs(applied.variant.example).items()
+        if applied.name == DATE:
+            values = [today if parameter.endswith("_before") else three_days_ago]
+        queries[_name_of(applied)] = {parameter: of_data.get(str(applied), values)}
+    return queries
+
+
+def _name_of(applied: AppliedFilter) -> str:
+    words = applied.filter.parameter.replace("_", " ")
+    return words if applied.name in (SET, SINGLE, DATE) else f"{words} {applied.name}"
 
 
 # Task: T-382

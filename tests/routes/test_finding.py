@@ -11,6 +11,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
+from support.filters import applied_filters
 from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of, walked
 
 NOT_OURS = "This is not a cursor that an answer gave. Start without one."
@@ -110,6 +111,25 @@ class TestFilters:
             assert await found(alice, f"{name}_before=2026-03-10T12:00:00Z") == ["9"]
             assert await found(alice, f"{name}_after=2026-03-10T12:00:00") == ["11"]
             assert await found(alice, f"{name}_after=2026-03-10T12:59:59%2B01:00&{name}_before=2026-03-11") == ["10"]
+
+    # Task: T-451
+    async def test_filters_list_no_task_without_a_sort_key_that_they_declare_as_not_null(
+        self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for day, status in itertools.product((9, 10, 11), ("pending", "completed")):
+            at(monkeypatch, f"2026-03-{day:02}T12:00:00Z")
+            await add_task(alice, status=status)
+            await add_task(alice, status=status, due_date=f"2026-03-{day:02}")
+
+        at(monkeypatch, "2026-03-10T12:00:00Z")
+        values: dict[str, list[str | None]] = {}
+        for applied in applied_filters():
+            for key in applied.variant.non_null_keys:
+                page = await page_of(alice, f"{applied.variant.example}&sort=-{key}")
+                values[f"{applied}: {key}"] = [task[key] for task in page["tasks"]]
+
+        assert {name for name, found in values.items() if None in found} == set()
+        assert {name for name, found in values.items() if not found} == set(), "add a task that these examples find"
 
     async def test_trashed_tasks_are_listed_only_on_request(self, alice: AsyncClient) -> None:
         trashed = await add_task(alice, title="Gone milk", tags=["home"])

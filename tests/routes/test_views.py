@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from httpx import AsyncClient
 
+from support.filters import applied_filters, query_of
 from support.tasks import ACCOUNT_GONE, NOT_FOUND, UUID_EXPECTED, add_task, invalid, problem_of
 from todo.kit.ids import uuid7
 
@@ -260,6 +261,20 @@ class TestUseView:
         page = (await alice.get("/tasks", params={"view": view["id"]})).json()
 
         assert ([task["id"] for task in page["tasks"]], page["total"]) == ([high["id"], low["id"]], 2)
+
+    # Task: T-451
+    async def test_every_filter_lists_the_same_tasks_in_a_view_as_in_a_query(self, alice: AsyncClient) -> None:
+        await add_task(alice)
+        await add_task(alice, due_date="2026-03-09", status="completed", priority="high", tags=["a"])
+        await add_task(alice, due_date="2026-03-11", status="in_progress", priority="low", tags=["a", "b"])
+
+        for applied in applied_filters():
+            example = applied.variant.example
+            body = query_of(example).model_dump(mode="json", exclude_unset=True)
+            view = await add_view(alice, name=str(applied), query=body)
+            in_view = await alice.get("/tasks", params={"view": view["id"]})
+            in_query = await alice.get(f"/tasks?{example}")
+            assert (view["query"], in_view.json()) == (body, in_query.json()), example
 
     @pytest.mark.parametrize("name", ["status", "status_filter"])
     async def test_query_parameters_override_those_of_the_view(self, alice: AsyncClient, name: str) -> None:

@@ -28,7 +28,10 @@ _FILTERS = [
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
     Leftover: list(Leftover),
-    tuple[AppliedFilter, ...]: [asked for asked in _FILTERS if all(each.filter.counter for each in asked)],
+    # The filters with counters.
+    tuple[AppliedFilter, ...]: list(
+        dict.fromkeys(tuple(each for each in asked if each.filter.counter) for asked in _FILTERS)
+    ),
     Entity: list(ENTITIES.values()),
     Statement: [task_rows.CREATE],
     search.Shape: [

@@ -176,11 +176,6 @@ class TaskFilter(BaseModel):
         schema_extra={"examples": [["-priority,due_date"]]},
     )
 
-    @property
-    def statuses(self) -> list[Status]:
-        """The values of both names of the filter."""
-        return [*self.status, *self.status_filter]
-
 
 # Task: T-011
 # Task: T-371
