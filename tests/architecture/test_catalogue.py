@@ -341,12 +341,14 @@ def unexplained_constraints(catalogue: psycopg.Connection) -> set[str]:
         " FROM pg_index JOIN pg_class ON pg_class.oid = indrelid WHERE indisunique AND NOT indisprimary"
     ).fetchall()
     entities = {entity.table.name: entity for entity in ENTITIES.values()}
-    faults = [(entities[table], DatabaseFault(state, name)) for name, table, state in constraints if table in entities]
-    assert {fault.sqlstate for _, fault in faults} == {"23503", "23505", "23514"}
+    violations = [
+        (entities[table], DatabaseFault(state, name)) for name, table, state in constraints if table in entities
+    ]
+    assert {violation.sqlstate for _, violation in violations} == {"23503", "23505", "23514"}
     return {
-        str(fault.constraint)
-        for entity, fault in faults
-        if not (entity.to_conflict(fault) or in_the_way_of_undo(fault))
+        str(violation.constraint)
+        for entity, violation in violations
+        if not (entity.to_conflict(violation) or in_the_way_of_undo(violation))
     }
 
 

@@ -156,10 +156,8 @@ class TestPagedEntities:
         "text", ["1.profile." + NIL, "1.nothing." + NIL, "1." + NIL, "1.category.", "1.category.1", "1.category"]
     )
     async def test_a_cursor_that_names_no_paged_entity_or_no_id_is_refused(self, alice: Books, text: str) -> None:
-        with pytest.raises(Invalid) as refused:
+        with pytest.raises(Invalid):
             await alice.page(cursor_of(text))
-
-        assert refused.value.faults[0].pointer == "/query/cursor"
 
     async def test_a_cursor_of_a_list_that_is_not_paged_is_refused(self, alice: Books) -> None:
         with pytest.raises(Invalid):

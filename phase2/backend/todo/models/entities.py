@@ -60,7 +60,7 @@ ENTITY_MODELS: Mapping[str, EntityModels] = {
 if TYPE_CHECKING:
     EntityState: TypeAlias = SQLModel
 else:
-    EntityState = Union[tuple(entity.state for entity in ENTITY_MODELS.values())]  # noqa: UP007 - made while running.
+    EntityState = Union[tuple(entity.state for entity in ENTITY_MODELS.values())]  # noqa: UP007 - `|` takes no computed list.
 
 
 def one_of(names: Iterable[str]) -> str:
