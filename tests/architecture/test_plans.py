@@ -18,6 +18,8 @@ from todo.database.pool import APP_ROLE, PLANNING
 from todo.database.statements import Dialect
 from todo.migrations import runner
 
+pytestmark = pytest.mark.slow
+
 # Two thousand users, seven thousand tasks, and as many categories, tags and words: each has their own.
 FEW_EACH = """
 INSERT INTO "user" (id, name, email, "emailVerified")

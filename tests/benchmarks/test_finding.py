@@ -25,6 +25,8 @@ from todo.migrations import runner
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SIZE = replace(data.QUICK, big=1_000, finds=1)
 # Nobody has what these look for.
 EMPTY = {"search: nothing", "filter: two tags that never meet", "search: two words that never meet"}

@@ -222,6 +222,7 @@ FITTING = [
 
 
 # Task: T-325
+@pytest.mark.slow
 class TestHostileRules:
     @pytest.mark.parametrize("seed", range(4))
     async def test_never_find_a_defect(self, alice: AsyncClient, seed: int) -> None:

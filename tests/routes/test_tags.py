@@ -415,6 +415,7 @@ class TestDelete:
 
 
 # Task: T-341
+@pytest.mark.slow
 class TestTable:
     """The table that tags are found in, after everything that can happen to a task."""
 
