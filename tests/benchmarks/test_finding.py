@@ -115,6 +115,7 @@ class TestFinding:
         assert {name: found for name, found in pages.items() if found != full and name not in FEW | EMPTY} == {}
         assert len(pages) > 50
 
+    # Task: T-406
     async def test_every_filter_finds_a_full_page_for_both_users_at_any_time_of_day(
         self, filled_at: tuple[str, datetime], monkeypatch: pytest.MonkeyPatch
     ) -> None:
