@@ -66,6 +66,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+# Task: T-471
 @pytest.fixture(scope="session", autouse=True)
 def no_leftovers() -> Iterator[None]:
     """Fail the run if a process that the tests started is still alive when all tests and fixtures have ended."""

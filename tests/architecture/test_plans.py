@@ -19,6 +19,8 @@ from todo.database.statements import Dialect
 from todo.migrations import runner, sql_files
 from todo.services.entities import ENTITIES
 
+pytestmark = pytest.mark.slow
+
 # Two thousand users, seven thousand tasks, and as many categories, tags and words: each has their own.
 FEW_EACH = """
 INSERT INTO "user" (id, name, email, "emailVerified")

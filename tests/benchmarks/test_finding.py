@@ -25,6 +25,8 @@ from todo.migrations import runner
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SIZE = replace(data.QUICK, big=1_000, finds=1)
 # Nobody has what these look for.
 EMPTY = {"search: nothing", "filter: two tags that never meet", "search: two words that never meet"}
@@ -116,6 +118,7 @@ class TestFinding:
         )
         assert len(pages) > 50
 
+    # Task: T-406
     async def test_every_filter_finds_a_full_page_for_both_users_at_any_time_of_day(
         self, filled_at: tuple[str, datetime], monkeypatch: pytest.MonkeyPatch
     ) -> None:

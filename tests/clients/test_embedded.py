@@ -175,6 +175,7 @@ def modes_in(directory: Path) -> dict[Path, int]:
 
 # Task: T-016
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="PostgreSQL runs as we do")
+@pytest.mark.slow
 class TestRunningAsRoot:
     """PostgreSQL runs as another account, which needs access to its files."""
 

@@ -312,6 +312,7 @@ async def opened(url: str) -> tuple[Database, Trips]:
 
 
 # Task: T-131
+@pytest.mark.slow
 class TestKilledConnection:
     async def test_has_one_effect_whenever_it_dies(self, database_url: str, user_id: str, admin: Admin) -> None:
         """The backend is killed again and again while requests come and come again until they are answered."""

@@ -110,6 +110,7 @@ def is_past(due: Due, *others: Due) -> bool:
 
 
 # Task: T-324
+@pytest.mark.slow
 class TestReferenceImplementations:
     @often
     @given(rule_texts(), days)

@@ -25,6 +25,8 @@ from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, Serving, serving
 from support.scratch import eventually
 
+pytestmark = pytest.mark.slow
+
 USERS = 50
 STREAMS_EACH = SOCKETS_EACH = 10
 WRITES_EACH = 10

@@ -22,6 +22,8 @@ from todo.services.revisions import TURN
 from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 TOO_MUCH = {
     "type": "about:blank",
     "title": "Conflict",

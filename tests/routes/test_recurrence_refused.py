@@ -228,6 +228,7 @@ FITTING = [
 
 
 # Task: T-325
+@pytest.mark.slow
 class TestRandomRules:
     @pytest.mark.parametrize("seed", range(4))
     async def test_random_rules_never_cause_a_server_error(self, alice: AsyncClient, seed: int) -> None:

@@ -420,6 +420,7 @@ class TestDeleteTag:
 
 
 # Task: T-341
+@pytest.mark.slow
 class TestTagTable:
     """The table ``task_tags``, compared with the tasks after random writes."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,6 +20,8 @@ from support.derived import wrong
 from support.people import client_of, sign_up
 from support.stories import World, Write, tell
 from support.sync import Change, Copy, Task, everything
+
+pytestmark = pytest.mark.slow
 
 DEVICES = 3
 OPEN = ("pending", "in_progress")

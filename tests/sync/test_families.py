@@ -7,6 +7,7 @@ what its owner would fetch anew, and what the database derives follows from the 
 
 from typing import Any
 
+import pytest
 from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -16,6 +17,8 @@ from support.people import client_of, sign_up
 from support.stories import World, Write, tell
 from support.sync import Change, Copy, Key, Thing, everything, shown
 from todo.models.entities import ENTITY_MODELS
+
+pytestmark = pytest.mark.slow
 
 DEVICES = 2
 MOST_LOST = 4

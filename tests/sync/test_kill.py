@@ -22,6 +22,8 @@ from support.processes import PATIENCE_SECONDS, port_to_keep, serving, until
 from support.scratch import eventually
 from support.sync import Copy, everything, whole_log
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 20
 # Of each client: a task is made and changed twice, and the second change is undone.
 TASKS_EACH = 14

@@ -13,6 +13,8 @@ from support.people import SECRET, token_of
 from support.processes import PATIENCE_SECONDS
 from support.raw_http import Server, request
 
+pytestmark = pytest.mark.slow
+
 # The server as it runs. Its database is there only for those who need it: a refused request never asks.
 SERVER = """
 import socket
