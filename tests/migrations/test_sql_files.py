@@ -145,8 +145,7 @@ class TestFiles:
             (r"max_levels CONSTANT integer := (\d+);", MOST_LEVELS, 1),
             (r"limit_rows_per_user\('(\d+)'\);", [MOST_CATEGORIES, MOST_VIEWS], 1),
             (r"max_word_characters CONSTANT integer := (\d+);", LONGEST, 1),
-            (r"no_category CONSTANT uuid := '([-0-9a-f]+)';", _NO_CATEGORY, 2),
-            (r"max_deferred_characters CONSTANT integer := (\d+);", 4_000, 3),
+            (r"no_category CONSTANT uuid := '([-0-9a-f]+)';", _NO_CATEGORY, 3),
         ],
     )
     def test_a_constant_is_the_same_as_in_python(self, pattern: str, value: object, times: int) -> None:
