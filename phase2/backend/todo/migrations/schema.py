@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psycopg
 
+from todo.errors import CommandFailed
+
 VERSION_TABLE = "todo_alembic_version"
 
 _CONNECT_TIMEOUT_SECONDS = 10
@@ -21,7 +23,7 @@ _ADVICE = {
 }
 
 
-class SchemaError(Exception):
+class SchemaError(CommandFailed):
     """The schema cannot be read, or not be brought up to date. The message is one line."""
 
 
