@@ -29,7 +29,7 @@ PACKAGES = (
     "database",
     "kit",
 )
-MODULES = ("main", "cli", "server", "errors", "settings")
+MODULES = ("main", "cli", "server", "preparation", "errors", "settings")
 
 CONTRACTS = {
     contract["id"]: contract["name"]
@@ -147,7 +147,7 @@ SOURCE = ROOT / "phase2/backend/todo"
 
 # Terms of HTTP, Python and OpenAPI that contain a word which is also the name of a feature.
 STANDARD_TERMS = re.compile(
-    r"ETag|Last-Event-ID|event-stream|EventStream|EventLoop|message_event|create_task|_start_asgi_task|taskName|union_tag_invalid"
+    r"ETag|tag:yaml|Last-Event-ID|event-stream|EventStream|EventLoop|message_event|create_task|_start_asgi_task|taskName|union_tag_invalid"
 )
 ALLOWED = {
     "logs.py": {"event": "structlog calls a log entry an event"},

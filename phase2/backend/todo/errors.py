@@ -24,6 +24,11 @@ from typing import ClassVar
 
 from todo.kit.etags import etag
 
+
+class CommandFailed(Exception):
+    """The program cannot do what it was started for. The message is one line, for whoever started it."""
+
+
 # Task: T-384
 TOO_MUCH_AT_ONCE = (
     "This changes more tasks than one request can, and nothing was changed. Change some of them first, up to 100 at a"

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlencode
 
+from todo.errors import CommandFailed
+
 _VERSION = "18"
 _DATABASE = "todo"
 _OWNER = "postgres"
@@ -47,7 +49,7 @@ _STATUS_LINE = 7
 
 
 # Task: T-016
-class EmbeddedError(Exception):
+class EmbeddedError(CommandFailed):
     """The embedded PostgreSQL cannot be used. The message is one line, for whoever started the program."""
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import yaml
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -243,26 +242,6 @@ def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
             "headers": _headers(documentation),
         },
     }
-
-
-def render(document: _Json) -> str:
-    """Write the document as YAML: always the same text for the same document."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"# Generated from the code by `make openapi`: do not edit.\n{text}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such, and what stands in two places twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the same for everything.
-        return True
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 def _endpoints_of(app: FastAPI) -> dict[tuple[str, str], Callable[..., Any]]:
