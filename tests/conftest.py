@@ -36,10 +36,9 @@ settings.load_profile("unhurried")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Clean up when the run is stopped; prepare what all processes of the run share."""
+    """Mind Ctrl-C, and prepare what all processes of the run share."""
     # A shell that runs the tests in the background makes them ignore Ctrl-C, and all that they start.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     if os.geteuid() == 0:
@@ -50,6 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = tempfile.mkdtemp(prefix="todo-pytest-")
         config.option.basetemp = directory
         config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End the run after the current test if a signal asks for that, so that fixtures stop what they started."""
+
+    def stop(*_: object) -> None:
+        session.shouldstop = "stopped by SIGTERM"
+
+    if not session.config.getoption("numprocesses", None):
+        signal.signal(signal.SIGTERM, stop)
 
 
 def pytest_xdist_auto_num_workers() -> int:
