@@ -8,7 +8,7 @@ transaction-locally by the first statement holds for the rest and for nothing el
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -172,9 +172,7 @@ class Connection(AsyncConnection[TupleRow]):
         failed = self._note_preparations(results, sent.prepares)
         if failed is None:
             if self.names.are_shared:
-                self._note_transaction(calls)
-            if sent.by_known_name:
-                self.names.note_executed()
+                self._note_shared(calls, sent)
             return _own(results, sent.prepares)
         before = _own(results[: results.index(failed)], sent.prepares)
         if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN and len(before) < len(calls):
@@ -193,10 +191,13 @@ class Connection(AsyncConnection[TupleRow]):
     async def probe(self, *, deadline: float) -> Row:
         """Return the row of `prepared.PROBE`, which tells what stands between."""
         name = prepared.PROBE_PREFIX + secrets.token_hex(16).encode()
-        self.pgconn.send_prepare(name, prepared.PROBE.sql)
-        self.pgconn.send_query_prepared(name, [name])
-        self.pgconn.send_close_prepared(name)
-        self.pgconn.pipeline_sync()
+        try:
+            self.pgconn.send_prepare(name, prepared.PROBE.sql)
+            self.pgconn.send_query_prepared(name, [name])
+            self.pgconn.send_close_prepared(name)
+            self.pgconn.pipeline_sync()
+        except OperationalError:
+            raise ConnectionLost(untouched=True) from None
         results = await self._collect(3, deadline)
         for result in results:
             if result.status in _FAILED:
@@ -208,11 +209,11 @@ class Connection(AsyncConnection[TupleRow]):
         """Queue the calls and a Sync."""
         pgconn = self.pgconn
         names = self.names
-        known: Container[bytes] = () if afresh else names
+        known: prepared.OwnNames | set[bytes] = set() if afresh else names
         may_name = not names.are_shared
         if names.are_shared and pgconn.transaction_status == TransactionStatus.INTRANS:
             # The server connection is ours until the end, so nothing is guessed: a refusal would end the transaction.
-            known = self._transaction_names or ()
+            known = self._transaction_names or set()
             may_name = self._transaction_names is not None
         prepares: list[bytes | None] = []
         by_known_name = False
@@ -299,8 +300,10 @@ class Connection(AsyncConnection[TupleRow]):
                 self.names.add(name)
         return failed
 
-    def _note_transaction(self, calls: Sequence[Call]) -> None:
+    def _note_shared(self, calls: Sequence[Call], sent: _Sent) -> None:
         """Remember what an explicit transaction, whose identity is set, has executed by name."""
+        if sent.by_known_name:
+            self.names.note_executed()
         if self.pgconn.transaction_status != TransactionStatus.INTRANS:
             self._transaction_names = None
             return
