@@ -38,11 +38,7 @@ def pgbouncer(
     It passes the names of prepared statements through, or ``tracks_statements``. ``settings`` are more lines of its
     configuration. Skips the test where it is not installed, unless a CI runs it, and where it is too old to track.
     """
-    program = installed()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("pgbouncer is not installed, and the suite has to be complete here")
-        pytest.skip("pgbouncer is not installed")
+    program = needed()
     if tracks_statements and not can_track_statements(program):
         pytest.skip("this pgbouncer does not track prepared statements")
     with running(program, url, pool_size=pool_size, tracks_statements=tracks_statements, settings=settings) as process:
@@ -52,6 +48,16 @@ def pgbouncer(
 def installed() -> str | None:
     """Return the path of the program, if there is one."""
     return shutil.which(os.environ.get("PGBOUNCER", "pgbouncer"), path=_PATH)
+
+
+def needed() -> str:
+    """Return the path of the program. Skips the test where there is none, unless a CI runs it."""
+    program = installed()
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("pgbouncer is not installed, and the suite has to be complete here")
+        pytest.skip("pgbouncer is not installed")
+    return program
 
 
 def can_track_statements(program: str) -> bool:
