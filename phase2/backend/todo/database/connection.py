@@ -7,6 +7,7 @@ transaction-locally by the first statement holds for the rest and for nothing el
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,14 +20,12 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg.types.string import TextLoader
 
+from todo.database import prepared
 from todo.database.errors import STALE_PLAN, ConnectionLost, fault_of, sqlstate_of
 from todo.database.statements import CompiledText, raw
 
 Row = dict[str, Any]
 Call = tuple[CompiledText, Sequence[Any]]
-
-# A connection remembers this many plans; further shapes are planned each time. Bounds the server's memory.
-_MOST_PREPARED = 200
 
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecStatus.BAD_RESPONSE})
 
@@ -37,14 +36,25 @@ _TIMESTAMPTZ = postgres.types["timestamptz"].oid
 _JSONB = postgres.types["jsonb"].oid
 
 _CANCEL_SECONDS = 1.0
-_FORGET_PLANS = raw("DEALLOCATE ALL")
+ROLLBACK = raw("ROLLBACK")
+_CLOSES = b""
 
 
 class _Sent(NamedTuple):
-    """What is on its way: for each result that will come, the name that it prepares, or None."""
+    """What is on its way: for each result that will come, the name that it prepares, or None for a statement's own."""
 
     prepares: Sequence[bytes | None]
     by_known_name: bool
+
+
+class _Stale(Exception):
+    """The server refused to execute ``text`` by its name: it does not have it, or a migration has changed its columns.
+
+    Nothing of the statement was executed, and the transaction was rolled back.
+    """
+
+    def __init__(self, text: CompiledText) -> None:
+        self.text = text
 
 
 # Task: T-022
@@ -57,6 +67,8 @@ class Connection(AsyncConnection[TupleRow]):
 
     lost = False
     is_pooled = True
+    # What may be executed by name.
+    names: prepared.OwnNames
     # Whose it is while it is lent, where that counts.
     holder: str | None = None
     # Called at the deadline; returns a later one, or None. ``is_long``: the pool has granted one.
@@ -67,7 +79,9 @@ class Connection(AsyncConnection[TupleRow]):
         """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._known_plans: set[bytes] = set()
+        self.names = prepared.no_names()
+        # What this transaction has executed by name, where names are shared; None before its identity.
+        self._transaction_names: set[bytes] | None = None
         for name in ("uuid", "date", "json", "jsonb", "timestamptz"):
             self.adapters.register_loader(name, TextLoader)
         self._transformer = Transformer(self)
@@ -135,49 +149,91 @@ class Connection(AsyncConnection[TupleRow]):
             raise ConnectionLost(untouched=True)
         if self._waiter is not None:
             raise RuntimeError("one exchange at a time: another task waits on this connection")
+        was_idle = self.is_idle
+        try:
+            return await self._exchange(calls, deadline)
+        except _Stale as stale:
+            self.names.note_refused(stale.text)
+            if not self.is_idle:
+                await self._roll_back(deadline, began_before=not was_idle)
+            return await self._exchange(calls, deadline, afresh=True)
+
+    async def _exchange(self, calls: Sequence[Call], deadline: float, *, afresh: bool = False) -> list[PGresult]:
+        """Send and receive once. ``afresh`` prepares everything anew; otherwise raises _Stale."""
         if self._loop.time() >= deadline and self._later() is None:
             # Nothing is sent that there is no time to wait for: a COMMIT above all.
             raise TimeoutError
         try:
-            sent = self._send(calls)
+            sent = self._send(calls, afresh=afresh)
             results = await self._collect(len(sent.prepares), deadline)
         except BaseException:
             self.give_up()
             raise
         failed = self._note_preparations(results, sent.prepares)
         if failed is None:
+            if self.names.are_shared:
+                self._note_shared(calls, sent)
             return _own(results, sent.prepares)
-        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN:
-            return await self._exchange_afresh(calls, deadline)
-        raise fault_of(failed, _own(results[: results.index(failed)], sent.prepares))
+        before = _own(results[: results.index(failed)], sent.prepares)
+        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN and len(before) < len(calls):
+            raise _Stale(calls[len(before)][0])
+        raise fault_of(failed, before)
 
-    async def _exchange_afresh(self, calls: Sequence[Call], deadline: float) -> list[PGresult]:
-        """Send again after the server refused a prepared statement, which it did before executing anything of it."""
-        self._known_plans.clear()
-        if not self.is_idle:
-            # The refusal ended an explicit transaction, and what came before in it is not ours to repeat.
+    async def _roll_back(self, deadline: float, *, began_before: bool) -> None:
+        """End the transaction in which a statement was refused."""
+        if began_before:
+            # What came before in it is not ours to repeat.
             self.give_up()
             raise ConnectionLost(untouched=True)
-        return (await self.exchange([(_FORGET_PLANS, ()), *calls], deadline=deadline))[1:]
+        await self._exchange([(ROLLBACK, ())], deadline)
 
-    def _send(self, calls: Sequence[Call]) -> _Sent:
+    # Task: T-412
+    async def probe(self, *, deadline: float) -> Row:
+        """Return the row of `prepared.PROBE`, which tells what stands between."""
+        name = prepared.PROBE_PREFIX + secrets.token_hex(16).encode()
+        try:
+            self.pgconn.send_prepare(name, prepared.PROBE.sql)
+            self.pgconn.send_query_prepared(name, [name])
+            self.pgconn.send_close_prepared(name)
+            self.pgconn.pipeline_sync()
+        except OperationalError:
+            raise ConnectionLost(untouched=True) from None
+        results = await self._collect(3, deadline)
+        for result in results:
+            if result.status in _FAILED:
+                raise fault_of(result)
+        [row] = self.rows(results[1], prepared.PROBE)
+        return row
+
+    def _send(self, calls: Sequence[Call], *, afresh: bool) -> _Sent:
         """Queue the calls and a Sync."""
         pgconn = self.pgconn
+        names = self.names
+        known: prepared.OwnNames | set[bytes] = set() if afresh else names
+        may_name = not names.are_shared
+        if names.are_shared and pgconn.transaction_status == TransactionStatus.INTRANS:
+            # The server connection is ours until the end, so nothing is guessed: a refusal would end the transaction.
+            known = self._transaction_names or set()
+            may_name = self._transaction_names is not None
         prepares: list[bytes | None] = []
         by_known_name = False
         try:
             for text, values in calls:
-                if text.name in self._known_plans:
+                name = text.name
+                may_name = may_name or text.is_identity
+                if may_name and name in known:
                     by_known_name = True
-                    pgconn.send_query_prepared(text.name, values)
-                elif text.name in prepares:
-                    pgconn.send_query_prepared(text.name, values)
-                elif self.is_pooled or text is _FORGET_PLANS or len(self._known_plans) >= _MOST_PREPARED:
-                    pgconn.send_query_params(text.sql, values)
+                    pgconn.send_query_prepared(name, values)
+                elif name in prepares:
+                    pgconn.send_query_prepared(name, values)
+                elif may_name and names.may_prepare(name):
+                    # The server, or the pooler, may have it already. To close what it does not have is no error.
+                    pgconn.send_close_prepared(name)
+                    pgconn.send_prepare(name, text.sql)
+                    pgconn.send_query_prepared(name, values)
+                    prepares += (_CLOSES, name)
                 else:
-                    pgconn.send_prepare(text.name, text.sql)
-                    pgconn.send_query_prepared(text.name, values)
-                    prepares.append(text.name)
+                    pgconn.send_query_params(text.sql, values)
                 prepares.append(None)
             pgconn.pipeline_sync()
         except OperationalError:
@@ -240,9 +296,22 @@ class Connection(AsyncConnection[TupleRow]):
         for index, result in enumerate(results):
             if result.status in _FAILED:
                 failed = failed or result
-            elif (name := prepares[index]) is not None:
-                self._known_plans.add(name)
+            elif name := prepares[index]:
+                self.names.add(name)
         return failed
+
+    def _note_shared(self, calls: Sequence[Call], sent: _Sent) -> None:
+        """Remember what an explicit transaction, whose identity is set, has executed by name."""
+        if sent.by_known_name:
+            self.names.note_executed()
+        if self.pgconn.transaction_status != TransactionStatus.INTRANS:
+            self._transaction_names = None
+            return
+        if self._transaction_names is None:
+            if not any(text.is_identity for text, _ in calls):
+                return
+            self._transaction_names = set()
+        self._transaction_names.update(text.name for text, _ in calls if text.name in self.names)
 
     def encode(self, text: CompiledText, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return the values as PostgreSQL reads them, in the order of the statement's placeholders."""

@@ -34,7 +34,7 @@ _LOCK_TIMEOUT = "pg_catalog.set_config('lock_timeout', $4, true)"
 
 
 def _identity(*more: str) -> CompiledText:
-    return raw(", ".join((_SETTINGS, *more)))
+    return raw(", ".join((_SETTINGS, *more)), is_identity=True)
 
 
 # By whether a pooler stands between.

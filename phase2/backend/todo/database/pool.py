@@ -12,9 +12,10 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from todo.database import isolation, planner
 from todo.database.cancellation import uncancelled
-from todo.database.connection import Connection
+from todo.database.connection import Connection, Row
 from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
 from todo.database.identity import Identities
+from todo.database.prepared import OwnNames, SharedNames, TrackedNames, no_names
 from todo.database.shares import Shares
 from todo.database.statements import Dialect, raw
 from todo.errors import Unavailable
@@ -26,7 +27,6 @@ _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
 APPLY_PLANNER_SETTINGS = raw(f"SELECT {planner.set_config_calls(is_local=False)}")
 """What a direct connection is told once. Behind a pooler it travels with the identity."""
-_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
 CONNECTING = {
@@ -95,6 +95,8 @@ class Database:
         # Who has a connection for longer, until the end: one each, and together a quarter of them, never the only one.
         self._long: dict[str, asyncio.Event] = {}
         self._most_long = min(self.options.pool_size - 1, max(1, self.options.pool_size // 4))
+        # What the server connections behind a pooler have, if it passes names of prepared statements through.
+        self._shared_names = SharedNames()
         self._pool = _Pool(
             connection_class=Connection,
             kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
@@ -106,7 +108,7 @@ class Database:
             reconnect_timeout=2.0,
             # It connects again without being asked: while the queue is full, no request could ask.
             reconnect_failed=lambda pool: pool.check(),
-            configure=_configure,
+            configure=self._configure,
             open=False,
         )
 
@@ -264,6 +266,32 @@ class Database:
         except (PoolTimeout, PoolClosed):
             raise _unreachable() from None
 
+    async def _configure(self, connection: Connection) -> None:
+        """Find out what stands between, and prepare statements accordingly.
+
+        A direct connection gets the planner settings here, for its life. A pooler in transaction mode gives its clients
+        a process id of its own.
+        """
+        connection.prepare()
+        deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
+        try:
+            found = await connection.probe(deadline=deadline)
+            connection.is_pooled = found["process_id"] != str(connection.pgconn.backend_pid)
+            connection.names = self._names_for(found, is_pooled=connection.is_pooled)
+            if not connection.is_pooled:
+                await connection.exchange([(APPLY_PLANNER_SETTINGS, ())], deadline=deadline)
+        except (ConnectionLost, DatabaseFault, TimeoutError):
+            # A server that takes connections and says nothing must not keep the pool's workers waiting.
+            await connection.close()
+            raise OperationalError("the server took the connection and did not answer") from None
+
+    def _names_for(self, found: Row, *, is_pooled: bool) -> OwnNames:
+        if not is_pooled:
+            return OwnNames()
+        if found["passes"]:
+            return self._shared_names
+        return TrackedNames() if found["tracks"] else no_names()
+
     async def release(self, connection: Connection) -> None:
         """Give a connection back. One that is lost, or in the middle of something, is closed and replaced."""
         if connection.is_idle:
@@ -294,27 +322,3 @@ class Database:
 
 def _unreachable() -> Unavailable:
     return Unavailable("The database cannot be reached right now. Try again in a moment.", code="database_unavailable")
-
-
-async def _configure(connection: Connection) -> None:
-    """Find out whether a pooler stands between. If none does, apply the planner settings to the session."""
-    connection.prepare()
-    deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
-    try:
-        connection.is_pooled = await _is_pooled(connection, deadline=deadline)
-        if not connection.is_pooled:
-            await connection.exchange([(APPLY_PLANNER_SETTINGS, ())], deadline=deadline)
-    except (ConnectionLost, DatabaseFault, TimeoutError):
-        # A server that takes connections and says nothing must not keep the pool's workers waiting.
-        await connection.close()
-        raise OperationalError("the server took the connection and did not answer") from None
-
-
-async def _is_pooled(connection: Connection, *, deadline: float) -> bool:
-    """Tell whether this is a pooler in transaction mode, which gives its clients a process id of its own.
-
-    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
-    """
-    [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
-    [row] = connection.rows(result, _PROCESS)
-    return bool(row["id"] != str(connection.pgconn.backend_pid))

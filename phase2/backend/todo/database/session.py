@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from psycopg.pq.abc import PGresult
 
-from todo.database.connection import Call, Connection, Row
+from todo.database.connection import ROLLBACK, Call, Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
 from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
@@ -20,7 +20,6 @@ from todo.errors import TOO_MUCH_AT_ONCE, Conflict, Forbidden, NotFound, Unavail
 
 _BEGIN = raw("BEGIN")
 _COMMIT = raw("COMMIT")
-_ROLLBACK = raw("ROLLBACK")
 _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
@@ -149,7 +148,7 @@ class Session:
             if not connection.is_idle:
                 # Where that fails, the connection is closed, and the server rolls back by itself.
                 with contextlib.suppress(ConnectionLost, DatabaseFault, TimeoutError):
-                    await connection.exchange([(_ROLLBACK, ())], deadline=self._until())
+                    await connection.exchange([(ROLLBACK, ())], deadline=self._until())
             raise
         finally:
             self._connection = None
