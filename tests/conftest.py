@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, settings
 from support.issuer import Issuer
 from support.leftovers import adopt_orphans, none_left
 from support.people import SECRET, add_user, client_of
-from support.scratch import UNHURRIED
+from support.helpers import UNHURRIED
 from todo.clients import embedded
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 # An example takes as long as a busy machine lets it.

@@ -12,7 +12,7 @@ import pytest
 from todo.database import DatabaseFault, isolation
 from todo.migrations.change_log import CHANGE_LOG
 from todo.services.entities import ENTITIES
-from todo.services.faults import in_the_way_of_undo
+from todo.services.tasks.errors import in_the_way_of_undo
 
 # Tables that belong to no user, and why that is right. todo_app has no grant on them.
 OF_NOBODY: Mapping[str, str] = {

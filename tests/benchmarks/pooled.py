@@ -10,7 +10,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from benchmarks import data, finding
+from benchmarks import data
+from benchmarks import task_list
 from benchmarks.load import Request
 from benchmarks.measure import OPERATIONS, Bench, Figures, Operation, median
 from benchmarks.sections import Note
@@ -58,7 +59,7 @@ async def _compare(
     bench: Bench, direct: Server, through: Server, pooler: PgBouncer, note: Note
 ) -> dict[str, dict[str, Any]]:
     """Return the figures by request, under the names of the other sections."""
-    queries = list((await finding.requests(bench, direct, data.BIG)).items())
+    queries = list((await task_list.requests(bench, direct, data.BIG)).items())
     asked = {name: partial(_query, bench, request) for name, request in queries[:: bench.size.pooled]}
     asked |= {operation.name: partial(_operation, bench, operation) for operation in OPERATIONS}
     results = {}

@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session as UnitOfWork
 
 from benchmarks import data
 from support.people import SECRET, client_of
-from support.plans import nodes_of
+from support.query_plans import nodes_of
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 from todo.database.statements import raw
 from todo.main import create_app
 from todo.migrations import runner
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 IN_ORDER = "ix_tasks_user_id_created_at"

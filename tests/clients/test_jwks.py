@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from support.clocks import Clock
 from support.issuer import Issuer
 from support.processes import PATIENCE_SECONDS
-from support.scratch import eventually
+from support.helpers import eventually
 from todo.clients.jwks import JwksClient
 from todo.errors import Unavailable
 

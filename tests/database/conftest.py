@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from support.people import sign_up
 from support.relay import Relay
-from support.scratch import PATIENT
+from support.helpers import PATIENT
 from todo.database import Database
 from todo.migrations import runner
 

@@ -15,7 +15,7 @@ import pytest
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
-from support.scratch import ADD, COUNT, UNHURRIED, answers, eventually, grace_period, sql, waiting
+from support.helpers import ADD, COUNT, UNHURRIED, answers, eventually, grace_period, sql, waiting
 from todo.database import Database, DatabaseFault, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.errors import ConnectionLost

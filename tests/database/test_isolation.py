@@ -10,7 +10,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from support.people import sign_up
-from support.scratch import ADD, COUNT
+from support.helpers import ADD, COUNT
 from todo.database import Database, DatabaseOptions, Session, UnsafeDatabase
 from todo.errors import Unavailable
 

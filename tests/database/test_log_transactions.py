@@ -21,7 +21,7 @@ from support.log import (
     revisions_of,
 )
 from support.people import sign_up
-from support.scratch import commit_when_awaited, wait_for_a_lock
+from support.helpers import commit_when_awaited, wait_for_a_lock
 
 ON_CONFLICT = " ON CONFLICT (user_id, id) DO "
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
-from support.scratch import COUNT, PATIENT, UNHURRIED, answers, eventually, gate, grace_period, sql
+from support.helpers import COUNT, PATIENT, UNHURRIED, answers, eventually, gate, grace_period, sql
 from support.trips import watched
 from todo.database import Database, DatabaseOptions, Session, pool
 from todo.database.statements import raw

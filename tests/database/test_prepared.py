@@ -11,7 +11,7 @@ import pytest
 
 from support.pgbouncer import pgbouncer
 from support.renaming import Renaming
-from support.scratch import ADD, COUNT, sql
+from support.helpers import ADD, COUNT, sql
 from todo.database import Database, DatabaseFault, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.prepared import PROBE, OwnNames, SharedNames, TrackedNames

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
-from support.scratch import ADD, COUNT, UNHURRIED, eventually, gate, sql, waiting
+from support.helpers import ADD, COUNT, UNHURRIED, eventually, gate, sql, waiting
 from todo.database import Database, DatabaseFault, DatabaseOptions, Session
 from todo.database.statements import raw
 from todo.errors import Conflict, Forbidden, NotFound, Unavailable

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from support.relay import Relay
-from support.scratch import UNHURRIED, eventually, grace_period
+from support.helpers import UNHURRIED, eventually, grace_period
 from todo.database import Database, DatabaseOptions, LocalSignals, PostgresSignals
 from todo.database import signals as signals_module
 

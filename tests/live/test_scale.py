@@ -23,7 +23,7 @@ from httpx import AsyncClient, Limits
 from support.live import Socket, Stream, Told, websocket
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, Serving, serving
-from support.scratch import eventually
+from support.helpers import eventually
 
 pytestmark = pytest.mark.slow
 

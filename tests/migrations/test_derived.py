@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from support import derived
+from support import invariants
 from support.people import sign_up
 
 Connection = psycopg.Connection[Any]
@@ -65,7 +65,7 @@ class TestOneStatement:
             {"other": parents[0], "children": children, "user": user_id},
         )
 
-        assert derived.wrong(connection, user_id) == {}
+        assert invariants.wrong(connection, user_id) == {}
         assert [changes_of(connection, parent) for parent in parents] == [count + 1 for count in before]
 
     def test_that_deletes_takes_out_what_followed(self, connection: Connection, user_id: str) -> None:
@@ -76,7 +76,7 @@ class TestOneStatement:
 
         connection.execute("DELETE FROM tasks WHERE user_id = %s AND id = %s", (user_id, parent))
 
-        assert derived.wrong(connection, user_id) == {}
+        assert invariants.wrong(connection, user_id) == {}
         tags = connection.execute("SELECT tag, tasks FROM tag_counts WHERE user_id = %s", (user_id,)).fetchall()
         assert tags == [("work", 1)]
 
@@ -89,7 +89,7 @@ class TestOneStatement:
 
         connection.execute("UPDATE tasks SET user_id = %s WHERE user_id = %s", (other, user_id))
 
-        assert derived.wrong(connection, user_id) == {}
-        assert derived.wrong(connection, other) == {}
+        assert invariants.wrong(connection, user_id) == {}
+        assert invariants.wrong(connection, other) == {}
         counts = connection.execute("SELECT sum(tasks) FROM task_counts WHERE user_id = %s", (other,)).fetchall()
         assert counts == [(3,)]

@@ -17,7 +17,7 @@ from sqlalchemy import NullPool, create_engine
 
 from support import catalogue as catalogues
 from support.processes import PATIENCE_SECONDS
-from support.scratch import commit_when_awaited
+from support.helpers import commit_when_awaited
 from todo.migrations import runner, schema, sql_files
 from todo.migrations.schema import SchemaError
 from todo.models import metadata

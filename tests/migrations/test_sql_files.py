@@ -16,8 +16,8 @@ from todo.kit.queries import LONGEST
 from todo.migrations import runner, schema, sql_files
 from todo.models.categories import MOST_CATEGORIES
 from todo.models.views import MOST_VIEWS
-from todo.services.faults import MOST_LEVELS
-from todo.services.filter_conditions import _NO_CATEGORY
+from todo.services.tasks.errors import MOST_LEVELS
+from todo.services.task_list.filter_conditions import _NO_CATEGORY
 
 FUNCTIONS = [file for file in sql_files.files() if file.path.startswith("functions")]
 TRIGGERS = [file for file in sql_files.files() if file.path.startswith("triggers")]

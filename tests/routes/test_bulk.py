@@ -10,16 +10,16 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.derived import wrong
-from support.families import read, trash
-from support.many import fill
+from support.invariants import wrong
+from support.subtrees import read, trash
+from support.bulk_data import fill
 from support.people import SECRET, client_of, sign_up
-from support.scratch import eventually, gate
+from support.helpers import eventually, gate
 from support.tasks import add_task, problem_of
 from todo.database import Database, DatabaseOptions, Session
 from todo.main import create_app
 from todo.services.revisions import TURN
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 pytestmark = pytest.mark.slow

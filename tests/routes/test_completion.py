@@ -7,7 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.clocks import WallClock
-from support.families import act, add_line, read, read_all
+from support.subtrees import act, add_line, read, read_all
 from support.series import (
     LONG_AGO,
     add_series,

@@ -9,7 +9,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.families import (
+from support.subtrees import (
     IN_TRASH,
     NO_SUCH_CATEGORY,
     STAMPS,
@@ -29,7 +29,7 @@ from support.people import SECRET, client_of, sign_up
 from support.tasks import ACCOUNT_GONE, NO_SUCH_FIELD, NOT_FOUND, UUID_EXPECTED, add_task, invalid, problem_of
 from support.trips import watched
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 NO_SUCH_NEIGHBOUR = "Expected the id of another task of yours."

@@ -10,7 +10,7 @@ from httpx import AsyncClient
 
 from support.categories import add_category
 from support.clocks import WallClock
-from support.families import act, read
+from support.subtrees import act, read
 from support.series import (
     LONG_AGO,
     add_series,
@@ -23,7 +23,7 @@ from support.series import (
 )
 from support.tasks import UNSET
 from todo.models.tasks import TaskBase
-from todo.services.task_rows import WRITABLE
+from todo.services.tasks.statements import WRITABLE
 
 NEW_YORK = "America/New_York"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from support.families import read
+from support.subtrees import read
 from support.series import add_series, change, complete, live_in, recurrence, upcoming
 from support.tasks import add_task, invalid, problem_of, tasks_of
 

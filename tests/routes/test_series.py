@@ -7,7 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.clocks import WallClock
-from support.families import act, read, undo
+from support.subtrees import act, read, undo
 from support.series import (
     LONG_AGO,
     add_series,

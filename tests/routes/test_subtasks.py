@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
-from support.families import (
+from support.subtrees import (
     CIRCLE,
     NO_SUCH_TASK,
     TOO_DEEP,

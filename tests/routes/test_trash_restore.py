@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
 from support.categories import add_category
-from support.families import (
+from support.subtrees import (
     UNDER_TRASH,
     Task,
     act,

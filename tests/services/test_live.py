@@ -13,7 +13,7 @@ from support.live import write_tasks
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
-from support.scratch import eventually, grace_period
+from support.helpers import eventually, grace_period
 from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
 from todo.errors import Gone, TooMany, Unavailable
 from todo.services import changes, live

@@ -12,7 +12,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from support.processes import PATIENCE_SECONDS
-from support.scratch import eventually
+from support.helpers import eventually
 from todo.database import cancelled
 from todo.web.server.http_protocol import HttpProtocol
 

@@ -13,9 +13,12 @@ from todo import database, services
 from todo.database import Statement
 from todo.kit.recurrence import Rule
 from todo.models.categories import Leftover
-from todo.services import filters, finding, search, task_rows
+from todo.services.task_list import filters
+from todo.services.task_list import page as task_list
+from todo.services.task_list import search
+from todo.services.tasks import statements as task_statements
 from todo.services.entities import ENTITIES, Entity
-from todo.services.filter_types import AppliedFilter
+from todo.services.task_list.filter_types import AppliedFilter
 
 # No filter, each filter by itself with each of its variants, and all together.
 _FILTERS = [
@@ -33,13 +36,13 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
         dict.fromkeys(tuple(each for each in asked if each.filter.counter) for asked in _FILTERS)
     ),
     Entity: list(ENTITIES.values()),
-    Statement: [task_rows.CREATE],
+    Statement: [task_statements.CREATE],
     search.Shape: [
         search.Shape(words, several, chosen, *[more] * 5)
         for words, several, chosen, more in itertools.product([False, True], repeat=4)
     ],
-    finding.Shape: [
-        finding.Shape(asked, sort, words, None, skips, unless)
+    task_list.Shape: [
+        task_list.Shape(asked, sort, words, None, skips, unless)
         for asked in _FILTERS
         for sort, words in ((("-due_date", "priority"), None), ((), search.Shape(*[True, True, False], *[True] * 5)))
         for skips, unless in ((False, False), (True, True))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from psycopg.pq.abc import PGresult
 
-from support.scratch import UNHURRIED
+from support.helpers import UNHURRIED
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 

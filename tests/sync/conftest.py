@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.stories import World, open_world
+from support.state_machines import World, open_world
 
 
 @pytest.fixture

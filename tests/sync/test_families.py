@@ -12,9 +12,9 @@ from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.derived import wrong
+from support.invariants import wrong
 from support.people import client_of, sign_up
-from support.stories import World, Write, tell
+from support.state_machines import World, Write, tell
 from support.sync import Change, Copy, Key, Thing, everything, shown
 from todo.models.entities import ENTITY_MODELS
 

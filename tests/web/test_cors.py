@@ -9,7 +9,7 @@ from todo.database import Database
 from todo.errors import Unavailable
 from todo.main import create_app
 from todo.models.users import Identity
-from todo.services.tokens import SecretVerifier, Verifier
+from todo.services.authentication import SecretVerifier, Verifier
 from todo.settings import Settings
 
 ORIGIN = "https://app.example.com"

@@ -15,7 +15,7 @@ from sqlmodel import Field, SQLModel
 from support.openapi import BODY, WRITING, operations_of
 from support.repository import ROOT, text_of
 from todo.models.base import Body
-from todo.models.finding import TaskQuery
+from todo.models.task_list import TaskQuery
 from todo.models.tasks import Status, TaskBase
 from todo.routes.documentation import DOCUMENTATION
 from todo.web import openapi, openapi_yaml

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message
 
 from support.processes import PATIENCE_SECONDS
-from support.scratch import eventually, grace_period
+from support.helpers import eventually, grace_period
 from todo.web.streams import EventStream, sse
 
 

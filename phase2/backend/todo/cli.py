@@ -277,7 +277,7 @@ def _openapi(options: argparse.Namespace) -> None:
     """Print the API's specification, OpenAPI 3.1 in YAML."""
     from todo.database import Database
     from todo.main import create_app
-    from todo.services.tokens import SecretVerifier
+    from todo.services.authentication import SecretVerifier
     from todo.settings import Settings
     from todo.web import openapi_yaml
 

@@ -7,7 +7,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.pgbouncer import pgbouncer
-from support.walls import WALLS, Walled, app_behind
+from support.isolation_layers import WALLS, Walled, app_behind
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 from httpx import AsyncClient
 
 from support.matrix import ROWS, add_tasks, rows_of_kind
-from support.strangers import ById, Creating, Listing, OfOwnLog, OfOwnProfile, send, user_of
+from support.isolation_cases import ById, Creating, Listing, OfOwnLog, OfOwnProfile, send, user_of
 from support.tasks import without_request_id
-from support.walls import Walled
+from support.isolation_layers import Walled
 
 
 # Task: T-060

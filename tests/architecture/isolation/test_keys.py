@@ -6,9 +6,9 @@ import pytest
 from httpx import AsyncClient
 
 from support.matrix import ROWS, TASKS
-from support.strangers import ById, Creating, Naming, OfOwnLog, OfOwnProfile, Request, send, user_of
+from support.isolation_cases import ById, Creating, Naming, OfOwnLog, OfOwnProfile, Request, send, user_of
 from support.tasks import without_request_id
-from support.walls import Walled
+from support.isolation_layers import Walled
 
 
 def _keyed() -> list[str]:

@@ -14,7 +14,7 @@ from httpx import AsyncClient
 
 from support.matrix import PAGED, ROWS, add_objects, add_tasks, rows_of_kind
 from support.people import token_of
-from support.strangers import (
+from support.isolation_cases import (
     CONDITIONS,
     ById,
     Counting,
@@ -32,7 +32,7 @@ from support.strangers import (
 )
 from support.streams import told_over_websocket
 from support.tasks import add_task, without_request_id
-from support.walls import Walled
+from support.isolation_layers import Walled
 from todo.models.entities import EntityModels
 
 

@@ -10,9 +10,9 @@ import pytest
 from httpx import AsyncClient
 
 from support.pgbouncer import POOL_SIZE, pgbouncer
-from support.scratch import PATIENT, sql
+from support.helpers import PATIENT, sql
 from support.tasks import add_task
-from support.walls import Walled, app_behind
+from support.isolation_layers import Walled, app_behind
 from todo.database import Database, Session
 from todo.database.prepared import OwnNames, SharedNames, TrackedNames
 from todo.database.statements import CompiledText

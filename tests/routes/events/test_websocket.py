@@ -14,9 +14,9 @@ from support.clocks import Clock
 from support.followers import Person
 from support.live import LiveServer, Told, websocket, write_tasks
 from support.people import sign_up, token_of
-from support.scratch import eventually
+from support.helpers import eventually
 from todo.services.live import LiveOptions
-from todo.services.tokens import LEEWAY_SECONDS
+from todo.services.authentication import LEEWAY_SECONDS
 from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 

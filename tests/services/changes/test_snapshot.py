@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from support.scenes import NOW, Scene, opened
+from support.service_harness import NOW, Scene, opened
 from todo.errors import Invalid
 from todo.models.categories import CategoryCreate, CategoryUpdate, Leftover
 from todo.models.entities import InSnapshot

@@ -13,7 +13,7 @@ from support.raw_http import (
     request,
     serving,
 )
-from support.scratch import eventually
+from support.helpers import eventually
 from todo.web.server.http_protocol import HttpProtocol
 
 UNREADABLE = {

@@ -20,7 +20,7 @@ from support.raw_http import (
     serving,
     until_empty,
 )
-from support.scratch import eventually, grace_period
+from support.helpers import eventually, grace_period
 from todo.web.server.http_protocol import HttpProtocol
 from todo.web.server.write_backpressure import UnsentBytes
 

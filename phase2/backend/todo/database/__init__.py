@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from todo.database.connection import Row
     from todo.database.errors import DatabaseFault, SqlState, UnsafeDatabase
     from todo.database.pool import Database, DatabaseOptions
-    from todo.database.retries import RetryKey
+    from todo.database.idempotency import RetryKey
     from todo.database.session import Session
     from todo.database.signals import LocalSignals, PostgresSignals, Signals
     from todo.database.statements import OwnedByCaller, Statement
-    from todo.database.upkeep import empty_trash, prune
+    from todo.database.maintenance import empty_trash, prune
 
 _MODULES = {
     "Database": "pool",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from todo.database.connection import Call, Connection
 from todo.database.errors import DatabaseFault, UnsafeDatabase
-from todo.database.identity import Identities
+from todo.database.caller_context import Identities
 from todo.database.statements import raw
 
 # SECURITY DEFINER functions that the application may call, and why each is safe. They run as their owner, who can

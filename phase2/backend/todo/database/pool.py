@@ -14,9 +14,9 @@ from todo.database import isolation, planner
 from todo.database.cancellation import uncancelled
 from todo.database.connection import Connection, Row
 from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
-from todo.database.identity import Identities
+from todo.database.caller_context import Identities
 from todo.database.prepared import OwnNames, SharedNames, TrackedNames, no_names
-from todo.database.shares import Shares
+from todo.database.fair_share import Shares
 from todo.database.statements import Dialect, raw
 from todo.errors import Unavailable
 

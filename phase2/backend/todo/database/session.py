@@ -14,7 +14,7 @@ from psycopg.pq.abc import PGresult
 from todo.database.connection import ROLLBACK, Call, Connection, Row
 from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
 from todo.database.pool import Database
-from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
+from todo.database.idempotency import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
 from todo.errors import TOO_MUCH_AT_ONCE, Conflict, Forbidden, NotFound, Unavailable
 

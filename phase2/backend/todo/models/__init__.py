@@ -3,12 +3,12 @@
 from todo.models.base import Body, metadata
 from todo.models.categories import Category
 from todo.models.changes import Change, IdempotencyKey, Revision
-from todo.models.finding import TaskPage
+from todo.models.task_list import TaskPage
 from todo.models.profiles import Profile
 from todo.models.tasks import Task, TaskCount, TaskCreate, TaskPublic, TaskReplace, TaskTag, TaskUpdate
 from todo.models.users import User
 from todo.models.views import View
-from todo.models.words import TaskWord
+from todo.models.search_index import TaskWord
 
 __all__ = [
     "Body",

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from todo.models.base import STORABLE, Body, Id, TrueOrFalse, absent, owner_column
-from todo.models.moves import Move
+from todo.models.ordering import Move
 
 MOST_CATEGORIES = 1000
 """The limit for one user. The database enforces it."""

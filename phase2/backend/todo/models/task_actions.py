@@ -8,7 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import form_of, parse_due
 from todo.models.base import Body, Id, TrueOrFalse, WholeNumber, absent
-from todo.models.moves import Move
+from todo.models.ordering import Move
 from todo.models.tasks import DueDate
 
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from todo.models.base import STORABLE, Body, Id, absent, owner_column
-from todo.models.finding import TaskFilter
+from todo.models.task_list import TaskFilter
 
 MOST_VIEWS = 200
 """The limit for one user. The database enforces it."""

@@ -27,7 +27,7 @@ from todo.models.categories import (
     CategoryUpdate,
 )
 from todo.services import categories
-from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/categories", tags=["categories"], route_class=Route)

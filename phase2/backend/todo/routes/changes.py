@@ -19,7 +19,7 @@ from todo.dependencies import LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.changes import ChangeFeed, FeedQuery, Snapshot, SnapshotQuery, Undone
 from todo.services import changes
-from todo.web.conditions import IfNoneMatch, tagged
+from todo.web.conditional import IfNoneMatch, tagged
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/changes", tags=["changes"], route_class=Route)

@@ -11,7 +11,7 @@ from todo.kit.clock import utc_now
 from todo.models.profiles import Me, ProfileUpdate
 from todo.models.users import Identity
 from todo.services import profiles
-from todo.web.conditions import IfMatch, IfNoneMatch, tagged
+from todo.web.conditional import IfMatch, IfNoneMatch, tagged
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1", tags=["me"], route_class=Route)

@@ -9,7 +9,7 @@ from todo.dependencies import LongSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.tags import Tag, TagList, TagPublic, TagRename
 from todo.services import tags
-from todo.web.conditions import IfNoneMatch, tagged
+from todo.web.conditional import IfNoneMatch, tagged
 from todo.web.route import Route, UserText
 
 router = APIRouter(prefix="/api/v1/tags", tags=["tags"], route_class=Route)

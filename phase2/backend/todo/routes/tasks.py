@@ -10,7 +10,7 @@ from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.batches import Batch, BatchResults
 from todo.models.changes import History, HistoryQuery
-from todo.models.finding import TaskPage, TaskQuery
+from todo.models.task_list import TaskPage, TaskQuery
 from todo.models.task_actions import (
     Completion,
     Occurrences,
@@ -20,8 +20,13 @@ from todo.models.task_actions import (
     TaskMove,
 )
 from todo.models.tasks import TaskCreate, TaskPublic, TaskReplace, TaskUpdate
-from todo.services import batches, changes, finding, series, tasks, trash
-from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.services import changes
+from todo.services.tasks import batch as batches
+from todo.services.task_list import page as task_list
+from todo.services.recurrence import series
+from todo.services.tasks import single as tasks
+from todo.services.tasks import trash
+from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route, json_response
 
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
@@ -77,7 +82,7 @@ async def list_tasks(
     The `ETag` is valid until any of your data changes. The results of `due` with `today`, `overdue`, `upcoming` or
     `week` also depend on the current time, so they have no `ETag`.
     """
-    page = await finding.page(session, query, now=utc_now(), unless=if_none_match)
+    page = await task_list.page(session, query, now=utc_now(), unless=if_none_match)
     content = {
         "tasks": page.tasks,
         "total": page.total,

@@ -13,7 +13,7 @@ from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.views import ViewCreate, ViewList, ViewPublic, ViewUpdate
 from todo.services import views
-from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, tagged
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/views", tags=["views"], route_class=Route)

@@ -52,9 +52,9 @@ from todo.models.categories import (
     Leftover,
 )
 from todo.models.tasks import Status, Task, TaskCount
-from todo.services.named import Named
+from todo.services.named_resource import Named
 from todo.services.revisions import HEAD, LATEST, head_of, is_conditional, not_seen, seen
-from todo.services.task_rows import CHILD, children_of
+from todo.services.tasks.statements import CHILD, children_of
 
 LOGGED_NAMES = tuple(CategoryLogged.model_fields)
 

@@ -15,7 +15,7 @@ from todo.errors import Conflict
 from todo.models.base import table_of
 from todo.models.entities import ENTITY_MODELS, EntityModels, InSnapshot
 from todo.services import categories, views
-from todo.services.faults import in_the_way_of_undo
+from todo.services.tasks.errors import in_the_way_of_undo
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ from todo.models.base import table_of
 from todo.models.profiles import Profile
 from todo.models.stats import LONGEST_STREAK
 from todo.models.tasks import Priority, TaskCount
-from todo.services.task_rows import OPEN, alive, mine, now, tasks
+from todo.services.tasks.statements import OPEN, alive, mine, now, tasks
 
 _profiles = table_of(Profile)
 _counts = table_of(TaskCount)

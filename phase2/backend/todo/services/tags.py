@@ -14,7 +14,7 @@ from todo.kit.text import folded
 from todo.models.base import table_of
 from todo.models.tasks import TagCount, TaskTag
 from todo.services.revisions import HEAD, TURN, head_of, not_seen, seen
-from todo.services.task_rows import mine, now, tasks
+from todo.services.tasks.statements import mine, now, tasks
 
 _task_tags = table_of(TaskTag)
 _counts = table_of(TagCount)

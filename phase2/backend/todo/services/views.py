@@ -17,7 +17,7 @@ from todo.kit.ids import uuid7
 from todo.kit.text import folded
 from todo.models.base import digest_of, table_of
 from todo.models.views import MOST_VIEWS, View, ViewCreate, ViewPublic, ViewQuery, ViewUpdate
-from todo.services.named import Named
+from todo.services.named_resource import Named
 from todo.services.revisions import HEAD, head_of, is_conditional
 
 PUBLIC_NAMES = tuple(ViewPublic.model_fields)

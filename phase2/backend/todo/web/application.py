@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from todo.web.dispatch import Dispatch
+from todo.web.router import Dispatch
 
 
 # Task: T-040

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from todo.errors import Fault, Invalid, Malformed, NotJson, Timeout, TooLarge
-from todo.web.faults import faults_of
+from todo.web.validation import faults_of
 
 # A description of 10,000 characters takes 120,000 bytes when each is escaped as a surrogate pair.
 MOST_BYTES = 1_048_576

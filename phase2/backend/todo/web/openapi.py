@@ -22,7 +22,7 @@ from todo import errors
 from todo.errors import Fault, TodoError
 from todo.web.middleware import PROTECTED
 from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
-from todo.web.retries import METHODS_WITH_KEYS
+from todo.web.idempotency import METHODS_WITH_KEYS
 
 _Json = dict[str, Any]
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from todo import errors
 from todo.errors import Invalid, MethodNotAllowed, NotFound, TodoError
 from todo.web.context import request_id_of
-from todo.web.faults import described
+from todo.web.validation import described
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -22,8 +22,8 @@ from starlette.types import Scope
 from todo.database import Session
 from todo.errors import Fault, Invalid, Malformed
 from todo.web.bodies import parse_json, read_body
-from todo.web.faults import faults_of, placed, pointer
-from todo.web.retries import METHODS_WITH_KEYS, RETRY_HEADER, retry_key_of
+from todo.web.validation import faults_of, placed, pointer
+from todo.web.idempotency import METHODS_WITH_KEYS, RETRY_HEADER, retry_key_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -34,9 +34,9 @@ from todo.errors import Conflict, NotFound
 from todo.models.changes import Operation
 from todo.services.changes.rows import before_of, changes, owned_by_caller, revision_parameter
 from todo.services.entities import ENTITIES, Entity
-from todo.services.faults import in_the_way_of_undo
+from todo.services.tasks.errors import in_the_way_of_undo
 from todo.services.revisions import HEAD, HEAD_HELD, TURN
-from todo.services.task_rows import READ, RESTORE, trashing
+from todo.services.tasks.statements import READ, RESTORE, trashing
 
 # The columns that change when a task goes to the trash or comes back.
 _TRASH_COLUMNS = frozenset({"trashed_at", "trash_id"})
