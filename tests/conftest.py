@@ -18,10 +18,10 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, settings
 
+from support.helpers import UNHURRIED
 from support.issuer import Issuer
 from support.leftovers import adopt_orphans, none_left
 from support.people import SECRET, add_user, client_of
-from support.helpers import UNHURRIED
 from todo.clients import embedded
 from todo.database import Database
 from todo.main import create_app

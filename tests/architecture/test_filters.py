@@ -158,8 +158,8 @@ class TestStatements:
             "todo.services.task_list.page._statements",
             "todo.services.changes.undo._reinsert_statement",
             "todo.database.idempotency._EXPIRE",
-            "todo.database.idempotency.IN_FRONT",
-            "todo.database.idempotency.keeping",
+            "todo.database.idempotency.PREAMBLE",
+            "todo.database.idempotency.with_stored_response",
         }
 
     def test_all_ask_for_the_callers_rows(self) -> None:
@@ -181,7 +181,7 @@ class TestStatements:
         assert hidden == [
             "todo.services.categories._update_statement",
             "todo.services.categories._trash",
-            "todo.services.tasks.statements.updating",
+            "todo.services.tasks.statements.update_statement",
         ]
 
     @pytest.mark.parametrize(

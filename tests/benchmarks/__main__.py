@@ -15,8 +15,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import data, live, load, pooled, report, sections
-from benchmarks import task_list
+from benchmarks import data, live, load, pooled, report, sections, task_list
 from benchmarks.measure import Bench
 from benchmarks.sections import Results
 from benchmarks.servers import PEERS, postmaster_of, serving

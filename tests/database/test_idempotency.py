@@ -9,16 +9,16 @@ import psycopg
 import pytest
 from sqlalchemy import DateTime, Text, Uuid, bindparam, column, func, insert, table, update
 
-from support.keys import age_keys, holding_key
 from support.helpers import COUNT, eventually, sql
+from support.keys import age_keys, holding_key
 from support.trips import Trips, watched
-from todo.database import Database, OwnedByCaller, RetryKey, Row, Session, Statement
+from todo.database import Database, IdempotencyKey, OwnedByCaller, Row, Session, Statement
 from todo.database.errors import ConnectionLost
 from todo.errors import Conflict, Forbidden, Invalid, Unavailable
 
 Admin = psycopg.Connection[Any]
 
-KEY = RetryKey("one", b"digest")
+KEY = IdempotencyKey("one", b"digest")
 
 _tasks = table(
     "tasks",
@@ -53,16 +53,16 @@ MARK = Statement(
 )
 
 
-def keyed(database: Database, user_id: str, key: RetryKey = KEY) -> Session:
+def keyed(database: Database, user_id: str, key: IdempotencyKey = KEY) -> Session:
     """A session such as a request with a key gets."""
     session = Session(database, user_id)
-    session.retry = key
+    session.idempotency_key = key
     return session
 
 
 async def add(session: Session, title: str = 'T\u00efme: "09:00:00+00:00"') -> Row:
     """Make a task, which has another id each time."""
-    return await session.one(NEW, task_id=uuid4(), title=title)
+    return await session.fetch_one(NEW, task_id=uuid4(), title=title)
 
 
 def keys_of(admin: Admin, user_id: str) -> list[tuple[str, bytes]]:
@@ -82,7 +82,7 @@ class TestStatement:
 
         assert list(again.items()) == list(answer.items())
         assert (first.replayed, second.replayed) == (False, True)
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_takes_one_trip_the_first_time_and_again(self, database_url: str, user_id: str) -> None:
         database, trips = await opened(database_url)
@@ -110,7 +110,9 @@ class TestStatement:
         answer = await add(session)
 
         assert (trips.count, session.replayed) == (2, True)
-        assert await Session(database, user_id).all(sql("SELECT title FROM tasks")) == [{"title": answer["title"]}]
+        assert await Session(database, user_id).fetch_all(sql("SELECT title FROM tasks")) == [
+            {"title": answer["title"]}
+        ]
         await database.close()
 
     async def test_comes_again_after_the_server_was_lost_with_the_answer(self, database_url: str, user_id: str) -> None:
@@ -131,19 +133,19 @@ class TestStatement:
         await add(session)
 
         assert session.replayed
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
         await database.close()
 
     async def test_keeps_nothing_without_an_effect(self, database: Database, user_id: str, admin: Admin) -> None:
         session = keyed(database, user_id)
 
-        missed = await session.first(MARK, old="nothing")
+        missed = await session.fetch_first(MARK, old="nothing")
         before = keys_of(admin, user_id)
         made = await add(session)
 
         assert (missed, before, session.replayed) == (None, [], False)
         assert keys_of(admin, user_id) == [("one", b"digest")]
-        assert await Session(database, user_id).first(MARK, old=made["title"]) is not None
+        assert await Session(database, user_id).fetch_first(MARK, old=made["title"]) is not None
 
     async def test_is_refused_under_the_key_of_another_request(self, database: Database, user_id: str) -> None:
         await add(keyed(database, user_id))
@@ -152,14 +154,14 @@ class TestStatement:
             await add(keyed(database, user_id, replace(KEY, digest=b"another")))
 
         assert refused.value.code == "idempotency_key_reused"
-        assert [fault.pointer for fault in refused.value.faults] == ["/idempotency-key"]
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert [error.pointer for error in refused.value.errors] == ["/idempotency-key"]
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_is_refused_even_where_it_would_do_nothing(self, database: Database, user_id: str) -> None:
         await add(keyed(database, user_id))
 
         with pytest.raises(Invalid):
-            await keyed(database, user_id, replace(KEY, digest=b"another")).first(MARK, old="nothing")
+            await keyed(database, user_id, replace(KEY, digest=b"another")).fetch_first(MARK, old="nothing")
 
     async def test_is_new_under_a_key_of_more_than_a_day(
         self, database: Database, database_url: str, user_id: str, admin: Admin
@@ -175,7 +177,7 @@ class TestStatement:
 
         assert (young.replayed, old.replayed) == (True, False)
         assert keys_of(admin, user_id) == [("one", b"another")]
-        assert await Session(database, user_id).one(COUNT) == {"n": 2}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
     async def test_has_one_effect_of_twenty_at_once(self, database: Database, user_id: str) -> None:
         sessions = [keyed(database, user_id) for _ in range(20)]
@@ -184,7 +186,7 @@ class TestStatement:
 
         assert answers == [answers[0]] * 20
         assert [session.replayed for session in sessions].count(False) == 1
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_waits_for_an_equal_one_that_is_still_running_and_then_says_so(
         self, database: Database, database_url: str, user_id: str
@@ -199,13 +201,13 @@ class TestStatement:
         assert loop.time() - began > 1
         # Nothing of it is left: neither the lock nor an effect.
         await add(keyed(database, user_id))
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_does_not_wait_for_another_key(self, database: Database, database_url: str, user_id: str) -> None:
         with holding_key(database_url, user_id, "one"):
             await add(keyed(database, user_id, replace(KEY, key="two")))
 
-        assert await Session(database, user_id).one(COUNT) == {"n": 1}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_is_forbidden_and_keeps_nothing_when_the_account_is_gone(
         self, database: Database, admin: Admin
@@ -231,7 +233,7 @@ class TestTransaction:
             if kept is not None:
                 return kept
             answer = [await add(session), await add(session)]
-            session.keep(answer)
+            session.store_response(answer)
         return answer
 
     async def test_has_its_effect_once_and_is_answered_the_same(self, database: Database, user_id: str) -> None:
@@ -242,13 +244,13 @@ class TestTransaction:
 
         assert again == answer
         assert (first.replayed, second.replayed) == (False, True)
-        assert await Session(database, user_id).one(COUNT) == {"n": 2}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
     async def test_has_one_effect_of_twenty_at_once(self, database: Database, user_id: str) -> None:
         answers = await asyncio.gather(*(self.add_two(keyed(database, user_id)) for _ in range(20)))
 
         assert answers == [answers[0]] * 20
-        assert await Session(database, user_id).one(COUNT) == {"n": 2}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
     async def test_is_refused_under_the_key_of_another_request(self, solo: Database, user_id: str) -> None:
         await self.add_two(keyed(solo, user_id))
@@ -256,22 +258,22 @@ class TestTransaction:
         with pytest.raises(Invalid):
             await self.add_two(keyed(solo, user_id, replace(KEY, digest=b"another")))
 
-        assert await Session(solo, user_id).one(COUNT) == {"n": 2}
+        assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 2}
 
     async def test_keeps_no_answer_when_it_fails(self, solo: Database, user_id: str, admin: Admin) -> None:
         session = keyed(solo, user_id)
 
         async def fail() -> None:
             async with session.transaction():
-                session.keep([await add(session)])
+                session.store_response([await add(session)])
                 raise KeyError
 
         with pytest.raises(KeyError):
             await fail()
 
-        assert (keys_of(admin, user_id), await Session(solo, user_id).one(COUNT)) == ([], {"n": 0})
+        assert (keys_of(admin, user_id), await Session(solo, user_id).fetch_one(COUNT)) == ([], {"n": 0})
         assert len(await self.add_two(session)) == 2
-        assert await Session(solo, user_id).one(COUNT) == {"n": 2}
+        assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 2}
 
     async def test_says_that_an_equal_one_is_still_running(
         self, database: Database, database_url: str, user_id: str
@@ -280,7 +282,7 @@ class TestTransaction:
             await self.add_two(keyed(database, user_id))
 
         assert refused.value.code == "idempotency_key_in_use"
-        assert await Session(database, user_id).one(COUNT) == {"n": 0}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 0}
 
     async def test_comes_again_after_its_commit_was_not_heard_of(self, database_url: str, user_id: str) -> None:
         database, trips = await opened(database_url)
@@ -299,7 +301,7 @@ class TestTransaction:
         answer = await self.add_two(session)
 
         assert (len(answer), session.replayed) == (2, True)
-        assert await Session(database, user_id).one(COUNT) == {"n": 2}
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
         await database.close()
 
 
@@ -332,7 +334,7 @@ class TestKilledConnection:
         async def insist(number: int) -> Row:
             while True:
                 try:
-                    return await add(keyed(database, user_id, RetryKey(f"key {number}", b"")), f"task {number}")
+                    return await add(keyed(database, user_id, IdempotencyKey(f"key {number}", b"")), f"task {number}")
                 except (Unavailable, Conflict):
                     await asyncio.sleep(0.01)
 
@@ -342,7 +344,7 @@ class TestKilledConnection:
         await killing
         await eventually(lambda: database._pool.get_stats()["pool_available"])
 
-        rows = await Session(database, user_id).all(sql("SELECT title FROM tasks", repeatable=True))
+        rows = await Session(database, user_id).fetch_all(sql("SELECT title FROM tasks", repeatable=True))
         assert sorted(row["title"] for row in rows) == sorted(answer["title"] for answer in answers)
         assert len(rows) == 50
         await database.close()

@@ -9,10 +9,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from support.helpers import ADD, COUNT, sql
 from support.pgbouncer import pgbouncer
 from support.renaming import Renaming
-from support.helpers import ADD, COUNT, sql
-from todo.database import Database, DatabaseFault, DatabaseOptions, Session
+from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.prepared import PROBE, OwnNames, SharedNames, TrackedNames
 from todo.database.statements import Dialect, raw
@@ -144,12 +144,12 @@ class TestEveryWay:
     """What holds of a direct connection holds behind every pooler."""
 
     async def test_a_statement_is_executed_again_and_again(self, database: Database, user_id: str) -> None:
-        echoed = [await Session(database, user_id).one(ECHO, word=word) for word in ("a", "b", "c")]
+        echoed = [await Session(database, user_id).fetch_one(ECHO, word=word) for word in ("a", "b", "c")]
 
         assert echoed == [{"word": "a"}, {"word": "b"}, {"word": "c"}]
 
     async def test_a_statement_is_executed_twice_in_one_trip(self, database: Database, user_id: str) -> None:
-        first, second = await Session(database, user_id).together((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
+        first, second = await Session(database, user_id).execute_many((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
 
         assert (first, second) == ([{"word": "a"}], [{"word": "b"}])
 
@@ -160,20 +160,20 @@ class TestEveryWay:
         behind = sql("SELECT 'behind' AS word", repeatable=True)
 
         for _ in range(2):
-            with pytest.raises(DatabaseFault) as fault:
-                await session.together((sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}), (behind, {}))
-            assert fault.value.sqlstate == "22012"
+            with pytest.raises(DatabaseError) as error:
+                await session.execute_many((sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}), (behind, {}))
+            assert error.value.sqlstate == "22012"
 
-        assert await session.one(behind) == {"word": "behind"}
+        assert await session.fetch_one(behind) == {"word": "behind"}
 
     async def test_a_statement_is_prepared_again_when_the_schema_changes(
         self, database: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}", repeatable=True)
-        before = [await Session(database, user_id).all(read) for _ in range(2)]
+        before = [await Session(database, user_id).fetch_all(read) for _ in range(2)]
         admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
 
-        after = [await Session(database, user_id).all(read) for _ in range(3)]
+        after = [await Session(database, user_id).fetch_all(read) for _ in range(3)]
 
         assert (before, after) == ([[{"side": 1}]] * 2, [[{"side": "long"}]] * 3)
 
@@ -181,23 +181,23 @@ class TestEveryWay:
         self, database: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}", repeatable=True)
-        await Session(database, user_id).all(read)
+        await Session(database, user_id).fetch_all(read)
         admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
         session = Session(database, user_id)
 
         async with session.transaction((ADD, {"task_id": uuid4()}), (read, {})) as (_, [_, rows]):
-            await session.one(ADD, task_id=uuid4())
+            await session.fetch_one(ADD, task_id=uuid4())
 
         assert rows == [{"side": "long"}]
-        assert await session.one(COUNT) == {"n": 2}
+        assert await session.fetch_one(COUNT) == {"n": 2}
 
     async def test_a_statement_that_is_refused_itself_is_a_fault(self, database: Database, user_id: str) -> None:
         refused = sql("DO $$ BEGIN RAISE SQLSTATE '0A000'; END $$")
 
         for _ in range(3):
-            with pytest.raises(DatabaseFault) as fault:
-                await Session(database, user_id).all(refused)
-            assert fault.value.sqlstate == "0A000"
+            with pytest.raises(DatabaseError) as error:
+                await Session(database, user_id).fetch_all(refused)
+            assert error.value.sqlstate == "0A000"
 
     async def test_a_later_trip_of_a_transaction_executes_what_an_earlier_one_prepared(
         self, database: Database, user_id: str
@@ -205,8 +205,8 @@ class TestEveryWay:
         session = Session(database, user_id)
 
         async with session.transaction((ECHO, {"word": "a"})):
-            words = [await session.one(ECHO, word=word) for word in ("b", "c")]
-            counts = [await session.one(COUNT) for _ in range(2)]
+            words = [await session.fetch_one(ECHO, word=word) for word in ("b", "c")]
+            counts = [await session.fetch_one(COUNT) for _ in range(2)]
 
         assert (words, counts) == ([{"word": "b"}, {"word": "c"}], [{"n": 0}, {"n": 0}])
 
@@ -224,26 +224,26 @@ class TestForgetting:
         async with opened(url) as database:
             session = Session(database, user_id)
             for _ in range(3):
-                await session.one(ADD, task_id=uuid4())
+                await session.fetch_one(ADD, task_id=uuid4())
                 with another_client(url) as other:
                     other.execute(forgetting)
 
-            assert await session.one(COUNT) == {"n": 3}
+            assert await session.fetch_one(COUNT) == {"n": 3}
 
     @pytest.mark.parametrize("forgetting", FORGETTING)
     async def test_is_not_noticed_by_a_transaction(self, url: str, user_id: str, forgetting: str) -> None:
         async with opened(url) as database:
             session = Session(database, user_id)
-            await session.one(COUNT)
+            await session.fetch_one(COUNT)
             for _ in range(3):
                 with another_client(url) as other:
                     other.execute(forgetting)
 
                 async with session.transaction((ADD, {"task_id": uuid4()})):
-                    await session.one(COUNT)
-                    await session.one(ADD, task_id=uuid4())
+                    await session.fetch_one(COUNT)
+                    await session.fetch_one(ADD, task_id=uuid4())
 
-            assert await session.one(COUNT) == {"n": 6}
+            assert await session.fetch_one(COUNT) == {"n": 6}
 
 
 # Task: T-412
@@ -254,11 +254,11 @@ class TestSharedNames:
         self, passing_url: str, user_id: str
     ) -> None:
         async with opened(passing_url, DatabaseOptions(pool_size=2, budget_seconds=10)) as database:
-            await Session(database, user_id).one(ECHO, word="a")
+            await Session(database, user_id).fetch_one(ECHO, word="a")
             prepared = prepared_on(passing_url, "AS word")
             one = await lent(database)
             for word in ("b", "c"):
-                await Session(database, user_id).one(ECHO, word=word)
+                await Session(database, user_id).fetch_one(ECHO, word=word)
             await database.release(one)
 
         [(name, generic, custom, prepared_at)] = prepared_on(passing_url, "AS word")
@@ -268,13 +268,13 @@ class TestSharedNames:
     async def test_are_prepared_by_several_processes(self, passing_url: str, user_id: str) -> None:
         async with opened(passing_url) as one, opened(passing_url) as other:
             echoed = [
-                await Session(database, user_id).one(ECHO, word="a") for database in (one, other, one, other, one)
+                await Session(database, user_id).fetch_one(ECHO, word="a") for database in (one, other, one, other, one)
             ]
 
         assert echoed == [{"word": "a"}] * 5
 
     async def test_are_those_of_the_text(self, passing: Database, passing_url: str, user_id: str) -> None:
-        await Session(passing, user_id).one(ECHO, word="a")
+        await Session(passing, user_id).fetch_one(ECHO, word="a")
 
         [(name, *_)] = prepared_on(passing_url, "AS word")
         assert name == ECHO.text(Dialect()).name.decode()
@@ -283,7 +283,7 @@ class TestSharedNames:
         """Without it, names could be looked up where another client has left the search path."""
         connection = await lent(passing)
         for _ in range(2):
-            await connection.exchange(
+            await connection.execute_pipeline(
                 [(raw("SELECT 'alone' AS word"), ())], deadline=asyncio.get_running_loop().time() + 5
             )
         await passing.release(connection)
@@ -292,7 +292,7 @@ class TestSharedNames:
 
     async def test_stay_within_a_bound(self, passing: Database, passing_url: str, user_id: str) -> None:
         for number in range(250):
-            await Session(passing, user_id).all(sql(f"SELECT {number} AS bounded", repeatable=True))
+            await Session(passing, user_id).fetch_all(sql(f"SELECT {number} AS bounded", repeatable=True))
 
         assert 150 < len(prepared_on(passing_url, "AS bounded")) <= 200
 
@@ -306,7 +306,7 @@ class TestSharedNames:
         monkeypatch.setattr(SharedNames, "_WINDOW", 5)
         with pgbouncer(database_url, pool_size=1, settings="server_reset_query_always = 1") as url:
             async with opened(url) as database:
-                echoed = [await Session(database, user_id).one(ECHO, word="a") for _ in range(10)]
+                echoed = [await Session(database, user_id).fetch_one(ECHO, word="a") for _ in range(10)]
                 names = database._shared_names
 
         assert echoed == [{"word": "a"}] * 10
@@ -321,7 +321,7 @@ class TestSharedNames:
             with another_client(passing_url) as other:
                 other.execute("DEALLOCATE ALL")
             for _ in range(5):
-                await Session(passing, user_id).one(ECHO, word="a")
+                await Session(passing, user_id).fetch_one(ECHO, word="a")
 
         assert ECHO.text(Dialect()).name in passing._shared_names
 
@@ -333,9 +333,9 @@ class TestTrackedNames:
         async with opened(renaming_url) as database:
             session = Session(database, user_id)
             for _ in range(3):
-                await session.one(ECHO, word="a")
+                await session.fetch_one(ECHO, word="a")
 
-            [row] = await session.all(own, name=ECHO.text(Dialect()).name.decode())
+            [row] = await session.fetch_all(own, name=ECHO.text(Dialect()).name.decode())
 
         assert row["n"] == 3
 

@@ -15,11 +15,11 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 
 from support.clocks import Clock
+from support.helpers import eventually
 from support.issuer import Issuer
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS
 from support.profiles import DEFAULTS
-from support.helpers import eventually
 from todo.clients.jwks import JwksClient
 from todo.database import Database
 from todo.main import create_app, verifier_of

@@ -22,7 +22,7 @@ from support.batches import (
 from support.categories import add_category
 from support.tasks import add_task, tasks_of
 from todo.kit.ids import uuid7
-from todo.services.tasks.errors import MOST_LEVELS
+from todo.services.tasks.errors import MAX_LEVELS
 
 
 # Task: T-353
@@ -114,7 +114,7 @@ class TestOperationsOnOneTask:
 
     @pytest.mark.parametrize("way", ["update", "move"])
     async def test_depth_and_cycle_checks_see_earlier_moves_of_the_batch(self, alice: AsyncClient, way: str) -> None:
-        chain = [await add_task(alice, title=str(number)) for number in range(MOST_LEVELS + 1)]
+        chain = [await add_task(alice, title=str(number)) for number in range(MAX_LEVELS + 1)]
 
         def put(child: Any, parent: Any) -> Operation:
             place = {"parent_id": parent["id"]}

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from httpx import AsyncClient
 
+from support.helpers import UNHURRIED, wait_for_a_lock
 from support.keys import age_keys, holding_key
 from support.people import SECRET, client_of, sign_up
-from support.helpers import UNHURRIED, wait_for_a_lock
 from support.tasks import ACCOUNT_GONE, add_task, invalid, problem_of
 from support.trips import watched
 from todo.database import Database

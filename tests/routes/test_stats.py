@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.subtrees import act, add_line, trash
 from support.people import SECRET, client_of, sign_up
+from support.subtrees import act, add_line, trash
 from support.tasks import add_task, invalid, problem_of
 from support.trips import watched
 from todo.database import Database, Session

@@ -22,7 +22,7 @@ from support.tasks import (
     without_request_id,
 )
 from support.trips import watched
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
@@ -85,7 +85,7 @@ def inconsistencies(database_url: str, user_id: str) -> dict[str, list[Any]]:
         found = invariants.wrong(connection, user_id)
         rows = connection.execute("SELECT tags, tag_keys FROM tasks WHERE user_id = %s", [user_id]).fetchall()
     # ``derived`` expects the tag in lower case as its key; folding does more.
-    found["each tag has its key"] = [row for row in rows if row[1] != list(dict.fromkeys(map(folded, row[0])))]
+    found["each tag has its key"] = [row for row in rows if row[1] != list(dict.fromkeys(map(fold_case, row[0])))]
     return {name: rows for name, rows in found.items() if rows}
 
 

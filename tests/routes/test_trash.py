@@ -9,6 +9,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
+from support.helpers import commit_when_awaited
 from support.subtrees import (
     IN_TRASH,
     UNDER_TRASH,
@@ -21,7 +22,6 @@ from support.subtrees import (
     revision_of,
     trash,
 )
-from support.helpers import commit_when_awaited
 from support.tasks import ACCOUNT_GONE, NOT_FOUND, add_task, instant, problem_of, tasks_of
 
 

@@ -14,7 +14,7 @@ from support.people import SECRET, token_of
 from todo.errors import Unauthenticated
 from todo.models.users import Identity
 from todo.services import authentication
-from todo.services.authentication import LEEWAY_SECONDS, MOST_BYTES, KeySetVerifier, SecretVerifier
+from todo.services.authentication import LEEWAY_SECONDS, MAX_BYTES, KeySetVerifier, SecretVerifier
 
 NOW = 1_800_000_000.0
 
@@ -88,9 +88,9 @@ class TestVerify:
     async def test_any_issuer_and_audience_is_accepted_if_none_is_configured(self, clock: Clock) -> None:
         verifier = SecretVerifier(SECRET, clock=clock)
 
-        identities = [await verifier.verify(signed(iss=iss, aud=iss)) for iss in (None, "https://elsewhere.test")]
+        caller_context = [await verifier.verify(signed(iss=iss, aud=iss)) for iss in (None, "https://elsewhere.test")]
 
-        assert [identity.user_id for identity in identities] == ["alice", "alice"]
+        assert [identity.user_id for identity in caller_context] == ["alice", "alice"]
 
     async def test_audience_list_that_contains_the_configured_audience_is_accepted(
         self, verifier: SecretVerifier
@@ -156,7 +156,7 @@ class TestVerify:
         "token",
         [
             b"", b".", b"..", b"...", b"a.b.c", b"null.null.null", b"\xff\xfe\x00", b"e30.e30.", b"bnVsbA.e30.AAAA",
-            "ä.ö.ü".encode(), b"e30", b"W10.e30.AAAA", b"A" * MOST_BYTES, b"." * MOST_BYTES, b"_" * (MOST_BYTES + 1),
+            "ä.ö.ü".encode(), b"e30", b"W10.e30.AAAA", b"A" * MAX_BYTES, b"." * MAX_BYTES, b"_" * (MAX_BYTES + 1),
         ],
         ids=lambda token: repr(token[:20]),
     )  # fmt: skip
@@ -191,7 +191,7 @@ class TestVerify:
         assert codes == ["invalid_token"] * 3
 
     async def test_token_longer_than_the_maximum_is_rejected(self, verifier: SecretVerifier) -> None:
-        assert await refusal_of(verifier, signed(padding="x" * MOST_BYTES)) == "invalid_token"
+        assert await refusal_of(verifier, signed(padding="x" * MAX_BYTES)) == "invalid_token"
 
     async def test_error_does_not_repeat_the_content_of_the_token(self, verifier: SecretVerifier) -> None:
         with pytest.raises(Unauthenticated) as refused:
@@ -224,9 +224,9 @@ class TestExpiry:
         ahead = signed(iat=NOW + LEEWAY_SECONDS, nbf=NOW + LEEWAY_SECONDS)
         behind = signed(exp=NOW - LEEWAY_SECONDS + 1)
 
-        identities = [await verifier.verify(token) for token in (ahead, behind)]
+        caller_context = [await verifier.verify(token) for token in (ahead, behind)]
 
-        assert [identity.user_id for identity in identities] == ["alice", "alice"]
+        assert [identity.user_id for identity in caller_context] == ["alice", "alice"]
 
     async def test_expired_token_is_rejected_as_expired(self, verifier: SecretVerifier) -> None:
         assert await refusal_of(verifier, signed(exp=NOW - LEEWAY_SECONDS)) == "token_expired"
@@ -257,10 +257,10 @@ class TestCache:
         keys = Keys()
         verifier = KeySetVerifier(keys, clock=clock)
 
-        identities = [await verifier.verify(signed()) for _ in range(3)]
+        caller_context = [await verifier.verify(signed()) for _ in range(3)]
 
         assert keys.asked == 1
-        assert identities[0] is identities[1] is identities[2]
+        assert caller_context[0] is caller_context[1] is caller_context[2]
 
     async def test_token_is_verified_again_after_the_keys_change(self, clock: Clock) -> None:
         keys = Keys()
@@ -294,7 +294,7 @@ class TestCache:
     async def test_least_recently_used_token_is_evicted_first(
         self, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(authentication, "MOST_REMEMBERED", 2)
+        monkeypatch.setattr(authentication, "MAX_REMEMBERED", 2)
         keys = Keys()
         verifier = KeySetVerifier(keys, clock=clock)
         for sub in ("alice", "bob", "alice", "charlie"):

@@ -16,7 +16,7 @@ from todo.database import Database, DatabaseOptions, Session, Statement
 from todo.errors import Unavailable
 
 # A busy machine takes longer for twenty requests at once than they may take. What waits for a lock still gives up.
-UNHURRIED = DatabaseOptions(budget_seconds=20.0, long_budget_seconds=300.0, long_statement_timeout_milliseconds=280_000)
+UNHURRIED = DatabaseOptions(budget_seconds=20.0, bulk_budget_seconds=300.0, bulk_statement_timeout_milliseconds=280_000)
 # Any number that nobody else takes advisory locks under.
 _GATE = 4_712
 # Where many wait for one another's locks, and a busy machine must not make one of them give up.
@@ -39,7 +39,7 @@ def sql(words: str, *, repeatable: bool = False) -> Statement:
 async def answers(database: Database, user_id: str) -> bool:
     """Tell whether the database answers a user without tasks, instead of saying that it is unavailable."""
     try:
-        return await Session(database, user_id).one(COUNT) == {"n": 0}
+        return await Session(database, user_id).fetch_one(COUNT) == {"n": 0}
     except Unavailable:
         return False
 

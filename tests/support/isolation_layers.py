@@ -13,9 +13,9 @@ import psycopg
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from support.helpers import UNHURRIED
 from support.keys import age_keys, holding_key
 from support.people import SECRET, add_user, client_of
-from support.helpers import UNHURRIED
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

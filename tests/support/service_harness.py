@@ -9,8 +9,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from support.people import add_user
 from support.helpers import UNHURRIED
+from support.people import add_user
 from support.trips import Trips, watched
 from todo.database import Database, Session
 from todo.models.tasks import TaskCreate
@@ -19,7 +19,7 @@ from todo.services.tasks import single as tasks
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 
 
-class Scene:
+class ServiceHarness:
     """A user, sessions of theirs over a watched connection, and a way past the application."""
 
     def __init__(self, database: Database, trips: Trips, past: psycopg.Connection[Any]) -> None:
@@ -61,7 +61,7 @@ class Scene:
             return cursor.fetchall() if cursor.description else []
 
 
-SceneT = TypeVar("SceneT", bound=Scene)
+SceneT = TypeVar("SceneT", bound=ServiceHarness)
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from support.people import SECRET
 from support.helpers import PATIENT
+from support.people import SECRET
 from todo.database import Database
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
@@ -27,7 +27,7 @@ STEPS = 40
 
 
 @dataclass
-class World:
+class StatefulApp:
     """What the stories of one run share: an application on a loop of its own, which runs while a step is made."""
 
     url: str
@@ -78,7 +78,7 @@ class Write:
 
 
 @contextmanager
-def open_world(database_url: str) -> Iterator[World]:
+def open_world(database_url: str) -> Iterator[StatefulApp]:
     """The application as shipped, open."""
     with (
         psycopg.connect(database_url, autocommit=True) as admin,
@@ -88,7 +88,7 @@ def open_world(database_url: str) -> Iterator[World]:
         database = Database(database_url, PATIENT)
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         runner.run(database.open())
-        yield World(database_url, admin, runner.get_loop(), app)
+        yield StatefulApp(database_url, admin, runner.get_loop(), app)
         runner.run(database.close())
 
 

@@ -107,7 +107,7 @@ def conflict(code: str, detail: str) -> dict[str, Any]:
     return {"type": "about:blank", "title": "Conflict", "status": 409, "detail": detail, "code": code}
 
 
-CIRCLE = conflict("circle", "A task cannot lie under itself or under what lies under it. Choose another parent.")
+CIRCLE = conflict("parent_cycle", "A task cannot lie under itself or under what lies under it. Choose another parent.")
 UNDER_TRASH = conflict("under_trash", "What it belongs to is in the trash. Restore that first.")
 IN_TRASH = conflict("in_trash", "The task is in the trash. Restore it first.")
 TOO_DEEP = "Tasks lie at most 5 levels deep. Choose a task further up."

@@ -27,11 +27,11 @@ def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[
     trips = Trips()
 
     class Watched(Connection):
-        async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
+        async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
             trips.count += 1
             trip = trips.count
             trips.before(trip)
-            results = await super().exchange(calls, deadline=deadline)
+            results = await super().execute_pipeline(calls, deadline=deadline)
             trips.after(trip)
             return results
 

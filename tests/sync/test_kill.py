@@ -16,10 +16,10 @@ import httpx
 import psycopg
 import pytest
 
+from support.helpers import eventually
 from support.invariants import wrong
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, port_to_keep, serving, until
-from support.helpers import eventually
 from support.sync import Copy, everything, whole_log
 
 pytestmark = pytest.mark.slow

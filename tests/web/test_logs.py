@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from todo.database.errors import DatabaseFault
+from todo.database.errors import DatabaseError
 from todo.web import logs
 from todo.web.logs import AnswerBroken, RequestLog, json_handler, terminal_handler
 
@@ -102,17 +102,17 @@ class TestJsonLines:
             try:
                 dict[str, int]()["alice@example.com"]
             except KeyError as cause:
-                raise DatabaseFault("23505", "uq_user_email") from cause
+                raise DatabaseError("23505", "uq_user_email") from cause
 
         try:
             fail()
-        except DatabaseFault:
+        except DatabaseError:
             log.exception("unhandled")
 
         [line] = lines()
         fault, cause = line["errors"]
         assert (fault["type"], fault["sqlstate"], fault["constraint"]) == (
-            "todo.database.errors.DatabaseFault",
+            "todo.database.errors.DatabaseError",
             "23505",
             "uq_user_email",
         )
@@ -301,11 +301,11 @@ class TestTerminal:
         self, log: logging.Logger, stream: io.StringIO
     ) -> None:
         def fail() -> None:
-            raise DatabaseFault("23505", "uq_user_email") from KeyError("alice@example.com")
+            raise DatabaseError("23505", "uq_user_email") from KeyError("alice@example.com")
 
         try:
             fail()
-        except DatabaseFault:
+        except DatabaseError:
             log.exception("unhandled %s", ValueError("alice@example.com"))
 
         output = stream.getvalue()

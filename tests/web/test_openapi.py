@@ -14,7 +14,7 @@ from sqlmodel import Field, SQLModel
 
 from support.openapi import BODY, WRITING, operations_of
 from support.repository import ROOT, text_of
-from todo.models.base import Body
+from todo.models.base import RequestBody
 from todo.models.task_list import TaskQuery
 from todo.models.tasks import Status, TaskBase
 from todo.routes.documentation import DOCUMENTATION
@@ -24,7 +24,7 @@ from todo.web.route import Route
 FILE = ROOT / "phase2/api-specification.yaml"
 
 
-class Thing(Body):
+class Thing(RequestBody):
     """Something with a name."""
 
     name: str = Field(schema_extra={"examples": ["Umbrella"]})

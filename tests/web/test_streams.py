@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from starlette.types import Message
 
-from support.processes import PATIENCE_SECONDS
 from support.helpers import eventually, grace_period
+from support.processes import PATIENCE_SECONDS
 from todo.web.streams import EventStream, sse
 
 

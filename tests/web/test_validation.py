@@ -9,8 +9,8 @@ import orjson
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from todo.errors import Fault
-from todo.web.validation import faults_of, placed, pointer
+from todo.errors import FieldError
+from todo.web.validation import field_errors_of, pointer, with_locations
 
 
 class Colour(StrEnum):
@@ -64,25 +64,25 @@ class TestFaultsOf:
         with pytest.raises(ValidationError) as caught:
             TypeAdapter(kind, config=None if kind is Thing else {"strict": True}).validate_json(orjson.dumps(given))
 
-        faults = faults_of(caught.value, "body", "at")
+        errors = field_errors_of(caught.value, "body", "at")
 
-        assert [fault.detail for fault in faults] == [sentence]
-        assert all(fault.pointer.startswith("/body/at") for fault in faults)
-        assert SECRET not in repr(faults)
+        assert [fault.detail for fault in errors] == [sentence]
+        assert all(fault.pointer.startswith("/body/at") for fault in errors)
+        assert SECRET not in repr(errors)
 
     def test_names_no_more_than_fifty(self) -> None:
         with pytest.raises(ValidationError) as caught:
             TypeAdapter(list[int]).validate_python([SECRET] * 51)
 
-        assert faults_of(caught.value, "body") == [Fault("/body", "More than 50 things are wrong here.")]
+        assert field_errors_of(caught.value, "body") == [FieldError("/body", "More than 50 things are wrong here.")]
 
 
 # Task: T-042
 class TestPlaced:
     def test_says_in_which_part_of_the_request_a_field_came(self) -> None:
-        faults = [Fault("/name/0", "a"), Fault("/tag", "b"), Fault("/colour", "c")]
+        errors = [FieldError("/name/0", "a"), FieldError("/tag", "b"), FieldError("/colour", "c")]
 
-        found = placed(faults, [("body", {"name"}), ("query", {"tag"})])
+        found = with_locations(errors, [("body", {"name"}), ("query", {"tag"})])
 
         assert [fault.pointer for fault in found] == ["/body/name/0", "/query/tag", "/colour"]
 

@@ -22,9 +22,9 @@ from todo.errors import CommandFailed
 if TYPE_CHECKING:
     from todo.settings import Settings
 
-_MOST_MINUTES = 525_600
-_MOST_WORKERS = 64
-_MOST_OF_AN_ID, _MOST_OF_A_NAME, _MOST_OF_AN_ADDRESS = 255, 200, 320
+_MAX_MINUTES = 525_600
+_MAX_WORKERS = 64
+_MAX_OF_AN_ID, _MAX_OF_A_NAME, _MAX_OF_AN_ADDRESS = 255, 200, 320
 
 _ANYWHERE = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
 
@@ -140,16 +140,16 @@ def _parser() -> argparse.ArgumentParser:
         "--port", default=8000, type=_number(0, 65_535), help="0 takes any free one (default: %(default)s)"
     )
     serve.add_argument(
-        "--workers", default=1, type=_number(1, _MOST_WORKERS), help="processes that serve (default: %(default)s)"
+        "--workers", default=1, type=_number(1, _MAX_WORKERS), help="processes that serve (default: %(default)s)"
     )
     migrate = command("migrate", _migrate)
     migrate.add_argument("--check", action="store_true", help="change nothing; fail if the database is not up to date")
     token = command("token", _token)
-    token.add_argument("user_id", metavar="USER_ID", type=_text(_MOST_OF_AN_ID), help="the user's id: any text")
+    token.add_argument("user_id", metavar="USER_ID", type=_text(_MAX_OF_AN_ID), help="the user's id: any text")
     token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
-    token.add_argument("--name", type=_text(_MOST_OF_A_NAME), help="for a new user (default: USER_ID)")
+    token.add_argument("--name", type=_text(_MAX_OF_A_NAME), help="for a new user (default: USER_ID)")
     token.add_argument(
-        "--minutes", default=60, type=_number(1, _MOST_MINUTES), help="how long it is good for (default: %(default)s)"
+        "--minutes", default=60, type=_number(1, _MAX_MINUTES), help="how long it is good for (default: %(default)s)"
     )
     specification = command("openapi", _openapi).add_mutually_exclusive_group()
     specification.add_argument("--output", metavar="PATH", type=Path, help="write it to a file")
@@ -248,7 +248,7 @@ def _token(options: argparse.Namespace) -> None:
         raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(
         options.user_id,
-        options.name or options.user_id[:_MOST_OF_A_NAME],
+        options.name or options.user_id[:_MAX_OF_A_NAME],
         options.email or _default_email(options.user_id),
     )
     with prepared(settings) as complete:
@@ -312,6 +312,6 @@ def _text(most: int) -> Callable[[str], str]:
 
 
 def _email(text: str) -> str:
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MOST_OF_AN_ADDRESS:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MAX_OF_AN_ADDRESS:
         raise argparse.ArgumentTypeError("expected an e-mail address")
     return text

@@ -11,8 +11,8 @@ from todo.database import Database, LocalSignals, Signals
 from todo.jobs.prune import PruneOptions, keep_pruning
 from todo.routes import categories, changes, events, health, me, stats, tags, tasks, views
 from todo.routes.documentation import DOCUMENTATION
-from todo.services.live import Live, LiveOptions
 from todo.services.authentication import KeySetVerifier, SecretVerifier, Verifier
+from todo.services.live import Live, LiveOptions
 from todo.settings import Settings, SettingsError
 from todo.web import docs, openapi
 from todo.web.application import Application

@@ -27,7 +27,7 @@ _DESCRIPTORS = 2 * process.MAX_CONNECTIONS
 _BACKLOG = 2_048
 # mallopt(3): how much of what is free glibc may keep at the end of the heap, and its number for that.
 _M_TRIM_THRESHOLD = -1
-_MOST_KEPT_BYTES = 1_048_576
+_MAX_KEPT_BYTES = 1_048_576
 
 
 # Task: T-018
@@ -94,7 +94,7 @@ def make_app(settings: Settings, *, shared: bool) -> FastAPI:
 def _give_memory_back() -> None:
     """Keep glibc from holding some 40 MB of room for the next large body once there was one. Others lack the call."""
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _MAX_KEPT_BYTES)
 
 
 def _database(settings: Settings, *, pool_size: int | None = None) -> Database:

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.pgbouncer import POOL_SIZE, pgbouncer
 from support.helpers import PATIENT, sql
-from support.tasks import add_task
 from support.isolation_layers import Walled, app_behind
+from support.pgbouncer import POOL_SIZE, pgbouncer
+from support.tasks import add_task
 from todo.database import Database, Session
 from todo.database.prepared import OwnNames, SharedNames, TrackedNames
 from todo.database.statements import CompiledText
@@ -144,7 +144,7 @@ async def _seen(walled: Walled, user_id: str) -> Any:
 
 async def _who(database: Database, user_id: str) -> str:
     """Ask as a user who that is, over a statement that takes its time."""
-    row = await Session(database, user_id).one(_WHO)
+    row = await Session(database, user_id).fetch_one(_WHO)
     return str(row["id"])
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from support.matrix import ROWS, rows_of_kind
 from support.isolation_cases import ById, send
-from support.tasks import add_task
 from support.isolation_layers import NO_WALLS, app_behind
+from support.matrix import ROWS, rows_of_kind
+from support.tasks import add_task
 
 
 # Task: T-060

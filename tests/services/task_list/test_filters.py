@@ -8,7 +8,7 @@ from sqlalchemy import Integer, bindparam
 
 from support.filters import NOW, problems_of, query_of
 from todo.models.base import WholeNumber, table_of
-from todo.models.task_list import Due, TaskFilter
+from todo.models.task_list import DueFilter, TaskFilter
 from todo.models.tasks import Status, TaskCount
 from todo.services.task_list import filters
 from todo.services.task_list.filter_types import FLAG, MULTI, SET, SINGLE, SINGLE_VALUE, Filter, Kind, Variant
@@ -188,7 +188,7 @@ class TestRead:
         assert (variant, values) == (SINGLE, {"position_max": 0})
 
     def test_every_due_keyword_is_a_variant(self) -> None:
-        for due in Due:
+        for due in DueFilter:
             asked, _ = filters.read(TaskFilter(due=due), now=NOW)
             assert asked == (declared("due").applied[due.value],)
 

@@ -9,9 +9,8 @@ import pytest
 from httpx import AsyncClient
 
 from support.tasks import walked
+from todo.services.task_list import intersection, search
 from todo.services.task_list import page as task_list
-from todo.services.task_list import intersection
-from todo.services.task_list import search
 
 TAGS = ("a", "b", "c")
 WORDS = ("oat", "milk", "soy")
@@ -21,7 +20,7 @@ WORDS = ("oat", "milk", "soy")
 def probe_limit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Set how many rows are probed at least before the ids are hashed: none, some of a test's rows, all of them."""
     makers = (search.fragments, search._ranked, task_list._statements)
-    monkeypatch.setattr(intersection, "LEAST_LOOKED_UP", request.param)
+    monkeypatch.setattr(intersection, "MIN_PROBES", request.param)
     for maker in makers:
         maker.cache_clear()
     yield

@@ -33,14 +33,14 @@ QUERIES = [
 ]
 
 
-def shape_of(text: str, *, is_behind: bool = False) -> task_list.Shape:
+def shape_of(text: str, *, is_behind: bool = False) -> task_list.QueryShape:
     """Return the shape of a query string; if ``is_behind``, of a page after a cursor in the first part of the list."""
     query = query_of(text)
     asked, _ = filters.read(query, now=NOW)
     shape = task_list.shape_of(query, asked, None if query.q is None else parse(query.q))
     if not is_behind:
         return shape
-    return shape._replace(after=(0, (False,) * len(task_list._source_of(shape).parts[0].order)))
+    return shape._replace(after=(0, (False,) * len(task_list._source_of(shape).segments[0].order)))
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ class TestRoundTrips:
     @pytest.mark.parametrize("text", QUERIES)
     async def test_page_takes_one_round_trip_with_any_filter(self, database_url: str, text: str) -> None:
         async with session_of(database_url) as (session, trips):
-            page = await task_list.page(session, query_of(text), now=NOW, unless=Condition(frozenset({7})))
+            page = await task_list.page(session, query_of(text), now=NOW, if_none_match=Condition(frozenset({7})))
 
         assert (page.tasks, page.total, page.total_is_exact, trips.count) == ([], 0, True, 1)
 

@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb
 from support.people import sign_up
 from support.trips import watched
 from todo.database import Database, Session
-from todo.kit.queries import Query, parse, searchable
-from todo.models.task_list import MOST_TASKS, TaskQuery
+from todo.kit.queries import Query, normalize_for_search, parse
+from todo.models.task_list import MAX_TASKS, TaskQuery
 from todo.services.task_list import page as task_list
 from todo.services.task_list import search
 
@@ -27,7 +27,7 @@ ADD = (
 
 
 @dataclass
-class Scene:
+class ServiceHarness:
     """The tasks of one user, in the database and in memory."""
 
     database: Database
@@ -47,11 +47,11 @@ class Scene:
                 self.tasks[task_id] = title, tags, description
         return ids
 
-    async def find(self, typed: str, *, limit: int = MOST_TASKS) -> list[str]:
+    async def find(self, typed: str, *, limit: int = MAX_TASKS) -> list[str]:
         """Return the ids that the search finds, in order."""
         return [task["id"] for task in (await self.page(typed, limit=limit)).tasks]
 
-    async def page(self, typed: str, *, limit: int = MOST_TASKS, cursor: str | None = None) -> task_list.Page:
+    async def page(self, typed: str, *, limit: int = MAX_TASKS, cursor: str | None = None) -> task_list.Page:
         """Return a page of the tasks that the search finds."""
         query = TaskQuery(q=typed, limit=limit, cursor=cursor)
         return await task_list.page(Session(self.database, self.user_id), query, now=START)
@@ -63,22 +63,22 @@ class Scene:
 
 
 def _fits(query: Query, texts: list[str | None]) -> bool:
-    folded = "|".join(f" {' '.join(searchable(text or '').split())} " for text in texts)
+    fold_case = "|".join(f" {' '.join(normalize_for_search(text or '').split())} " for text in texts)
 
     def tests(words: tuple[str, ...], prefixes: tuple[str, ...], phrases: tuple[str, ...]) -> Iterator[bool]:
-        yield from (f" {word} " in folded for word in words)
-        yield from (f" {prefix}" in folded for prefix in prefixes)
-        yield from (phrase in folded for phrase in phrases)
+        yield from (f" {word} " in fold_case for word in words)
+        yield from (f" {prefix}" in fold_case for prefix in prefixes)
+        yield from (phrase in fold_case for phrase in phrases)
 
-    wanted, unwanted = query.wanted, query.unwanted
+    wanted, unwanted = query.required, query.excluded
     return all(tests(wanted.words, wanted.prefixes, wanted.phrases)) and not any(
         tests(unwanted.words, unwanted.prefixes, unwanted.phrases)
     )
 
 
 @pytest.fixture
-def scene(database: Database, database_url: str) -> Scene:
-    return Scene(database, database_url, sign_up(database_url, "alice"))
+def scene(database: Database, database_url: str) -> ServiceHarness:
+    return ServiceHarness(database, database_url, sign_up(database_url, "alice"))
 
 
 @pytest.fixture(params=[2_000, 3])
@@ -120,7 +120,7 @@ class TestMatching:
         ],
     )
     @pytest.mark.usefixtures("row_limit")
-    async def test_search_returns_the_matching_tasks(self, scene: Scene, typed: str, found: list[int]) -> None:
+    async def test_search_returns_the_matching_tasks(self, scene: ServiceHarness, typed: str, found: list[int]) -> None:
         ids = scene.add(
             ("Oat milk", [], None),
             ("Milk", [], "Two litres"),
@@ -132,7 +132,7 @@ class TestMatching:
         assert await scene.find(typed) == [ids[index] for index in found]
 
     @pytest.mark.usefixtures("row_limit")
-    async def test_search_returns_the_same_tasks_as_a_scan_of_all_tasks(self, scene: Scene) -> None:
+    async def test_search_returns_the_same_tasks_as_a_scan_of_all_tasks(self, scene: ServiceHarness) -> None:
         rng = random.Random(7)
 
         def text(most: int) -> str:
@@ -155,14 +155,14 @@ class TestMatching:
             assert (typed, sorted(found)) == (typed, sorted(scene.expected_ids(typed)))
 
     async def test_search_returns_only_the_users_own_tasks(
-        self, scene: Scene, database: Database, database_url: str
+        self, scene: ServiceHarness, database: Database, database_url: str
     ) -> None:
         scene.add(("Milk", [], None))
-        bob = Scene(database, database_url, sign_up(database_url, "bob"))
+        bob = ServiceHarness(database, database_url, sign_up(database_url, "bob"))
 
         assert [await bob.find(typed) for typed in ("milk", "mil*", "milk -oat")] == [[], [], []]
 
-    async def test_search_takes_one_round_trip(self, scene: Scene, database_url: str) -> None:
+    async def test_search_takes_one_round_trip(self, scene: ServiceHarness, database_url: str) -> None:
         scene.database, trips = watched(database_url)
         await scene.database.open()
         scene.add(("Oat milk", [], None))
@@ -177,7 +177,9 @@ class TestMatching:
 
 # Task: T-363
 class TestRank:
-    async def test_matches_in_title_rank_before_tags_and_description_and_newer_before_older(self, scene: Scene) -> None:
+    async def test_matches_in_title_rank_before_tags_and_description_and_newer_before_older(
+        self, scene: ServiceHarness
+    ) -> None:
         ids = scene.add(
             ("Milk", [], None), ("a", ["milk"], None), ("b", [], "milk"), ("Milk", [], None), ("c", ["milk"], "milk")
         )
@@ -185,14 +187,14 @@ class TestRank:
         assert await scene.find("milk") == [ids[index] for index in (3, 0, 4, 1, 2)]
         assert await scene.find("milk", limit=2) == [ids[3], ids[0]]
 
-    async def test_results_are_ranked_by_the_rarest_word(self, scene: Scene) -> None:
+    async def test_results_are_ranked_by_the_rarest_word(self, scene: ServiceHarness) -> None:
         ids = scene.add(
             ("Milk", [], "oat"), ("Oat", [], "milk"), ("Oat milk", [], None), ("Milk", [], None), ("Milk", [], None)
         )
 
         assert await scene.find("milk oat") == [ids[index] for index in (2, 1, 0)]
 
-    async def test_next_page_is_ranked_by_the_word_chosen_for_the_first_page(self, scene: Scene) -> None:
+    async def test_next_page_is_ranked_by_the_word_chosen_for_the_first_page(self, scene: ServiceHarness) -> None:
         ids = scene.add(("Oat", [], "milk"), ("Milk", [], "oat"), ("Milk", [], None))
         first = await scene.page("milk oat", limit=1)
         scene.add(("Oat", [], None), ("Oat", [], None))
@@ -209,7 +211,7 @@ class TestRank:
             search.values_of(query, chosen="soy")
 
     @pytest.mark.usefixtures("row_limit")
-    async def test_prefix_matches_are_sorted_newest_first(self, scene: Scene) -> None:
+    async def test_prefix_matches_are_sorted_newest_first(self, scene: ServiceHarness) -> None:
         ids = scene.add(*((f"{'Milk' if index % 2 else 'Milkshake'} {index}", [], "milk") for index in range(8)))
 
         assert await scene.find("mil*", limit=5) == ids[:2:-1]

@@ -13,20 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.helpers import UNHURRIED, commit_when_awaited
 from support.people import sign_up
 from support.rules import rule_texts
-from support.service_harness import NOW, Scene, opened
-from support.helpers import UNHURRIED, commit_when_awaited
+from support.service_harness import NOW, ServiceHarness, opened
 from support.state_machines import DEEPER
-from todo.database import Database, RetryKey, Session
+from todo.database import Database, IdempotencyKey, Session
 from todo.errors import Invalid
 from todo.kit.etags import Condition
 from todo.models.profiles import ProfileUpdate
 from todo.models.recurrence import Recurrence
 from todo.models.tasks import Scope, Status, TaskCreate, TaskUpdate
 from todo.services import changes, profiles
-from todo.services.tasks import unit_of_work
 from todo.services.tasks import single as tasks
+from todo.services.tasks import unit_of_work
 
 
 def repeating(rule: str = "FREQ=DAILY", **options: str) -> Recurrence:
@@ -37,7 +37,7 @@ def repeating(rule: str = "FREQ=DAILY", **options: str) -> Recurrence:
 DAILY = repeating()
 
 
-class Series(Scene):
+class Series(ServiceHarness):
     """A scene with recurring tasks."""
 
     async def add(self, due_date: str = "2026-03-10", recurrence: Recurrence | None = DAILY, **fields: Any) -> UUID:
@@ -78,9 +78,9 @@ class TestOneRoundTrip:
 
     async def test_keys_conditions_updates_and_skips_take_one_round_trip(self, scene: Series) -> None:
         keyed = scene.session
-        keyed.retry = RetryKey("complete", b"")
+        keyed.idempotency_key = IdempotencyKey("complete", b"")
         again = scene.session
-        again.retry = RetryKey("complete", b"")
+        again.idempotency_key = IdempotencyKey("complete", b"")
         task_id = await scene.add(status=Status.in_progress)
         row = await tasks.read(scene.session, task_id)
         completed = TaskUpdate(status=Status.completed)
@@ -93,7 +93,7 @@ class TestOneRoundTrip:
             ),
             "complete with a key": await scene.trips_of(tasks.complete(keyed, task_id, now=NOW)),
             "the same again": await scene.trips_of(tasks.complete(again, task_id, now=NOW)),
-            "change": await scene.trips_of(tasks.change(scene.session, task_id, completed, now=NOW)),
+            "change": await scene.trips_of(tasks.update(scene.session, task_id, completed, now=NOW)),
             "skip": await scene.trips_of(tasks.skip(scene.session, task_id, now=NOW)),
             "skip by name": await scene.trips_of(tasks.skip(scene.session, task_id, now=NOW, occurrence="2026-03-14")),
         }
@@ -251,9 +251,9 @@ class TestStaleNextOccurrences:
             TaskUpdate(recurrence=repeating("FREQ=DAILY;INTERVAL=2;COUNT=4")),
             TaskUpdate(start_date="2026-03-30"),
         ):
-            await tasks.change(scene.session, task_id, body, now=NOW)
+            await tasks.update(scene.session, task_id, body, now=NOW)
             found.append(scene.upcoming(task_id)[:2])
-        await tasks.change(scene.session, task_id, TaskUpdate(recurrence=None), now=NOW)
+        await tasks.update(scene.session, task_id, TaskUpdate(recurrence=None), now=NOW)
 
         assert found == [
             [["2026-03-12"], ["2026-03-13", None, None]],
@@ -413,7 +413,7 @@ async def _run_scenario(scene: Series, scenario: Scenario, trips: Counter[int]) 
         elif name == "move alone":
             for task_id in (one, other):
                 body = TaskUpdate(due_date=value, scope=Scope.occurrence)
-                await tasks.change(scene.session, task_id, body, now=LONG_AFTER)
+                await tasks.update(scene.session, task_id, body, now=LONG_AFTER)
         else:
             at = min(open_one["due_at"] + (value or timedelta()), LONG_AFTER)
             skips = name == "skip"
@@ -424,8 +424,8 @@ async def _run_scenario(scene: Series, scenario: Scenario, trips: Counter[int]) 
                     else tasks.complete(scene.session, one, now=LONG_AFTER, at=at)
                 )
             ] += 1
-            step = unit_of_work.Skipping() if skips else unit_of_work.Completion(at=at)
-            await unit_of_work.run(scene.session, other, step, now=LONG_AFTER)
+            step = unit_of_work.SkipOccurrence() if skips else unit_of_work.CompleteTask(at=at)
+            await unit_of_work.run_command(scene.session, other, step, now=LONG_AFTER)
         assert scene.sql(SERIES, id=one) == scene.sql(SERIES, id=other)
         # The remaining precomputed dates equal those that would be computed now.
         left, anew = (scene.upcoming(task_id) or [] for task_id in (one, other))
@@ -437,7 +437,7 @@ async def _create_series(scene: Series, scenario: Scenario) -> UUID | None:
     fields = {"due_time_zone": scenario.due_time_zone, "start_date": scenario.start_date}
     task_id = await scene.add(scenario.due_date, None, **fields)
     try:
-        await tasks.change(scene.session, task_id, TaskUpdate(recurrence=scenario.recurrence), now=NOW)
+        await tasks.update(scene.session, task_id, TaskUpdate(recurrence=scenario.recurrence), now=NOW)
     except Invalid:
         return None
     return task_id

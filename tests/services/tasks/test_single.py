@@ -12,21 +12,21 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from support.service_harness import NOW, Scene, opened
 from support.helpers import commit_when_awaited
-from todo.database import Database, RetryKey, Row, Session, Statement
+from support.service_harness import NOW, ServiceHarness, opened
+from todo.database import Database, IdempotencyKey, Row, Session, Statement
 from todo.database.errors import ConnectionLost
 from todo.database.statements import CompiledText
 from todo.errors import Conflict, Forbidden, Invalid, NotFound, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import table_of
-from todo.models.task_list import TaskQuery
 from todo.models.recurrence import Recurrence
+from todo.models.task_list import TaskQuery
 from todo.models.tasks import Priority, Status, Task, TaskCreate, TaskReplace, TaskUpdate
 from todo.services import changes
-from todo.services.task_list import page as task_list
 from todo.services.recurrence import series
+from todo.services.task_list import page as task_list
 from todo.services.tasks import single as tasks
 from todo.services.tasks import trash
 
@@ -35,12 +35,12 @@ LATER_TEXT = "2026-03-10T10:00:00Z"
 
 
 @pytest.fixture
-async def scene(database_url: str) -> AsyncIterator[Scene]:
-    async with opened(database_url, Scene) as new_scene:
+async def scene(database_url: str) -> AsyncIterator[ServiceHarness]:
+    async with opened(database_url, ServiceHarness) as new_scene:
         yield new_scene()
 
 
-CLOSE = "UPDATE tasks SET status = 'cancelled', completed_at = NULL WHERE user_id = %(user)s"
+INSERT_COMPLETED_COPY = "UPDATE tasks SET status = 'cancelled', completed_at = NULL WHERE user_id = %(user)s"
 OPEN = "UPDATE tasks SET status = 'pending', completed_at = NULL WHERE user_id = %(user)s"
 INSERT = (
     "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
@@ -51,7 +51,7 @@ DELETE = "DELETE FROM tasks WHERE user_id = %(user)s"
 
 # Task: T-032
 class TestOneRoundTrip:
-    async def test_successful_operations_take_one_round_trip(self, scene: Scene) -> None:
+    async def test_successful_operations_take_one_round_trip(self, scene: ServiceHarness) -> None:
         task_id = await scene.add()
         new = TaskCreate(title="Buy bread")
         counts = {
@@ -59,21 +59,21 @@ class TestOneRoundTrip:
             "read": await scene.trips_of(tasks.read(scene.session, task_id)),
             "list": await scene.trips_of(task_list.page(scene.session, TaskQuery(status=[Status.pending]), now=NOW)),
             "replace": await scene.trips_of(tasks.replace(scene.session, task_id, TaskReplace(title="a"), now=LATER)),
-            "change": await scene.trips_of(tasks.change(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
-            "change nothing": await scene.trips_of(tasks.change(scene.session, task_id, TaskUpdate(), now=LATER)),
+            "change": await scene.trips_of(tasks.update(scene.session, task_id, TaskUpdate(title="b"), now=LATER)),
+            "change nothing": await scene.trips_of(tasks.update(scene.session, task_id, TaskUpdate(), now=LATER)),
             "complete": await scene.trips_of(tasks.complete(scene.session, task_id, now=LATER)),
             "complete again": await scene.trips_of(tasks.complete(scene.session, task_id, now=LATER)),
             "reopen": await scene.trips_of(tasks.reopen(scene.session, task_id, now=LATER)),
-            "trash": await scene.trips_of(trash.put(scene.session, task_id, now=LATER)),
-            "remove": await scene.trips_of(trash.remove(scene.session, task_id)),
+            "trash": await scene.trips_of(trash.trash(scene.session, task_id, now=LATER)),
+            "remove": await scene.trips_of(trash.delete(scene.session, task_id)),
         }
 
         assert counts == dict.fromkeys(counts, 1)
 
-    async def test_operations_with_a_key_or_a_condition_take_one_round_trip(self, scene: Scene) -> None:
+    async def test_operations_with_a_key_or_a_condition_take_one_round_trip(self, scene: ServiceHarness) -> None:
         async def trips_of(work: Callable[[Session], Any], key: str | None = None) -> int:
             session = scene.session
-            session.retry = RetryKey(key, b"") if key else None
+            session.idempotency_key = IdempotencyKey(key, b"") if key else None
             scene.trips.count = 0
             await work(session)
             return scene.trips.count
@@ -87,18 +87,20 @@ class TestOneRoundTrip:
                 lambda session: tasks.replace(session, task_id, TaskReplace(title="b"), now=LATER, if_match=current)
             ),
             "create only if new": await trips_of(
-                lambda session: tasks.create(session, new, now=NOW, unless=Condition(None))
+                lambda session: tasks.create(session, new, now=NOW, if_none_match=Condition(None))
             ),
             "create": await trips_of(lambda session: tasks.create(session, new, now=NOW), "create"),
             "create again": await trips_of(lambda session: tasks.create(session, new, now=NOW), "create"),
-            "change": await trips_of(lambda session: tasks.change(session, task_id, title, now=LATER), "change"),
-            "change again": await trips_of(lambda session: tasks.change(session, task_id, title, now=LATER), "change"),
+            "change": await trips_of(lambda session: tasks.update(session, task_id, title, now=LATER), "change"),
+            "change again": await trips_of(lambda session: tasks.update(session, task_id, title, now=LATER), "change"),
             "change nothing": await trips_of(
-                lambda session: tasks.change(session, task_id, TaskUpdate(), now=LATER), "change nothing"
+                lambda session: tasks.update(session, task_id, TaskUpdate(), now=LATER), "change nothing"
             ),
             "complete": await trips_of(lambda session: tasks.complete(session, task_id, now=LATER), "complete"),
             "reopen": await trips_of(lambda session: tasks.reopen(session, task_id, now=LATER), "reopen"),
-            "list unless": await trips_of(lambda session: task_list.page(session, TaskQuery(), now=NOW, unless=current)),
+            "list unless": await trips_of(
+                lambda session: task_list.page(session, TaskQuery(), now=NOW, if_none_match=current)
+            ),
             "feed": await trips_of(lambda session: changes.since(session, 6, limit=100)),
         }
 
@@ -107,14 +109,14 @@ class TestOneRoundTrip:
 
 # Task: T-325
 class TestTwoRoundTrips:
-    async def test_changes_of_a_series_take_two_round_trips(self, scene: Scene) -> None:
+    async def test_changes_of_a_series_take_two_round_trips(self, scene: ServiceHarness) -> None:
         daily, weekly = (Recurrence(rule=f"FREQ={frequency}") for frequency in ("DAILY", "WEEKLY"))
         task_id = await scene.add(due_date="2026-03-10", recurrence=daily)
         counts = {}
         for name, work in {
             "create": scene.add(due_date="2026-03-10T09:00:00Z", recurrence=daily),
-            "change the rule": tasks.change(scene.session, task_id, TaskUpdate(recurrence=weekly), now=NOW),
-            "change more": tasks.change(scene.session, task_id, TaskUpdate(recurrence=daily, title="a"), now=NOW),
+            "change the rule": tasks.update(scene.session, task_id, TaskUpdate(recurrence=weekly), now=NOW),
+            "change more": tasks.update(scene.session, task_id, TaskUpdate(recurrence=daily, title="a"), now=NOW),
         }.items():
             counts[name] = await scene.trips_of(work)
         seen = await scene.trips_of(series.occurrences(scene.session, task_id, limit=100))
@@ -125,14 +127,14 @@ class TestTwoRoundTrips:
 
 # Task: T-031
 class TestCreate:
-    async def test_create_uses_the_given_time_for_timestamps_and_id(self, scene: Scene) -> None:
+    async def test_create_uses_the_given_time_for_timestamps_and_id(self, scene: ServiceHarness) -> None:
         row, is_new = await tasks.create(scene.session, TaskCreate(title="a", status=Status.completed), now=NOW)
 
         assert is_new
         assert row["created_at"] == row["updated_at"] == row["completed_at"] == "2026-03-10T09:00:00Z"
         assert UUID(row["id"]).int >> 80 == int(NOW.timestamp() * 1000)
 
-    async def test_create_succeeds_if_the_task_with_its_id_is_deleted_meanwhile(self, scene: Scene) -> None:
+    async def test_create_succeeds_if_the_task_with_its_id_is_deleted_meanwhile(self, scene: ServiceHarness) -> None:
         task_id = await scene.add()
         # Round trip 1 finds the id taken; round trip 2 finds it free again.
         scene.before_trips({2: lambda: scene.sql(DELETE)})
@@ -142,7 +144,9 @@ class TestCreate:
         assert (is_new, row["title"], row["created_at"]) == (True, "Buy bread", LATER_TEXT)
         assert scene.trips.count == 3
 
-    async def test_create_raises_conflict_if_others_delete_and_create_the_task_repeatedly(self, scene: Scene) -> None:
+    async def test_create_raises_conflict_if_others_delete_and_create_the_task_repeatedly(
+        self, scene: ServiceHarness
+    ) -> None:
         task_id = await scene.add()
         appear, vanish = (lambda: scene.sql(INSERT, id=task_id)), (lambda: scene.sql(DELETE))
         scene.before_trips({2: vanish, 3: appear, 4: vanish, 5: appear, 6: vanish})
@@ -158,7 +162,7 @@ class TestCreate:
 
     @pytest.mark.parametrize(("task_id", "is_new"), [(None, True), (uuid7(), False)])
     async def test_create_stores_one_task_if_the_response_is_lost(
-        self, scene: Scene, task_id: UUID | None, *, is_new: bool
+        self, scene: ServiceHarness, task_id: UUID | None, *, is_new: bool
     ) -> None:
         def lose(trip: int) -> None:
             if trip == 1:
@@ -173,7 +177,7 @@ class TestCreate:
         # With an id chosen by the client, nobody can know which request created the task.
         assert (page, said_new) == (task_list.Page([row], total=1, revision=1), is_new)
 
-    async def test_conditional_create_reports_a_new_task_if_the_response_is_lost(self, scene: Scene) -> None:
+    async def test_conditional_create_reports_a_new_task_if_the_response_is_lost(self, scene: ServiceHarness) -> None:
         """The server generated the id, so only this request can have created the task."""
 
         def lose(trip: int) -> None:
@@ -183,12 +187,12 @@ class TestCreate:
         scene.trips.count = 0
         scene.trips.after = lose
 
-        row, is_new = await tasks.create(scene.session, TaskCreate(title="a"), now=NOW, unless=Condition(None))
+        row, is_new = await tasks.create(scene.session, TaskCreate(title="a"), now=NOW, if_none_match=Condition(None))
 
         assert (row["title"], is_new) == ("a", True)
 
     async def test_creation_digest_contains_only_the_fields_that_were_sent(
-        self, scene: Scene, database_url: str
+        self, scene: ServiceHarness, database_url: str
     ) -> None:
         """The digest omits defaults; otherwise a field added later would change it."""
         await scene.add(id=uuid7(), priority=Priority.medium)
@@ -210,7 +214,7 @@ class TestPage:
         self, database_url: str, plan: str
     ) -> None:
         options = quote(f"-c enable_indexscan={plan} -c enable_bitmapscan={plan}")
-        async with opened(f"{database_url}&options={options}", Scene) as new_scene:
+        async with opened(f"{database_url}&options={options}", ServiceHarness) as new_scene:
             scene = new_scene()
             ids = [await scene.add() for _ in range(9)]
 
@@ -222,7 +226,7 @@ class TestPage:
         assert [UUID(row["id"]) for page in pages for row in page.tasks] == sorted(ids, reverse=True)
         assert [(page.total, page.revision) for page in pages] == [(9, 9)] * 5
 
-    async def test_tasks_are_sorted_by_creation_time_and_not_by_id(self, scene: Scene) -> None:
+    async def test_tasks_are_sorted_by_creation_time_and_not_by_id(self, scene: ServiceHarness) -> None:
         older = await scene.add(id=UUID(int=2**128 - 1))
         newer, _ = await tasks.create(scene.session, TaskCreate(id=UUID(int=0), title="a"), now=LATER)
 
@@ -230,7 +234,7 @@ class TestPage:
 
         assert [row["id"] for row in page.tasks] == [newer["id"], str(older)]
 
-    async def test_generated_ids_sort_in_creation_order(self, scene: Scene) -> None:
+    async def test_generated_ids_sort_in_creation_order(self, scene: ServiceHarness) -> None:
         for microseconds in range(5):
             await tasks.create(scene.session, TaskCreate(title="a"), now=NOW + timedelta(microseconds=microseconds))
 
@@ -246,13 +250,13 @@ class Explaining(Session):
         super().__init__(database, user_id)
         self.plans: list[str] = []
 
-    async def together(self, *requests: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
+    async def execute_many(self, *requests: tuple[Statement, Mapping[str, Any]]) -> list[list[Row]]:
         for statement, values in requests:
             text = statement.text(self._database.dialect)
             explained = CompiledText(f"EXPLAIN (ANALYZE, COSTS OFF) {text.sql.decode()}", text.names, text.constants)
             [rows] = await self._run([(explained, values)], repeatable=True)
             self.plans.append("\n".join(row["QUERY PLAN"] for row in rows))
-        return await super().together(*requests)
+        return await super().execute_many(*requests)
 
 
 # Task: T-122
@@ -263,13 +267,13 @@ class TestIfNoneMatch:
 
     @pytest.mark.parametrize(("seen", "is_read"), [({1}, False), ({7, 1}, False), ({2}, True), ({0}, True)])
     async def test_list_reads_rows_only_if_the_revision_is_new(
-        self, scene: Scene, seen: set[int], *, is_read: bool
+        self, scene: ServiceHarness, seen: set[int], *, is_read: bool
     ) -> None:
         task_id = await scene.add()
         session = Explaining(scene.session._database, scene.user_id)
 
         page = await task_list.page(
-            session, TaskQuery(status=[Status.pending]), now=NOW, unless=Condition(frozenset(seen))
+            session, TaskQuery(status=[Status.pending]), now=NOW, if_none_match=Condition(frozenset(seen))
         )
 
         assert any("One-Time Filter" in plan for plan in session.plans)
@@ -279,17 +283,17 @@ class TestIfNoneMatch:
 
 # Task: T-034
 class TestUpdate:
-    async def test_update_never_decreases_updated_at(self, scene: Scene) -> None:
+    async def test_update_never_decreases_updated_at(self, scene: ServiceHarness) -> None:
         """Clocks differ between machines, and a writer that waited for the row lock has an earlier time."""
         task_id = await scene.add()
-        first = await tasks.change(scene.session, task_id, TaskUpdate(title="first"), now=LATER)
+        first = await tasks.update(scene.session, task_id, TaskUpdate(title="first"), now=LATER)
 
-        second = await tasks.change(scene.session, task_id, TaskUpdate(title="second"), now=NOW)
+        second = await tasks.update(scene.session, task_id, TaskUpdate(title="second"), now=NOW)
 
         assert second == {**first, "title": "second", "revision": 3}
 
     async def test_update_succeeds_if_the_task_was_deleted_and_recreated_while_it_waited(
-        self, scene: Scene, database_url: str
+        self, scene: ServiceHarness, database_url: str
     ) -> None:
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
@@ -300,19 +304,21 @@ class TestUpdate:
             other.execute(f"INSERT INTO tasks ({written}) SELECT {written} FROM kept".encode())
             _, row = await asyncio.gather(
                 asyncio.to_thread(commit_when_awaited, other),
-                tasks.change(scene.session, task_id, TaskUpdate(title="Buy bread"), now=LATER),
+                tasks.update(scene.session, task_id, TaskUpdate(title="Buy bread"), now=LATER),
             )
 
         assert (row["title"], row["updated_at"]) == ("Buy bread", LATER_TEXT)
 
-    async def test_update_compares_the_revision_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
+    async def test_update_compares_the_revision_at_the_time_of_writing(
+        self, scene: ServiceHarness, database_url: str
+    ) -> None:
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
-            other.execute(CLOSE, {"user": scene.user_id})
+            other.execute(INSERT_COMPLETED_COPY, {"user": scene.user_id})
             commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
 
             with pytest.raises(PreconditionFailed) as refused:
-                await tasks.change(
+                await tasks.update(
                     scene.session, task_id, TaskUpdate(title="a"), now=LATER, if_match=Condition(frozenset([1]))
                 )
 
@@ -320,19 +326,21 @@ class TestUpdate:
         assert refused.value.headers == {"ETag": '"2"'}
         assert refused.value.members == {"current": await tasks.read(scene.session, task_id)}
 
-    async def test_update_is_retried_if_the_task_was_reopened_meanwhile(self, scene: Scene) -> None:
+    async def test_update_is_retried_if_the_task_was_reopened_meanwhile(self, scene: ServiceHarness) -> None:
         task_id = await scene.add(status=Status.cancelled)
         scene.before_trips({2: lambda: scene.sql(OPEN)})
 
-        row = await tasks.change(scene.session, task_id, TaskUpdate(status=Status.completed), now=LATER)
+        row = await tasks.update(scene.session, task_id, TaskUpdate(status=Status.completed), now=LATER)
 
         assert (row["status"], row["completed_at"]) == ("completed", LATER_TEXT)
         assert scene.trips.count == 3
 
-    async def test_completion_checks_the_status_at_the_time_of_writing(self, scene: Scene, database_url: str) -> None:
+    async def test_completion_checks_the_status_at_the_time_of_writing(
+        self, scene: ServiceHarness, database_url: str
+    ) -> None:
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
-            other.execute(CLOSE, {"user": scene.user_id})
+            other.execute(INSERT_COMPLETED_COPY, {"user": scene.user_id})
             commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
 
             with pytest.raises(Invalid) as refused:
@@ -342,14 +350,14 @@ class TestUpdate:
         assert refused.value.code == "invalid_status_transition"
         assert (await tasks.read(scene.session, task_id))["status"] == "cancelled"
 
-    async def test_completion_raises_not_found_if_the_task_is_deleted_meanwhile(self, scene: Scene) -> None:
+    async def test_completion_raises_not_found_if_the_task_is_deleted_meanwhile(self, scene: ServiceHarness) -> None:
         task_id = await scene.add(status=Status.cancelled)
         scene.before_trips({2: lambda: scene.sql(DELETE)})
 
         with pytest.raises(NotFound):
             await tasks.complete(scene.session, task_id, now=LATER)
 
-    async def test_completion_raises_forbidden_if_the_account_is_deleted_meanwhile(self, scene: Scene) -> None:
+    async def test_completion_raises_forbidden_if_the_account_is_deleted_meanwhile(self, scene: ServiceHarness) -> None:
         task_id = await scene.add(status=Status.cancelled)
         scene.before_trips({2: lambda: scene.sql('DELETE FROM "user" WHERE id = %(user)s')})
 
@@ -359,7 +367,9 @@ class TestUpdate:
 
 # Task: T-035
 class TestCompleteAndReopen:
-    async def test_repeated_completion_keeps_the_first_completion_time_until_reopening(self, scene: Scene) -> None:
+    async def test_repeated_completion_keeps_the_first_completion_time_until_reopening(
+        self, scene: ServiceHarness
+    ) -> None:
         task_id = await scene.add()
 
         first = await tasks.complete(scene.session, task_id, now=NOW)
@@ -377,9 +387,9 @@ class TestCompleteAndReopen:
 
 # Task: T-036
 class TestPermanentDeletion:
-    async def test_deleted_id_can_be_used_again(self, scene: Scene) -> None:
+    async def test_deleted_id_can_be_used_again(self, scene: ServiceHarness) -> None:
         task_id = await scene.add()
 
-        await trash.remove(scene.session, task_id)
+        await trash.delete(scene.session, task_id)
 
         assert await scene.add(id=task_id) == task_id

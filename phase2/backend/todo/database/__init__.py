@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from todo.database.cancellation import cancelled
     from todo.database.connection import Row
-    from todo.database.errors import DatabaseFault, SqlState, UnsafeDatabase
+    from todo.database.errors import DatabaseError, SqlState, UnsafeDatabase
+    from todo.database.idempotency import IdempotencyKey
+    from todo.database.maintenance import empty_trash, prune
     from todo.database.pool import Database, DatabaseOptions
-    from todo.database.idempotency import RetryKey
     from todo.database.session import Session
     from todo.database.signals import LocalSignals, PostgresSignals, Signals
     from todo.database.statements import OwnedByCaller, Statement
-    from todo.database.maintenance import empty_trash, prune
 
 _MODULES = {
     "Database": "pool",
-    "DatabaseFault": "errors",
+    "DatabaseError": "errors",
     "DatabaseOptions": "pool",
     "LocalSignals": "signals",
     "OwnedByCaller": "statements",
     "PostgresSignals": "signals",
-    "RetryKey": "retries",
+    "IdempotencyKey": "retries",
     "Row": "connection",
     "Session": "session",
     "Signals": "signals",
@@ -38,12 +38,12 @@ _MODULES = {
 
 __all__ = [
     "Database",
-    "DatabaseFault",
+    "DatabaseError",
     "DatabaseOptions",
+    "IdempotencyKey",
     "LocalSignals",
     "OwnedByCaller",
     "PostgresSignals",
-    "RetryKey",
     "Row",
     "Session",
     "Signals",

@@ -39,27 +39,27 @@ def _identity(*more: str) -> CompiledText:
 
 # By whether a pooler stands between.
 _IDENTITY = {False: _identity(), True: _identity(planner.set_config_calls(is_local=True))}
-_IDENTITY_FOR_LONG = {
+_IDENTITY_FOR_BULK = {
     False: _identity(_LOCK_TIMEOUT),
     True: _identity(_LOCK_TIMEOUT, planner.set_config_calls(is_local=True)),
 }
 
 # What the server needs to say that the time is over, before nobody listens any more.
 _SPARE_MILLISECONDS = 200
-_LEAST_MILLISECONDS = 50
+_MIN_MILLISECONDS = 50
 
 
 # Task: T-023
-class Identities:
+class CallerContext:
     """Makes the statement that says, for the rest of the transaction, who is asking and for how long."""
 
-    def __init__(self, *, role: str, timeout_milliseconds: int, long_timeout_milliseconds: int) -> None:
+    def __init__(self, *, role: str, timeout_milliseconds: int, bulk_timeout_milliseconds: int) -> None:
         self._role = role.encode()
         self._timeout_milliseconds = timeout_milliseconds
         self._timeout = str(timeout_milliseconds).encode()
-        self._long_timeout = str(long_timeout_milliseconds).encode()
+        self._bulk_timeout = str(bulk_timeout_milliseconds).encode()
 
-    def of(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
+    def statement_for(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
         """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL.
 
         Where fewer ``seconds_left`` than usual, as after waiting for a connection, the server is to end earlier as
@@ -70,12 +70,12 @@ class Identities:
         return _IDENTITY[is_pooled], (self._role, user_id.encode(), self._timeout_within(seconds_left))
 
     # Task: T-383
-    def of_long(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
+    def bulk_statement_for(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
         """Return the statement for a transaction that may take long."""
-        _, (role, user, timeout) = self.of(user_id, seconds_left=seconds_left)
-        return _IDENTITY_FOR_LONG[is_pooled], (role, user, self._long_timeout, timeout)
+        _, (role, user, timeout) = self.statement_for(user_id, seconds_left=seconds_left)
+        return _IDENTITY_FOR_BULK[is_pooled], (role, user, self._bulk_timeout, timeout)
 
     def _timeout_within(self, seconds: float) -> bytes:
         if seconds * 1_000 >= self._timeout_milliseconds + _SPARE_MILLISECONDS:
             return self._timeout
-        return b"%d" % max(_LEAST_MILLISECONDS, int(seconds * 1_000) - _SPARE_MILLISECONDS)
+        return b"%d" % max(_MIN_MILLISECONDS, int(seconds * 1_000) - _SPARE_MILLISECONDS)

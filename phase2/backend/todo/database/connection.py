@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.string import TextLoader
 
 from todo.database import prepared
-from todo.database.errors import STALE_PLAN, ConnectionLost, fault_of, sqlstate_of
+from todo.database.errors import STALE_PLAN_SQLSTATES, ConnectionLost, sqlstate_of, to_database_error
 from todo.database.statements import CompiledText, raw
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ Call = tuple[CompiledText, Sequence[Any]]
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecStatus.BAD_RESPONSE})
 
 # admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
-_LAST_WORDS = frozenset({"57P01", "57P02", "57P03", "57P05"})
+_SHUTDOWN_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
 _TIMESTAMPTZ = postgres.types["timestamptz"].oid
 _JSONB = postgres.types["jsonb"].oid
@@ -59,24 +59,24 @@ class _Stale(Exception):
 
 # Task: T-022
 class Connection(AsyncConnection[TupleRow]):
-    """Use ``exchange`` only. ``lost`` tells, without a trip, that the server has hung up.
+    """Use ``execute_pipeline`` only. ``broken`` tells, without a trip, that the server has hung up.
 
     One reader stays registered with the event loop for the connection's life: registering it anew for each
     wait costs two system calls, and it is how an idle connection learns that it has died.
     """
 
-    lost = False
+    broken = False
     is_pooled = True
     # What may be executed by name.
     names: prepared.OwnNames
     # Whose it is while it is lent, where that counts.
     holder: str | None = None
-    # Called at the deadline; returns a later one, or None. ``is_long``: the pool has granted one.
-    more_time: Callable[[], float | None] | None = None
-    is_long = False
+    # Called at the deadline; returns a later one, or None. ``has_extended_lease``: the pool has granted one.
+    extend_deadline: Callable[[], float | None] | None = None
+    has_extended_lease = False
 
     def prepare(self) -> None:
-        """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""
+        """Take over from psycopg's own waiting: after this only ``execute_pipeline``, ``rows`` and ``close`` may be used."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self.names = prepared.no_names()
@@ -92,7 +92,7 @@ class Connection(AsyncConnection[TupleRow]):
     @property
     def is_idle(self) -> bool:
         """Tell whether the next user finds nothing of this one: no transaction, no answer still to come."""
-        return not self.lost and self.pgconn.transaction_status == TransactionStatus.IDLE
+        return not self.broken and self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def _on_readable(self) -> None:
         # What arrives is taken from the socket here and not in the waiting task: the event loop would call again
@@ -100,8 +100,8 @@ class Connection(AsyncConnection[TupleRow]):
         try:
             self.pgconn.consume_input()
         except OperationalError:
-            self.give_up()
-        if self._waiter is not None and (self.lost or not self.pgconn.is_busy()):
+            self.mark_broken()
+        if self._waiter is not None and (self.broken or not self.pgconn.is_busy()):
             self._wake()
 
     def _wake(self) -> None:
@@ -110,42 +110,42 @@ class Connection(AsyncConnection[TupleRow]):
 
     def _expire(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            later = self._later()
-            if later is None:
+            extended = self._extended_deadline()
+            if extended is None:
                 self._waiter.set_exception(TimeoutError())
             else:
-                self._timer = self._loop.call_at(later, self._expire)
+                self._timer = self._loop.call_at(extended, self._expire)
 
-    def _later(self) -> float | None:
+    def _extended_deadline(self) -> float | None:
         """Return a deadline that is still to come, if there is one."""
-        later = self.more_time() if self.more_time is not None else None
-        return later if later is not None and self._loop.time() < later else None
+        extended = self.extend_deadline() if self.extend_deadline is not None else None
+        return extended if extended is not None and self._loop.time() < extended else None
 
-    def give_up(self) -> None:
+    def mark_broken(self) -> None:
         """Mark the connection as beyond use; the pool replaces it."""
-        if not self.lost:
-            self.lost = True
+        if not self.broken:
+            self.broken = True
             if hasattr(self, "_loop"):
                 self._loop.remove_reader(self._descriptor)
                 self._loop.remove_writer(self._descriptor)
 
     async def close(self) -> None:
         """Close, and first stop what the server may still be doing for this connection: it could hold locks."""
-        self.give_up()
+        self.mark_broken()
         if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
             # While the connection is open: a pooler finds the statement by it.
             with contextlib.suppress(PsycopgError, OSError):
                 await self.cancel_safe(timeout=_CANCEL_SECONDS)
         await super().close()
 
-    async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
+    async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
         """Send every statement at once and return a result for each; all of it is one trip.
 
         ``deadline`` is a time of the event loop's clock. Raises DatabaseFault when a statement failed (all are
         rolled back), ConnectionLost, and TimeoutError. When the answer has not come whole, whatever the reason, the
         connection is lost: what the server still says must never reach another user.
         """
-        if self.lost:
+        if self.broken:
             raise ConnectionLost(untouched=True)
         if self._waiter is not None:
             raise RuntimeError("one exchange at a time: another task waits on this connection")
@@ -160,30 +160,30 @@ class Connection(AsyncConnection[TupleRow]):
 
     async def _exchange(self, calls: Sequence[Call], deadline: float, *, afresh: bool = False) -> list[PGresult]:
         """Send and receive once. ``afresh`` prepares everything anew; otherwise raises _Stale."""
-        if self._loop.time() >= deadline and self._later() is None:
+        if self._loop.time() >= deadline and self._extended_deadline() is None:
             # Nothing is sent that there is no time to wait for: a COMMIT above all.
             raise TimeoutError
         try:
             sent = self._send(calls, afresh=afresh)
             results = await self._collect(len(sent.prepares), deadline)
         except BaseException:
-            self.give_up()
+            self.mark_broken()
             raise
-        failed = self._note_preparations(results, sent.prepares)
+        failed = self._record_prepared(results, sent.prepares)
         if failed is None:
             if self.names.are_shared:
                 self._note_shared(calls, sent)
-            return _own(results, sent.prepares)
-        before = _own(results[: results.index(failed)], sent.prepares)
-        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN and len(before) < len(calls):
+            return _statement_results(results, sent.prepares)
+        before = _statement_results(results[: results.index(failed)], sent.prepares)
+        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN_SQLSTATES and len(before) < len(calls):
             raise _Stale(calls[len(before)][0])
-        raise fault_of(failed, before)
+        raise to_database_error(failed, before)
 
     async def _roll_back(self, deadline: float, *, began_before: bool) -> None:
         """End the transaction in which a statement was refused."""
         if began_before:
             # What came before in it is not ours to repeat.
-            self.give_up()
+            self.mark_broken()
             raise ConnectionLost(untouched=True)
         await self._exchange([(ROLLBACK, ())], deadline)
 
@@ -201,7 +201,7 @@ class Connection(AsyncConnection[TupleRow]):
         results = await self._collect(3, deadline)
         for result in results:
             if result.status in _FAILED:
-                raise fault_of(result)
+                raise to_database_error(result)
         [row] = self.rows(results[1], prepared.PROBE)
         return row
 
@@ -245,34 +245,34 @@ class Connection(AsyncConnection[TupleRow]):
         """Return the results up to the Sync: ``expected`` of them, and one more if the commit itself failed."""
         pgconn = self.pgconn
         results: list[PGresult] = []
-        went_silent = False
+        stream_ended = False
         while self._is_sending():
             await self._wait(deadline, for_writing=True)
         # Up to one more than are due, should a lost connection go on and on.
         while len(results) <= expected + 1:
-            while not self.lost and pgconn.is_busy():
+            while not self.broken and pgconn.is_busy():
                 await self._wait(deadline)
             result = pgconn.get_result()
             if result is None:
                 # The end of a statement's results. After a lost connection, what came before, the server's last words
                 # among it, is still to be read, until there is nothing where another statement's should begin.
-                if went_silent:
+                if stream_ended:
                     break
-                went_silent = self.lost
+                stream_ended = self.broken
             elif result.status == ExecStatus.PIPELINE_SYNC:
                 return results
             else:
-                went_silent = False
+                stream_ended = False
                 results.append(result)
                 if pgconn.status == ConnStatus.BAD:
-                    self.give_up()
-        raise ConnectionLost(untouched=_was_cut_short(results, expected))
+                    self.mark_broken()
+        raise ConnectionLost(untouched=_ended_before_commit(results, expected))
 
     def _is_sending(self) -> bool:
         try:
-            return not self.lost and self.pgconn.flush() != 0
+            return not self.broken and self.pgconn.flush() != 0
         except OperationalError:
-            self.give_up()
+            self.mark_broken()
             return False
 
     async def _wait(self, deadline: float, *, for_writing: bool = False) -> None:
@@ -287,10 +287,10 @@ class Connection(AsyncConnection[TupleRow]):
             self._waiter = None
             self._timer.cancel()
             # Of a lost connection the descriptor is closed, and may be another's by now.
-            if for_writing and not self.lost:
+            if for_writing and not self.broken:
                 self._loop.remove_writer(self._descriptor)
 
-    def _note_preparations(self, results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> PGresult | None:
+    def _record_prepared(self, results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> PGresult | None:
         """Remember what was prepared, which outlives even a rollback. Returns the first failure, if any."""
         failed = None
         for index, result in enumerate(results):
@@ -353,17 +353,17 @@ def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...], tuple
     return columns, of_type(_TIMESTAMPTZ), of_type(_JSONB)
 
 
-def _own(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
+def _statement_results(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
     """Return the statements' own results, without those of their preparation."""
     return [result for result, name in zip(results, prepares, strict=False) if name is None]
 
 
-def _was_cut_short(results: Sequence[PGresult], expected: int) -> bool:
+def _ended_before_commit(results: Sequence[PGresult], expected: int) -> bool:
     """Tell whether the server said goodbye in the place of a statement's answer.
 
     It commits at the Sync, when it has answered every statement. So nothing has been kept.
     """
     for result in results[:expected]:
         if result.status in _FAILED:
-            return sqlstate_of(result) in _LAST_WORDS
+            return sqlstate_of(result) in _SHUTDOWN_SQLSTATES
     return False

@@ -30,9 +30,9 @@ from sqlalchemy import (
 )
 
 from todo.database.connection import Row
-from todo.database.errors import DatabaseFault, SqlState
+from todo.database.errors import DatabaseError, SqlState
 from todo.database.statements import USER_ID, OwnedByCaller, Statement
-from todo.errors import Conflict, Fault, Invalid
+from todo.errors import Conflict, FieldError, Invalid
 from todo.kit.rows import instants_in_utc
 
 _keys = table(
@@ -60,16 +60,16 @@ _EXPIRE = Statement(
 )
 _digest = func.encode(_keys.c.request_digest, literal_column("'hex'"))
 _LOOK_UP = Statement(select(_digest.label("digest"), _keys.c.answer).where(_this_key))
-IN_FRONT = (_LOCK, _EXPIRE, _LOOK_UP)
+PREAMBLE = (_LOCK, _EXPIRE, _LOOK_UP)
 """Statements that a request with a key sends before its effect. The last one looks up the stored response."""
 
 # For a transaction of several round trips, which knows its response only at the end.
-KEEP = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSON)))
+STORE_RESPONSE = Statement(insert(_keys).values(**_identified, answer=bindparam("retry_answer", type_=JSON)))
 
 
 # Task: T-131
 @dataclass(frozen=True, slots=True)
-class RetryKey:
+class IdempotencyKey:
     """The client's name for its request (``Idempotency-Key``), and a digest of the request."""
 
     key: str
@@ -82,7 +82,7 @@ class RetryKey:
 
 
 @cache
-def keeping(statement: Statement) -> Statement:
+def with_stored_response(statement: Statement) -> Statement:
     """Return a statement that also stores the rows of ``statement`` as the response. ``statement`` must return rows."""
     effect = statement.expression.cte("effect")  # type: ignore[attr-defined]
     answer = select(func.json_agg(func.to_json(literal_column("effect")))).select_from(effect).scalar_subquery()
@@ -90,7 +90,7 @@ def keeping(statement: Statement) -> Statement:
     return Statement(select(effect).add_cte(kept), repeatable=statement.repeatable, part_of_write=True)
 
 
-def kept_answer(retry: RetryKey, looked_up: PGresult) -> list[Row] | None:
+def stored_response(key_of_request: IdempotencyKey, looked_up: PGresult) -> list[Row] | None:
     """Return the rows that were stored for an equal request; ``None`` if there are none.
 
     Raises Invalid if the key was used for a different request.
@@ -98,20 +98,20 @@ def kept_answer(retry: RetryKey, looked_up: PGresult) -> list[Row] | None:
     if not looked_up.ntuples:
         return None
     digest, answer = looked_up.get_value(0, 0) or b"", looked_up.get_value(0, 1) or b"[]"
-    if digest.decode() != retry.digest.hex():
+    if digest.decode() != key_of_request.digest.hex():
         sentence = "This Idempotency-Key was used for another request. Choose a new key for a new request."
-        raise Invalid(Fault("/idempotency-key", sentence), detail=sentence, code="idempotency_key_reused")
+        raise Invalid(FieldError("/idempotency-key", sentence), detail=sentence, code="idempotency_key_reused")
     return [instants_in_utc(row, row) for row in orjson.loads(answer)]
 
 
-def in_use(fault: DatabaseFault, *, answered: int) -> Conflict | None:
+def in_use(error: DatabaseError, *, answered: int) -> Conflict | None:
     """Return Conflict if waiting for the lock of the key timed out: an equal request is still running.
 
     ``answered`` is the number of statements in front of the lock.
     """
     # Either timeout can end the wait. It depends on how long the request itself may take.
-    waited = fault.sqlstate in {SqlState.query_canceled, SqlState.lock_not_available}
-    if waited and len(fault.before) == answered:
+    waited = error.sqlstate in {SqlState.query_canceled, SqlState.lock_not_available}
+    if waited and len(error.before) == answered:
         return Conflict(
             "A request with this Idempotency-Key is still running. Wait for its answer, then try again.",
             code="idempotency_key_in_use",
@@ -119,6 +119,6 @@ def in_use(fault: DatabaseFault, *, answered: int) -> Conflict | None:
     return None
 
 
-def is_without_effect(fault: DatabaseFault) -> bool:
+def is_without_effect(error: DatabaseError) -> bool:
     """Return whether storing the response failed because the effect returned no rows."""
-    return fault.sqlstate == SqlState.not_null_violation and fault.table == _keys.name
+    return error.sqlstate == SqlState.not_null_violation and error.table == _keys.name

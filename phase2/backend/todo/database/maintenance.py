@@ -4,20 +4,20 @@ import asyncio
 from dataclasses import dataclass
 
 from todo.database.connection import Call, Connection
-from todo.database.errors import ConnectionLost, DatabaseFault, as_unavailable
+from todo.database.errors import ConnectionLost, DatabaseError, as_unavailable
 from todo.database.pool import Database
 from todo.database.statements import CompiledText, raw
 from todo.errors import Unavailable
 
 # Parameters are sent as text; the function expects numbers.
-_BITE = "SELECT removed, next_user FROM app.{}($1::text::integer, $2::text::bigint)"
-_PRUNE = raw(_BITE.format("prune"), "kept_days", "from_user")
-_EMPTY_TRASH = raw(_BITE.format("empty_trash"), "kept_days", "from_user")
+_BATCH_SIZE = "SELECT removed, next_user FROM app.{}($1::text::integer, $2::text::bigint)"
+_PRUNE = raw(_BATCH_SIZE.format("prune"), "kept_days", "from_user")
+_EMPTY_TRASH = raw(_BATCH_SIZE.format("empty_trash"), "kept_days", "from_user")
 _NOBODY = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Bite:
+class PruneBatch:
     """Number of deleted rows, and the ``from_user`` of the next call; ``None`` if all users are done."""
 
     removed: int
@@ -25,38 +25,38 @@ class Bite:
 
 
 # Task: T-113
-async def prune(database: Database, *, kept_days: int, from_user: int) -> Bite:
+async def prune(database: Database, *, kept_days: int, from_user: int) -> PruneBatch:
     """Delete one batch of change log rows older than ``kept_days`` days, and of expired idempotency keys.
 
     Users are addressed by their number in id order: the first ``from_user`` of them are skipped. Does nothing while
     another process prunes. Raises Unavailable.
     """
-    return await _bite(database, _PRUNE, kept_days=kept_days, from_user=from_user)
+    return await _prune_batch(database, _PRUNE, kept_days=kept_days, from_user=from_user)
 
 
 # Task: T-352
-async def empty_trash(database: Database, *, kept_days: int, from_user: int) -> Bite:
+async def empty_trash(database: Database, *, kept_days: int, from_user: int) -> PruneBatch:
     """Permanently delete one batch of tasks that are in the trash for more than ``kept_days`` days.
 
     Parameters and errors as in ``prune``. Skips users who are writing at the moment.
     """
-    return await _bite(database, _EMPTY_TRASH, kept_days=kept_days, from_user=from_user)
+    return await _prune_batch(database, _EMPTY_TRASH, kept_days=kept_days, from_user=from_user)
 
 
-async def _bite(database: Database, statement: CompiledText, *, kept_days: int, from_user: int) -> Bite:
+async def _prune_batch(database: Database, statement: CompiledText, *, kept_days: int, from_user: int) -> PruneBatch:
     deadline = asyncio.get_running_loop().time() + database.options.budget_seconds
     values = {"kept_days": str(kept_days), "from_user": str(from_user)}
 
-    async def bite(connection: Connection) -> Bite:
-        identity = database.identities.of(_NOBODY, is_pooled=connection.is_pooled)
+    async def bite(connection: Connection) -> PruneBatch:
+        identity = database.caller_context.statement_for(_NOBODY, is_pooled=connection.is_pooled)
         calls: list[Call] = [identity, (statement, connection.encode(statement, values))]
-        _, result = await connection.exchange(calls, deadline=deadline)
+        _, result = await connection.execute_pipeline(calls, deadline=deadline)
         [row] = connection.rows(result, statement)
-        return Bite(**row)
+        return PruneBatch(**row)
 
     try:
         return await database.run(bite, deadline=deadline)
-    except DatabaseFault as fault:
-        raise as_unavailable(fault) or fault from None
+    except DatabaseError as error:
+        raise as_unavailable(error) or error from None
     except (ConnectionLost, TimeoutError):
         raise Unavailable(code="database_unavailable") from None

@@ -19,7 +19,7 @@ from todo.database.statements import CompiledText, raw
 log = logging.getLogger(__name__)
 
 # A connection prepares this many statements; it sends further ones without a name. Bounds the server's memory.
-_MOST_PREPARED = 200
+_MAX_PREPARED = 200
 
 PROBE_PREFIX = b"todo_probe_"
 # Executed under a name that is new each time. ``passes``: the server has it under that name. ``tracks``: it has the
@@ -39,7 +39,7 @@ class OwnNames:
     # Whether other clients execute what is prepared here, and may close it.
     are_shared = False
 
-    def __init__(self, *, most: int = _MOST_PREPARED) -> None:
+    def __init__(self, *, most: int = _MAX_PREPARED) -> None:
         self._most = most
         self._known: set[bytes] = set()
 
@@ -99,7 +99,7 @@ class SharedNames(OwnNames):
     # every trip is refused, and repeated. This is a moving average over about so many trips. A pooler that keeps
     # statements misses the identity's only once for each server connection.
     _WINDOW = 1_000
-    _MOST_MISSED = 0.5
+    _MAX_MISSED = 0.5
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class SharedNames(OwnNames):
         if not text.is_identity:
             return
         self._missed += (1 - self._missed) / self._WINDOW
-        if self._missed > self._MOST_MISSED:
+        if self._missed > self._MAX_MISSED:
             log.warning("The pooler's server connections lose prepared statements: no more are prepared.")
             self._most = 0
             self._known.clear()

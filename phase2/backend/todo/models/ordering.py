@@ -4,23 +4,23 @@ from uuid import UUID
 
 from pydantic import ConfigDict, model_validator
 
-from todo.models.base import Body, Id, absent
+from todo.models.base import Id, RequestBody, optional_field
 
 _ID_EXTRA = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 
 
 # Task: T-333
 # Task: T-343
-class Move(Body):
+class Move(RequestBody):
     """Body of every ``move`` request: at most one of the two fields."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"}]})
 
-    after_id: Id | None = absent(
+    after_id: Id | None = optional_field(
         description=("Move it directly after the object with this id. Null moves it to the first place."),
         schema_extra=_ID_EXTRA,
     )
-    before_id: Id | None = absent(
+    before_id: Id | None = optional_field(
         description=("Move it directly before the object with this id. Null moves it to the last place."),
         schema_extra=_ID_EXTRA,
     )

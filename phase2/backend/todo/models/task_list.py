@@ -10,20 +10,20 @@ from sqlmodel import Field, SQLModel
 from todo.kit.cursors import LONGEST
 from todo.kit.ids import plain_uuid
 from todo.kit.queries import parse
-from todo.models.base import Id, TrueOrFalse, WholeNumber, absent
-from todo.models.tags import MOST_TAGS, Tag
+from todo.models.base import Id, QueryBool, WholeNumber, optional_field
+from todo.models.tags import MAX_TAGS, Tag
 from todo.models.tasks import DueDate, Priority, Status, TaskPublic
 
 NONE = "none"
 """The value of a filter for tasks without a category or without a parent."""
 
-MOST_COUNTED = 200
+MAX_COUNTED = 200
 """The maximum number of tasks that are read to count them, if the database does not keep their number."""
 
-MOST_TASKS = 100
+MAX_TASKS = 100
 """The maximum number of tasks on a page."""
 
-MOST_SORT_KEYS = 5
+MAX_SORT_KEYS = 5
 SORT_KEYS = (
     "created_at",
     "updated_at",
@@ -37,13 +37,13 @@ SORT_KEYS = (
 )
 
 _SORT_EXPECTED = (
-    f"Expected up to {MOST_SORT_KEYS} of {', '.join(SORT_KEYS)}, each once and with a - in front for descending."
+    f"Expected up to {MAX_SORT_KEYS} of {', '.join(SORT_KEYS)}, each once and with a - in front for descending."
 )
 
 _ValueT = TypeVar("_ValueT")
 
 
-class Due(StrEnum):
+class DueFilter(StrEnum):
     """A filter by due date, relative to the current day of the user."""
 
     none = "none"
@@ -71,12 +71,12 @@ def _sorted_by(texts: list[str]) -> list[str]:
     """Split the sort keys at commas. Raise ValueError for an unknown or repeated key, and for too many."""
     keys = [key for text in texts for key in text.split(",")]
     names = [key.removeprefix("-") for key in keys]
-    if len(set(names)) < len(names) or len(names) > MOST_SORT_KEYS or not set(names) <= set(SORT_KEYS):
+    if len(set(names)) < len(names) or len(names) > MAX_SORT_KEYS or not set(names) <= set(SORT_KEYS):
         raise ValueError(_SORT_EXPECTED)
     return keys
 
 
-def _each_once(values: list[_ValueT]) -> list[_ValueT]:
+def _deduplicated(values: list[_ValueT]) -> list[_ValueT]:
     return list(dict.fromkeys(values))
 
 
@@ -87,9 +87,9 @@ IdOrNone = Annotated[
 ]
 Search = Annotated[str, AfterValidator(_searched)]
 SortKeys = Annotated[list[str], AfterValidator(_sorted_by)]
-TagNames = Annotated[list[Tag], PydanticField(max_length=MOST_TAGS)]
-Statuses = Annotated[list[Status], AfterValidator(_each_once)]
-Priorities = Annotated[list[Priority], AfterValidator(_each_once)]
+TagNames = Annotated[list[Tag], PydanticField(max_length=MAX_TAGS)]
+Statuses = Annotated[list[Status], AfterValidator(_deduplicated)]
+Priorities = Annotated[list[Priority], AfterValidator(_deduplicated)]
 
 _TIME_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
 
@@ -134,14 +134,14 @@ class TaskFilter(BaseModel):
         description="Only direct subtasks of this task. `none`: only tasks without a parent.",
         schema_extra={"examples": [NONE]},
     )
-    due: Due | None = Field(
+    due: DueFilter | None = Field(
         default=None,
         description=(
             "`none`: without a due date. `today`: due today, in your time zone, with days that start at your "
             "`day_start`. `overdue`: open, and due before now. `upcoming`: open, and due tomorrow or later. `week`: "
             "due in the current week, which starts on your `week_start`."
         ),
-        schema_extra={"examples": [Due.today]},
+        schema_extra={"examples": [DueFilter.today]},
     )
     due_before: DueDate | None = _times("are due", is_before=True)
     due_after: DueDate | None = _times("are due", is_before=False)
@@ -151,7 +151,7 @@ class TaskFilter(BaseModel):
     created_after: DueDate | None = _times("were created", is_before=False)
     updated_before: DueDate | None = _times("last changed", is_before=True)
     updated_after: DueDate | None = _times("last changed", is_before=False)
-    trashed: TrueOrFalse = Field(
+    trashed: QueryBool = Field(
         default=False, description="`true`: only tasks in the trash. Otherwise only tasks outside the trash."
     )
     q: Search | None = Field(
@@ -183,7 +183,7 @@ class TaskQuery(TaskFilter):
     """Query of ``GET /tasks``."""
 
     skip: WholeNumber = Field(default=0, ge=0, le=2**31 - 1, description="The number of tasks to skip.")
-    limit: WholeNumber = Field(default=50, ge=1, le=MOST_TASKS, description="The maximum number of tasks to return.")
+    limit: WholeNumber = Field(default=50, ge=1, le=MAX_TASKS, description="The maximum number of tasks to return.")
     cursor: str | None = Field(
         default=None,
         max_length=LONGEST,
@@ -204,10 +204,10 @@ FILTERS = frozenset(TaskFilter.model_fields)
 
 
 # Task: T-363
-class TaskFound(TaskPublic):
+class TaskSearchResult(TaskPublic):
     """A task in the task list."""
 
-    excerpt: str = absent(
+    excerpt: str = optional_field(
         description="Only with `q`: a part of the text, as HTML, with each match between `<mark>` and `</mark>`.",
         schema_extra={"examples": ["Buy <mark>milk</mark>"]},
     )
@@ -217,7 +217,7 @@ class TaskFound(TaskPublic):
 class TaskPage(SQLModel):
     """A page of tasks."""
 
-    tasks: list[TaskFound]
+    tasks: list[TaskSearchResult]
     total: int = Field(description="The number of matching tasks on all pages.", schema_extra={"examples": [1]})
     total_is_exact: bool = Field(
         description="Whether `total` is exact. If false, it is a lower bound, because not all tasks were counted.",

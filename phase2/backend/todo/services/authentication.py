@@ -18,9 +18,9 @@ from todo.errors import Unauthenticated
 from todo.models.users import Identity
 
 # The maximum length of a token, in bytes. The user object of a session fits in a quarter of it.
-MOST_BYTES = 8_192
+MAX_BYTES = 8_192
 # The number of verified tokens in the cache: about 5 MB.
-MOST_REMEMBERED = 10_000
+MAX_REMEMBERED = 10_000
 # The tolerated difference between the clocks of two machines.
 LEEWAY_SECONDS = 30
 
@@ -30,7 +30,7 @@ _JWS = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 _END_OF_TIME = 2**53
 # PostgreSQL can store neither NUL nor half a surrogate pair. Other control characters do not belong in a name.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-_MOST_OF_AN_ID, _MOST_OF_A_NAME, _MOST_OF_AN_ADDRESS = 255, 200, 320
+_MAX_OF_AN_ID, _MAX_OF_A_NAME, _MAX_OF_AN_ADDRESS = 255, 200, 320
 
 
 class Verifier(Protocol):
@@ -102,7 +102,7 @@ class KeySetVerifier:
 
     async def verify(self, token: bytes) -> Identity:
         """Return the identity in ``token``. Raises Unauthenticated; Unavailable if the keys cannot be loaded."""
-        if len(token) > MOST_BYTES:
+        if len(token) > MAX_BYTES:
             _refuse()
         if self._keys.current() is not self._verified_by:
             self._forget()
@@ -121,7 +121,7 @@ class KeySetVerifier:
         if self._keys.current() is not self._verified_by:
             self._forget()
         self._verified[digest] = identity
-        if len(self._verified) > MOST_REMEMBERED:
+        if len(self._verified) > MAX_REMEMBERED:
             self._verified.popitem(last=False)
         return identity
 
@@ -143,13 +143,13 @@ class KeySetVerifier:
             _refuse("The token comes from another issuer (iss).")
         if self._audience is not None and not _names(claims.get("aud"), self._audience):
             _refuse("The token is meant for another audience (aud).")
-        user_id = _text(claims.get("sub"), _MOST_OF_AN_ID)
+        user_id = _text(claims.get("sub"), _MAX_OF_AN_ID)
         if user_id is None:
             _refuse("The token does not say whom it is for (sub).")
         name, email = claims.get("name"), claims.get("email")
         if isinstance(name, str):
-            name = name[:_MOST_OF_A_NAME]
-        return Identity(user_id, expires_at, _text(name, _MOST_OF_A_NAME), _text(email, _MOST_OF_AN_ADDRESS))
+            name = name[:_MAX_OF_A_NAME]
+        return Identity(user_id, expires_at, _text(name, _MAX_OF_A_NAME), _text(email, _MAX_OF_AN_ADDRESS))
 
 
 # Task: T-047

@@ -40,16 +40,16 @@ OnlyIfNew = Annotated[
 
 
 # Task: T-121
-def tagged(
+def response_with_etag(
     content: Any,
     revision: int,
     *,
-    unless: Condition | None = None,
+    if_none_match: Condition | None = None,
     status_code: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Answer with JSON and its entity tag, or with 304 if the client has it already."""
     sent = {"ETag": etag(revision), **(headers or {})}
-    if unless is not None and unless.names(revision):
+    if if_none_match is not None and if_none_match.names(revision):
         return Response(None, 304, sent)
     return json_response(content, status_code, sent)

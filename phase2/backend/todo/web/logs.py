@@ -25,8 +25,8 @@ from structlog.typing import Processor
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # The message once more, by uvicorn, for a terminal.
 _LEFT_OUT = _STANDARD | {"color_message"}
-_MOST_CAUSES = 5
-_MOST_FRAMES = 30
+_MAX_CAUSES = 5
+_MAX_FRAMES = 30
 _NAMES_OF_ERRORS = ("sqlstate", "constraint", "errno")
 
 _requests = logging.getLogger("todo.request")
@@ -187,7 +187,7 @@ def _unquoted(value: object) -> object:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, then what caused it, at most five."""
     current: BaseException | None = error
-    for _ in range(_MOST_CAUSES):
+    for _ in range(_MAX_CAUSES):
         if current is None:
             return
         yield current
@@ -210,7 +210,7 @@ def _frames(traceback: TracebackType | None) -> list[str]:
         code = traceback.tb_frame.f_code
         frames.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_qualname}")
         traceback = traceback.tb_next
-    return frames[-_MOST_FRAMES:]
+    return frames[-_MAX_FRAMES:]
 
 
 def _type_name(value: object) -> str:

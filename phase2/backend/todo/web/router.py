@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from todo.errors import MethodNotAllowed, NotFound, TodoError
-from todo.web.problems import nothing_here, problem_response
+from todo.web.problems import not_found, problem_response
 from todo.web.route import Handler, Route, user_text_in
 from todo.web.streams import EventStream
 
@@ -42,14 +42,14 @@ class _Node:
 
 
 # Task: T-042
-class Dispatch:
-    """Answers what our routes answer, and leaves everything else to ``otherwise``.
+class TrieRouter:
+    """Answers what our routes answer, and leaves everything else to ``fallback``.
 
     A concrete path goes before a templated one, as OpenAPI has it, whichever was declared first.
     """
 
-    def __init__(self, routes: Sequence[BaseRoute], otherwise: ASGIApp) -> None:
-        self._otherwise = otherwise
+    def __init__(self, routes: Sequence[BaseRoute], fallback: ASGIApp) -> None:
+        self._otherwise = fallback
         self._root = _Node()
         self._sockets: dict[str, Callable[[WebSocket], Awaitable[None]]] = {}
         for found in iter_route_contexts(routes):
@@ -75,12 +75,12 @@ class Dispatch:
         for method in methods:
             node.methods.setdefault(method, answer)
             if method == "GET":
-                node.methods.setdefault("HEAD", answer._replace(handler=_without_body(answer.handler)))
+                node.methods.setdefault("CURRENT_REVISION", answer._replace(handler=_without_body(answer.handler)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "websocket":
-                await self._converse(WebSocket(scope, receive, send))
+                await self._handle_websocket(WebSocket(scope, receive, send))
             else:
                 await self._otherwise(scope, receive, send)
             return
@@ -91,7 +91,7 @@ class Dispatch:
         node = _find(self._root, segments, 0)
         if node is None:
             if has_hidden_slash:
-                raise nothing_here()
+                raise not_found()
             if not segments[-1] and _find(self._root, segments[:-1], 0):
                 raise NotFound("There is nothing at this path. Leave out the slash at its end.")
             await self._otherwise(scope, receive, send)
@@ -102,17 +102,17 @@ class Dispatch:
             raise MethodNotAllowed(list(node.methods)) from None
         scope["path_params"] = {name: segments[position] for position, name in parameters}
         if has_hidden_slash and any("/" in scope["path_params"][name] for name in ids):
-            raise nothing_here()
+            raise not_found()
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
     # Task: T-154
-    async def _converse(self, websocket: WebSocket) -> None:
+    async def _handle_websocket(self, websocket: WebSocket) -> None:
         """Let a route have the WebSocket. An error before it is accepted is the answer to the handshake."""
         try:
             endpoint = self._sockets.get(websocket.scope["path"])
             if endpoint is None:
-                raise nothing_here()
+                raise not_found()
             await endpoint(websocket)
         except TodoError as error:
             await websocket.send_denial_response(problem_response(error, websocket.scope))

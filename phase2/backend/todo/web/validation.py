@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from todo.errors import Fault
+from todo.errors import FieldError
 from todo.kit.ids import UUID_EXPECTED
 
-_MOST_FAULTS = 50
+_MAX_FAULTS = 50
 _LONGEST_NAME = 100
 
 # What to do, where pydantic says what should have been, repeats the input, or names its inner workings.
@@ -51,21 +51,23 @@ _ONE = {" 1 characters ": " 1 character ", " 1 entries ": " 1 entry "}
 
 
 # Task: T-042
-def faults_of(error: ValidationError, place: str, *at: str) -> list[Fault]:
+def field_errors_of(error: ValidationError, place: str, *at: str) -> list[FieldError]:
     """Return where and what, for the user. ``place`` is ``body``, ``query``, ``path`` or ``header``."""
-    if error.error_count() > _MOST_FAULTS:
-        return [Fault(f"/{place}", f"More than {_MOST_FAULTS} things are wrong here.")]
-    return described(error.errors(include_url=False, include_input=False), place, *at)
+    if error.error_count() > _MAX_FAULTS:
+        return [FieldError(f"/{place}", f"More than {_MAX_FAULTS} things are wrong here.")]
+    return to_field_errors(error.errors(include_url=False, include_input=False), place, *at)
 
 
-def described(found: Iterable[Any], *at: str) -> list[Fault]:
+def to_field_errors(found: Iterable[Any], *at: str) -> list[FieldError]:
     """Turn pydantic's descriptions of errors into faults below ``at``."""
-    return [Fault(pointer(*at, *one["loc"]), _sentence(one["type"], one["msg"], one.get("ctx", {}))) for one in found]
+    return [
+        FieldError(pointer(*at, *one["loc"]), _sentence(one["type"], one["msg"], one.get("ctx", {}))) for one in found
+    ]
 
 
-def placed(faults: Iterable[Fault], places: Sequence[tuple[str, Collection[str]]]) -> list[Fault]:
+def with_locations(errors: Iterable[FieldError], places: Sequence[tuple[str, Collection[str]]]) -> list[FieldError]:
     """Put before a service's pointers the place that the field came in; a field of none of them stays as it is."""
-    return [Fault(_place(fault.pointer, places) + fault.pointer, fault.detail) for fault in faults]
+    return [FieldError(_place(fault.pointer, places) + fault.pointer, fault.detail) for fault in errors]
 
 
 def _place(field_pointer: str, places: Sequence[tuple[str, Collection[str]]]) -> str:

@@ -29,8 +29,8 @@ from sqlalchemy import (
 
 from todo.database import OwnedByCaller
 from todo.models.base import table_of
-from todo.models.task_list import NONE, Due
 from todo.models.profiles import Profile, Weekday
+from todo.models.task_list import NONE, DueFilter
 from todo.models.tasks import TagCount, TaskCount, TaskTag
 from todo.services.task_list import intersection
 from todo.services.task_list.filter_types import DATE, INSTANT, MULTI, SINGLE, Condition, Context, DrivingIndex
@@ -93,7 +93,7 @@ def has_tags(variant: str, context: Context) -> ColumnElement[bool] | None:
     # Without the tag that the index scan is on. The cast makes ANY take an array, not a set of rows.
     more = cast(select(func.array_remove(keys, _rarest(0))).scalar_subquery(), ARRAY(Text))
     has_all = _number_of_tags(more, index) == func.cardinality(keys) - literal_column("1")
-    return intersection.often_or_seldom(index.id, has_all, index.past_probe_limit, index.next_rarest_ids)
+    return intersection.probe_then_hash(index.id, has_all, index.past_probe_limit, index.next_rarest_ids)
 
 
 def lacks_tags(_: str, context: Context) -> ColumnElement[bool]:
@@ -120,14 +120,14 @@ def _number_of_tags(keys: ColumnElement[Any], index: DrivingIndex | None = None)
 def is_due(variant: str, _: Context) -> ColumnElement[bool]:
     """Compare the due date with the user's day or week, or with the current time."""
     due_at = tasks.c.due_at
-    if variant == Due.none:
+    if variant == DueFilter.none:
         return due_at.is_(None)
-    if variant == Due.overdue:
+    if variant == DueFilter.overdue:
         return and_(due_at < now, _is_open)
-    if variant == Due.upcoming:
+    if variant == DueFilter.upcoming:
         return and_(due_at > _end_of(_today.c.day), _is_open)
-    first = _today.c.day if variant == Due.today else _today.c.day - _days_into_week()
-    last = _today.c.day if variant == Due.today else first + literal_column("6")
+    first = _today.c.day if variant == DueFilter.today else _today.c.day - _days_into_week()
+    last = _today.c.day if variant == DueFilter.today else first + literal_column("6")
     return and_(due_at > _end_of(first - literal_column("1")), due_at <= _end_of(last))
 
 
@@ -214,7 +214,7 @@ def tag_index(variant: str, *, is_behind: bool) -> DrivingIndex:
         select(ahead.c.created_at)
         .where(OwnedByCaller(ahead), ahead.c.tag_key == key, *begun)
         .order_by(ahead.c.created_at.desc(), ahead.c.task_id.desc())
-        .offset(intersection.far_from(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP))
+        .offset(intersection.probe_limit(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP))
         .limit(literal_column("1"))
         .scalar_subquery()
     )

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, FromClause, Select
 
-from todo.kit.text import folded
-from todo.models.task_list import NONE, Due, TaskFilter
+from todo.kit.text import fold_case
+from todo.models.task_list import NONE, DueFilter, TaskFilter
 
 # The names of variants: whether a flag is set, the number of values, or the kind of time.
 SET = "set"
@@ -169,10 +169,10 @@ def _read_excluded_tags(_: str, tags: list[str], values: dict[str, Any]) -> str 
 
 
 def _keys_of(tags: list[str]) -> list[str]:
-    return list(dict.fromkeys(folded(tag) for tag in tags))
+    return list(dict.fromkeys(fold_case(tag) for tag in tags))
 
 
-def _read_due(_: str, due: Due | None, __: dict[str, Any]) -> str | None:
+def _read_due(_: str, due: DueFilter | None, __: dict[str, Any]) -> str | None:
     return None if due is None else due.value
 
 
@@ -191,5 +191,5 @@ MULTI_VALUE = Kind((SINGLE, MULTI), _read_multi)
 REFERENCE = Kind((SINGLE, NONE), _read_reference)
 REQUIRED_TAGS = Kind((SINGLE, MULTI), _read_required_tags)
 EXCLUDED_TAGS = Kind((SET,), _read_excluded_tags)
-DUE_KEYWORD = Kind(tuple(due.value for due in Due), _read_due)
+DUE_KEYWORD = Kind(tuple(due.value for due in DueFilter), _read_due)
 TIME_BOUND = Kind((DATE, LOCAL, INSTANT), _read_time_bound)

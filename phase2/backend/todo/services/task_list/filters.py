@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Text, bindparam, cast, func, l
 
 from todo.database import OwnedByCaller
 from todo.models.base import table_of
-from todo.models.task_list import NONE, Due, TaskFilter
+from todo.models.task_list import NONE, DueFilter, TaskFilter
 from todo.models.tasks import TaskCount
 from todo.services.task_list.filter_conditions import (
     column_is,
@@ -52,7 +52,7 @@ from todo.services.task_list.filter_types import (
     Filter,
     Variant,
 )
-from todo.services.tasks.statements import alive, tasks
+from todo.services.tasks.statements import not_trashed, tasks
 
 _counts = table_of(TaskCount)
 
@@ -83,7 +83,7 @@ def _time_filters(
     return declared("before", is_before), declared("after", is_after)
 
 
-def _due(keyword: Due, index: str) -> Variant:
+def _due(keyword: DueFilter, index: str) -> Variant:
     return Variant(
         example=f"due={keyword.value}",
         index=index,
@@ -180,11 +180,11 @@ REGISTRY: tuple[Filter, ...] = (
         DUE_KEYWORD,
         is_due,
         {
-            Due.none.value: Variant(example="due=none", index="ix_tasks_user_id_undated_created_at"),
-            Due.today.value: _due(Due.today, "ix_tasks_user_id_due_at"),
-            Due.overdue.value: _due(Due.overdue, "ix_tasks_user_id_open_due_at"),
-            Due.upcoming.value: _due(Due.upcoming, "ix_tasks_user_id_open_due_at"),
-            Due.week.value: _due(Due.week, "ix_tasks_user_id_due_at"),
+            DueFilter.none.value: Variant(example="due=none", index="ix_tasks_user_id_undated_created_at"),
+            DueFilter.today.value: _due(DueFilter.today, "ix_tasks_user_id_due_at"),
+            DueFilter.overdue.value: _due(DueFilter.overdue, "ix_tasks_user_id_open_due_at"),
+            DueFilter.upcoming.value: _due(DueFilter.upcoming, "ix_tasks_user_id_open_due_at"),
+            DueFilter.week.value: _due(DueFilter.week, "ix_tasks_user_id_due_at"),
         },
     ),
     *_time_filters(
@@ -264,7 +264,7 @@ def conditions_of(
     """
     context = Context(lists_trash(filters), driving_index)
     conditions = [each.filter.condition(each.name, context) for each in filters]
-    return [*([] if context.is_trashed else [alive]), *(each for each in conditions if each is not None)]
+    return [*([] if context.is_trashed else [not_trashed]), *(each for each in conditions if each is not None)]
 
 
 # Task: T-371

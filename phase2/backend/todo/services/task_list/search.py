@@ -35,8 +35,8 @@ from todo.database import OwnedByCaller, Row
 from todo.kit.excerpts import excerpt
 from todo.kit.queries import Query
 from todo.models.base import table_of
-from todo.models.tasks import Task
 from todo.models.search_index import TaskWord
+from todo.models.tasks import Task
 from todo.services.task_list import intersection
 
 _tasks = table_of(Task)
@@ -50,7 +50,7 @@ _READ_PER_LOOK_UP = 8
 _BEHIND_EVERY_LETTER = "\U0010ffff"
 
 
-class Shape(NamedTuple):
+class SearchShape(NamedTuple):
     """The kinds of terms in a query, without the words. Statements are compiled once for each shape."""
 
     words: bool
@@ -69,7 +69,7 @@ class Search:
     """The fragments that a statement on ``tasks`` needs for a search.
 
     FROM: ``hits``, joined by ``on`` (each task at most once).
-    WHERE: ``walked``, the conditions of the index scan, and ``conditions``, which are checked for each hit.
+    WHERE: ``index_conditions``, the conditions of the index scan, and ``conditions``, which are checked for each hit.
     ORDER BY: ``rank``, columns of ``hits`` that together are unique. With a word, the rank is title before tags before
     description, then newest first. With several words, it is the rank of the rarest one. With prefixes only, it is
     newest first.
@@ -80,26 +80,26 @@ class Search:
 
     hits: FromClause
     on: ColumnElement[bool]
-    walked: tuple[ColumnElement[bool], ...]
+    index_conditions: tuple[ColumnElement[bool], ...]
     conditions: tuple[ColumnElement[bool], ...]
     rank: tuple[ColumnElement[Any], ...]
     word: ColumnElement[str] | None
 
 
 # Task: T-363
-def shape_of(query: Query, *, chosen: str | None = None) -> Shape:
+def shape_of(query: Query, *, chosen: str | None = None) -> SearchShape:
     """Return which kinds of terms a query has."""
-    wanted, unwanted = query.wanted, query.unwanted
-    return Shape(
-        words=bool(wanted.words),
-        several_words=len(wanted.words) > 1,
+    required, excluded = query.required, query.excluded
+    return SearchShape(
+        words=bool(required.words),
+        several_words=len(required.words) > 1,
         chosen=chosen is not None,
         # Without words, the scan itself ensures one of the prefixes.
-        more_prefixes=len(wanted.prefixes) > (0 if wanted.words else 1),
-        phrases=bool(wanted.phrases),
-        unwanted_words=bool(unwanted.words),
-        unwanted_prefixes=bool(unwanted.prefixes),
-        unwanted_phrases=bool(unwanted.phrases),
+        more_prefixes=len(required.prefixes) > (0 if required.words else 1),
+        phrases=bool(required.phrases),
+        unwanted_words=bool(excluded.words),
+        unwanted_prefixes=bool(excluded.prefixes),
+        unwanted_phrases=bool(excluded.phrases),
     )
 
 
@@ -109,30 +109,30 @@ def values_of(query: Query, *, chosen: str | None = None) -> Mapping[str, Any]:
 
     Raises ValueError if ``chosen`` is not a word of the query.
     """
-    wanted, unwanted = query.wanted, query.unwanted
-    if chosen is not None and chosen not in wanted.words:
+    required, excluded = query.required, query.excluded
+    if chosen is not None and chosen not in required.words:
         raise ValueError("Another search began there.")
     return {
-        "search_word": chosen or next(iter(wanted.words), ""),
-        "search_words": list(wanted.words),
-        "search_prefix": max(wanted.prefixes, key=len, default=""),
-        "search_prefixes": list(wanted.prefixes),
-        "search_phrases": [f"%{phrase}%" for phrase in wanted.phrases],
-        "search_unwanted_words": list(unwanted.words),
-        "search_unwanted_prefixes": list(unwanted.prefixes),
-        "search_unwanted_phrases": [f"%{phrase}%" for phrase in unwanted.phrases],
+        "search_word": chosen or next(iter(required.words), ""),
+        "search_words": list(required.words),
+        "search_prefix": max(required.prefixes, key=len, default=""),
+        "search_prefixes": list(required.prefixes),
+        "search_phrases": [f"%{phrase}%" for phrase in required.phrases],
+        "search_unwanted_words": list(excluded.words),
+        "search_unwanted_prefixes": list(excluded.prefixes),
+        "search_unwanted_phrases": [f"%{phrase}%" for phrase in excluded.phrases],
     }
 
 
 # Task: T-363
 def excerpt_of(query: Query, row: Row) -> str:
     """Return the part of a task's title, tags or description that matches the query, as HTML."""
-    return excerpt(query.wanted, [row["title"], ", ".join(row["tags"]), row["description"] or ""])
+    return excerpt(query.required, [row["title"], ", ".join(row["tags"]), row["description"] or ""])
 
 
 # Task: T-363
 @cache
-def fragments(shape: Shape, *, trashed: bool = False, is_behind: bool = False) -> Search:
+def fragments(shape: SearchShape, *, trashed: bool = False, is_behind: bool = False) -> Search:
     """Return the fragments for queries of this shape, for the tasks in the trash or for all others.
 
     If ``is_behind``, the scan of a word starts at the row with the rank ``after_0``, ``after_1`` and so on.
@@ -140,7 +140,7 @@ def fragments(shape: Shape, *, trashed: bool = False, is_behind: bool = False) -
     return _by_word(shape, is_behind=is_behind) if shape.words else _by_prefix(shape, trashed=trashed)
 
 
-def _by_word(shape: Shape, *, is_behind: bool) -> Search:
+def _by_word(shape: SearchShape, *, is_behind: bool) -> Search:
     """Scan the rows of one word; with several words, those of the rarest."""
     hits = _task_words.alias("hits")
     finds_rarest = shape.several_words and not shape.chosen
@@ -159,7 +159,7 @@ def _rank(words: FromClause) -> tuple[ColumnElement[Any], ...]:
     return words.c.weight, words.c.created_at.desc(), words.c.task_id.desc()
 
 
-def _has_all(hits: FromClause, word: ColumnElement[str], shape: Shape, *, is_behind: bool) -> ColumnElement[bool]:
+def _has_all(hits: FromClause, word: ColumnElement[str], shape: SearchShape, *, is_behind: bool) -> ColumnElement[bool]:
     """Match hits that have all of several words."""
     typed, others = _texts("search_words"), _task_words.alias("next_rarest")
     has_all = _number_of(hits.c.task_id, typed) == func.cardinality(typed)
@@ -168,18 +168,18 @@ def _has_all(hits: FromClause, word: ColumnElement[str], shape: Shape, *, is_beh
     far = or_(hits.c.weight > weight, and_(hits.c.weight == weight, hits.c.created_at <= created_at))
     another = _rarest(0, but=word) if shape.chosen else _rarest(1)
     ids = select(others.c.task_id).where(OwnedByCaller(others), others.c.word == another)
-    return intersection.often_or_seldom(hits.c.task_id, has_all, far, ids)
+    return intersection.probe_then_hash(hits.c.task_id, has_all, far, ids)
 
 
 def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
     """Return the rank from which on hits are far, counted from the start of the scan; no row if there is none."""
     ahead = _task_words.alias("ahead")
-    walked = select(ahead.c.weight, ahead.c.created_at).where(
+    index_conditions = select(ahead.c.weight, ahead.c.created_at).where(
         OwnedByCaller(ahead), ahead.c.word == word, _reading_pays()
     )
-    most = intersection.far_from(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP)
+    most = intersection.probe_limit(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP)
     if not is_behind:
-        return walked.order_by(*_rank(ahead)).offset(most).limit(literal_column("1")).cte("place")
+        return index_conditions.order_by(*_rank(ahead)).offset(most).limit(literal_column("1")).cte("place")
     weight, created_at = (
         cast(bindparam(f"after_{index}", type_=Text), column.type)
         for index, column in enumerate((ahead.c.weight, ahead.c.created_at))
@@ -188,18 +188,18 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
     parts = [
         part.order_by(*_rank(ahead)).limit(most + literal_column("1"))
         for part in (
-            walked.where(ahead.c.weight == weight, ahead.c.created_at <= created_at),
-            walked.where(ahead.c.weight > weight),
+            index_conditions.where(ahead.c.weight == weight, ahead.c.created_at <= created_at),
+            index_conditions.where(ahead.c.weight > weight),
         )
     ]
     rest = union_all(*parts).subquery("rest")
     return select(rest).offset(most).limit(literal_column("1")).cte("place")
 
 
-def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
+def _by_prefix(shape: SearchShape, *, trashed: bool) -> Search:
     """If few words have the longest prefix, collect and sort their tasks. Otherwise scan all tasks, newest first."""
     prefix = bindparam("search_prefix", type_=Text)
-    words, walked = _task_words.alias("words"), _tasks.alias("walked")
+    words, index_conditions = _task_words.alias("words"), _tasks.alias("walked")
     begins = and_(OwnedByCaller(words), _begins_with(words, prefix))
     some = (
         select(literal_column("1").label("one"))
@@ -217,14 +217,14 @@ def _by_prefix(shape: Shape, *, trashed: bool) -> Search:
         .order_by(words.c.created_at.desc(), words.c.task_id.desc())
     )
     passed = (
-        select(walked.c.id, walked.c.created_at)
+        select(index_conditions.c.id, index_conditions.c.created_at)
         .where(
-            OwnedByCaller(walked),
-            walked.c.trashed_at.is_not(None) if trashed else walked.c.trashed_at.is_(None),
+            OwnedByCaller(index_conditions),
+            index_conditions.c.trashed_at.is_not(None) if trashed else index_conditions.c.trashed_at.is_(None),
             not_(are_few),
-            _has_prefix(walked.c.id, prefix),
+            _has_prefix(index_conditions.c.id, prefix),
         )
-        .order_by(walked.c.created_at.desc(), walked.c.id.desc())
+        .order_by(index_conditions.c.created_at.desc(), index_conditions.c.id.desc())
     )
     # Both are sorted, so PostgreSQL merges them, and stops when the page is full.
     hits = union_all(collected, passed).subquery("hits")
@@ -272,18 +272,18 @@ def _ranked() -> CTE:
 
 
 def _conditions(
-    shape: Shape, task_id: ColumnElement[Any], has_all: ColumnElement[bool]
+    shape: SearchShape, task_id: ColumnElement[Any], has_all: ColumnElement[bool]
 ) -> tuple[ColumnElement[bool], ...]:
     """Return the further conditions on a hit.
 
     They count in scalar subqueries: PostgreSQL would turn EXISTS into a join, and might start with it.
     """
-    unwanted = _texts("search_unwanted_words")
+    excluded = _texts("search_unwanted_words")
     prefixes, unwanted_prefixes = _texts("search_prefixes"), _texts("search_unwanted_prefixes")
     text = _searched_text()
     conditions = (
         (shape.several_words, has_all),
-        (shape.unwanted_words, _number_of(task_id, unwanted) == 0),
+        (shape.unwanted_words, _number_of(task_id, excluded) == 0),
         (shape.more_prefixes, _number_of_prefixes(task_id, prefixes) == func.cardinality(prefixes)),
         (shape.unwanted_prefixes, _number_of_prefixes(task_id, unwanted_prefixes) == 0),
         (shape.phrases, _of_hits(task_id, text.like(all_(_texts("search_phrases"))))),

@@ -28,12 +28,12 @@ class Column(NamedTuple):
         return direction.nulls_last() if self.nullable else direction
 
     @property
-    def told(self) -> ColumnElement[Any]:
+    def as_text(self) -> ColumnElement[Any]:
         """The value for a cursor: as text, which is exact for every year."""
         return cast(self.expression, Text)
 
 
-class Part(NamedTuple):
+class Segment(NamedTuple):
     """A part of a list: the tasks that match ``conditions``, in this order. No two are equal in all columns of it."""
 
     conditions: tuple[ColumnElement[bool], ...]
@@ -66,9 +66,9 @@ NEWEST_FIRST = (Column(tasks.c.created_at, descending=True), Column(tasks.c.id, 
 
 
 # Task: T-371
-def parts_of(
+def segments_of(
     sort: Sequence[str], *, filled: frozenset[str] = frozenset(), newest_first: tuple[Column, ...] = NEWEST_FIRST
-) -> list[Part]:
+) -> list[Segment]:
     """Return the parts of a list with these sort keys, one after the other.
 
     Tasks that are equal in all keys are ordered by id. ``filled`` keys are not null in any task of the list. In a part
@@ -80,9 +80,9 @@ def parts_of(
 
 def _split(
     keys: Sequence[_Key], filled: frozenset[str], newest_first: tuple[Column, ...], *, by_rank: bool
-) -> Iterator[Part]:
+) -> Iterator[Segment]:
     if not keys:
-        yield Part((), newest_first)
+        yield Segment((), newest_first)
         return
     first, *others = keys
     if first.name in _RANKED and by_rank:
@@ -90,16 +90,16 @@ def _split(
         for value in reversed(values) if first.descending else values:
             is_it = tasks.c[first.name] == _constant(value)
             for part in _split(others, filled, newest_first, by_rank=False):
-                yield Part((is_it, *part.conditions), part.order)
+                yield Segment((is_it, *part.conditions), part.order)
         return
     may_lack_it = first.name in _NULLABLE - filled
     column = _COLUMNS.get(first.name)
     if column is None or not may_lack_it:
-        yield Part((), _order_of(keys, filled))
+        yield Segment((), _order_of(keys, filled))
         return
-    yield Part((column.is_not(None),), _order_of(keys, filled | {first.name}))
+    yield Segment((column.is_not(None),), _order_of(keys, filled | {first.name}))
     for part in _split(others, filled, newest_first, by_rank=by_rank):
-        yield Part((column.is_(None), *part.conditions), part.order)
+        yield Segment((column.is_(None), *part.conditions), part.order)
 
 
 def _order_of(keys: Sequence[_Key], filled: frozenset[str]) -> tuple[Column, ...]:
@@ -138,11 +138,11 @@ def following(order: Sequence[Column], are_null: Sequence[bool], *, number: int 
     if are_null[0]:
         return [(first.expression.is_(None), *conditions) for conditions in deeper]
     value = _value(first, number)
-    parts: list[tuple[Any, ...]] = [(first.expression == value, *conditions) for conditions in deeper]
-    parts.append((first.expression < value if first.descending else first.expression > value,))
+    segments: list[tuple[Any, ...]] = [(first.expression == value, *conditions) for conditions in deeper]
+    segments.append((first.expression < value if first.descending else first.expression > value,))
     if first.nullable:
-        parts.append((first.expression.is_(None),))
-    return parts
+        segments.append((first.expression.is_(None),))
+    return segments
 
 
 def _value(column: Column, number: int) -> ColumnElement[Any]:

@@ -13,18 +13,18 @@ from uuid import UUID
 
 from sqlalchemy import case, or_
 
-from todo.database import DatabaseFault, Session, Statement
+from todo.database import DatabaseError, Session, Statement
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import digest_of
 from todo.models.task_actions import TaskMove
 from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
-from todo.services.tasks import unit_of_work
+from todo.services.idempotent_create import create_once
 from todo.services.recurrence import series
-from todo.services.idempotent_create import created
-from todo.services.tasks.errors import no_such_place, seen_by_users
-from todo.services.tasks.occurrences import completing, skipping
-from todo.services.revisions import expected, is_conditional
+from todo.services.revisions import expected_revisions, is_conditional
+from todo.services.tasks import unit_of_work
+from todo.services.tasks.errors import to_move_error, to_user_error
+from todo.services.tasks.occurrences import complete_statement, skip_statement
 from todo.services.tasks.statements import (
     CREATE,
     PUBLIC_NAMES,
@@ -32,22 +32,21 @@ from todo.services.tasks.statements import (
     READ_WITH_DIGEST,
     WRITABLE,
     TaskRow,
-    alive,
+    by_id,
+    column_parameters,
     is_open,
-    moving,
-    parameters,
-    stands_alone,
-    still,
-    stored,
+    is_simple,
+    move_statement,
+    not_trashed,
+    revision_matches,
     tasks,
-    this_one,
-    updating,
+    to_columns,
+    update_statement,
 )
 
 __all__ = [
     "PUBLIC_NAMES",
     "TaskRow",
-    "change",
     "complete",
     "create",
     "move",
@@ -55,6 +54,7 @@ __all__ = [
     "reopen",
     "replace",
     "skip",
+    "update",
 ]
 
 # The fields that move a series, which needs a unit of work.
@@ -63,43 +63,43 @@ _TIMES = frozenset({"due_date", "due_time_zone", "start_date", "recurrence"})
 
 # Task: T-031
 async def create(
-    session: Session, body: TaskCreate, *, now: datetime, unless: Condition | None = None
+    session: Session, body: TaskCreate, *, now: datetime, if_none_match: Condition | None = None
 ) -> tuple[TaskRow, bool]:
     """Create a task at ``now`` (aware, UTC). Return it, and whether it is new.
 
     If the id exists, an equal body returns the current task, and another body is a Conflict. If the id exists and
-    ``unless`` is ``*`` or names the current revision, raises PreconditionFailed. Raises Invalid for an unknown
+    ``if_none_match`` is ``*`` or names the current revision, raises PreconditionFailed. Raises Invalid for an unknown
     category, parent or zone, and for a due date that the rule does not produce.
     """
     task_id = body.id or uuid7(now)
     digest = digest_of(body)
     new = {
-        **stored(body, WRITABLE),
-        **await series.opening(session, body, task_id),
+        **to_columns(body, WRITABLE),
+        **await series.initial_columns_for(session, body, task_id),
         "completed_at": now if body.status is Status.completed else None,
         "creation_digest": digest,
     }
 
     async def try_to_create() -> TaskRow | None:
         try:
-            return await session.first(CREATE, task_id=task_id, now=now, **new)
-        except DatabaseFault as fault:
-            raise seen_by_users(fault) or fault from None
+            return await session.fetch_first(CREATE, task_id=task_id, now=now, **new)
+        except DatabaseError as error:
+            raise to_user_error(error) or error from None
 
-    return await created(
+    return await create_once(
         "task",
         body.id,
         digest,
         create=try_to_create,
-        look=lambda: session.first(READ_WITH_DIGEST, task_id=task_id),
-        unless=unless,
+        look=lambda: session.fetch_first(READ_WITH_DIGEST, task_id=task_id),
+        if_none_match=if_none_match,
     )
 
 
 # Task: T-032
 async def read(session: Session, task_id: UUID) -> TaskRow:
     """Return one task, also from the trash. Raises NotFound for an unknown id and for another user's alike."""
-    return await session.one(READ, task_id=task_id)
+    return await session.fetch_one(READ, task_id=task_id)
 
 
 # Task: T-034
@@ -107,20 +107,20 @@ async def replace(
     session: Session, task_id: UUID, body: TaskReplace, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
     """Set every field to its value in ``body``; absent fields get their defaults."""
-    return await _edit(session, task_id, unit_of_work.Edit(body, WRITABLE), now=now, if_match=if_match)
+    return await _edit(session, task_id, unit_of_work.UpdateTask(body, WRITABLE), now=now, if_match=if_match)
 
 
 # Task: T-034
-async def change(
+async def update(
     session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
     """Set only the fields that were sent."""
     sent = tuple(name for name in WRITABLE if name in body.model_fields_set)
-    return await _edit(session, task_id, unit_of_work.Edit(body, sent, body.scope), now=now, if_match=if_match)
+    return await _edit(session, task_id, unit_of_work.UpdateTask(body, sent, body.scope), now=now, if_match=if_match)
 
 
 async def _edit(
-    session: Session, task_id: UUID, edit: unit_of_work.Edit, *, now: datetime, if_match: Condition | None
+    session: Session, task_id: UUID, edit: unit_of_work.UpdateTask, *, now: datetime, if_match: Condition | None
 ) -> TaskRow:
     if edit.names == ("status",) and edit.body.status is Status.completed:
         row = await _complete(session, task_id, now, now=now, if_match=if_match)
@@ -128,12 +128,12 @@ async def _edit(
             return row
     elif edit.body.recurrence is None:
         # If the task has no recurrence yet, one statement is enough. The statement checks that.
-        values = stored(edit.body, edit.names)
+        values = to_columns(edit.body, edit.names)
         statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
         row = await _write(session, statement, task_id, values, now, if_match)
         if row is not None:
             return row
-    return await unit_of_work.run(session, task_id, edit, now=now, if_match=if_match)
+    return await unit_of_work.run_command(session, task_id, edit, now=now, if_match=if_match)
 
 
 # Task: T-035
@@ -156,8 +156,8 @@ async def complete(
     row = await _complete(session, task_id, at or now, now=now, occurrence=occurrence, if_match=if_match)
     if row is not None:
         return row
-    completion = unit_of_work.Completion(at=at, occurrence=occurrence)
-    return await unit_of_work.run(session, task_id, completion, now=now, if_match=if_match)
+    completion = unit_of_work.CompleteTask(at=at, occurrence=occurrence)
+    return await unit_of_work.run_command(session, task_id, completion, now=now, if_match=if_match)
 
 
 async def _complete(
@@ -169,7 +169,7 @@ async def _complete(
     occurrence: str | None = None,
     if_match: Condition | None,
 ) -> TaskRow | None:
-    statement = completing(named=occurrence is not None, conditional=is_conditional(if_match))
+    statement = complete_statement(named=occurrence is not None, conditional=is_conditional(if_match))
     values = {"completed_at": at, "occurrence": occurrence, "new_id": uuid7(now)}
     return await _write(session, statement, task_id, values, now, if_match)
 
@@ -182,14 +182,16 @@ async def move(
 
     Raises NotFound, Invalid for an unknown neighbour, category or parent, and Conflict for a cycle.
     """
-    statement, values = moving(body, conditional=is_conditional(if_match))
+    statement, values = move_statement(body, conditional=is_conditional(if_match))
     try:
         row = await _write(session, statement, task_id, values, now, if_match)
         if row is None:
             # Find the reason, or move the task if it was restored from the trash in between.
-            row = await unit_of_work.run(session, task_id, unit_of_work.Moving(body), now=now, if_match=if_match)
-    except DatabaseFault as fault:
-        raise no_such_place(fault, body) or fault from None
+            row = await unit_of_work.run_command(
+                session, task_id, unit_of_work.MoveTask(body), now=now, if_match=if_match
+            )
+    except DatabaseError as error:
+        raise to_move_error(error, body) or error from None
     return row
 
 
@@ -201,18 +203,24 @@ async def skip(
 
     Raises NotFound, and Conflict for a task without a recurrence or an ``occurrence`` that has passed.
     """
-    statement = skipping(named=occurrence is not None, conditional=is_conditional(if_match))
+    statement = skip_statement(named=occurrence is not None, conditional=is_conditional(if_match))
     row = await _write(session, statement, task_id, {"occurrence": occurrence}, now, if_match)
     if row is not None:
         return row
-    return await unit_of_work.run(session, task_id, unit_of_work.Skipping(occurrence), now=now, if_match=if_match)
+    return await unit_of_work.run_command(
+        session, task_id, unit_of_work.SkipOccurrence(occurrence), now=now, if_match=if_match
+    )
 
 
 # Task: T-035
 async def reopen(session: Session, task_id: UUID, *, now: datetime, if_match: Condition | None = None) -> TaskRow:
     """Make a completed or cancelled task pending again. An open task and all descendants stay unchanged."""
     row = await _write(session, _reopen_statement(conditional=is_conditional(if_match)), task_id, {}, now, if_match)
-    return row if row is not None else await unit_of_work.run(session, task_id, unit_of_work.Reopening(), now=now, if_match=if_match)
+    return (
+        row
+        if row is not None
+        else await unit_of_work.run_command(session, task_id, unit_of_work.ReopenTask(), now=now, if_match=if_match)
+    )
 
 
 async def _write(
@@ -224,27 +232,29 @@ async def _write(
     if_match: Condition | None,
 ) -> TaskRow | None:
     """Run a statement on one task; return its row, or ``None`` if the statement matched no row."""
-    conditions = expected(if_match)
+    conditions = expected_revisions(if_match)
     try:
-        return await session.first(statement, task_id=task_id, now=now, **values, **conditions)
-    except DatabaseFault as fault:
-        raise seen_by_users(fault) or fault from None
+        return await session.fetch_first(statement, task_id=task_id, now=now, **values, **conditions)
+    except DatabaseError as error:
+        raise to_user_error(error) or error from None
 
 
 @cache
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
-    new = parameters(names)
-    which = [this_one, alive, *([still] if conditional else [])]
+    new = column_parameters(names)
+    which = [by_id, not_trashed, *([revision_matches] if conditional else [])]
     if "status" in new:
         status = new["status"]
         which.append(or_(is_open(tasks.c.status), is_open(status), tasks.c.status == status))
-        which.append(or_(status != Status.completed.value, tasks.c.status == status, stands_alone))
+        which.append(or_(status != Status.completed.value, tasks.c.status == status, is_simple))
     if _TIMES & new.keys():
         which.append(tasks.c.recurrence.is_(None))
-    return updating(which, new)
+    return update_statement(which, new)
 
 
 @cache
 def _reopen_statement(*, conditional: bool) -> Statement:
     pending_unless_open = case((is_open(tasks.c.status), tasks.c.status), else_=Status.pending.value)
-    return updating([this_one, alive, *([still] if conditional else [])], {"status": pending_unless_open})
+    return update_statement(
+        [by_id, not_trashed, *([revision_matches] if conditional else [])], {"status": pending_unless_open}
+    )

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from todo.database import OwnedByCaller, Row, Statement
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
 from todo.models.task_actions import TaskMove
@@ -47,15 +47,15 @@ WRITABLE = tuple(TaskBase.model_fields)
 SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start", "series_id", "upcoming")
 OPEN = (Status.pending, Status.in_progress)
 
-mine = OwnedByCaller(tasks)
-this_one = and_(mine, tasks.c.id == bindparam("task_id"))
-alive = tasks.c.trashed_at.is_(None)
+owned_by_caller = OwnedByCaller(tasks)
+by_id = and_(owned_by_caller, tasks.c.id == bindparam("task_id"))
+not_trashed = tasks.c.trashed_at.is_(None)
 now = bindparam("now", type_=DateTime(timezone=True))
-stands_alone = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
-still = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+is_simple = and_(tasks.c.recurrence.is_(None), tasks.c.subtasks_total == 0)
+revision_matches = tasks.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 
-READ = Statement(select(*PUBLIC).where(this_one))
-READ_WITH_DIGEST = Statement(select(*PUBLIC, tasks.c.creation_digest).where(this_one))
+READ = Statement(select(*PUBLIC).where(by_id))
+READ_WITH_DIGEST = Statement(select(*PUBLIC, tasks.c.creation_digest).where(by_id))
 
 _creation = insert(tasks).values(
     user_id=bindparam("user_id"),
@@ -73,18 +73,18 @@ CREATE = Statement(
 )
 
 
-def stored(body: TaskBase | TaskUpdate, names: Collection[str]) -> dict[str, Any]:
+def to_columns(body: TaskBase | TaskUpdate, names: Collection[str]) -> dict[str, Any]:
     """Return the named fields of a body as columns, with the values that statements take."""
     values: dict[str, Any] = {name: getattr(body, name) for name in names}
     if "tags" in values:
-        values["tag_keys"] = _json([folded(tag) for tag in values["tags"]])
+        values["tag_keys"] = _json([fold_case(tag) for tag in values["tags"]])
         values["tags"] = _json(values["tags"])
     if "recurrence" in values:
-        values["recurrence"] = stored_recurrence(values["recurrence"])
+        values["recurrence"] = recurrence_column(values["recurrence"])
     return values
 
 
-def stored_recurrence(recurrence: Recurrence | None) -> str | None:
+def recurrence_column(recurrence: Recurrence | None) -> str | None:
     """Return the column value of a recurrence."""
     return None if recurrence is None else _json(recurrence.stored())
 
@@ -98,7 +98,7 @@ def is_open(status: ColumnElement[Any]) -> ColumnElement[bool]:
     return or_(*(status == open_status.value for open_status in OPEN))
 
 
-def updating(which: Sequence[ColumnElement[bool]], new: Mapping[str, Any]) -> Statement:
+def update_statement(which: Sequence[ColumnElement[bool]], new: Mapping[str, Any]) -> Statement:
     """Return the statement that sets ``new``, and ``completed_at`` with the status.
 
     If no value differs, the log trigger leaves the row unchanged.
@@ -112,25 +112,25 @@ def updating(which: Sequence[ColumnElement[bool]], new: Mapping[str, Any]) -> St
     return Statement(update(tasks).where(*which).values(assignments).returning(*PUBLIC))
 
 
-def parameters(names: Collection[str]) -> dict[str, ColumnElement[Any]]:
+def column_parameters(names: Collection[str]) -> dict[str, ColumnElement[Any]]:
     """Return a bind parameter for each named column."""
     return {name: bindparam(name, type_=tasks.c[name].type) for name in names}
 
 
 @cache
-def setting(names: tuple[str, ...]) -> Statement:
+def set_columns_statement(names: tuple[str, ...]) -> Statement:
     """Return the statement that sets the named columns of one task without a condition. The caller has checked it."""
-    return updating([this_one], parameters(names))
+    return update_statement([by_id], column_parameters(names))
 
 
-def _is_among(*ids: Select[Any]) -> ColumnElement[bool]:
+def _id_in(*ids: Select[Any]) -> ColumnElement[bool]:
     # PostgreSQL computes the array first. Then it looks up the rows by primary key, whatever their number.
     return tasks.c.id == any_(func.array(union(*ids).scalar_subquery(), type_=ARRAY(Uuid)))
 
 
-def _below(start: ColumnElement[bool]) -> Select[Any]:
+def _descendant_ids(start: ColumnElement[bool]) -> Select[Any]:
     """Return the ids of the tasks that match ``start``, and of all their descendants, including the trash."""
-    below = select(tasks.c.id).where(mine, start).cte("below", recursive=True)
+    below = select(tasks.c.id).where(owned_by_caller, start).cte("below", recursive=True)
     child = children_of(below.c.id)
     return select(below.union(select(child.c.id).select_from(below.join(child, true()))).c.id)
 
@@ -155,23 +155,23 @@ _some = tasks.c.id == any_(_ids)
 _named = tasks.c.id == any_(func.array_cat(_ids, _others, type_=ARRAY(Uuid)))
 
 
-def _above() -> Select[Any]:
-    above = select(tasks.c.id, tasks.c.parent_id).where(mine, _named).cte("above", recursive=True)
+def _ancestor_ids() -> Select[Any]:
+    above = select(tasks.c.id, tasks.c.parent_id).where(owned_by_caller, _named).cte("above", recursive=True)
     parent = tasks.alias("parent")
     found = select(parent.c.id, parent.c.parent_id).where(OwnedByCaller(parent), parent.c.id == above.c.parent_id)
     return select(above.union(found).c.id)
 
 
-MOST_IN_FAMILIES = 20_000
+MAX_SUBTREE_ROWS = 20_000
 """At most this many tasks are loaded into the process at once: about 50 MB."""
 
 _everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest", "upcoming", "description"))
 # Descriptions are long, and not needed for ancestors and descendants.
 _description = case((_named, tasks.c.description)).label("description")
-FAMILIES = Statement(
+LOAD_SUBTREES = Statement(
     select(*_everything, _description, func.encode(tasks.c.creation_digest, "hex").label("digest"))
-    .where(mine, _is_among(_above(), _below(_some)))
-    .limit(literal_column(str(MOST_IN_FAMILIES + 1)))
+    .where(owned_by_caller, _id_in(_ancestor_ids(), _descendant_ids(_some)))
+    .limit(literal_column(str(MAX_SUBTREE_ROWS + 1)))
 )
 """Load the tasks with these ``ids`` and their subtrees, the tasks ``others``, and the ancestors of all these.
 
@@ -182,15 +182,15 @@ _this = tasks.c.id == bindparam("task_id", type_=Uuid)
 
 
 @cache
-def trashing(*, conditional: bool) -> Statement:
+def trash_statement(*, conditional: bool) -> Statement:
     """Return the statement that moves a task to the trash, and its subtree except for tasks that are already there.
 
     Take the user write lock before.
     """
-    start = and_(_this, alive, *([still] if conditional else []))
+    start = and_(_this, not_trashed, *([revision_matches] if conditional else []))
     return Statement(
         update(tasks)
-        .where(mine, alive, _is_among(_below(start)))
+        .where(owned_by_caller, not_trashed, _id_in(_descendant_ids(start)))
         .values(
             trashed_at=now,
             trash_id=bindparam("task_id", type_=Uuid),
@@ -200,9 +200,9 @@ def trashing(*, conditional: bool) -> Statement:
     )
 
 
-def _fallen() -> Select[Any]:
+def _trashed_together() -> Select[Any]:
     """Return the ids of a task in the trash, and of the tasks that were trashed with it."""
-    fallen = select(tasks.c.id, tasks.c.trash_id).where(mine, _this).cte("fallen", recursive=True)
+    fallen = select(tasks.c.id, tasks.c.trash_id).where(owned_by_caller, _this).cte("fallen", recursive=True)
     child = children_of(fallen.c.id, CHILD.c.trash_id == fallen.c.trash_id)
     found = select(child.c.id, child.c.trash_id).select_from(fallen.join(child, true()))
     return select(fallen.union(found).c.id)
@@ -210,16 +210,22 @@ def _fallen() -> Select[Any]:
 
 RESTORE = Statement(
     update(tasks)
-    .where(mine, _is_among(_fallen()))
+    .where(owned_by_caller, _id_in(_trashed_together()))
     .values(trashed_at=null(), trash_id=null(), updated_at=func.greatest(tasks.c.updated_at, now))
     .returning(tasks.c.id)
 )
 """Restore a task from the trash, with the tasks that were trashed with it. Take the user write lock before."""
 
-_under_this = _is_among(_below(_this))
+_under_this = _id_in(_descendant_ids(_this))
 COMPLETE_BELOW = Statement(
     update(tasks)
-    .where(mine, alive, _under_this, tasks.c.id != bindparam("task_id", type_=Uuid), is_open(tasks.c.status))
+    .where(
+        owned_by_caller,
+        not_trashed,
+        _under_this,
+        tasks.c.id != bindparam("task_id", type_=Uuid),
+        is_open(tasks.c.status),
+    )
     .values(
         status=Status.completed.value,
         completed_at=bindparam("completed_at", type_=DateTime(timezone=True)),
@@ -236,8 +242,8 @@ COMPLETE_BELOW = Statement(
 REOPEN_BELOW = Statement(
     update(tasks)
     .where(
-        mine,
-        alive,
+        owned_by_caller,
+        not_trashed,
         _under_this,
         tasks.c.id != bindparam("task_id", type_=Uuid),
         tasks.c.recurrence.is_(None),
@@ -249,18 +255,18 @@ REOPEN_BELOW = Statement(
 """Make the completed descendants of a task pending again, except for recurring ones."""
 
 
-def moving(body: TaskMove, *, conditional: bool = False) -> tuple[Statement, dict[str, Any]]:
+def move_statement(body: TaskMove, *, conditional: bool = False) -> tuple[Statement, dict[str, Any]]:
     """Return the statement that moves one task to the place in ``body``, and its values."""
     names = tuple(name for name in ("category_id", "parent_id") if name in body.model_fields_set)
     columns: dict[str, Any] = {name: getattr(body, name) for name in names}
     place = {"neighbour": body.neighbour_id, "is_behind": body.is_behind} if body.has_place else {}
-    statement = _move_statement(names, has_place=body.has_place, conditional=conditional)
+    statement = _build_move_statement(names, has_place=body.has_place, conditional=conditional)
     return statement, {**columns, **place}
 
 
 @cache
-def _move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool) -> Statement:
-    new: dict[str, ColumnElement[Any]] = parameters(names)
+def _build_move_statement(names: tuple[str, ...], *, has_place: bool, conditional: bool) -> Statement:
+    new: dict[str, ColumnElement[Any]] = column_parameters(names)
     if has_place:
         new["position"] = func.app.position_in_tasks(
             bindparam("user_id", type_=Text),
@@ -268,10 +274,10 @@ def _move_statement(names: tuple[str, ...], *, has_place: bool, conditional: boo
             bindparam("neighbour", type_=Uuid),
             bindparam("is_behind", type_=Boolean),
         )
-    return updating([this_one, alive, *([still] if conditional else [])], new)
+    return update_statement([by_id, not_trashed, *([revision_matches] if conditional else [])], new)
 
 
 @cache
-def deleting(*, conditional: bool) -> Statement:
+def delete_statement(*, conditional: bool) -> Statement:
     """Return the statement that permanently deletes one task. The foreign key deletes its subtree."""
-    return Statement(delete(tasks).where(this_one, *([still] if conditional else [])).returning(tasks.c.id))
+    return Statement(delete(tasks).where(by_id, *([revision_matches] if conditional else [])).returning(tasks.c.id))
