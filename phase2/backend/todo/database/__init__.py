@@ -1,6 +1,6 @@
-"""The only room that talks to PostgreSQL: one user, one statement, one trip.
+"""The only layer, beside migrations, that talks to PostgreSQL.
 
-Its names are loaded when they are first used: a command that only makes an account needs no SQLAlchemy.
+Its names are loaded when they are first used: a command that only creates an account needs no SQLAlchemy.
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ _MODULES = {
     "LocalSignals": "signals",
     "OwnedByCaller": "statements",
     "PostgresSignals": "signals",
-    "IdempotencyKey": "retries",
+    "IdempotencyKey": "idempotency",
     "Row": "connection",
     "Session": "session",
     "Signals": "signals",
@@ -32,8 +32,8 @@ _MODULES = {
     "Statement": "statements",
     "UnsafeDatabase": "errors",
     "cancelled": "cancellation",
-    "empty_trash": "upkeep",
-    "prune": "upkeep",
+    "empty_trash": "maintenance",
+    "prune": "maintenance",
 }
 
 __all__ = [

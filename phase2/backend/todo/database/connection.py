@@ -76,7 +76,7 @@ class Connection(AsyncConnection[TupleRow]):
     has_extended_lease = False
 
     def prepare(self) -> None:
-        """Take over from psycopg's own waiting: after this only ``execute_pipeline``, ``rows`` and ``close`` may be used."""
+        """Replace psycopg's own waiting. After this, use only ``execute_pipeline``, ``rows`` and ``close``."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self.names = prepared.no_names()
@@ -151,14 +151,16 @@ class Connection(AsyncConnection[TupleRow]):
             raise RuntimeError("one exchange at a time: another task waits on this connection")
         was_idle = self.is_idle
         try:
-            return await self._exchange(calls, deadline)
+            return await self._execute_pipeline_once(calls, deadline)
         except _Stale as stale:
             self.names.note_refused(stale.text)
             if not self.is_idle:
                 await self._roll_back(deadline, began_before=not was_idle)
-            return await self._exchange(calls, deadline, afresh=True)
+            return await self._execute_pipeline_once(calls, deadline, afresh=True)
 
-    async def _exchange(self, calls: Sequence[Call], deadline: float, *, afresh: bool = False) -> list[PGresult]:
+    async def _execute_pipeline_once(
+        self, calls: Sequence[Call], deadline: float, *, afresh: bool = False
+    ) -> list[PGresult]:
         """Send and receive once. ``afresh`` prepares everything anew; otherwise raises _Stale."""
         if self._loop.time() >= deadline and self._extended_deadline() is None:
             # Nothing is sent that there is no time to wait for: a COMMIT above all.
@@ -185,7 +187,7 @@ class Connection(AsyncConnection[TupleRow]):
             # What came before in it is not ours to repeat.
             self.mark_broken()
             raise ConnectionLost(untouched=True)
-        await self._exchange([(ROLLBACK, ())], deadline)
+        await self._execute_pipeline_once([(ROLLBACK, ())], deadline)
 
     # Task: T-412
     async def probe(self, *, deadline: float) -> Row:

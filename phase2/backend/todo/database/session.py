@@ -104,7 +104,7 @@ class Session:
     async def execute_many(self, *requests: Request) -> list[list[Row]]:
         """Run several statements in one trip and one transaction; return the rows of each.
 
-        Of several under a ``idempotency_key`` key the last is the one that writes, and the only one whose rows are returned.
+        With an idempotency key, the last statement is the one that writes, and only its rows are returned.
         """
         writes = any(statement.writes for statement, _ in requests)
         if writes and self._connection is None:
@@ -126,11 +126,11 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self, *requests: Request) -> AsyncIterator[tuple[list[Row] | None, list[list[Row]]]]:
-        """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
+        """Run several round trips in one transaction, which commits at the end. Not nestable, never repeated.
 
-        ``requests`` travel with its beginning. Gives what an equal request has already answered (then there is nothing
-        left to do), or ``None``, and the rows of each of ``requests``; the answer is given to ``store_response``. A statement
-        that failed ends the transaction, even if its error is caught.
+        ``requests`` are sent with BEGIN. Yields the stored response of an equal request (then nothing is left to do) or
+        ``None``, and the rows of each of ``requests``. Give the response to ``store_response``. A statement that fails
+        ends the transaction, even if its error is caught.
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")

@@ -46,7 +46,8 @@ _TOO_MANY = f"Too many: up to {MAX_WORDS} words can be looked for at once."
 class Terms:
     """Words, prefixes of words, and phrases: normalized, without duplicates.
 
-    A phrase is a substring of the result of ``normalize_for_search``. If it does not end with a space, its last word is a prefix.
+    A phrase is a substring of the result of ``normalize_for_search``. If it does not end with a space, its last word is
+    a prefix.
     """
 
     words: tuple[str, ...] = ()

@@ -191,8 +191,9 @@ class Task(TaskBase, SQLModel, table=True):
     # The due date of the occurrence completed last, and of the one skipped last, to recognize repeated requests.
     last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
     last_skipped: str | None = Field(default=None, sa_column=Column("last_skipped", Text))
-    # The open occurrence of a series and the next few, precomputed from the rule: see ``todo.services.recurrence.schedule``. Not
-    # in the change log. The database clears it when a column it depends on changes. If null, the rule is evaluated.
+    # The open occurrence of a series and the next few, precomputed from the rule: see
+    # ``todo.services.recurrence.schedule``. Not in the change log. The database clears it when a column it depends on
+    # changes. If null, the rule is evaluated.
     upcoming: list[list[Any]] | None = Field(default=None, sa_column=Column("upcoming", JSONB))
     tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
     # The case-folded tags, in the same order.

@@ -58,7 +58,7 @@ def tile_400_years(by_kind: Sequence[bytes]) -> bytes:
 
 # Task: T-322
 def count_in_400_years(labels: bytes, weights: Mapping[int, int], indexes: range) -> int:
-    """Return the sum of ``weights[labels[i % len(labels)]]`` over ``indexes``. Bytes that ``weights`` lacks count as 0."""
+    """Return the sum of ``weights[labels[i % len(labels)]]`` over ``indexes``. A byte without a weight counts as 0."""
 
     def worth_of(some: bytes) -> int:
         return sum(each * some.count(mark) for mark, each in weights.items())

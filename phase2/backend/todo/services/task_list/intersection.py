@@ -32,8 +32,9 @@ def probe_then_hash(
 ) -> ColumnElement[bool]:
     """Match tasks for which ``has_all`` is true.
 
-    If ``past_probe_limit`` is true, the task is looked up in ``next_rarest_ids`` first. PostgreSQL reads these ids once,
-    at the first such task, and keeps them in a hash table. Without the CASE, it would turn the subquery into a join.
+    If ``past_probe_limit`` is true, the task is looked up in ``next_rarest_ids`` first. PostgreSQL reads these ids
+    once, at the first such task, and keeps them in a hash table. Without the CASE, it would turn the subquery into a
+    join.
     """
     # ``past_probe_limit`` is null if the scan has no such row. Then IS TRUE keeps PostgreSQL from reading the ids.
     return case((and_(past_probe_limit.is_(true()), task_id.not_in(next_rarest_ids)), false()), else_=has_all)

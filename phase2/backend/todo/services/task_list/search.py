@@ -44,8 +44,8 @@ _task_words = table_of(TaskWord)
 
 # Up to this many matching rows are counted or sorted. The fewer rows match, the more other rows an ordered scan reads.
 _FEW = 2_000
-# As in ``todo.services.task_list.filters``, but lower: counts of frequent words stop at ``_FEW``, and a few times as many rows
-# may have to be read.
+# As in ``todo.services.task_list.filters``, but lower: counts of frequent words stop at ``_FEW``, and a few times as
+# many rows may have to be read.
 _READ_PER_LOOK_UP = 8
 _BEHIND_EVERY_LETTER = "\U0010ffff"
 

@@ -1,8 +1,8 @@
 """Single tasks: create, read, change, move, complete, skip, reopen.
 
 An operation that concerns one row only is one statement and one round trip. The statement matches no row if the
-operation also concerns a series or a subtree. Then it runs as a unit of work: see ``todo.services.tasks.unit_of_work``. The trash is
-in ``todo.services.tasks.trash``.
+operation also concerns a series or a subtree. Then it runs as a unit of work: see
+``todo.services.tasks.unit_of_work``. The trash is in ``todo.services.tasks.trash``.
 """
 
 from collections.abc import Mapping
