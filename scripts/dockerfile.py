@@ -92,7 +92,7 @@ def main() -> int:
 def export_head(directory: Path) -> None:
     """Write the files of the commit that ``.dockerignore`` lets through into the directory."""
     archive = subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", REPOSITORY, "archive", "CURRENT_REVISION"],
+        ["git", "-c", "safe.directory=*", "-C", REPOSITORY, "archive", "HEAD"],
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -76,7 +76,7 @@ class TestPreflight:
         assert response.status_code == 200
         assert cors_headers(response) == {
             "access-control-allow-origin": origin,
-            "access-control-allow-methods": "GET, CURRENT_REVISION, POST, PUT, PATCH, DELETE",
+            "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
             "access-control-allow-headers": (
                 "Accept, Accept-Language, Authorization, Content-Language, Content-Type, Idempotency-Key, If-Match,"
                 " If-None-Match, Last-Event-ID, X-Request-ID"

@@ -167,9 +167,9 @@ class TestFraming:
     async def test_answers_head_without_a_body(self, server: Server, authorization: str) -> None:
         async with server.connect() as connection:
             await connection.send(
-                request("CURRENT_REVISION", "/healthz")
-                + request("CURRENT_REVISION", "/api/v1/events", authorization)
-                + request("CURRENT_REVISION", "/a")
+                request("HEAD", "/healthz")
+                + request("HEAD", "/api/v1/events", authorization)
+                + request("HEAD", "/a")
                 + GET
             )
             heads = [await connection.head() for _ in range(3)]

@@ -75,7 +75,7 @@ class TrieRouter:
         for method in methods:
             node.methods.setdefault(method, answer)
             if method == "GET":
-                node.methods.setdefault("CURRENT_REVISION", answer._replace(handler=_without_body(answer.handler)))
+                node.methods.setdefault("HEAD", answer._replace(handler=_without_body(answer.handler)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
