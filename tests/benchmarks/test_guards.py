@@ -49,7 +49,7 @@ class Watch:
         # The first call is the identity, without which the plan would be another one.
         identity, *asked = calls
         explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in asked]
-        # That was the plan for these values, as behind a pooler. This connection is direct, and plans for any.
+        # That was the plan for these values. The application's own is for any.
         for text, values in asked:
             nothing = f"({', '.join(['NULL'] * len(values))})" if values else ""
             explained += [

@@ -13,7 +13,7 @@ from benchmarks.servers import postmaster_of, serving
 from support import pgbouncer
 from todo.migrations import runner
 
-SIZE = replace(data.QUICK, finds=2, pooled=20)
+SIZE = replace(data.QUICK, finds=6, pooled=20)
 
 
 @pytest.fixture(scope="module")

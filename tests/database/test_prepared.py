@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,8 @@ import psycopg
 import pytest
 
 from support.helpers import ADD, COUNT, sql
+from support.isolation_layers import BYPASS_ROLE, make_bypass_role
+from support.people import add_user
 from support.pgbouncer import pgbouncer
 from support.renaming import Renaming
 from todo.database import Database, DatabaseError, DatabaseOptions, Session
@@ -278,6 +281,27 @@ class TestSharedNames:
 
         [(name, *_)] = prepared_on(passing_url, "AS word")
         assert name == ECHO.text(Dialect()).name.decode()
+
+    async def test_are_planned_anew_for_another_role(
+        self, passing_url: str, database_url: str, users: Admin, user_id: str
+    ) -> None:
+        """A plan of the role that passes the policies would show everybody's rows."""
+        make_bypass_role(database_url)
+        stranger = add_user(users, "bob")
+        passes_policies = replace(SETTLED, role=BYPASS_ROLE)
+        async with opened(passing_url) as behind_policies, opened(passing_url, passes_policies) as past_policies:
+            await Session(behind_policies, user_id).fetch_one(ADD, task_id=uuid4())
+
+            seen = [
+                await Session(database, who).fetch_one(COUNT)
+                for database, who in 3
+                * [(past_policies, stranger), (behind_policies, stranger), (behind_policies, user_id)]
+            ]
+
+        everybody = seen[0]["n"]
+        assert everybody > 1
+        assert [row["n"] for row in seen] == 3 * [everybody, 0, 1]
+        assert len(prepared_on(passing_url, COUNT.text(Dialect()).sql.decode())) == 1
 
     async def test_are_given_only_to_what_follows_the_identity(self, passing: Database, passing_url: str) -> None:
         """Without it, names could be looked up where another client has left the search path."""

@@ -45,6 +45,8 @@ class TestStatement:
         }
 
         assert len(names) == 2
+        # 128 bits: no two statements of clients that share a server connection ever have one name by chance.
+        assert {len(name.removeprefix(b"todo_")) for name in names} == {32}
 
     @pytest.mark.parametrize(
         ("statement", "told"),

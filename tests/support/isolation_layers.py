@@ -21,14 +21,14 @@ from todo.main import create_app
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
-_BYPASS_ROLE = "todo_bypass"
+BYPASS_ROLE = "todo_bypass"
 
 WALLS: Mapping[str, DatabaseOptions] = {
     "both": UNHURRIED,
     "database-alone": replace(UNHURRIED, filter_by_owner=False),
-    "services-alone": replace(UNHURRIED, role=_BYPASS_ROLE),
+    "services-alone": replace(UNHURRIED, role=BYPASS_ROLE),
 }
-NO_WALLS = replace(UNHURRIED, role=_BYPASS_ROLE, filter_by_owner=False)
+NO_WALLS = replace(UNHURRIED, role=BYPASS_ROLE, filter_by_owner=False)
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Walled:
 def make_bypass_role(url: str) -> None:
     """Make the role that passes the policies and has the application's grants. Safe to repeat."""
     with psycopg.connect(url, autocommit=True) as connection:
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (_BYPASS_ROLE,)).fetchall():
-            connection.execute(f"CREATE ROLE {_BYPASS_ROLE} NOLOGIN INHERIT BYPASSRLS IN ROLE todo_app")
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (BYPASS_ROLE,)).fetchall():
+            connection.execute(f"CREATE ROLE {BYPASS_ROLE} NOLOGIN INHERIT BYPASSRLS IN ROLE todo_app")
 
 
 @asynccontextmanager
