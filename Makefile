@@ -44,6 +44,7 @@ run: $(READY) ## Serve, on an embedded PostgreSQL unless DATABASE_URL is set: ma
 migrate: $(READY) ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
+# Task: T-472
 # One process per processor, each with a PostgreSQL of its own. Some tests by name run in one process: they end before
 # another one would have started.
 test: setup ## Run all tests but the slow ones, or some: make test ARGS="tests/routes -k complete"

@@ -92,7 +92,9 @@ def main() -> int:
 def export_head(directory: Path) -> None:
     """Write the files of the commit that ``.dockerignore`` lets through into the directory."""
     archive = subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", REPOSITORY, "archive", "HEAD"], stdout=subprocess.PIPE, check=True
+        ["git", "-c", "safe.directory=*", "-C", REPOSITORY, "archive", "CURRENT_REVISION"],
+        stdout=subprocess.PIPE,
+        check=True,
     )
     subprocess.run(["tar", "--extract", "--directory", directory], input=archive.stdout, check=True)
     patterns = (directory / ".dockerignore").read_text().splitlines()

@@ -18,15 +18,15 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, settings
 
+from support.helpers import UNHURRIED
 from support.issuer import Issuer
 from support.leftovers import adopt_orphans, none_left
 from support.people import SECRET, add_user, client_of
-from support.scratch import UNHURRIED
 from todo.clients import embedded
 from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 # An example takes as long as a busy machine lets it.
@@ -36,10 +36,9 @@ settings.load_profile("unhurried")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Clean up when the run is stopped; prepare what all processes of the run share."""
+    """Mind Ctrl-C, and prepare what all processes of the run share."""
     # A shell that runs the tests in the background makes them ignore Ctrl-C, and all that they start.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config, "workerinput"):
         return
     if os.geteuid() == 0:
@@ -50,6 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
         directory = tempfile.mkdtemp(prefix="todo-pytest-")
         config.option.basetemp = directory
         config.add_cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End the run after the current test if a signal asks for that, so that fixtures stop what they started."""
+
+    def stop(*_: object) -> None:
+        session.shouldstop = "stopped by SIGTERM"
+
+    if not session.config.getoption("numprocesses", None):
+        signal.signal(signal.SIGTERM, stop)
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -66,6 +75,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+# Task: T-471
 @pytest.fixture(scope="session", autouse=True)
 def no_leftovers() -> Iterator[None]:
     """Fail the run if a process that the tests started is still alive when all tests and fixtures have ended."""

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from support.people import SECRET
-from support.processes import SETTINGS, opened, run
+from support.processes import SETTINGS, environment, opened, run
+from todo import database
 from todo.cli import main
 from todo.migrations import schema
 
@@ -91,6 +92,8 @@ class TestMain:
                 ["serve", "--port", "70000"],
                 "todo: argument --port: expected a whole number from 0 to 65535 (see: todo serve --help)\n",
             ),
+            (["serve", "--prot", "9000"], "todo: unrecognized arguments: --prot 9000 (see: todo serve --help)\n"),
+            (["token", "alice", "bob"], "todo: unrecognized arguments: bob (see: todo token --help)\n"),
             (
                 ["serve", "--workers", "0"],
                 "todo: argument --workers: expected a whole number from 1 to 64 (see: todo serve --help)\n",
@@ -143,6 +146,66 @@ class TestMain:
         )
 
         assert done.stdout.startswith("usage: todo COMMAND")
+
+
+MODULES_AFTER = """
+import sys
+from todo.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("modules", *sys.modules)
+"""
+
+
+def modules_after(*arguments: str, **settings: str) -> set[str]:
+    """Return the names of the modules that a process has loaded after it ran a command."""
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES_AFTER, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(**settings),
+    )
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+# Task: T-469
+class TestImports:
+    SERVER = frozenset(
+        ("alembic", "fastapi", "httpx", "sqlalchemy", "sqlmodel", "starlette", "structlog", "uvicorn", "yaml")
+    )
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["serve", "--prot", "9000"]])
+    def test_help_loads_no_library(self, arguments: list[str]) -> None:
+        modules = modules_after(*arguments)
+
+        assert modules & {*self.SERVER, "jwt", "psycopg", "pydantic"} == set()
+        assert {name for name in modules if name.startswith("todo.")} == {
+            "todo.cli", "todo.errors", "todo.kit", "todo.kit.etags",
+        }  # fmt: skip
+
+    def test_a_token_is_made_without_the_modules_of_the_server(self, database_url: str) -> None:
+        modules = modules_after("token", "alice", DATABASE_URL=database_url, JWT_SECRET=SECRET)
+
+        assert modules & {*self.SERVER, "todo.main", "todo.server"} == set()
+        assert modules >= {"jwt", "psycopg", "todo.database.accounts"}
+
+    def test_a_server_that_verifies_with_a_secret_does_without_yaml_and_httpx(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys, todo.server; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert set(done.stdout.split()) & {"alembic", "httpx", "yaml"} == set()
+
+    def test_every_name_of_the_database_package_is_found(self) -> None:
+        assert [name for name in database.__all__ if not hasattr(database, name)] == []
+        with pytest.raises(AttributeError, match="nothing"):
+            _ = database.nothing
 
 
 # Task: T-017

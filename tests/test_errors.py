@@ -4,7 +4,7 @@ import http
 from collections.abc import Iterator
 
 from todo import errors
-from todo.errors import Fault, Invalid, MethodNotAllowed, TodoError, Unauthenticated, Unavailable
+from todo.errors import FieldError, Invalid, MethodNotAllowed, TodoError, Unauthenticated, Unavailable
 
 
 def below(kind: type[TodoError]) -> Iterator[type[TodoError]]:
@@ -52,7 +52,7 @@ class TestTodoError:
 # Task: T-012
 class TestInvalid:
     def test_invalid_error_lists_pointers_and_details(self) -> None:
-        error = Invalid(Fault("/title", "Too long."), Fault("/status", "Not now."), code="other")
+        error = Invalid(FieldError("/title", "Too long."), FieldError("/status", "Not now."), code="other")
 
         assert error.code == "other"
         assert error.members == {

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import psycopg
 import pytest
 
-from todo.database import DatabaseFault, isolation
+from todo.database import DatabaseError, isolation
 from todo.migrations.change_log import CHANGE_LOG
 from todo.services.entities import ENTITIES
-from todo.services.faults import in_the_way_of_undo
+from todo.services.tasks.errors import to_undo_conflict
 
 # Tables that belong to no user, and why that is right. todo_app has no grant on them.
 OF_NOBODY: Mapping[str, str] = {
@@ -341,12 +341,14 @@ def unexplained_constraints(catalogue: psycopg.Connection) -> set[str]:
         " FROM pg_index JOIN pg_class ON pg_class.oid = indrelid WHERE indisunique AND NOT indisprimary"
     ).fetchall()
     entities = {entity.table.name: entity for entity in ENTITIES.values()}
-    faults = [(entities[table], DatabaseFault(state, name)) for name, table, state in constraints if table in entities]
-    assert {fault.sqlstate for _, fault in faults} == {"23503", "23505", "23514"}
+    violations = [
+        (entities[table], DatabaseError(state, name)) for name, table, state in constraints if table in entities
+    ]
+    assert {violation.sqlstate for _, violation in violations} == {"23503", "23505", "23514"}
     return {
-        str(fault.constraint)
-        for entity, fault in faults
-        if not (entity.to_conflict(fault) or in_the_way_of_undo(fault))
+        str(violation.constraint)
+        for entity, violation in violations
+        if not (entity.to_conflict(violation) or to_undo_conflict(violation))
     }
 
 

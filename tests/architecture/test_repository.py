@@ -263,6 +263,14 @@ class TestMakefile:
         ]
         assert re.findall(rf"^\.venv/bin/({'|'.join(map(re.escape, tools))})", steps, re.MULTILINE) == tools
 
+    # Task: T-472
+    def test_runs_each_test_either_every_day_or_among_the_slow_ones_and_all_for_coverage(self) -> None:
+        everyday, slow, coverage = (make("--dry-run", command) for command in ("test", "test-slow", "coverage"))
+
+        assert '/pytest -m "not slow" ' in everyday
+        assert "/pytest -m slow " in slow
+        assert "/pytest --cov --numprocesses" in coverage
+
     def test_passes_arguments_on(self) -> None:
         steps = make("--dry-run", "run", "ARGS=--port 9000")
 

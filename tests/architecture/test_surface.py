@@ -17,7 +17,7 @@ from httpx import AsyncClient, Response
 from jsonschema import Draft202012Validator, FormatChecker
 
 from support.tasks import add_task
-from todo.dependencies.session import open_long_session
+from todo.dependencies.session import open_bulk_session
 from todo.models.tasks import TaskPublic
 
 # The specification has no words for a WebSocket; the description of the tag `live` has.
@@ -291,7 +291,7 @@ class TestOperations:
             route.name
             for route in iter_route_contexts(app.routes)
             if isinstance(route.original_route, APIRoute)
-            and any(provider.call is open_long_session for provider in route.original_route.dependant.dependencies)
+            and any(provider.call is open_bulk_session for provider in route.original_route.dependant.dependencies)
         }
 
         assert found == LONG, "tests/routes/test_bulk.py has to open each of these with thousands of tasks behind it"

@@ -7,8 +7,8 @@ import pytest
 from support.repository import ROOT
 from support.traceability import faults_of
 
-CODE = "phase2/backend/todo/services/tasks.py"
-TEST = "tests/services/test_tasks.py"
+CODE = "phase2/backend/todo/services/tasks/single.py"
+TEST = "tests/services/tasks/test_single.py"
 
 
 def mark(*numbers: str) -> str:

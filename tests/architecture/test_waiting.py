@@ -46,7 +46,7 @@ def all_sleeps() -> set[str]:
     }
 
 
-# Task: T-471
+# Task: T-473
 def test_a_test_sleeps_only_where_a_reason_is_given() -> None:
     assert all_sleeps() == set(SLEEPS)
 

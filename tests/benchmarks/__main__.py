@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import data, finding, live, load, report, sections
+from benchmarks import data, live, load, pooled, report, sections, task_list
 from benchmarks.measure import Bench
 from benchmarks.sections import Results
 from benchmarks.servers import PEERS, postmaster_of, serving
@@ -91,7 +91,8 @@ async def _run(directory: Path, size: data.Size) -> dict[str, Any]:
                 found["operations"] = _plain(await sections.operations(bench, peers, note))
                 found["memory_mb"] = {server.name: server.memory for server in peers}
                 found["growth_of_a_user"] = _plain(await sections.growth_of_a_user(bench, peers[0], note))
-                found["finding"] = _plain(await finding.finding(bench, peers[0], note))
+                found["finding"] = _plain(await task_list.finding(bench, peers[0], note))
+                found["pooled"] = await pooled.pooled(bench, peers[0], url, note)
                 found["without_the_log"] = _plain(await sections.without_the_log(bench, peers[0], note))
             found["network"] = await sections.network(bench, url, note)
             found["growth_of_the_table"] = _plain(await sections.growth_of_the_table(bench, url, note))

@@ -160,13 +160,13 @@ async def list_tasks(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     status: Status | None = None,
 ) -> dict[str, Any]:
-    alive = Task.user_id == user_id, col(Task.trashed_at).is_(None)
-    mine = select(Task).where(*alive)
-    counted = select(func.count()).select_from(Task).where(*alive)
+    not_trashed = Task.user_id == user_id, col(Task.trashed_at).is_(None)
+    owned_by_caller = select(Task).where(*not_trashed)
+    counted = select(func.count()).select_from(Task).where(*not_trashed)
     if status is not None:
-        mine, counted = mine.where(Task.status == status), counted.where(Task.status == status)
+        owned_by_caller, counted = owned_by_caller.where(Task.status == status), counted.where(Task.status == status)
     total = (await session.exec(counted)).one()
-    newest_first = mine.order_by(col(Task.created_at).desc(), col(Task.id).desc())
+    newest_first = owned_by_caller.order_by(col(Task.created_at).desc(), col(Task.id).desc())
     tasks = (await session.exec(newest_first.offset(skip).limit(limit))).all()
     return {
         "tasks": tasks,

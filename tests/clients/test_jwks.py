@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from support.clocks import Clock
+from support.helpers import eventually
 from support.issuer import Issuer
 from support.processes import PATIENCE_SECONDS
-from support.scratch import eventually
 from todo.clients.jwks import JwksClient
 from todo.errors import Unavailable
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from support.helpers import PATIENT
 from support.people import sign_up
 from support.relay import Relay
-from support.scratch import PATIENT
 from todo.database import Database
 from todo.migrations import runner
 

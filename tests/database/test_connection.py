@@ -12,11 +12,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from support.helpers import ADD, COUNT, UNHURRIED, answers, eventually, grace_period, sql, waiting
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
-from support.scratch import ADD, COUNT, UNHURRIED, answers, eventually, grace_period, sql, waiting
-from todo.database import Database, DatabaseFault, DatabaseOptions, Session
+from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.errors import ConnectionLost
 from todo.database.statements import raw
@@ -58,7 +58,7 @@ async def _lent(database: Database) -> AsyncIterator[Connection]:
 
 
 async def _process(session: Session) -> int:
-    return int((await session.one(PROCESS))["id"])
+    return int((await session.fetch_one(PROCESS))["id"])
 
 
 def _kill(admin: Admin, process: int) -> None:
@@ -87,7 +87,7 @@ class TestReuse:
         session = Session(solo, user_id)
         before = await _process(session)
 
-        rows = await session.together(
+        rows = await session.execute_many(
             (sql("DO $$ BEGIN RAISE NOTICE 'well'; RAISE WARNING 'well, well'; END $$"), {}), (ECHO, {"word": "yes"})
         )
 
@@ -98,17 +98,17 @@ class TestReuse:
         session = Session(solo, user_id)
         before = await _process(session)
 
-        with pytest.raises(DatabaseFault) as fault:
-            await session.all(sql("SELECT 1 / 0"))
+        with pytest.raises(DatabaseError) as error:
+            await session.fetch_all(sql("SELECT 1 / 0"))
 
-        assert fault.value.sqlstate == "22012"
+        assert error.value.sqlstate == "22012"
         assert await _process(session) == before
 
     @pytest.mark.parametrize("size", [1_000_000, 20_000_000])
     async def test_sends_and_takes_more_than_a_socket_holds(self, relayed: Database, user_id: str, size: int) -> None:
         word = random.Random(7).randbytes(size // 2).hex()
 
-        row = await Session(relayed, user_id).one(ECHO, word=word)
+        row = await Session(relayed, user_id).fetch_one(ECHO, word=word)
 
         assert row["word"] == word
 
@@ -116,7 +116,7 @@ class TestReuse:
         await _process(Session(relayed, user_id))
         relay.freeze()
         word = "x" * 8_000_000
-        asking = asyncio.create_task(Session(relayed, user_id).one(ECHO, word=word))
+        asking = asyncio.create_task(Session(relayed, user_id).fetch_one(ECHO, word=word))
         await grace_period()
 
         relay.thaw()
@@ -137,18 +137,18 @@ class TestLoss:
         for _ in range(3):
             _kill(admin, await _process(session))
 
-        assert await session.one(ECHO, word="still here") == {"word": "still here"}
+        assert await session.fetch_one(ECHO, word="still here") == {"word": "still here"}
 
     async def test_of_all_at_once_while_idle_is_not_noticed(
         self, database: Database, user_id: str, admin: Admin
     ) -> None:
-        await asyncio.gather(*(Session(database, user_id).all(COUNT) for _ in range(50)))
+        await asyncio.gather(*(Session(database, user_id).fetch_all(COUNT) for _ in range(50)))
         admin.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE application_name = 'todo' AND datname = current_database()"
         )
 
-        results = await asyncio.gather(*(Session(database, user_id).one(COUNT) for _ in range(50)))
+        results = await asyncio.gather(*(Session(database, user_id).fetch_one(COUNT) for _ in range(50)))
 
         assert results == [{"n": 0}] * 50
 
@@ -156,15 +156,15 @@ class TestLoss:
         self, relay: Relay, relayed: Database, user_id: str
     ) -> None:
         session = Session(relayed, user_id)
-        await session.all(COUNT)
+        await session.fetch_all(COUNT)
 
         relay.cut()
 
-        assert await session.one(COUNT) == {"n": 0}
+        assert await session.fetch_one(COUNT) == {"n": 0}
 
     async def test_under_a_read_is_repeated(self, solo: Database, user_id: str, admin: Admin) -> None:
         with _locked(admin):
-            reading = asyncio.create_task(Session(solo, user_id).one(WAIT))
+            reading = asyncio.create_task(Session(solo, user_id).fetch_one(WAIT))
             await eventually(lambda: waiting(admin))
             _kill(admin, *waiting(admin))
             await eventually(lambda: waiting(admin))
@@ -175,19 +175,19 @@ class TestLoss:
         self, solo: Database, user_id: str, admin: Admin
     ) -> None:
         with _locked(admin):
-            writing = asyncio.create_task(Session(solo, user_id).one(WAIT_AND_ADD, task_id=uuid4()))
+            writing = asyncio.create_task(Session(solo, user_id).fetch_one(WAIT_AND_ADD, task_id=uuid4()))
             await eventually(lambda: waiting(admin))
             _kill(admin, *waiting(admin))
             await eventually(lambda: waiting(admin))
 
         assert await writing == {"title": "A task"}
-        assert await Session(solo, user_id).one(COUNT) == {"n": 1}
+        assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_under_a_write_without_a_word_is_not_repeated(
         self, relay: Relay, relayed: Database, user_id: str, admin: Admin
     ) -> None:
         with _locked(admin):
-            writing = asyncio.create_task(Session(relayed, user_id).one(WAIT_AND_ADD, task_id=uuid4()))
+            writing = asyncio.create_task(Session(relayed, user_id).fetch_one(WAIT_AND_ADD, task_id=uuid4()))
             await eventually(lambda: waiting(admin))
             relay.cut()
             with pytest.raises(Unavailable, match="Look whether your change was made"):
@@ -195,15 +195,15 @@ class TestLoss:
 
         # The server did not see the connection end, and finished.
         await eventually(lambda: _count(admin, user_id))
-        assert await Session(relayed, user_id).one(COUNT) == {"n": 1}
+        assert await Session(relayed, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_of_the_answer_to_a_write_leaves_what_was_written(
         self, relay: Relay, relayed: Database, user_id: str, admin: Admin
     ) -> None:
         session = Session(relayed, user_id)
-        await session.all(COUNT)
+        await session.fetch_all(COUNT)
         relay.muted = True
-        writing = asyncio.create_task(session.one(ADD, task_id=uuid4()))
+        writing = asyncio.create_task(session.fetch_one(ADD, task_id=uuid4()))
         await eventually(lambda: _count(admin, user_id))
 
         relay.muted = False
@@ -211,15 +211,15 @@ class TestLoss:
 
         with pytest.raises(Unavailable):
             await writing
-        assert await Session(relayed, user_id).one(COUNT) == {"n": 1}
+        assert await Session(relayed, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_is_told_at_once(self, solo: Database, admin: Admin) -> None:
         async with _lent(solo) as connection:
             _kill(admin, connection.pgconn.backend_pid)
-            await eventually(lambda: connection.lost)
+            await eventually(lambda: connection.broken)
 
             with pytest.raises(ConnectionLost) as lost:
-                await connection.exchange([(raw("SELECT 1"), ())], deadline=float("inf"))
+                await connection.execute_pipeline([(raw("SELECT 1"), ())], deadline=float("inf"))
 
         assert lost.value.untouched
 
@@ -236,12 +236,12 @@ class TestInterruption:
     async def test_gives_the_connection_to_nobody_else(self, solo: Database, user_id: str, admin: Admin) -> None:
         before = await _process(Session(solo, user_id))
         with _locked(admin):
-            asking = asyncio.create_task(Session(solo, user_id).one(WAIT))
+            asking = asyncio.create_task(Session(solo, user_id).fetch_one(WAIT))
             await eventually(lambda: waiting(admin))
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            bobs = await Session(solo, "bob").one(sql("SELECT app.uid() AS id", repeatable=True))
+            bobs = await Session(solo, "bob").fetch_one(sql("SELECT app.uid() AS id", repeatable=True))
             # Cancelled on the server, too: the lock is still held by the test.
             await eventually(lambda: not waiting(admin))
 
@@ -256,7 +256,7 @@ class TestInterruption:
 
         async def ask(number: int) -> None:
             word = f"{number} " + "x" * chance.choice([0, 100, 100_000])
-            pairs.append((word, (await Session(database, f"user {number}").one(ECHO, word=word))["word"]))
+            pairs.append((word, (await Session(database, f"user {number}").fetch_one(ECHO, word=word))["word"]))
 
         for start in range(0, 400, 8):
             tasks = [asyncio.create_task(ask(number)) for number in range(start, start + 8)]
@@ -267,7 +267,7 @@ class TestInterruption:
             await asyncio.gather(*tasks, return_exceptions=True)
 
         # Neither connection has been lost to the pool.
-        rows = await asyncio.gather(*(Session(database, user_id).one(COUNT) for _ in range(2)))
+        rows = await asyncio.gather(*(Session(database, user_id).fetch_one(COUNT) for _ in range(2)))
         held = [await database.acquire(deadline=_soon()) for _ in range(2)]
         for connection in held:
             await database.release(connection)
@@ -280,10 +280,10 @@ class TestInterruption:
         async with _lent(solo) as connection:
             with _locked(admin):
                 statement = raw(f"SELECT pg_advisory_xact_lock({_LOCK})::text, 'first' AS word")
-                first = asyncio.create_task(connection.exchange([(statement, ())], deadline=_soon()))
+                first = asyncio.create_task(connection.execute_pipeline([(statement, ())], deadline=_soon()))
                 await eventually(lambda: waiting(admin))
                 with pytest.raises(RuntimeError, match="one exchange at a time"):
-                    await connection.exchange([(raw("SELECT 'second'"), ())], deadline=_soon())
+                    await connection.execute_pipeline([(raw("SELECT 'second'"), ())], deadline=_soon())
             [result] = await first
 
             assert connection.rows(result, statement)[0]["word"] == "first"
@@ -291,9 +291,11 @@ class TestInterruption:
     async def test_after_queueing_but_before_sending_is_an_end_too(self, solo: Database) -> None:
         async with _lent(solo) as connection:
             with pytest.raises(TypeError):
-                await connection.exchange([(raw("SELECT 'secret'"), ()), (raw("SELECT $1"), (7,))], deadline=_soon())
+                await connection.execute_pipeline(
+                    [(raw("SELECT 'secret'"), ()), (raw("SELECT $1"), (7,))], deadline=_soon()
+                )
 
-            assert connection.lost
+            assert connection.broken
 
     async def test_of_a_silent_server_comes_at_the_deadline(self, relay: Relay, user_id: str) -> None:
         database = Database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.3))
@@ -302,7 +304,7 @@ class TestInterruption:
         relay.freeze()
 
         with pytest.raises(Unavailable, match="did not answer in time"):
-            await Session(database, user_id).one(COUNT)
+            await Session(database, user_id).fetch_one(COUNT)
 
         relay.thaw()
         await eventually(lambda: answers(database, user_id))
@@ -311,7 +313,9 @@ class TestInterruption:
     async def test_sends_nothing_when_there_is_no_time_left(self, solo: Database) -> None:
         async with _lent(solo) as connection:
             with pytest.raises(TimeoutError):
-                await connection.exchange([(raw("SELECT 1"), ())], deadline=asyncio.get_running_loop().time() - 1)
+                await connection.execute_pipeline(
+                    [(raw("SELECT 1"), ())], deadline=asyncio.get_running_loop().time() - 1
+                )
 
             assert connection.is_idle
 
@@ -332,7 +336,7 @@ class TestPlans:
         session = Session(solo, user_id)
         before = await _process(session)
         async with _lent(solo) as connection:
-            await connection.exchange([(raw("DEALLOCATE ALL"), ())], deadline=_soon())
+            await connection.execute_pipeline([(raw("DEALLOCATE ALL"), ())], deadline=_soon())
 
         assert await _process(session) == before
 
@@ -342,7 +346,7 @@ class TestPlans:
         read = sql(f"SELECT side FROM {shape}")
 
         async def ask() -> list[list[dict[str, Any]]]:
-            return await asyncio.gather(*(Session(database, user_id).all(read) for _ in range(20)))
+            return await asyncio.gather(*(Session(database, user_id).fetch_all(read) for _ in range(20)))
 
         before = await ask()
         admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
@@ -355,36 +359,36 @@ class TestPlans:
         self, solo: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}")
-        await Session(solo, user_id).all(read)
+        await Session(solo, user_id).fetch_all(read)
         admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
         session = Session(solo, user_id)
 
         with pytest.raises(Unavailable):
             async with session.transaction():
-                await session.one(ADD, task_id=uuid4())
-                await session.all(read)
+                await session.fetch_one(ADD, task_id=uuid4())
+                await session.fetch_all(read)
 
-        assert await Session(solo, user_id).all(read) == [{"side": "long"}]
-        assert await Session(solo, user_id).one(COUNT) == {"n": 0}
+        assert await Session(solo, user_id).fetch_all(read) == [{"side": "long"}]
+        assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 0}
 
     async def test_end_in_a_fault_when_the_statement_itself_is_refused(self, solo: Database, user_id: str) -> None:
         refused = sql("DO $$ BEGIN RAISE SQLSTATE '0A000'; END $$")
         for _ in range(3):
-            with pytest.raises(DatabaseFault) as fault:
-                await Session(solo, user_id).all(refused)
-            assert fault.value.sqlstate == "0A000"
+            with pytest.raises(DatabaseError) as error:
+                await Session(solo, user_id).fetch_all(refused)
+            assert error.value.sqlstate == "0A000"
 
     async def test_are_shared_by_a_statement_that_is_sent_twice_at_once(self, solo: Database, user_id: str) -> None:
-        first, second = await Session(solo, user_id).together((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
+        first, second = await Session(solo, user_id).execute_many((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
 
         assert (first, second) == ([{"word": "a"}], [{"word": "b"}])
 
     async def test_stay_within_a_bound(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
         for number in range(250):
-            await Session(solo, user_id).all(sql(f"SELECT {number}"))
+            await Session(solo, user_id).fetch_all(sql(f"SELECT {number}"))
 
-        [row] = await session.all(sql("SELECT count(*)::int AS n FROM pg_prepared_statements"))
+        [row] = await session.fetch_all(sql("SELECT count(*)::int AS n FROM pg_prepared_statements"))
 
         assert row["n"] <= 200
 
@@ -398,32 +402,32 @@ class TestCommit:
         session = Session(solo, user_id)
         before = await _process(session)
 
-        with pytest.raises(DatabaseFault) as fault:
-            await session.all(sql(f"INSERT INTO {table} VALUES (1), (1)"))
+        with pytest.raises(DatabaseError) as error:
+            await session.fetch_all(sql(f"INSERT INTO {table} VALUES (1), (1)"))
 
-        assert fault.value.sqlstate == "23505"
-        assert await session.all(sql(f"SELECT * FROM {table}")) == []
+        assert error.value.sqlstate == "23505"
+        assert await session.fetch_all(sql(f"SELECT * FROM {table}")) == []
         assert await _process(session) == before
         admin.execute(f"DROP TABLE {table}")
 
     async def test_does_not_happen_when_one_of_several_fails(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
 
-        with pytest.raises(DatabaseFault) as fault:
-            await session.together(
+        with pytest.raises(DatabaseError) as error:
+            await session.execute_many(
                 (ADD, {"task_id": uuid4()}),
                 (sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}),
                 (ADD, {"task_id": uuid4()}),
             )
 
-        assert fault.value.sqlstate == "22012"
-        assert await session.one(COUNT) == {"n": 0}
+        assert error.value.sqlstate == "22012"
+        assert await session.fetch_one(COUNT) == {"n": 0}
 
 
 # Task: T-022
 class TestRows:
     async def test_are_what_json_can_say(self, solo: Database, user_id: str) -> None:
-        row = await Session(solo, user_id).one(
+        row = await Session(solo, user_id).fetch_one(
             sql(
                 "SELECT '018f0000-0000-7000-8000-000000000000'::uuid AS id, '2026-03-10'::date AS day,"
                 " '2026-03-10 10:00:00.5+01'::timestamptz AS at, null AS nothing, true AS yes, 7 AS seven"
@@ -444,7 +448,7 @@ class TestRows:
         database = Database(f"{database_url}&options=-c%20timezone%3DAsia/Tokyo%20-c%20datestyle%3DGerman")
         await database.open()
 
-        row = await Session(database, user_id).one(sql("SELECT '2026-03-10 09:00+00'::timestamptz AS at"))
+        row = await Session(database, user_id).fetch_one(sql("SELECT '2026-03-10 09:00+00'::timestamptz AS at"))
 
         await database.close()
         assert row == {"at": "2026-03-10T09:00:00Z"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from todo.database import DatabaseFault
+from todo.database import DatabaseError
 from todo.database.errors import as_unavailable
 
 
@@ -13,19 +13,19 @@ class TestAsUnavailable:
         ["08006", "25006", "25P03", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P03"],
     )
     def test_is_what_waiting_may_mend(self, sqlstate: str) -> None:
-        unavailable = as_unavailable(DatabaseFault(sqlstate))
+        unavailable = as_unavailable(DatabaseError(sqlstate))
 
         assert unavailable is not None
         assert (unavailable.status, unavailable.headers) == (503, {"Retry-After": "1"})
 
     @pytest.mark.parametrize("sqlstate", ["22012", "23505", "25P02", "42501", "42601", "55000", "XX000"])
     def test_is_not_a_defect_of_ours(self, sqlstate: str) -> None:
-        assert as_unavailable(DatabaseFault(sqlstate)) is None
+        assert as_unavailable(DatabaseError(sqlstate)) is None
 
 
 # Task: T-020
 class TestDatabaseFault:
     def test_shows_no_values(self) -> None:
-        fault = DatabaseFault("23505", "pk_tasks")
+        error = DatabaseError("23505", "pk_tasks")
 
-        assert (str(fault), fault.constraint) == ("PostgreSQL answered SQLSTATE 23505", "pk_tasks")
+        assert (str(error), error.constraint) == ("PostgreSQL answered SQLSTATE 23505", "pk_tasks")

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from support.helpers import ADD, COUNT
 from support.people import sign_up
-from support.scratch import ADD, COUNT
 from todo.database import Database, DatabaseOptions, Session, UnsafeDatabase
 from todo.errors import Unavailable
 
@@ -283,7 +283,7 @@ class TestOwner:
     async def test_sees_no_rows(self, own_url: str) -> None:
         user_id = sign_up(own_url, "alice")
         async with _open(own_url) as database:
-            await Session(database, user_id).one(ADD, task_id=uuid4())
+            await Session(database, user_id).fetch_one(ADD, task_id=uuid4())
 
         with psycopg.connect(own_url) as owner:
             assert owner.execute("SELECT * FROM tasks").fetchall() == []
@@ -292,11 +292,11 @@ class TestOwner:
         alice, bob = (sign_up(own_url, name) for name in ("alice", "bob"))
         async with _open(own_url) as database:
             for user_id in (alice, bob):
-                await Session(database, user_id).one(ADD, task_id=uuid4())
+                await Session(database, user_id).fetch_one(ADD, task_id=uuid4())
 
             with psycopg.connect(own_url) as owner:
                 owner.execute('DELETE FROM "user" WHERE id = %s', (alice,))
 
             left = own_admin.execute("SELECT user_id FROM tasks WHERE user_id IN (%s, %s)", (alice, bob)).fetchall()
             assert left == [(bob,)]
-            assert await Session(database, bob).one(COUNT) == {"n": 1}
+            assert await Session(database, bob).fetch_one(COUNT) == {"n": 1}

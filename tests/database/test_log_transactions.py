@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from support.helpers import commit_when_awaited, wait_for_a_lock
 from support.log import (
     INSERT,
     Connection,
@@ -21,7 +22,6 @@ from support.log import (
     revisions_of,
 )
 from support.people import sign_up
-from support.scratch import commit_when_awaited, wait_for_a_lock
 
 ON_CONFLICT = " ON CONFLICT (user_id, id) DO "
 

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from support.helpers import COUNT, PATIENT, UNHURRIED, answers, eventually, gate, grace_period, sql
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
-from support.scratch import COUNT, PATIENT, UNHURRIED, answers, eventually, gate, grace_period, sql
 from support.trips import watched
 from todo.database import Database, DatabaseOptions, Session, pool
 from todo.database.statements import raw
@@ -59,7 +59,7 @@ class TestAcquire:
         assert await answers(solo, user_id)
 
     async def test_lends_to_those_who_wait_in_their_order(self, solo: Database, user_id: str) -> None:
-        asked = [asyncio.create_task(Session(solo, user_id).one(PROCESS)) for _ in range(15)]
+        asked = [asyncio.create_task(Session(solo, user_id).fetch_one(PROCESS)) for _ in range(15)]
 
         processes = {row["id"] for row in await asyncio.gather(*asked)}
 
@@ -96,13 +96,13 @@ class TestRelease:
 
     async def test_does_not_pass_on_an_open_transaction(self, solo: Database, user_id: str) -> None:
         held = await solo.acquire(deadline=_soon())
-        await held.exchange([(raw("BEGIN"), ())], deadline=_soon())
+        await held.execute_pipeline([(raw("BEGIN"), ())], deadline=_soon())
 
         await solo.release(held)
 
-        [row] = await Session(solo, user_id).all(PROCESS)
+        [row] = await Session(solo, user_id).fetch_all(PROCESS)
         assert row["id"] != str(held.pgconn.backend_pid if not held.closed else 0)
-        assert held.lost
+        assert held.broken
 
 
 # Task: T-022
@@ -110,7 +110,7 @@ class TestClose:
     async def test_ends_what_still_runs(self, database_url: str, user_id: str, admin: Admin) -> None:
         database = Database(make_conninfo(database_url, application_name="closing"))
         await database.open()
-        running = asyncio.create_task(Session(database, user_id).all(sql("SELECT pg_sleep(60)::text")))
+        running = asyncio.create_task(Session(database, user_id).fetch_all(sql("SELECT pg_sleep(60)::text")))
         await eventually(lambda: _connected(admin, "closing", "active"))
         running.cancel()
         await asyncio.wait([running])
@@ -126,7 +126,7 @@ class TestClose:
         await database.close()
 
         with pytest.raises(Unavailable):
-            await Session(database, user_id).one(COUNT)
+            await Session(database, user_id).fetch_one(COUNT)
 
 
 def _connected(admin: Admin, name: str, state: str) -> list[Any]:
@@ -153,7 +153,7 @@ class TestPing:
     async def test_does_not_notice_that_a_connection_died_idle(
         self, solo: Database, user_id: str, admin: Admin
     ) -> None:
-        row = await Session(solo, user_id).one(PROCESS)
+        row = await Session(solo, user_id).fetch_one(PROCESS)
         admin.execute("SELECT pg_terminate_backend(%s, 5000)", (int(row["id"]),))
 
         await solo.ping()
@@ -221,10 +221,10 @@ class TestShare:
         await database.open()
         other = sign_up(database_url, "bob")
         with gate(database_url) as passes:
-            slow = [asyncio.create_task(Session(database, user_id).all(passes)) for _ in range(30)]
-            await eventually(lambda: database._shares._held.get(user_id) == 2)
+            slow = [asyncio.create_task(Session(database, user_id).fetch_all(passes)) for _ in range(30)]
+            await eventually(lambda: database._limiter._held.get(user_id) == 2)
 
-            answered = [await Session(database, other).one(COUNT) for _ in range(3)]
+            answered = [await Session(database, other).fetch_one(COUNT) for _ in range(3)]
             still_slow = sum(not task.done() for task in slow)
 
         served = await asyncio.gather(*slow)
@@ -238,10 +238,10 @@ class TestShare:
         await database.open()
 
         refused = await asyncio.gather(
-            *(Session(database, user_id).all(SLOW) for _ in range(30)), return_exceptions=True
+            *(Session(database, user_id).fetch_all(SLOW) for _ in range(30)), return_exceptions=True
         )
 
-        await eventually(lambda: not database._shares._held)
+        await eventually(lambda: not database._limiter._held)
         await database.close()
         assert {type(answer) for answer in refused} == {Unavailable}
 
@@ -254,32 +254,32 @@ class TestShare:
         database = Database(url, replace(PATIENT, pool_size=pool_size))
         await database.open()
         with gate(database_url) as passes:
-            slow = [asyncio.create_task(Session(database, user_id).all(passes)) for _ in range(20)]
+            slow = [asyncio.create_task(Session(database, user_id).fetch_all(passes)) for _ in range(20)]
             await eventually(lambda: _sleeping(admin, name) == share)
             await grace_period()
-            seen = _sleeping(admin, name), database._shares._held[user_id]
+            seen = _sleeping(admin, name), database._limiter._held[user_id]
 
         served = await asyncio.gather(*slow)
 
         await database.close()
         assert len(served) == 20
         assert seen == (share, share)
-        assert not database._shares._held
+        assert not database._limiter._held
 
     async def test_comes_free_only_with_the_connection(self, database_url: str, user_id: str, admin: Admin) -> None:
         """Else somebody who asks and leaves, again and again, would have the whole pool busy with cleaning up."""
         database = Database(make_conninfo(database_url, application_name="leaving"), replace(UNHURRIED, pool_size=2))
         await database.open()
-        running = asyncio.create_task(Session(database, user_id).all(SLOW))
+        running = asyncio.create_task(Session(database, user_id).fetch_all(SLOW))
         await eventually(lambda: _sleeping(admin, "leaving"))
         running.cancel()
         await asyncio.wait([running])
 
-        held = dict(database._shares._held)
+        held = dict(database._limiter._held)
 
         assert held == {user_id: 1}
-        assert await Session(database, user_id).one(COUNT) == {"n": 0}
-        await eventually(lambda: not database._shares._held)
+        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 0}
+        await eventually(lambda: not database._limiter._held)
         await database.close()
 
     async def test_is_given_back_by_transactions_that_fail_too(self, solo: Database, user_id: str) -> None:
@@ -291,7 +291,7 @@ class TestShare:
             with pytest.raises(KeyError):
                 await fail()
 
-        assert not solo._shares._held
+        assert not solo._limiter._held
         assert await answers(solo, user_id)
 
 
@@ -338,7 +338,7 @@ class TestConnecting:
         database = Database(guest, DatabaseOptions(pool_size=1, budget_seconds=0.3))
         await database.open()
         with pytest.raises(Unavailable):
-            await Session(database, user_id).one(COUNT)
+            await Session(database, user_id).fetch_one(COUNT)
 
         admin.execute(f"ALTER ROLE todo_guest {right}")
 
@@ -357,7 +357,7 @@ class TestConnecting:
         relay.muted_after_start = True
         relay.cut()
         with pytest.raises(Unavailable):
-            await Session(database, user_id).one(COUNT)
+            await Session(database, user_id).fetch_one(COUNT)
         await eventually(lambda: relay.connections > hello)
 
         relay.muted_after_start = False
@@ -379,7 +379,7 @@ class TestOutage:
 
         async def is_full() -> bool:
             with pytest.raises(Unavailable) as unavailable:
-                await Session(database, user_id).one(COUNT)
+                await Session(database, user_id).fetch_one(COUNT)
             return unavailable.value.code == "overloaded"
 
         await eventually(is_full)
@@ -416,7 +416,7 @@ class TestOutage:
 
         await asyncio.to_thread(own_server.stop)
         refused = await asyncio.gather(
-            *(Session(own, user_id).one(COUNT) for _ in range(20)), own.ping(), return_exceptions=True
+            *(Session(own, user_id).fetch_one(COUNT) for _ in range(20)), own.ping(), return_exceptions=True
         )
         await asyncio.to_thread(own_server.ensure_postgres_running)
 

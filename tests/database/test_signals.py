@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from support.helpers import UNHURRIED, eventually, grace_period
 from support.relay import Relay
-from support.scratch import UNHURRIED, eventually, grace_period
 from todo.database import Database, DatabaseOptions, LocalSignals, PostgresSignals
 from todo.database import signals as signals_module
 

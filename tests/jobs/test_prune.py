@@ -9,10 +9,10 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.ages import Connection, keep_key, keys_left, log_days_ago, revisions_left
-from support.families import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
+from support.helpers import UNHURRIED, eventually, grace_period
+from support.old_rows import Connection, keep_key, keys_left, log_days_ago, revisions_left
 from support.people import sign_up
-from support.scratch import UNHURRIED, eventually, grace_period
+from support.subtrees import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
 from support.tasks import add_task
 from todo.database import Database, Session
 from todo.errors import Gone

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from todo.kit.dates import canonical_due, form_of, parse_due
+from todo.kit.dates import canonical_due, format_due, parse_due
 
 EXPECTED = (
     "Expected a date (2026-03-10), a date and time (2026-03-10T09:00:00), or one with an offset (2026-03-10T09:00:00Z)."
@@ -144,7 +144,7 @@ class TestCanonicalDue:
 
         assert CANONICAL.fullmatch(canonical)
         assert parse_due(canonical) == shown
-        assert form_of(shown) == canonical
+        assert format_due(shown) == canonical
 
     @without_deadline
     @given(instants)

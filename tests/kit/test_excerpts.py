@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todo.kit.excerpts import MOST_CHARACTERS, excerpt
+from todo.kit.excerpts import MAX_CHARACTERS, excerpt
 from todo.kit.queries import parse
 
 
 def marked(typed: str, *texts: str) -> str:
-    return excerpt(parse(typed).wanted, texts)
+    return excerpt(parse(typed).required, texts)
 
 
 # Task: T-363
@@ -49,7 +49,7 @@ class TestExcerpt:
         plain = re.sub("</?mark>", "", shown)
         assert "<mark>milk</mark>" in shown
         assert (plain[0], plain[-1]) == ("…", "…")
-        assert 100 < len(plain) <= MOST_CHARACTERS + 2
+        assert 100 < len(plain) <= MAX_CHARACTERS + 2
         assert set(plain.strip("…").split()) == {filling.strip(), "milk"}
 
     def test_excerpt_of_a_text_without_spaces_is_cut_at_the_maximum_length(self) -> None:
@@ -61,7 +61,7 @@ class TestExcerpt:
 
         shown = [marked("丅", f"{number}", longest) for number in range(100)]
 
-        assert set(shown) == {f"{longest[:5]}<mark>丅</mark>{longest[6:MOST_CHARACTERS]}…"}
+        assert set(shown) == {f"{longest[:5]}<mark>丅</mark>{longest[6:MAX_CHARACTERS]}…"}
         assert time.process_time() - started < 2
 
     @given(st.text(alphabet='ab ä<>&"買.', max_size=400), st.sampled_from(["a", "b*", "ä b", "買"]))

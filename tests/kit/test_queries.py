@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todo.kit.queries import Query, Terms, parse, searchable
+from todo.kit.queries import Query, Terms, normalize_for_search, parse
 
 
 # Task: T-362
 class TestParse:
     @pytest.mark.parametrize(
-        ("typed", "wanted"),
+        ("typed", "required"),
         [
             ("milk", Terms(words=("milk",))),
             ("  Milk,\tOAT  milk ", Terms(words=("milk", "oat"))),
@@ -30,11 +30,11 @@ class TestParse:
             ("a" * 65 + "*", Terms(words=("a" * 64,), phrases=(f" {'a' * 65}",))),
         ],
     )
-    def test_parser_extracts_required_words_prefixes_and_phrases(self, typed: str, wanted: Terms) -> None:
-        assert parse(typed) == Query(wanted, Terms())
+    def test_parser_extracts_required_words_prefixes_and_phrases(self, typed: str, required: Terms) -> None:
+        assert parse(typed) == Query(required, Terms())
 
     @pytest.mark.parametrize(
-        ("typed", "unwanted"),
+        ("typed", "excluded"),
         [
             ("milk -soy", Terms(words=("soy",))),
             ("-SOY milk", Terms(words=("soy",))),
@@ -44,8 +44,8 @@ class TestParse:
             ("milk -" + "a" * 65, Terms(phrases=(f" {'a' * 65} ",))),
         ],
     )
-    def test_parser_extracts_excluded_words_prefixes_and_phrases(self, typed: str, unwanted: Terms) -> None:
-        assert parse(typed) == Query(Terms(words=("milk",)), unwanted)
+    def test_parser_extracts_excluded_words_prefixes_and_phrases(self, typed: str, excluded: Terms) -> None:
+        assert parse(typed) == Query(Terms(words=("milk",)), excluded)
 
     @pytest.mark.parametrize("typed", ["", "   ", "*", '""', '"', "-", "?!", "🎉", "\x00", "\ud800"])
     def test_query_without_words_is_rejected(self, typed: str) -> None:
@@ -58,7 +58,7 @@ class TestParse:
             parse(typed)
 
     def test_query_longer_than_500_characters_is_rejected(self) -> None:
-        assert parse("m" * 500).wanted.words == ("m" * 64,)
+        assert parse("m" * 500).required.words == ("m" * 64,)
 
         with pytest.raises(ValueError, match=r"^Too long: up to 500 characters can be looked for\.$"):
             parse("m" * 501)
@@ -77,10 +77,10 @@ class TestParse:
         except ValueError:
             return
 
-        assert query.wanted.words or query.wanted.prefixes
-        for terms in (query.wanted, query.unwanted):
+        assert query.required.words or query.required.prefixes
+        for terms in (query.required, query.excluded):
             for word in (*terms.words, *terms.prefixes):
-                assert searchable(word).split() == [word]
+                assert normalize_for_search(word).split() == [word]
 
 
 # Task: T-362
@@ -102,4 +102,4 @@ class TestSearchable:
         ],
     )
     def test_text_is_folded_into_lower_case_words_without_accents(self, text: str, words: str) -> None:
-        assert searchable(text).split() == words.split()
+        assert normalize_for_search(text).split() == words.split()

@@ -13,11 +13,11 @@ from todo.kit.recurrence import (
     Recurrence,
     State,
     advance,
-    fitting,
+    first_match,
     occurrences,
     parse_rule,
     shift,
-    skip_one,
+    skip_occurrence,
     upcoming,
 )
 
@@ -162,12 +162,12 @@ class TestFirstMatch:
     def test_first_match_is_the_earliest_due_date_that_fits_the_rule(
         self, text: str, due: Due, fits: Due | None
     ) -> None:
-        assert fitting(recurrence(text), due) == fits
+        assert first_match(recurrence(text), due) == fits
 
     def test_first_match_respects_the_month_end_option(self) -> None:
         only_february = "FREQ=YEARLY;BYMONTH=2"
 
-        fits = [fitting(recurrence(only_february, month_end=end), date(2026, 3, 30)) for end in ("clamp", "skip")]
+        fits = [first_match(recurrence(only_february, month_end=end), date(2026, 3, 30)) for end in ("clamp", "skip")]
 
         assert fits == [date(2027, 2, 28), None]
 
@@ -230,7 +230,7 @@ class TestAdvance:
     )
     def test_missed_occurrences_of_four_centuries_use_up_the_exact_count(self, text: str, missed: int) -> None:
         how = recurrence(f"{text};COUNT=1000", month_end="skip")
-        first = fitting(how, date(2001, 1, 1))
+        first = first_match(how, date(2001, 1, 1))
         assert isinstance(first, date)
         again = first.replace(year=first.year + 400)
 
@@ -324,7 +324,7 @@ class TestAdvanceFromCompletion:
         thrice, first = recurrence("FREQ=DAILY;COUNT=3", counted_from="completion"), date(2026, 3, 1)
         second = completed(thrice, State(first, 1, first), date(2026, 3, 20))
         assert second == State(date(2026, 3, 20), 2, date(2026, 3, 21))
-        assert skip_one(thrice, second) == State(date(2026, 3, 21), 2, date(2026, 3, 22))
+        assert skip_occurrence(thrice, second) == State(date(2026, 3, 21), 2, date(2026, 3, 22))
 
         third = completed(thrice, second, date(2026, 4, 1))
 
@@ -349,7 +349,7 @@ class TestAdvanceFromCompletion:
         daily, anchor = recurrence("FREQ=DAILY", counted_from="completion"), datetime(2026, 3, 1, 9)
         moved = State(anchor, 2, datetime(2026, 3, 3, 17), nominal=datetime(2026, 3, 2, 9))
 
-        after = [completed(daily, moved, datetime(2026, 3, 5, 8)), skip_one(daily, moved)]
+        after = [completed(daily, moved, datetime(2026, 3, 5, 8)), skip_occurrence(daily, moved)]
 
         assert after == [
             State(datetime(2026, 3, 5, 9), 3, datetime(2026, 3, 6, 9)),
@@ -366,15 +366,15 @@ class TestAdvanceFromCompletion:
 class TestSkipOne:
     def test_skip_advances_to_the_next_occurrence_even_if_it_is_in_the_past(self) -> None:
         daily, first = recurrence("FREQ=DAILY;COUNT=2"), date(2026, 3, 7)
-        second = skip_one(daily, State(first, 1, first))
+        second = skip_occurrence(daily, State(first, 1, first))
 
         assert second == State(first, 2, date(2026, 3, 8))
-        assert skip_one(daily, second) is None
+        assert skip_occurrence(daily, second) is None
 
     def test_skip_counts_from_the_due_date_if_the_series_counts_from_completion(self) -> None:
         monthly = recurrence("FREQ=MONTHLY", counted_from="completion")
 
-        after = skip_one(monthly, State(date(2026, 3, 2), 5, date(2026, 4, 2)))
+        after = skip_occurrence(monthly, State(date(2026, 3, 2), 5, date(2026, 4, 2)))
 
         assert after == State(date(2026, 4, 2), 5, date(2026, 5, 2))
 
@@ -394,7 +394,7 @@ class TestUpcoming:
         state = State(anchor, 2, date(2026, 3, 18), nominal=date(2026, 3, 9))
 
         assert next(upcoming(weekly, state)) == (number, date(2026, 3, 23))
-        assert skip_one(weekly, state) == State(anchor, number, date(2026, 3, 23))
+        assert skip_occurrence(weekly, state) == State(anchor, number, date(2026, 3, 23))
 
     def test_upcoming_occurrences_assume_completion_on_each_due_date(self) -> None:
         every_30 = recurrence("FREQ=DAILY;INTERVAL=30;COUNT=4", counted_from="completion")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 
 
 # Task: T-331
@@ -23,14 +23,14 @@ class TestFolded:
         ],
     )
     def test_equivalent_texts_fold_to_the_same_text(self, one: str, other: str) -> None:
-        assert folded(one) == folded(other)
+        assert fold_case(one) == fold_case(other)
 
     @pytest.mark.parametrize(
         ("one", "other"), [("Cafe", "Café"), ("1", "\u00b9"), ("a b", "ab"), ("ae", "æ"), ("", " ")]
     )
     def test_different_texts_fold_to_different_texts(self, one: str, other: str) -> None:
-        assert folded(one) != folded(other)
+        assert fold_case(one) != fold_case(other)
 
     @given(st.text())
     def test_folding_is_idempotent(self, text: str) -> None:
-        assert folded(folded(text)) == folded(text)
+        assert fold_case(fold_case(text)) == fold_case(text)

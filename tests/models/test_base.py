@@ -8,17 +8,17 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel import Field
 
-from todo.models.base import Body, TrueOrFalse, WholeNumber
+from todo.models.base import QueryBool, RequestBody, WholeNumber
 
 
 class Filter(BaseModel):
     """A filter of a list, as a query has it."""
 
     most: WholeNumber | None = Field(default=None, ge=1)
-    trashed: TrueOrFalse = False
+    trashed: QueryBool = False
 
 
-class SavedFilter(Body, Filter):
+class SavedFilter(RequestBody, Filter):
     """The same filter in a JSON body."""
 
 
@@ -65,7 +65,7 @@ class TestTrueOrFalse:
 # Task: T-464
 class TestBody:
     def test_a_body_takes_the_text_of_a_date_and_nothing_else_that_would_have_to_be_converted(self) -> None:
-        class Due(Body):
+        class Due(RequestBody):
             due: date
 
         assert Due.model_validate_json('{"due": "2026-03-10"}').due == date(2026, 3, 10)

@@ -15,15 +15,15 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 
 from support.clocks import Clock
+from support.helpers import eventually
 from support.issuer import Issuer
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS
 from support.profiles import DEFAULTS
-from support.scratch import eventually
 from todo.clients.jwks import JwksClient
 from todo.database import Database
 from todo.main import create_app, verifier_of
-from todo.services.tokens import KeySetVerifier
+from todo.services.authentication import KeySetVerifier
 from todo.settings import Settings, SettingsError
 
 SUBJECT = "k3JxQ7vT9mBzR2wYcN5hLd8sFgPaUeXo"

@@ -170,7 +170,7 @@ class TestBatchReferences:
         assert results[1]["task"]["parent_id"] == chosen
 
     @pytest.mark.parametrize(
-        ("operations", "faults"),
+        ("operations", "errors"),
         [
             ([update("$a", parent_id="$b")], [("0/id", NO_SUCH_REF), ("0/changes/parent_id", NO_SUCH_REF)]),
             ([on("complete", "$a"), create("a", "a")], [("0/id", NO_SUCH_REF)]),
@@ -189,11 +189,11 @@ class TestBatchReferences:
     )
     @pytest.mark.parametrize("atomic", [True, False])
     async def test_unknown_and_duplicate_references_are_rejected_with_pointers(
-        self, alice: AsyncClient, operations: list[Operation], faults: list[tuple[str, str]], *, atomic: bool
+        self, alice: AsyncClient, operations: list[Operation], errors: list[tuple[str, str]], *, atomic: bool
     ) -> None:
         response = await send(alice, create("first"), *operations, atomic=atomic)
 
-        expected = [(f"/body/operations/{int(place[0]) + 1}{place[1:]}", detail) for place, detail in faults]
+        expected = [(f"/body/operations/{int(place[0]) + 1}{place[1:]}", detail) for place, detail in errors]
         assert (response.status_code, problem_of(response)) == (422, invalid(*expected))
         assert await tasks_of(alice) == []
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support import derived
+from support import invariants
 from support.batches import (
     Operation,
     create,
@@ -23,8 +23,8 @@ from support.batches import (
     update,
 )
 from support.tasks import add_task, invalid, problem_of, tasks_of
-from todo.services.faults import CIRCLE, MOST_LEVELS, NO_SUCH_NEIGHBOUR, TOO_DEEP, UNDER_TRASH, UNKNOWN
-from todo.services.plans import IN_TRASH
+from todo.services.tasks.errors import CIRCLE, MAX_LEVELS, NO_SUCH_NEIGHBOUR, TOO_DEEP, UNDER_TRASH, UNKNOWN
+from todo.services.tasks.unit_of_work import IN_TRASH
 
 NOT_FOUND: Mapping[str, Any] = {
     "title": "Not Found",
@@ -56,7 +56,7 @@ async def scene(client: AsyncClient) -> dict[str, str]:
         on("delete", "$binned"),
         *[
             create(f"level {n}", f"l{n}", **({"parent_id": f"$l{n - 1}"} if n > 1 else {}))
-            for n in range(1, MOST_LEVELS + 1)
+            for n in range(1, MAX_LEVELS + 1)
         ],
         create("series", "series", due_date="2026-03-10", recurrence={"rule": "FREQ=DAILY", "missed": "keep"}),
         on("complete", "$series"),
@@ -90,11 +90,11 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
         on("move", "{plain}", parent_id="{binned}"),
         failing("under_trash", 409, UNDER_TRASH),
     ),
-    "a cycle of one task": (on("move", "{plain}", parent_id="{plain}"), failing("circle", 409, CIRCLE)),
-    "a cycle of four tasks": (update("{level 1}", parent_id="{level 4}"), failing("circle", 409, CIRCLE)),
+    "a cycle of one task": (on("move", "{plain}", parent_id="{plain}"), failing("parent_cycle", 409, CIRCLE)),
+    "a cycle of four tasks": (update("{level 1}", parent_id="{level 4}"), failing("parent_cycle", 409, CIRCLE)),
     "a cycle in an update that completes": (
         update("{level 1}", parent_id="{level 3}", status="completed"),
-        failing("circle", 409, CIRCLE),
+        failing("parent_cycle", 409, CIRCLE),
     ),
     "create with a used id": (
         create("other", id="{plain}"),
@@ -199,7 +199,7 @@ class TestBatchFailures:
         assert {task: await read(alice, task) for task in before} == before
         assert await titles_in_order(alice) == [*(await titles_in_order(alice))[:-2], "before", "behind"]
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert derived.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
+            assert invariants.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("name", FAILURES)
     async def test_failing_operation_of_an_atomic_batch_leaves_no_changes(self, alice: AsyncClient, name: str) -> None:
@@ -244,7 +244,7 @@ class TestBatchFailures:
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = await add_task(alice)
-        monkeypatch.setattr("todo.services.batches._refuse_references", lambda *_: None)
+        monkeypatch.setattr("todo.services.tasks.batch._refuse_references", lambda *_: None)
 
         response = await send(
             alice, create("a"), update(task, title="b"), create("c", parent_id=str(uuid4())), atomic=False

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support import derived
+from support import invariants
 from support.batches import (
     Operation,
     create,
@@ -24,7 +24,7 @@ from support.tasks import ACCOUNT_GONE, add_task, problem_of, tasks_of, without_
 from support.trips import watched
 from todo.kit.ids import uuid7
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 
@@ -99,7 +99,7 @@ class TestBatchIsolation:
         assert (await read(alice, series["id"]))["due_date"] == "2027-09-30"
         assert (await read(alice, top["id"]))["subtasks_total"] == 8
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert derived.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
+            assert invariants.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("atomic", [True, False])
     async def test_batch_treats_another_users_tasks_and_categories_as_unknown(

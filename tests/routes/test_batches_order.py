@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support import derived
+from support import invariants
 from support.batches import (
     Operation,
     create,
@@ -22,7 +22,7 @@ from support.batches import (
 from support.categories import add_category
 from support.tasks import add_task, tasks_of
 from todo.kit.ids import uuid7
-from todo.services.faults import MOST_LEVELS
+from todo.services.tasks.errors import MAX_LEVELS
 
 
 # Task: T-353
@@ -114,7 +114,7 @@ class TestOperationsOnOneTask:
 
     @pytest.mark.parametrize("way", ["update", "move"])
     async def test_depth_and_cycle_checks_see_earlier_moves_of_the_batch(self, alice: AsyncClient, way: str) -> None:
-        chain = [await add_task(alice, title=str(number)) for number in range(MOST_LEVELS + 1)]
+        chain = [await add_task(alice, title=str(number)) for number in range(MAX_LEVELS + 1)]
 
         def put(child: Any, parent: Any) -> Operation:
             place = {"parent_id": parent["id"]}
@@ -286,7 +286,7 @@ class TestBatchEquivalence:
         assert await comparable_tasks(bob) == await comparable_tasks(alice)
         assert len({status for status, _ in told}) > 4
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert derived.wrong(connection, (await bob.get("/me")).json()["id"]) == {}
+            assert invariants.wrong(connection, (await bob.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("seed", range(4))
     async def test_atomic_batch_of_successful_operations_has_the_same_effect_as_single_requests(

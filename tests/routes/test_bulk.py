@@ -10,17 +10,19 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.derived import wrong
-from support.families import read, trash
-from support.many import fill
+from support.bulk_data import fill
+from support.helpers import eventually, gate
+from support.invariants import wrong
 from support.people import SECRET, client_of, sign_up
-from support.scratch import eventually, gate
+from support.subtrees import read, trash
 from support.tasks import add_task, problem_of
 from todo.database import Database, DatabaseOptions, Session
 from todo.main import create_app
-from todo.services.revisions import TURN
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
+from todo.services.revisions import LOCK_USER_WRITES
 from todo.settings import Settings
+
+pytestmark = pytest.mark.slow
 
 TOO_MUCH = {
     "type": "about:blank",
@@ -37,8 +39,8 @@ TOO_MUCH = {
 SHORT: dict[str, Any] = {
     "budget_seconds": 0.4,
     "statement_timeout_milliseconds": 200,
-    "long_budget_seconds": 300.0,
-    "long_statement_timeout_milliseconds": 280_000,
+    "bulk_budget_seconds": 300.0,
+    "bulk_statement_timeout_milliseconds": 280_000,
 }
 
 
@@ -135,9 +137,9 @@ class TestTimeZone:
 
 # Task: T-383
 class TestDeleteCategory:
-    @pytest.mark.parametrize(("leftover", "alive"), [("keep", 12_000), ("trash", 0)])
+    @pytest.mark.parametrize(("leftover", "not_trashed"), [("keep", 12_000), ("trash", 0)])
     async def test_category_of_12000_tasks_can_be_deleted(
-        self, alice: AsyncClient, database_url: str, leftover: str, alive: int
+        self, alice: AsyncClient, database_url: str, leftover: str, not_trashed: int
     ) -> None:
         user_id = await id_of(alice)
         category = (await alice.post("/categories", json={"name": "House"})).json()
@@ -146,7 +148,7 @@ class TestDeleteCategory:
         gone = await alice.delete(f"/categories/{category['id']}", params={"tasks": leftover})
 
         assert gone.status_code == 204, gone.text
-        assert await total_of(alice) == alive
+        assert await total_of(alice) == not_trashed
         assert changes_since(database_url, user_id, 12_001) == [("category", "delete", 1), ("task", "update", 12_000)]
         assert is_right(database_url, user_id)
 
@@ -178,7 +180,7 @@ class TestTooManyChanges:
             ("DELETE", f"/categories/{category['id']}?tasks=trash", None),
         ]
 
-        hurried = served(database_url, long_statement_timeout_milliseconds=25)
+        hurried = served(database_url, bulk_statement_timeout_milliseconds=25)
         async with hurried as (app, _), client_of(app, user_id) as me:
             answers = [await me.request(method, path, json=body) for method, path, body in doors]
             added = await me.post("/tasks", json={"title": "Buy milk"})
@@ -199,7 +201,7 @@ class TestTooManyChanges:
         [own] = [entry for entry in history if set(entry["changed"]) == {"trashed_at"}]
         doors = [f"/tasks/{parent['id']}/restore", f"/changes/{own['revision']}/undo"]
 
-        hurried = served(database_url, long_statement_timeout_milliseconds=25)
+        hurried = served(database_url, bulk_statement_timeout_milliseconds=25)
         async with hurried as (app, _), client_of(app, user_id) as me:
             answers = [await me.post(door) for door in doors]
 
@@ -219,7 +221,7 @@ class TestTooManyChanges:
             "headers": {"Idempotency-Key": "rename"},
         }
 
-        hurried = served(database_url, long_statement_timeout_milliseconds=25)
+        hurried = served(database_url, bulk_statement_timeout_milliseconds=25)
         async with hurried as (app, _), client_of(app, user_id) as me:
             refused = await me.patch(**request)
         done, again = [await alice.patch(**request) for _ in range(2)]
@@ -243,9 +245,9 @@ class TestConcurrentRequests:
             client_of(app, bob) as other,
         ):
             with gate(database_url) as asleep:
-                session = Session(database, alice, may_take_long=True)
-                long = asyncio.create_task(session.together((TURN, {}), (asleep, {})))
-                await eventually(lambda: database._long)
+                session = Session(database, alice, bulk=True)
+                long = asyncio.create_task(session.execute_many((LOCK_USER_WRITES, {}), (asleep, {})))
+                await eventually(lambda: database._extended_leases)
 
                 own_write = await own.post("/tasks", json={"title": "Buy milk"})
                 own_read = await own.get("/tasks")

@@ -19,7 +19,7 @@ from support.tasks import (
 )
 from support.trips import watched
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 NOT_YOURS = "Expected the id of another category of yours."

@@ -13,7 +13,7 @@ from support.people import SECRET, client_of, sign_up
 from support.tasks import add_task
 from support.trips import watched
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 

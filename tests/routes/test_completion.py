@@ -7,7 +7,6 @@ import pytest
 from httpx import AsyncClient
 
 from support.clocks import WallClock
-from support.families import act, add_line, read, read_all
 from support.series import (
     LONG_AGO,
     add_series,
@@ -18,6 +17,7 @@ from support.series import (
     refused,
     series_of,
 )
+from support.subtrees import act, add_line, read, read_all
 from support.tasks import add_task, invalid, problem_of
 
 

@@ -7,14 +7,14 @@ from uuid import uuid4
 import pytest
 from httpx import AsyncClient
 
+from support.helpers import UNHURRIED, wait_for_a_lock
 from support.keys import age_keys, holding_key
 from support.people import SECRET, client_of, sign_up
-from support.scratch import UNHURRIED, wait_for_a_lock
 from support.tasks import ACCOUNT_GONE, add_task, invalid, problem_of
 from support.trips import watched
 from todo.database import Database
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 

@@ -8,8 +8,8 @@ from httpx import AsyncClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.families import act, read
 from support.series import due_at, live_in, replace
+from support.subtrees import act, read
 from support.tasks import (
     DUE_EXPECTED,
     NO_SUCH_DATE,

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from support.helpers import UNHURRIED, eventually
 from support.people import SECRET, client_of, sign_up
 from support.processes import PATIENCE_SECONDS
-from support.scratch import UNHURRIED, eventually
 from support.tasks import problem_of
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 

@@ -13,7 +13,7 @@ from support.tasks import ACCOUNT_GONE, NOT_TEXT, add_task, invalid, problem_of
 from support.trips import watched
 from todo.kit import zones
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 ZONE_EXPECTED = "Expected the IANA name of a time zone, such as Europe/Berlin or UTC."

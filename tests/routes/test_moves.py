@@ -9,7 +9,8 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.families import (
+from support.people import SECRET, client_of, sign_up
+from support.subtrees import (
     IN_TRASH,
     NO_SUCH_CATEGORY,
     STAMPS,
@@ -25,11 +26,10 @@ from support.families import (
     undo,
     without_stamps,
 )
-from support.people import SECRET, client_of, sign_up
 from support.tasks import ACCOUNT_GONE, NO_SUCH_FIELD, NOT_FOUND, UUID_EXPECTED, add_task, invalid, problem_of
 from support.trips import watched
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 NO_SUCH_NEIGHBOUR = "Expected the id of another task of yours."
@@ -391,5 +391,5 @@ class TestUndoMove:
         await undo(alice, deleted)
         done = await undo(alice, moved["revision"])
 
-        assert (refused.status_code, problem_of(refused)["code"]) == (409, "gone_above")
+        assert (refused.status_code, problem_of(refused)["code"]) == (409, "parent_deleted")
         assert (done.status_code, done.json()["state"]["category_id"]) == (200, category["id"])

@@ -6,8 +6,8 @@ import pytest
 from httpx import AsyncClient
 
 from support.clocks import WallClock
-from support.families import act, read
 from support.series import LONG_AGO, add_series, change, complete, live_in, upcoming
+from support.subtrees import act, read
 from support.tasks import NOT_FOUND, add_task, invalid, problem_of, without_request_id
 
 

@@ -10,7 +10,6 @@ from httpx import AsyncClient
 
 from support.categories import add_category
 from support.clocks import WallClock
-from support.families import act, read
 from support.series import (
     LONG_AGO,
     add_series,
@@ -21,9 +20,10 @@ from support.series import (
     series_of,
     upcoming,
 )
+from support.subtrees import act, read
 from support.tasks import UNSET
 from todo.models.tasks import TaskBase
-from todo.services.task_rows import WRITABLE
+from todo.services.tasks.statements import WRITABLE
 
 NEW_YORK = "America/New_York"
 

@@ -7,7 +7,6 @@ import pytest
 from httpx import AsyncClient
 
 from support.clocks import WallClock
-from support.families import act, read, undo
 from support.series import (
     LONG_AGO,
     add_series,
@@ -22,6 +21,7 @@ from support.series import (
     series_of,
     upcoming,
 )
+from support.subtrees import act, read, undo
 from support.tasks import add_task, invalid, problem_of
 
 NEW_YORK = "America/New_York"
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     return clock
 
 
-async def stored_recurrence(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[Any, ...]:
+async def recurrence_column(client: AsyncClient, url: str, task: dict[str, Any]) -> tuple[Any, ...]:
     """Return the anchor of a series, and number and nominal date of its open occurrence."""
     user_id = (await client.get("/me")).json()["id"]
     with psycopg.connect(url) as connection:
@@ -249,13 +249,13 @@ class TestEditSeries:
     async def test_editing_other_fields_keeps_the_dates(self, alice: AsyncClient, database_url: str) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", start_date="2026-01-30T09:00:00")
         clamped = await complete(alice, task)
-        before = await stored_recurrence(alice, database_url, task)
+        before = await recurrence_column(alice, database_url, task)
 
         edited = await change(alice, task, title="Pay rent", priority="high", tags=["Home"])
 
         fields = {"title": "Pay rent", "priority": "high", "tags": ["Home"], "updated_at": edited["updated_at"]}
         assert edited == {**clamped, **fields, "revision": clamped["revision"] + 1}
-        assert await stored_recurrence(alice, database_url, task) == before == ("2026-01-31", 2, "2026-02-28")
+        assert await recurrence_column(alice, database_url, task) == before == ("2026-01-31", 2, "2026-02-28")
 
     @pytest.mark.parametrize("method", ["PATCH", "PUT"])
     async def test_sending_back_a_series_unchanged_changes_nothing(
@@ -270,7 +270,7 @@ class TestEditSeries:
             again = await change(alice, task, **{name: clamped[name] for name in ("due_date", "recurrence")})
 
         assert again == clamped
-        assert await stored_recurrence(alice, database_url, task) == ("2026-01-31", 2, "2026-02-28")
+        assert await recurrence_column(alice, database_url, task) == ("2026-01-31", 2, "2026-02-28")
         assert await due_after_each(alice, task, 2) == ["2026-03-31", "2026-04-30"]
 
     async def test_put_of_another_field_keeps_the_anchor(self, alice: AsyncClient) -> None:
@@ -484,7 +484,7 @@ class TestUndoCompletion:
         self, alice: AsyncClient, database_url: str
     ) -> None:
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31", start_date="2026-01-30")
-        before = await stored_recurrence(alice, database_url, task)
+        before = await recurrence_column(alice, database_url, task)
         following = await complete(alice, task)
 
         answers = [await undo(alice, following["revision"]), await undo(alice, following["revision"] - 1)]
@@ -493,7 +493,7 @@ class TestUndoCompletion:
         stamps = {"updated_at": back["updated_at"], "revision": back["revision"]}
         assert [response.status_code for response in answers] == [200, 200]
         assert back == {**task, **stamps}
-        assert await stored_recurrence(alice, database_url, task) == before
+        assert await recurrence_column(alice, database_url, task) == before
         assert (await complete(alice, task, occurrence="2026-01-31"))["due_date"] == "2026-02-28"
 
     async def test_undoing_the_advance_keeps_the_completed_copy(self, alice: AsyncClient) -> None:

@@ -81,12 +81,12 @@ class TestSortByTitle:
         for task in tasks[:2]:
             await alice.delete(f"/tasks/{task['id']}")
 
-        alive, trashed = [
+        not_trashed, trashed = [
             titles_of(await walked(alice, f"sort=title&trashed={trashed}", limit=1)) for trashed in ("false", "true")
         ]
         await alice.post(f"/tasks/{tasks[1]['id']}/restore")
 
-        assert (alive, trashed) == (["a", "D"], ["B", "c"])
+        assert (not_trashed, trashed) == (["a", "D"], ["B", "c"])
         assert titles_of(await walked(alice, "sort=title", limit=1)) == ["a", "B", "D"]
 
     async def test_change_log_contains_titles_as_typed_without_the_sort_key(self, alice: AsyncClient) -> None:

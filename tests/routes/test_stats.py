@@ -9,15 +9,15 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.families import act, add_line, trash
 from support.people import SECRET, client_of, sign_up
+from support.subtrees import act, add_line, trash
 from support.tasks import add_task, invalid, problem_of
 from support.trips import watched
 from todo.database import Database, Session
 from todo.main import create_app
 from todo.models.stats import LONGEST_STREAK
 from todo.services import stats
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 NOTHING_OPEN: dict[str, Any] = {

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
-from support.families import (
+from support.subtrees import (
     CIRCLE,
     NO_SUCH_TASK,
     TOO_DEEP,
@@ -482,7 +482,7 @@ class TestUndoSubtaskChanges:
 
         response = await undo(alice, followed)
 
-        assert (response.status_code, response.json()["code"]) == (409, "derived_change")
+        assert (response.status_code, response.json()["code"]) == (409, "not_undoable")
 
     async def test_undoing_the_creation_of_a_parent_does_not_delete_its_subtasks(self, alice: AsyncClient) -> None:
         parent, child = await add_line(alice, 2)
@@ -504,7 +504,7 @@ class TestUndoSubtaskChanges:
         refused = await undo(alice, gone[middle["id"]])
         done = [await undo(alice, gone[task["id"]]) for task in (top, middle, below)]
 
-        assert (refused.status_code, problem_of(refused)["code"]) == (409, "gone_above")
+        assert (refused.status_code, problem_of(refused)["code"]) == (409, "parent_deleted")
         assert problem_of(refused)["detail"] == "What it belonged to is gone. Bring that back first."
         assert [response.status_code for response in done] == [200] * 3
         assert without_stamps(*await read_all(alice, top, middle, below)) == without_stamps(*before)
@@ -517,7 +517,7 @@ class TestUndoSubtaskChanges:
 
         response = await undo(alice, moved["revision"])
 
-        assert (response.status_code, problem_of(response)["code"]) == (409, "gone_above")
+        assert (response.status_code, problem_of(response)["code"]) == (409, "parent_deleted")
         assert await read(alice, child) == moved
 
     async def test_undo_that_would_create_a_cycle_is_rejected(self, alice: AsyncClient) -> None:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from httpx import AsyncClient, Response
 
-from support import derived
+from support import invariants
 from support.people import SECRET, client_of, sign_up
 from support.tasks import (
     ACCOUNT_GONE,
@@ -22,9 +22,9 @@ from support.tasks import (
     without_request_id,
 )
 from support.trips import watched
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 from todo.main import create_app
-from todo.services.tokens import SecretVerifier
+from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 TOO_LONG = "Expected 50 characters or fewer."
@@ -82,10 +82,10 @@ async def rename(client: AsyncClient, old: str, new: Any, **options: Any) -> Res
 def inconsistencies(database_url: str, user_id: str) -> dict[str, list[Any]]:
     """Return every inconsistency between the user's rows and what is derived from them."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        found = derived.wrong(connection, user_id)
+        found = invariants.wrong(connection, user_id)
         rows = connection.execute("SELECT tags, tag_keys FROM tasks WHERE user_id = %s", [user_id]).fetchall()
     # ``derived`` expects the tag in lower case as its key; folding does more.
-    found["each tag has its key"] = [row for row in rows if row[1] != list(dict.fromkeys(map(folded, row[0])))]
+    found["each tag has its key"] = [row for row in rows if row[1] != list(dict.fromkeys(map(fold_case, row[0])))]
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -420,6 +420,7 @@ class TestDeleteTag:
 
 
 # Task: T-341
+@pytest.mark.slow
 class TestTagTable:
     """The table ``task_tags``, compared with the tasks after random writes."""
 

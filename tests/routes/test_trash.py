@@ -9,7 +9,8 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.families import (
+from support.helpers import commit_when_awaited
+from support.subtrees import (
     IN_TRASH,
     UNDER_TRASH,
     act,
@@ -21,7 +22,6 @@ from support.families import (
     revision_of,
     trash,
 )
-from support.scratch import commit_when_awaited
 from support.tasks import ACCOUNT_GONE, NOT_FOUND, add_task, instant, problem_of, tasks_of
 
 

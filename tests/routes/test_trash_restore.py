@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
 from support.categories import add_category
-from support.families import (
+from support.people import client_of, sign_up
+from support.subtrees import (
     UNDER_TRASH,
     Task,
     act,
@@ -25,7 +26,6 @@ from support.families import (
     undo,
     without_stamps,
 )
-from support.people import client_of, sign_up
 from support.tasks import NOT_FOUND, add_task, problem_of
 
 LIVE_UNDER_TRASH = "A task would be alive under one in the trash. Restore that one first, or trash both."

@@ -12,27 +12,27 @@ from todo.services.entities import ENTITIES, Entity
 NEEDED = {"id", "updated_at", "revision"}
 
 
-def faults_of(entity: Entity) -> list[str]:
+def problems_of(entity: Entity) -> list[str]:
     """Return what is wrong with an entry of the registry, with what to do."""
     table, names = entity.table, {*entity.public_names}
     columns = {column.name for column in table.c}
-    faults = []
+    problems = []
     if not re.fullmatch(r"[a-z_]+", entity.name):
-        faults.append("name it in small letters: cursors hold the name")
+        problems.append("name it in small letters: cursors hold the name")
     if names - columns:
-        faults.append(f"the state has fields that {table.name} lacks: {sorted(names - columns)}")
+        problems.append(f"the state has fields that {table.name} lacks: {sorted(names - columns)}")
     if NEEDED - names:
-        faults.append(f"clients need these fields of the state: {sorted(NEEDED - names)}")
+        problems.append(f"clients need these fields of the state: {sorted(NEEDED - names)}")
     if entity.models.in_snapshot is InSnapshot.complete and not entity.order:
-        faults.append("a list that is complete in the snapshot needs an order")
+        problems.append("a list that is complete in the snapshot needs an order")
     if entity.models.in_snapshot is not InSnapshot.complete and entity.order:
-        faults.append("only a list that is complete in the snapshot has an order")
+        problems.append("only a list that is complete in the snapshot has an order")
     if entity.is_paged and not isinstance(table.c.id.type, Uuid):
-        faults.append("a paged entity needs ids that are UUIDs: cursors hold an id")
+        problems.append("a paged entity needs ids that are UUIDs: cursors hold an id")
     unknown = {*entity.order, *entity.computed} - columns
     if unknown:
-        faults.append(f"{table.name} has no columns {sorted(unknown)}")
-    return faults
+        problems.append(f"{table.name} has no columns {sorted(unknown)}")
+    return problems
 
 
 # Task: T-452
@@ -43,7 +43,7 @@ class TestRegistry:
         )
 
     def test_every_entry_is_complete(self) -> None:
-        found = {name: faults for name, entity in ENTITIES.items() if (faults := faults_of(entity))}
+        found = {name: problems for name, entity in ENTITIES.items() if (problems := problems_of(entity))}
 
         assert found == {}
 
@@ -55,7 +55,7 @@ class TestRegistry:
         assert len(set(tables)) == len(tables)
 
     @pytest.mark.parametrize(
-        ("entity", "fault"),
+        ("entity", "problem"),
         [
             (replace(ENTITIES["view"], order=()), "a list that is complete in the snapshot needs an order"),
             (replace(ENTITIES["task"], order=("id",)), "only a list that is complete in the snapshot has an order"),
@@ -77,8 +77,8 @@ class TestRegistry:
             ),
         ],
     )
-    def test_an_incomplete_entry_is_reported(self, entity: Entity, fault: str) -> None:
-        assert [each for each in faults_of(entity) if each.startswith(fault)] != []
+    def test_an_incomplete_entry_is_reported(self, entity: Entity, problem: str) -> None:
+        assert [each for each in problems_of(entity) if each.startswith(problem)] != []
 
 
 class TestPhrases:

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from support.clocks import Clock
+from support.helpers import eventually, grace_period
 from support.live import write_tasks
 from support.people import sign_up
 from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
-from support.scratch import eventually, grace_period
 from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
-from todo.errors import Gone, TooMany, Unavailable
+from todo.errors import Gone, TooManyRequests, Unavailable
 from todo.services import changes, live
 from todo.services.live import Event, Live, LiveOptions
 
@@ -184,7 +184,7 @@ class TestFollow:
     ) -> None:
         feed = made(database, signals, connections_per_user=1)
         async with following(feed, user_id), following(feed, "somebody-else"):
-            with pytest.raises(TooMany):
+            with pytest.raises(TooManyRequests):
                 await anext(feed.follow(user_id, None, expires_at=lambda: FOREVER))
 
         async with following(feed, user_id) as (ready, _):
@@ -477,10 +477,10 @@ class TestChannels:
 # Task: T-152
 class TestUnauthenticatedConnections:
     def test_unauthenticated_connections_are_counted_and_limited(self) -> None:
-        feed = Live(Database("postgresql://"), LocalSignals(), LiveOptions(strangers=1))
-        with feed.stranger(), pytest.raises(Unavailable), feed.stranger():
+        feed = Live(Database("postgresql://"), LocalSignals(), LiveOptions(max_unauthenticated=1))
+        with feed.unauthenticated(), pytest.raises(Unavailable), feed.unauthenticated():
             pass
 
-        with feed.stranger():
+        with feed.unauthenticated():
             assert feed._strangers == 1
         assert feed._strangers == 0

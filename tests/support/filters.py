@@ -10,17 +10,17 @@ from sqlalchemy import select
 
 from todo.database import Statement
 from todo.database.statements import USER_ID, Dialect
-from todo.models.finding import TaskFilter, TaskQuery
-from todo.services import sorting
-from todo.services.filter_types import AppliedFilter, Context, Filter
-from todo.services.filters import REGISTRY
-from todo.services.task_rows import tasks
+from todo.models.task_list import TaskFilter, TaskQuery
+from todo.services.task_list import sorting
+from todo.services.task_list.filter_types import AppliedFilter, Context, Filter
+from todo.services.task_list.filters import REGISTRY
+from todo.services.tasks.statements import tasks
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 
 # The fields of ``TaskFilter`` that are not in the registry.
 _NO_FILTERS = {"q", "sort"}
-_IN_REGISTRY = "in REGISTRY of services/filters.py"
+_IN_REGISTRY = "in REGISTRY of services/task_list/filters.py"
 
 
 def query_of(text: str) -> TaskQuery:
@@ -70,7 +70,7 @@ def _problems_of_parameters(parameters: list[str], fields: set[str]) -> Iterator
     for name in sorted(fields - set(parameters)):
         yield f'{name}: the parameter is accepted and ignored; add a Filter("{name}", ...) {_IN_REGISTRY}'
     for name in sorted(set(parameters) - fields):
-        yield f"{name}: there is no such parameter; add a field to TaskFilter in models/finding.py"
+        yield f"{name}: there is no such parameter; add a field to TaskFilter in models/task_list.py"
     for name in sorted({name for name in parameters if parameters.count(name) > 1}):
         yield f"{name}: several filters have this parameter; keep one {_IN_REGISTRY}"
 

@@ -17,13 +17,13 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from support.helpers import UNHURRIED, eventually
 from support.people import SECRET, token_of
 from support.processes import PATIENCE_SECONDS
-from support.scratch import UNHURRIED, eventually
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
+from todo.services.authentication import SecretVerifier
 from todo.services.live import Live
-from todo.services.tokens import SecretVerifier
 from todo.settings import Settings
 from todo.web.server.http_protocol import HttpProtocol
 from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol

@@ -12,7 +12,7 @@ from uuid import uuid4
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.strangers import (
+from support.isolation_cases import (
     ById,
     Counting,
     Creating,

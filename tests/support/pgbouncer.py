@@ -1,16 +1,22 @@
-"""PgBouncer in transaction mode, in front of the tests' PostgreSQL, as a process of the tests' own."""
+"""PgBouncer in transaction mode, in front of the tests' PostgreSQL, as a process of the tests' own.
+
+Another than the installed one can be named by the environment variable PGBOUNCER.
+"""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from support.processes import PATIENCE_SECONDS, until
 
@@ -18,19 +24,69 @@ POOL_SIZE = 3
 _PORT = 6543
 # Debian installs it where only root looks.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+# The first version that can track what its clients have prepared.
+_TRACKS_SINCE = (1, 21)
 
 
 @contextmanager
-def pgbouncer(url: str, *, pool_size: int = POOL_SIZE) -> Iterator[str]:
+def pgbouncer(
+    url: str, *, pool_size: int = POOL_SIZE, tracks_statements: bool = False, settings: str = ""
+) -> Iterator[str]:
     """Run PgBouncer before the database of ``url``; gives the URL that goes through it.
 
-    Skips the test where it is not installed, unless a CI runs it.
+    It passes the names of prepared statements through, or ``tracks_statements``. ``settings`` are more lines of its
+    configuration. Skips the test where it is not installed, unless a CI runs it, and where it is too old to track.
     """
-    program = shutil.which("pgbouncer", path=_PATH)
+    program = needed()
+    if tracks_statements and not can_track_statements(program):
+        pytest.skip("this pgbouncer does not track prepared statements")
+    with running(program, url, pool_size=pool_size, tracks_statements=tracks_statements, settings=settings) as process:
+        yield process.url
+
+
+def installed() -> str | None:
+    """Return the path of the program, if there is one."""
+    return shutil.which(os.environ.get("PGBOUNCER", "pgbouncer"), path=_PATH)
+
+
+def needed() -> str:
+    """Return the path of the program. Skips the test where there is none, unless a CI runs it."""
+    program = installed()
     if program is None:
         if os.environ.get("CI") == "true":
             pytest.fail("pgbouncer is not installed, and the suite has to be complete here")
         pytest.skip("pgbouncer is not installed")
+    return program
+
+
+def can_track_statements(program: str) -> bool:
+    """Tell whether the program has ``max_prepared_statements``."""
+    return version_of(program) >= _TRACKS_SINCE
+
+
+def version_of(program: str) -> tuple[int, ...]:
+    """Return the version, such as ``(1, 18, 0)``."""
+    said = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"PgBouncer (\d+(?:\.\d+)+)", said)
+    assert found is not None, said
+    return tuple(int(number) for number in found[1].split("."))
+
+
+@dataclass(frozen=True)
+class PgBouncer:
+    """A PgBouncer that runs, and the URL that goes through it."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def running(
+    program: str, url: str, *, pool_size: int, tracks_statements: bool, settings: str = ""
+) -> Iterator[PgBouncer]:
+    """Run the program before the database of ``url``."""
+    if can_track_statements(program):
+        settings += f"\nmax_prepared_statements = {1_000 if tracks_statements else 0}"
     # Not pytest's directory, which is closed to the user that the process runs as.
     with tempfile.TemporaryDirectory(prefix="todo-pgbouncer-") as name:
         directory = Path(name)
@@ -39,13 +95,14 @@ def pgbouncer(url: str, *, pool_size: int = POOL_SIZE) -> Iterator[str]:
         if user is not None:
             shutil.chown(directory, user)
         configuration = directory / "pgbouncer.ini"
-        configuration.write_text(_configuration(directory, server, pool_size), encoding="utf-8")
-        through = make_conninfo(host=name, port=_PORT, dbname=server["dbname"], user=server["user"])
+        configuration.write_text(_configuration(directory, server, pool_size) + settings + "\n", encoding="utf-8")
+        place = urlencode({"host": name, "port": _PORT}, quote_via=quote)
+        through = f"postgresql://{server['user']}@/{server['dbname']}?{place}"
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen([program, "-q", str(configuration)], user=user, stdout=log, stderr=log)
         try:
             _wait_for(through, process, directory / "log")
-            yield through
+            yield PgBouncer(through, process.pid)
         finally:
             process.terminate()
             process.wait(PATIENCE_SECONDS)
@@ -79,7 +136,7 @@ server_login_retry = 0.1
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until(lambda: process.poll() is not None or _answers(url))
     if process.poll() is not None:
-        pytest.fail(f"pgbouncer did not start: {log.read_text(encoding='utf-8')}")
+        raise RuntimeError(f"pgbouncer did not start: {log.read_text(encoding='utf-8')}")
 
 
 def _answers(url: str) -> bool:

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from support.helpers import eventually
 from support.processes import PATIENCE_SECONDS
-from support.scratch import eventually
 from todo.database import cancelled
 from todo.web.server.http_protocol import HttpProtocol
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from httpx import AsyncClient, Response
 
-from support.families import act, read
+from support.subtrees import act, read
 from support.tasks import add_task
 
 Task = dict[str, Any]

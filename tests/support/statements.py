@@ -12,10 +12,12 @@ from support.filters import NOW, applied_filters, combined_examples, query_of
 from todo import database, services
 from todo.database import Statement
 from todo.kit.recurrence import Rule
-from todo.models.categories import Leftover
-from todo.services import filters, finding, search, task_rows
+from todo.models.categories import TaskDisposition
 from todo.services.entities import ENTITIES, Entity
-from todo.services.filter_types import AppliedFilter
+from todo.services.task_list import filters, search
+from todo.services.task_list import page as task_list
+from todo.services.task_list.filter_types import AppliedFilter
+from todo.services.tasks import statements as task_statements
 
 # No filter, each filter by itself with each of its variants, and all together.
 _FILTERS = [
@@ -27,22 +29,25 @@ _FILTERS = [
 # request is answered from is made of any other.
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
-    Leftover: list(Leftover),
+    TaskDisposition: list(TaskDisposition),
     # The filters with counters.
     tuple[AppliedFilter, ...]: list(
         dict.fromkeys(tuple(each for each in asked if each.filter.counter) for asked in _FILTERS)
     ),
     Entity: list(ENTITIES.values()),
-    Statement: [task_rows.CREATE],
-    search.Shape: [
-        search.Shape(words, several, chosen, *[more] * 5)
+    Statement: [task_statements.CREATE],
+    search.SearchShape: [
+        search.SearchShape(words, several, chosen, *[more] * 5)
         for words, several, chosen, more in itertools.product([False, True], repeat=4)
     ],
-    finding.Shape: [
-        finding.Shape(asked, sort, words, None, skips, unless)
+    task_list.QueryShape: [
+        task_list.QueryShape(asked, sort, words, None, skips, if_none_match)
         for asked in _FILTERS
-        for sort, words in ((("-due_date", "priority"), None), ((), search.Shape(*[True, True, False], *[True] * 5)))
-        for skips, unless in ((False, False), (True, True))
+        for sort, words in (
+            (("-due_date", "priority"), None),
+            ((), search.SearchShape(*[True, True, False], *[True] * 5)),
+        )
+        for skips, if_none_match in ((False, False), (True, True))
     ],
 }
 
@@ -50,8 +55,8 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
 _NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "categories": [("name",), ("archived", "name")],
     "profiles": [("time_zone",), ("day_start", "time_zone")],
-    "task_rows": [("title",), ("status", "title")],
-    "tasks": [("title",), ("status", "title")],
+    "statements": [("title",), ("status", "title")],
+    "single": [("title",), ("status", "title")],
     "undo": [("updated_at",)],
     "views": [("name",), ("name", "query")],
 }

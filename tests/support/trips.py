@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from psycopg.pq.abc import PGresult
 
-from support.scratch import UNHURRIED
+from support.helpers import UNHURRIED
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 
@@ -27,11 +27,11 @@ def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[
     trips = Trips()
 
     class Watched(Connection):
-        async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
+        async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
             trips.count += 1
             trip = trips.count
             trips.before(trip)
-            results = await super().exchange(calls, deadline=deadline)
+            results = await super().execute_pipeline(calls, deadline=deadline)
             trips.after(trip)
             return results
 

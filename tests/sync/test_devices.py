@@ -11,14 +11,17 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.derived import wrong
+from support.invariants import wrong
 from support.people import client_of, sign_up
-from support.stories import World, Write, tell
+from support.state_machines import StatefulApp, Write, tell
 from support.sync import Change, Copy, Task, everything
+
+pytestmark = pytest.mark.slow
 
 DEVICES = 3
 OPEN = ("pending", "in_progress")
@@ -178,7 +181,7 @@ def _without_defaults(body: dict[str, Any]) -> dict[str, Any]:
 class Devices(RuleBasedStateMachine):
     """One story of one user."""
 
-    world: World
+    world: StatefulApp
 
     def __init__(self) -> None:
         super().__init__()
@@ -415,7 +418,7 @@ def _answer(response: Response) -> Any:
 
 # Task: T-171
 class TestDevices:
-    def test_have_what_the_server_has(self, world: World) -> None:
+    def test_have_what_the_server_has(self, world: StatefulApp) -> None:
         class Story(Devices):
             pass
 

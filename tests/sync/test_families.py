@@ -7,18 +7,21 @@ what its owner would fetch anew, and what the database derives follows from the 
 
 from typing import Any
 
+import pytest
 from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.derived import wrong
+from support.invariants import wrong
 from support.people import client_of, sign_up
-from support.stories import World, Write, tell
+from support.state_machines import StatefulApp, Write, tell
 from support.sync import Change, Copy, Key, Thing, everything, shown
 from todo.models.entities import ENTITY_MODELS
 
+pytestmark = pytest.mark.slow
+
 DEVICES = 2
-MOST_LOST = 4
+MAX_LOST = 4
 # These say what is to be, not what is to happen: the second time they find it so.
 SAYING_WHAT_IS_TO_BE = {"PATCH", "DELETE", "restore", "reopen", "move"}
 
@@ -83,7 +86,7 @@ OUTCOMES = (
 class Families(RuleBasedStateMachine):
     """One story of one user."""
 
-    world: World
+    world: StatefulApp
 
     def __init__(self) -> None:
         super().__init__()
@@ -316,7 +319,7 @@ class Families(RuleBasedStateMachine):
     def _write(self, device: int, write: Write, *, lose: bool) -> Response:
         """Send a write and judge it. If its answer is lost, the device will send it again."""
         response = self.world.run(write.send(self.clients[device]))
-        if lose and len(self.lost) < MOST_LOST:
+        if lose and len(self.lost) < MAX_LOST:
             self.lost.append(write)
         self.has_written = True
         self._count(write, response)
@@ -403,7 +406,7 @@ def _lasting(thing: Thing) -> Thing:
 # Task: T-351
 # Task: T-353
 class TestFamilies:
-    def test_are_on_all_devices_what_they_are_on_the_server(self, world: World) -> None:
+    def test_are_on_all_devices_what_they_are_on_the_server(self, world: StatefulApp) -> None:
         class Story(Families):
             pass
 

@@ -16,11 +16,13 @@ import httpx
 import psycopg
 import pytest
 
-from support.derived import wrong
+from support.helpers import eventually
+from support.invariants import wrong
 from support.people import SECRET, sign_up, token_of
 from support.processes import PATIENCE_SECONDS, port_to_keep, serving, until
-from support.scratch import eventually
 from support.sync import Copy, everything, whole_log
+
+pytestmark = pytest.mark.slow
 
 CLIENTS = 20
 # Of each client: a task is made and changed twice, and the second change is undone.

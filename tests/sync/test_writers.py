@@ -7,7 +7,7 @@ from collections import Counter
 import psycopg
 from httpx import AsyncClient
 
-from support.derived import wrong
+from support.invariants import wrong
 from support.sync import Change, Copy, everything, whole_log
 from support.tasks import add_task
 

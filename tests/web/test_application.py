@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from todo.errors import Fault, Invalid
-from todo.models.base import Body, TrueOrFalse, WholeNumber
+from todo.errors import FieldError, Invalid
+from todo.models.base import QueryBool, RequestBody, WholeNumber
 from todo.web.application import Application
 from todo.web.middleware import Problems, Tracing
 from todo.web.route import Route, UserText
@@ -29,11 +29,11 @@ class Filter(BaseModel):
     tag: str = ""
 
 
-class Saved(Body):
+class Saved(RequestBody):
     """A body with types that queries use as well."""
 
     most: WholeNumber
-    trashed: TrueOrFalse
+    trashed: QueryBool
 
 
 def make_app() -> Application:
@@ -69,7 +69,7 @@ def make_app() -> Application:
 
     @router.post("/{thing_id}/refuse")
     async def refuse_thing(thing_id: str, body: Thing, query: Annotated[Filter, Query()]) -> None:  # noqa: ARG001
-        raise Invalid(*(Fault(f"/{name}", "No.") for name in ("name", "tag", "thing_id", "colour", "name/first")))
+        raise Invalid(*(FieldError(f"/{name}", "No.") for name in ("name", "tag", "thing_id", "colour", "name/first")))
 
     @router.post("/saved")
     async def save(body: Saved) -> list[Any]:

@@ -18,7 +18,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A time limit that a test can wait for."""
-    monkeypatch.setattr(bodies, "MOST_SECONDS", 0.3)
+    monkeypatch.setattr(bodies, "MAX_SECONDS", 0.3)
 
 
 # Task: T-043

@@ -9,7 +9,7 @@ from todo.database import Database
 from todo.errors import Unavailable
 from todo.main import create_app
 from todo.models.users import Identity
-from todo.services.tokens import SecretVerifier, Verifier
+from todo.services.authentication import SecretVerifier, Verifier
 from todo.settings import Settings
 
 ORIGIN = "https://app.example.com"
@@ -76,7 +76,7 @@ class TestPreflight:
         assert response.status_code == 200
         assert cors_headers(response) == {
             "access-control-allow-origin": origin,
-            "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+            "access-control-allow-methods": "GET, CURRENT_REVISION, POST, PUT, PATCH, DELETE",
             "access-control-allow-headers": (
                 "Accept, Accept-Language, Authorization, Content-Language, Content-Type, Idempotency-Key, If-Match,"
                 " If-None-Match, Last-Event-ID, X-Request-ID"

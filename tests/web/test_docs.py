@@ -131,6 +131,12 @@ class TestScript:
         assert 'url: "openapi.json",' in script
         assert "://" not in script
 
+    def test_replaces_the_address_in_the_description_by_the_one_of_the_page(self, app: FastAPI) -> None:
+        script = text_of(STATIC / "docs.js")
+
+        assert "http://127.0.0.1:8000/api/" in app.openapi()["info"]["description"]
+        assert r"response.text.replace(/http:\/\/127\.0\.0\.1:8000/g, here)" in script
+
 
 # Task: T-050
 class TestSpecification:

@@ -1,8 +1,10 @@
-"""Logs: one JSON object per line, without a word of what users wrote."""
+"""Logs: JSON lines, or text in a terminal, without a word of what users wrote."""
 
 import asyncio
 import io
 import logging
+import re
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,9 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from todo.database.errors import DatabaseFault
+from todo.database.errors import DatabaseError
 from todo.web import logs
-from todo.web.logs import AnswerBroken, JsonLines
+from todo.web.logs import AnswerBroken, RequestLog, json_handler, terminal_handler
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -33,7 +35,7 @@ def lines(stream: io.StringIO) -> Lines:
 def log(stream: io.StringIO) -> Iterator[logging.Logger]:
     """A logger that writes to the stream alone."""
     logger = logging.getLogger("todo.some")
-    logger.handlers, logger.propagate = [JsonLines(stream)], False
+    logger.handlers, logger.propagate = [json_handler(stream)], False
     logger.setLevel(logging.DEBUG)
     yield logger
     logger.handlers.clear()
@@ -45,7 +47,9 @@ def logging_restored() -> Iterator[None]:
     names = [None, "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access"]
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    direct = logs.request_log.handler
     yield
+    logs.request_log.handler = direct
     for logger, handlers, level, propagate in before:
         logger.handlers = handlers
         logger.setLevel(level)
@@ -98,17 +102,17 @@ class TestJsonLines:
             try:
                 dict[str, int]()["alice@example.com"]
             except KeyError as cause:
-                raise DatabaseFault("23505", "uq_user_email") from cause
+                raise DatabaseError("23505", "uq_user_email") from cause
 
         try:
             fail()
-        except DatabaseFault:
+        except DatabaseError:
             log.exception("unhandled")
 
         [line] = lines()
         fault, cause = line["errors"]
         assert (fault["type"], fault["sqlstate"], fault["constraint"]) == (
-            "todo.database.errors.DatabaseFault",
+            "todo.database.errors.DatabaseError",
             "23505",
             "uq_user_email",
         )
@@ -223,43 +227,102 @@ class TestConfigure:
         logs.configure("INFO")
         logs.configure("WARNING")
 
-        logs.log_request({"status": 200})
+        logs.request_log.write({"status": 200})
         logging.getLogger("todo").warning("once")
 
         assert [orjson.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["once"]
 
 
 # Task: T-044
-class TestLogRequest:
+# Task: T-468
+class TestRequestLog:
     def test_writes_what_it_is_given(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO):
-            logs.log_request({"status": 204, "path": "/a"})
+            RequestLog().write({"status": 204, "path": "/a"})
 
         [record] = caplog.records
         assert (record.name, record.levelname, record.getMessage()) == ("todo.request", "INFO", "request")
         assert {"status": 204, "path": "/a"}.items() <= vars(record).items()
 
     @pytest.mark.usefixtures("logging_restored")
-    def test_writes_the_same_line_where_only_we_listen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_direct_line_is_the_same_as_that_of_a_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fields = {"request_id": "abc", "user_id": None, "path": "/\u2028\x9b", "status": 200, "milliseconds": 1.25}
-        alone, among_others = io.StringIO(), io.StringIO()
+        direct, recorded = io.StringIO(), io.StringIO()
         root = logging.getLogger()
         root.setLevel(logging.INFO)
+        monkeypatch.setattr(root, "handlers", [json_handler(recorded)])
 
-        for stream, others in ((alone, []), (among_others, [logging.NullHandler()])):
-            monkeypatch.setattr(root, "handlers", [JsonLines(stream), *others])
-            logs.log_request(fields)
+        RequestLog(json_handler(direct)).write(fields)
+        RequestLog().write(fields)
 
-        line, other = (list(orjson.loads(stream.getvalue()).items()) for stream in (alone, among_others))
+        line, other = (list(orjson.loads(stream.getvalue()).items()) for stream in (direct, recorded))
         assert (line[0][0], line[1:]) == (other[0][0], other[1:])
         assert line[0][0] == "time"
         assert fields.items() <= dict(line).items()
+        assert direct.getvalue().isascii()
 
     @pytest.mark.usefixtures("logging_restored")
-    def test_fails_no_request_where_nothing_can_be_written(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fails_no_request_where_nothing_can_be_written(self) -> None:
         closed = io.StringIO()
         closed.close()
         logging.getLogger().setLevel(logging.INFO)
-        monkeypatch.setattr(logging.getLogger(), "handlers", [JsonLines(closed)])
 
-        logs.log_request({"status": 200})
+        RequestLog(json_handler(closed)).write({"status": 200})
+
+
+# Task: T-468
+class TestTerminal:
+    @pytest.fixture
+    def log(self, stream: io.StringIO) -> Iterator[logging.Logger]:
+        """A logger that writes to the stream as if that were a terminal."""
+        logger = logging.getLogger("todo.some")
+        logger.handlers, logger.propagate = [terminal_handler(stream, colors=False)], False
+        logger.setLevel(logging.DEBUG)
+        yield logger
+        logger.handlers.clear()
+
+    def test_a_line_is_text_with_the_time_of_day(self, log: logging.Logger, stream: io.StringIO) -> None:
+        log.warning("%s came", "something", extra={"request_id": "abc", "status": 404})
+
+        assert re.fullmatch(
+            r"\d\d:\d\d:\d\d \[warning *\] something came +\[todo\.some\] request_id='abc' status=404\n",
+            stream.getvalue(),
+        )
+
+    def test_control_characters_are_escaped(self, log: logging.Logger, stream: io.StringIO) -> None:
+        forged = "a\r\n12:00:00 [critical] b\x1b[2J\u2028\x9b"
+
+        log.info(forged, extra={"user_id": forged})
+
+        [line] = stream.getvalue().split("\n")[:-1]
+        assert line.isprintable()
+
+    def test_an_exception_shows_its_type_and_frames_and_not_its_text(
+        self, log: logging.Logger, stream: io.StringIO
+    ) -> None:
+        def fail() -> None:
+            raise DatabaseError("23505", "uq_user_email") from KeyError("alice@example.com")
+
+        try:
+            fail()
+        except DatabaseError:
+            log.exception("unhandled %s", ValueError("alice@example.com"))
+
+        output = stream.getvalue()
+        assert "unhandled <ValueError>" in output
+        assert "\ntodo.database.errors.DatabaseFault 23505 uq_user_email\n" in output
+        assert f"\n  {__file__}:" in output
+        assert "\nbuiltins.KeyError" in output
+        assert "alice" not in output
+
+    @pytest.mark.usefixtures("logging_restored")
+    def test_a_process_in_a_terminal_writes_text(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+        logs.configure("INFO")
+        logs.request_log.write({"status": 200})
+
+        assert re.search(r"\[info *\] request +\[todo\.request\] status=200\n", capsys.readouterr().err)

@@ -13,6 +13,8 @@ from support.people import SECRET, token_of
 from support.processes import PATIENCE_SECONDS
 from support.raw_http import Server, request
 
+pytestmark = pytest.mark.slow
+
 # The server as it runs. Its database is there only for those who need it: a refused request never asks.
 SERVER = """
 import socket
@@ -36,7 +38,7 @@ NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
 JSON = "Content-Type: application/json"
 CHUNK = b"186a0\r\n" + b"a" * 100_000 + b"\r\n"
 ALLOWED_MEGABYTES = 30
-MOST_UNSENT_MEGABYTES = 64
+MAX_UNSENT_MEGABYTES = 64
 
 
 class Process:
@@ -145,7 +147,7 @@ class TestMemory:
             one.close()
         assert size > 6_000_000
         assert (sizes, statuses) == ({size}, {200})
-        assert peak - before < MOST_UNSENT_MEGABYTES + 4 * ALLOWED_MEGABYTES
+        assert peak - before < MAX_UNSENT_MEGABYTES + 4 * ALLOWED_MEGABYTES
 
 
 def deaf_client(server: Server, sent: bytes) -> socket.socket:

@@ -78,7 +78,7 @@ class TestErrors:
         headers = {name: set(response["headers"]) for name, response in document["components"]["responses"].items()}
 
         assert headers == {
-            "Malformed": {"X-Request-ID"},
+            "BadRequest": {"X-Request-ID"},
             "Unauthenticated": {"X-Request-ID", "WWW-Authenticate"},
             "Forbidden": {"X-Request-ID"},
             "NotFound": {"X-Request-ID"},
@@ -86,10 +86,10 @@ class TestErrors:
             "Conflict": {"X-Request-ID"},
             "Gone": {"X-Request-ID"},
             "PreconditionFailed": {"X-Request-ID", "ETag"},
-            "TooLarge": {"X-Request-ID"},
-            "NotJson": {"X-Request-ID"},
+            "ContentTooLarge": {"X-Request-ID"},
+            "UnsupportedMediaType": {"X-Request-ID"},
             "Invalid": {"X-Request-ID"},
-            "TooMany": {"X-Request-ID"},
+            "TooManyRequests": {"X-Request-ID"},
             "InternalError": {"X-Request-ID"},
             "Unavailable": {"X-Request-ID", "Retry-After"},
         }

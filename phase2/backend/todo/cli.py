@@ -1,6 +1,8 @@
 """The command ``todo``. What goes wrong is one line on stderr, and an exit code.
 
 0: done. 1: it did not work. 2: the command is not understood. 130: interrupted.
+
+A command imports what it needs when it runs: so help and tokens do not wait for the server's modules.
 """
 
 import argparse
@@ -13,22 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
-import jwt
+from todo.errors import CommandFailed
 
-from todo import server
-from todo.clients.embedded import EmbeddedError
-from todo.database import Database, accounts
-from todo.main import create_app
-from todo.migrations.schema import SchemaError
-from todo.services.tokens import SecretVerifier
-from todo.settings import Settings, SettingsError, misspelt_names
-from todo.web import openapi
+if TYPE_CHECKING:
+    from todo.settings import Settings
 
-_MOST_MINUTES = 525_600
-_MOST_WORKERS = 64
-_MOST_OF_AN_ID, _MOST_OF_A_NAME, _MOST_OF_AN_ADDRESS = 255, 200, 320
+_MAX_MINUTES = 525_600
+_MAX_WORKERS = 64
+_MAX_OF_AN_ID, _MAX_OF_A_NAME, _MAX_OF_AN_ADDRESS = 255, 200, 320
 
 _ANYWHERE = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
 
@@ -64,6 +60,8 @@ examples:
   todo token alice --name "Alice Liddell" --email alice@example.com --minutes 15
   curl -H "Authorization: Bearer $(todo token alice)" http://127.0.0.1:8000/api/v1/me
 
+8000 is the port that `todo serve` takes unless you name another one.
+
 The user is made if there is none. Only where the API verifies tokens with a secret of its own (JWT_SECRET, or the
 one in the data directory): an issuer such as Better Auth signs its own.""",
     "openapi": """\
@@ -73,21 +71,17 @@ examples:
 }
 
 
-class CommandFailed(Exception):
-    """A command cannot do what it was asked to. The message is one line."""
-
-
-_FAILURES = (CommandFailed, SettingsError, EmbeddedError, SchemaError, accounts.AccountRefused, server.ServerError)
-
-
 # Task: T-017
+# Task: T-469
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     _let_signals_interrupt()
-    options = _parser().parse_args(arguments)
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         options.run(options)
-    except _FAILURES as error:
+    except CommandFailed as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
@@ -137,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
             epilog=_EXAMPLES[name],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, parser=made)
         return made
 
     serve = command("serve", _serve)
@@ -146,16 +140,16 @@ def _parser() -> argparse.ArgumentParser:
         "--port", default=8000, type=_number(0, 65_535), help="0 takes any free one (default: %(default)s)"
     )
     serve.add_argument(
-        "--workers", default=1, type=_number(1, _MOST_WORKERS), help="processes that serve (default: %(default)s)"
+        "--workers", default=1, type=_number(1, _MAX_WORKERS), help="processes that serve (default: %(default)s)"
     )
     migrate = command("migrate", _migrate)
     migrate.add_argument("--check", action="store_true", help="change nothing; fail if the database is not up to date")
     token = command("token", _token)
-    token.add_argument("user_id", metavar="USER_ID", type=_text(_MOST_OF_AN_ID), help="the user's id: any text")
+    token.add_argument("user_id", metavar="USER_ID", type=_text(_MAX_OF_AN_ID), help="the user's id: any text")
     token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
-    token.add_argument("--name", type=_text(_MOST_OF_A_NAME), help="for a new user (default: USER_ID)")
+    token.add_argument("--name", type=_text(_MAX_OF_A_NAME), help="for a new user (default: USER_ID)")
     token.add_argument(
-        "--minutes", default=60, type=_number(1, _MOST_MINUTES), help="how long it is good for (default: %(default)s)"
+        "--minutes", default=60, type=_number(1, _MAX_MINUTES), help="how long it is good for (default: %(default)s)"
     )
     specification = command("openapi", _openapi).add_mutually_exclusive_group()
     specification.add_argument("--output", metavar="PATH", type=Path, help="write it to a file")
@@ -165,8 +159,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(options: argparse.Namespace) -> None:
     """Run the API."""
+    from todo import server
+    from todo.preparation import prepared
+
     settings = _settings()
-    with server.listen(options.host, options.port) as listener, server.prepared(settings) as complete:
+    with server.listen(options.host, options.port) as listener, prepared(settings) as complete:
         host, port = listener.getsockname()[:2]
         address = f"http://{_reachable(host)}:{port}"
         shared = settings.database_url is not None
@@ -174,7 +171,9 @@ def _serve(options: argparse.Namespace) -> None:
         server.serve(complete, listener, workers=options.workers, shared=shared, ready=ready)
 
 
-def _settings(*, verifies_tokens: bool = True) -> Settings:
+def _settings(*, verifies_tokens: bool = True) -> "Settings":
+    from todo.settings import Settings, misspelt_names
+
     for name, meant in misspelt_names():
         sys.stderr.write(f"todo: {name} is not a setting and has no effect. Did you mean {meant}?\n")
     return Settings.load(verifies_tokens=verifies_tokens)
@@ -187,7 +186,7 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _banner(settings: Settings, address: str) -> str:
+def _banner(settings: "Settings", address: str) -> str:
     lines = [f"Listening on      {address}", f"Interactive docs  {address}/docs"]
     if settings.database_url is None:
         lines.append(f"Data              {_relative(settings.data_dir)} (PostgreSQL 18, embedded)")
@@ -226,26 +225,33 @@ def _relative(path: Path) -> str:
 
 def _migrate(options: argparse.Namespace) -> None:
     """Bring the database up to date."""
+    from todo import preparation
+
     settings = _settings(verifies_tokens=False)
     if options.check:
-        server.check_schema(settings)
+        preparation.check_schema(settings)
     else:
-        server.migrate(settings)
+        preparation.migrate(settings)
     _say("The database is up to date.")
 
 
 # Task: T-017
 def _token(options: argparse.Namespace) -> None:
     """Print a bearer token for a user, and make the user if there is none."""
+    import jwt
+
+    from todo.database import accounts
+    from todo.preparation import prepared
+
     settings = _settings()
     if settings.jwks_url is not None:
         raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(
         options.user_id,
-        options.name or options.user_id[:_MOST_OF_A_NAME],
+        options.name or options.user_id[:_MAX_OF_A_NAME],
         options.email or _default_email(options.user_id),
     )
-    with server.prepared(settings) as complete:
+    with prepared(settings) as complete:
         # Prepared settings have both, where there is no issuer.
         owner_url, secret = cast("str", complete.direct_database_url), cast("str", complete.jwt_secret)
         account = accounts.ensure(owner_url, wanted)
@@ -269,9 +275,15 @@ def _default_email(user_id: str) -> str:
 # Task: T-050
 def _openapi(options: argparse.Namespace) -> None:
     """Print the API's specification, OpenAPI 3.1 in YAML."""
+    from todo.database import Database
+    from todo.main import create_app
+    from todo.services.authentication import SecretVerifier
+    from todo.settings import Settings
+    from todo.web import openapi_yaml
+
     # Neither is used: the specification depends on the code alone, not on where it is made.
     app = create_app(Settings(), Database("postgresql://"), SecretVerifier("-" * 32))
-    specification = openapi.render(app.openapi())
+    specification = openapi_yaml.render(app.openapi())
     if options.check is not None:
         if not options.check.exists() or options.check.read_text(encoding="utf-8") != specification:
             raise CommandFailed(f"{options.check} is not what the code says; run: make openapi")
@@ -300,6 +312,6 @@ def _text(most: int) -> Callable[[str], str]:
 
 
 def _email(text: str) -> str:
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MOST_OF_AN_ADDRESS:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MAX_OF_AN_ADDRESS:
         raise argparse.ArgumentTypeError("expected an e-mail address")
     return text

@@ -1,7 +1,7 @@
 """All errors of the application, as one tree of exceptions. Independent of the web framework.
 
 TodoError
-├── Malformed             400   the request cannot be read
+├── BadRequest            400   the request cannot be read
 ├── Unauthenticated       401   no token, or an invalid one
 ├── Forbidden             403   valid token, but not allowed
 ├── NotFound              404   missing, or owned by another user: the same answer for both
@@ -10,10 +10,10 @@ TodoError
 ├── Conflict              409   the state does not allow it
 ├── Gone                  410   it existed, but the change log no longer contains it
 ├── PreconditionFailed    412   the condition names another state; carries the current state
-├── TooLarge              413
-├── NotJson               415
+├── ContentTooLarge       413
+├── UnsupportedMediaType  415
 ├── Invalid               422   readable, but not acceptable; lists the places
-├── TooMany               429
+├── TooManyRequests       429
 ├── HeadersTooLarge       431
 └── Unavailable           503   try again later
 """
@@ -24,6 +24,11 @@ from typing import ClassVar
 
 from todo.kit.etags import etag
 
+
+class CommandFailed(Exception):
+    """The program cannot do what it was started for. The message is one line, for whoever started it."""
+
+
 # Task: T-384
 TOO_MUCH_AT_ONCE = (
     "This changes more tasks than one request can, and nothing was changed. Change some of them first, up to 100 at a"
@@ -32,7 +37,7 @@ TOO_MUCH_AT_ONCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldError:
     """One error in the input: a JSON pointer (RFC 6901) to the place, and a sentence.
 
     A service points into its own arguments, for example ``/status``. Only the web layer knows whether the value came in
@@ -73,7 +78,7 @@ class TodoError(Exception):
         return {}
 
 
-class Malformed(TodoError):
+class BadRequest(TodoError):
     status, title, code = 400, "Bad Request", "malformed_request"
     detail = "The request could not be read."
 
@@ -162,12 +167,12 @@ class PreconditionFailed(TodoError):
         return {"current": self._current}
 
 
-class TooLarge(TodoError):
+class ContentTooLarge(TodoError):
     status, title, code = 413, "Content Too Large", "content_too_large"
     detail = "The body is too large."
 
 
-class NotJson(TodoError):
+class UnsupportedMediaType(TodoError):
     status, title, code = 415, "Unsupported Media Type", "unsupported_media_type"
     detail = "Send the body as JSON, with 'Content-Type: application/json'."
 
@@ -176,16 +181,16 @@ class Invalid(TodoError):
     status, title, code = 422, "Unprocessable Content", "invalid_input"
     detail = "The input is not acceptable; see errors."
 
-    def __init__(self, *faults: Fault, detail: str | None = None, code: str | None = None) -> None:
-        self.faults = faults
+    def __init__(self, *errors: FieldError, detail: str | None = None, code: str | None = None) -> None:
+        self.errors = errors
         super().__init__(detail, code=code)
 
     @property
     def members(self) -> Mapping[str, object]:
-        return {"errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.faults]}
+        return {"errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.errors]}
 
 
-class TooMany(TodoError):
+class TooManyRequests(TodoError):
     status, title, code = 429, "Too Many Requests", "too_many_requests"
     detail = "Too many requests. Wait a moment, then try again."
 

@@ -1,4 +1,4 @@
-"""The serving process: a database that is fit for it, a socket, and a server around the application.
+"""The serving process: a socket, and a server around the application.
 
 It refuses to serve with one line where a request could only fail, or see what it must not.
 """
@@ -8,85 +8,31 @@ import ctypes
 import multiprocessing
 import resource
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from fastapi import FastAPI
 
-from todo.clients import embedded
-from todo.database import Database, DatabaseOptions, PostgresSignals, UnsafeDatabase, readiness
-from todo.errors import Unavailable
+from todo.database import Database, DatabaseOptions, PostgresSignals, UnsafeDatabase
+from todo.errors import CommandFailed, Unavailable
 from todo.main import create_app, verifier_of
-from todo.migrations import schema
-from todo.settings import Settings, local_secret
+from todo.settings import Settings
 from todo.web import logs
 from todo.web.server import process
 from todo.web.server.workers import supervise
 
-_WAKING_SECONDS = 10
 # For every connection a descriptor, and some for the database, the log and Python. macOS starts with 256.
 _DESCRIPTORS = 2 * process.MAX_CONNECTIONS
 _BACKLOG = 2_048
-_MAX_NAMED_DIFFERENCES = 10
 # mallopt(3): how much of what is free glibc may keep at the end of the heap, and its number for that.
 _M_TRIM_THRESHOLD = -1
-_MOST_KEPT_BYTES = 1_048_576
+_MAX_KEPT_BYTES = 1_048_576
 
 
 # Task: T-018
-class ServerError(Exception):
-    """The server cannot start. The message is one line, for whoever started it."""
-
-
-# Task: T-018
-@contextmanager
-def prepared(settings: Settings) -> Iterator[Settings]:
-    """Complete the settings for as long as the database is needed: in embedded mode it runs until the end.
-
-    The embedded database comes migrated; another one is only waited for, and has to be current already.
-    """
-    if settings.database_url is not None:
-        _wait(settings.database_url)
-        if not schema.is_current(settings.database_url):
-            raise ServerError("The database's schema is not the one of this version; run: todo migrate")
-        yield settings
-        return
-    if settings.jwks_url is None and settings.jwt_secret is None:
-        settings = settings.model_copy(update={"jwt_secret": local_secret(settings.data_dir)})
-    with embedded.running(settings.data_dir) as url:
-        if not schema.is_current(url):
-            schema.upgrade(url)
-        yield settings.model_copy(update={"database_url": url, "direct_database_url": url})
-
-
-# Task: T-024
-def migrate(settings: Settings) -> None:
-    """Bring the database up to date, over the direct connection."""
-    with _direct_url(settings) as url:
-        schema.upgrade(url)
-
-
-# Task: T-432
-def check_schema(settings: Settings) -> None:
-    """Raise ServerError if migrations or SQL files are not applied, or an object was changed by hand since."""
-    with _direct_url(settings) as url:
-        different = schema.differences(url)
-    if different:
-        named = ", ".join(different[:_MAX_NAMED_DIFFERENCES])
-        more = f" and {len(different) - _MAX_NAMED_DIFFERENCES} more" if len(different) > _MAX_NAMED_DIFFERENCES else ""
-        raise ServerError(f"The database differs from this version in {named}{more}; run: todo migrate")
-
-
-@contextmanager
-def _direct_url(settings: Settings) -> Iterator[str]:
-    """Give the URL of the direct connection; in embedded mode the database runs meanwhile."""
-    if settings.direct_database_url is None:
-        with embedded.running(settings.data_dir) as url:
-            yield url
-    else:
-        _wait(settings.direct_database_url)
-        yield settings.direct_database_url
+class ServerError(CommandFailed):
+    """The server cannot start."""
 
 
 # Task: T-018
@@ -148,7 +94,7 @@ def make_app(settings: Settings, *, shared: bool) -> FastAPI:
 def _give_memory_back() -> None:
     """Keep glibc from holding some 40 MB of room for the next large body once there was one. Others lack the call."""
     with suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _MAX_KEPT_BYTES)
 
 
 def _database(settings: Settings, *, pool_size: int | None = None) -> Database:
@@ -168,13 +114,6 @@ async def _verify_isolation(settings: Settings) -> None:
         raise ServerError(error.detail) from None
     finally:
         await database.close()
-
-
-def _wait(url: str) -> None:
-    try:
-        readiness.wait(url, seconds=_WAKING_SECONDS)
-    except readiness.Unreachable as error:
-        raise ServerError(f"The database cannot be reached: {error}") from None
 
 
 def _allow_descriptors() -> None:

@@ -24,6 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from todo.errors import CommandFailed
+
 ENV_FILE = Path(".env")
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -45,7 +47,7 @@ _SIMILARITY = 0.8
 
 
 # Task: T-014
-class SettingsError(Exception):
+class SettingsError(CommandFailed):
     """A setting is missing or wrong. The message is one line, names the variable, and never shows a secret."""
 
 

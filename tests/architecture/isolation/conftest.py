@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 from httpx import AsyncClient
 
+from support.isolation_layers import WALLS, Walled, app_behind
 from support.pgbouncer import pgbouncer
-from support.walls import WALLS, Walled, app_behind
 
 
 @pytest.fixture(scope="session")

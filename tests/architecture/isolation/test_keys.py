@@ -5,10 +5,10 @@ from uuid import uuid4
 import pytest
 from httpx import AsyncClient
 
+from support.isolation_cases import ById, Creating, Naming, OfOwnLog, OfOwnProfile, Request, send, user_of
+from support.isolation_layers import Walled
 from support.matrix import ROWS, TASKS
-from support.strangers import ById, Creating, Naming, OfOwnLog, OfOwnProfile, Request, send, user_of
 from support.tasks import without_request_id
-from support.walls import Walled
 
 
 def _keyed() -> list[str]:

@@ -12,9 +12,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.matrix import PAGED, ROWS, add_objects, add_tasks, rows_of_kind
-from support.people import token_of
-from support.strangers import (
+from support.isolation_cases import (
     CONDITIONS,
     ById,
     Counting,
@@ -30,9 +28,11 @@ from support.strangers import (
     send,
     user_of,
 )
+from support.isolation_layers import Walled
+from support.matrix import PAGED, ROWS, add_objects, add_tasks, rows_of_kind
+from support.people import token_of
 from support.streams import told_over_websocket
 from support.tasks import add_task, without_request_id
-from support.walls import Walled
 from todo.models.entities import EntityModels
 
 

@@ -1,19 +1,22 @@
 """Users who share a pooler's connections are kept apart."""
 
 import asyncio
+import contextlib
 import random
+from typing import Any
 
+import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.pgbouncer import POOL_SIZE
-from support.scratch import PATIENT, sql
+from support.helpers import PATIENT, sql
+from support.isolation_layers import Walled, app_behind
+from support.pgbouncer import POOL_SIZE, pgbouncer
 from support.tasks import add_task
-from support.walls import app_behind
-from todo.database import Database, DatabaseOptions, Session
-from todo.database.statements import raw
+from todo.database import Database, Session
+from todo.database.prepared import OwnNames, SharedNames, TrackedNames
+from todo.database.statements import CompiledText
 
-_PREPARED = raw("SELECT name::text FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'todo\\_%'")
 _WHO = sql("SELECT app.uid() AS id, pg_sleep(0.002)::text", repeatable=True)
 
 
@@ -47,25 +50,101 @@ class TestPooler:
         assert set(asked) - set(leaving) <= set(staying)
         assert [asked[user_id].result() for user_id in staying] == staying
 
-    @pytest.mark.parametrize(("way", "prepares"), [("database_url", True), ("pooled_url", False)])
-    async def test_is_noticed_so_that_nothing_is_prepared_by_name(
-        self, request: pytest.FixtureRequest, database_url: str, way: str, *, prepares: bool
+    # Task: T-412
+    @pytest.mark.parametrize("tracks_statements", [False, True], ids=["names-pass", "names-are-tracked"])
+    async def test_keeps_users_apart_while_another_client_prepares_and_forgets_statements(
+        self, database_url: str, monkeypatch: pytest.MonkeyPatch, *, tracks_statements: bool
     ) -> None:
-        url = request.getfixturevalue(way)
-        async with app_behind(DatabaseOptions(pool_size=1), url=url, direct_url=database_url) as walled:
-            async with walled.client(walled.sign_up("alice")) as alice:
-                await add_task(alice)
-            connection = await walled.app.state.database.acquire(deadline=asyncio.get_running_loop().time() + 5)
-            [result] = await connection.exchange([(_PREPARED, ())], deadline=asyncio.get_running_loop().time() + 5)
-            prepared = connection.rows(result, _PREPARED)
-            await walled.app.state.database.release(connection)
-        assert bool(prepared) is prepares
-        assert connection.is_pooled is not prepares
+        """Two processes of ours and another program share the server connections, and what is prepared on them."""
+        refused = _count_refusals(monkeypatch)
+        done = asyncio.Event()
+        with pgbouncer(database_url, tracks_statements=tracks_statements) as url:
+            async with (
+                app_behind(PATIENT, url=url, direct_url=database_url) as one,
+                app_behind(PATIENT, url=url, direct_url=database_url) as other,
+                app_behind(PATIENT, url=database_url, direct_url=database_url) as direct,
+            ):
+                user_ids = [one.sign_up(f"user{number}") for number in range(2 * POOL_SIZE)]
+                others = [asyncio.create_task(_disturb(url, seed, done)) for seed in range(2)]
+                results = await asyncio.gather(
+                    *(_live_on_both(one, other, user_id, number) for number, user_id in enumerate(user_ids))
+                )
+                pooled = [await _seen(other, user_id) for user_id in user_ids]
+                done.set()
+                disturbed = await asyncio.gather(*others)
+                expected = [await _seen(direct, user_id) for user_id in user_ids]
+
+        assert results == [[]] * len(user_ids)
+        assert pooled == expected
+        # Otherwise nothing was shown.
+        assert all(times > 20 for times in disturbed)
+        assert bool(refused) is not tracks_statements
+
+
+def _count_refusals(monkeypatch: pytest.MonkeyPatch) -> list[CompiledText]:
+    """Return a list that grows with each statement which a server connection does not have."""
+    refused: list[CompiledText] = []
+    for kind in (SharedNames, TrackedNames):
+
+        def note_refused(self: OwnNames, text: CompiledText, note: Any = kind.note_refused) -> None:
+            refused.append(text)
+            note(self, text)
+
+        monkeypatch.setattr(kind, "note_refused", note_refused)
+    return refused
+
+
+async def _disturb(url: str, seed: int, done: asyncio.Event) -> int:
+    """Do what other programs do to a server connection, again and again; returns how often that worked."""
+    chance, times = random.Random(seed), 0
+    while not done.is_set():
+        statement = chance.choice(
+            [
+                *(f"PREPARE other_{number} AS SELECT {number} AS title" for number in range(3)),
+                *(f"EXECUTE other_{number}" for number in range(3)),
+                "DEALLOCATE ALL",
+                "DISCARD ALL",
+                "SET search_path = pg_temp",
+                "SET enable_sort = on",
+                "SELECT 'prepared by a counter'",
+            ]
+        )
+        # What it prepares by a counter may be gone, or another client's: that is why nobody else should do so.
+        with contextlib.suppress(psycopg.Error):
+            async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=0) as connection:
+                await connection.execute(statement.encode(), prepare=statement.startswith("SELECT"))
+                times += 1
+        await asyncio.sleep(0)
+    return times
+
+
+async def _live_on_both(one: Walled, other: Walled, user_id: str, number: int) -> list[str]:
+    async with one.client(user_id) as client, other.client(user_id) as again:
+        return await _live(client, number) + await _lists(again, number)
+
+
+async def _lists(client: AsyncClient, number: int) -> list[str]:
+    """Ask for one's own tasks in many ways; returns what was seen that should not be."""
+    wrong = []
+    for query in ("sort=title", "sort=-priority", f"q={number}", "due=none", "status=pending", "sort=-updated_at"):
+        for _ in range(3):
+            answer = await client.get(f"/tasks?{query}&limit=100")
+            seen = answer.json().get("tasks", [])
+            wrong += [answer.text] if answer.status_code != 200 or not seen else []
+            wrong += [str(task) for task in seen if not task["title"].startswith(f"{number}.")]
+    return wrong
+
+
+async def _seen(walled: Walled, user_id: str) -> Any:
+    async with walled.client(user_id) as client:
+        return [
+            (await client.get(path)).json() for path in ("/tasks?limit=100", "/tasks?sort=title", "/changes?since=0")
+        ]
 
 
 async def _who(database: Database, user_id: str) -> str:
     """Ask as a user who that is, over a statement that takes its time."""
-    row = await Session(database, user_id).one(_WHO)
+    row = await Session(database, user_id).fetch_one(_WHO)
     return str(row["id"])
 
 

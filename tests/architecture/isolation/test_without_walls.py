@@ -2,10 +2,10 @@
 
 import pytest
 
+from support.isolation_cases import ById, send
+from support.isolation_layers import NO_WALLS, app_behind
 from support.matrix import ROWS, rows_of_kind
-from support.strangers import ById, send
 from support.tasks import add_task
-from support.walls import NO_WALLS, app_behind
 
 
 # Task: T-060

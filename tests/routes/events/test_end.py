@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from support.followers import Person
+from support.helpers import eventually
 from support.live import LiveServer, Told, websocket, write_tasks
-from support.scratch import eventually
 from todo.web.server import STOPPING, notify_application
 from todo.web.server.http_protocol import HttpProtocol
 

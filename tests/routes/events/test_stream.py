@@ -8,11 +8,11 @@ import pytest
 
 from support.clocks import Clock
 from support.followers import Person
+from support.helpers import eventually
 from support.live import LiveServer, Stream, Told, write_tasks
 from support.people import sign_up
-from support.scratch import eventually
 from todo.database import cancelled
-from todo.services.tokens import LEEWAY_SECONDS
+from todo.services.authentication import LEEWAY_SECONDS
 from todo.web.server.http_protocol import HttpProtocol
 
 

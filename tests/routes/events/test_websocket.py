@@ -12,11 +12,11 @@ from websockets.exceptions import InvalidStatus
 
 from support.clocks import Clock
 from support.followers import Person
+from support.helpers import eventually
 from support.live import LiveServer, Told, websocket, write_tasks
 from support.people import sign_up, token_of
-from support.scratch import eventually
+from todo.services.authentication import LEEWAY_SECONDS
 from todo.services.live import LiveOptions
-from todo.services.tokens import LEEWAY_SECONDS
 from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
 
 
@@ -196,7 +196,7 @@ class TestWebSocket:
     async def test_unauthenticated_websockets_are_limited(
         self, server: LiveServer, alice_: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(server.live, "options", LiveOptions(strangers=2))
+        monkeypatch.setattr(server.live, "options", LiveOptions(max_unauthenticated=2))
 
         async with websocket(server.port) as one, websocket(server.port):
             with pytest.raises(InvalidStatus) as refusal:

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from support.helpers import eventually, grace_period
 from support.processes import PATIENCE_SECONDS
 from support.raw_http import (
     CHUNKED,
@@ -20,7 +21,6 @@ from support.raw_http import (
     serving,
     until_empty,
 )
-from support.scratch import eventually, grace_period
 from todo.web.server.http_protocol import HttpProtocol
 from todo.web.server.write_backpressure import UnsentBytes
 

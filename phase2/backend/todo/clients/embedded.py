@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlencode
 
+from todo.errors import CommandFailed
+
 _VERSION = "18"
 _DATABASE = "todo"
 _OWNER = "postgres"
@@ -47,7 +49,7 @@ _STATUS_LINE = 7
 
 
 # Task: T-016
-class EmbeddedError(Exception):
+class EmbeddedError(CommandFailed):
     """The embedded PostgreSQL cannot be used. The message is one line, for whoever started the program."""
 
 
@@ -82,10 +84,7 @@ class EmbeddedPostgres:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._alone():
                 if os.geteuid() == 0:
-                    self._account = _unprivileged_account()
-                    self._installation = self._readable_installation()
-                    postgres = self._programs() / "postgres"
-                    _let_through(self._account, {*postgres.parents, self._data_dir, *self._data_dir.parents})
+                    self._become_unprivileged()
                 if not self._directory.exists():
                     self._create()
                 self._check_version()
@@ -112,6 +111,22 @@ class EmbeddedPostgres:
             if self._data_dir.exists():
                 with self._alone():
                     self._stop_if_last(use)
+
+    def _become_unprivileged(self) -> None:
+        """Have another account run PostgreSQL, which refuses root; tell what that changes on this machine, once."""
+        is_new = not _account_exists()
+        self._account = _unprivileged_account()
+        self._installation = self._readable_installation()
+        postgres = self._programs() / "postgres"
+        opened = _open_to_all({*postgres.parents, self._data_dir, *self._data_dir.parents})
+        if is_new or opened:
+            created = " It was created." if is_new else ""
+            names = " and ".join(map(str, opened))
+            passes = f" It may now pass through {names}, but not list what is there." if opened else ""
+            sys.stderr.write(
+                f"todo: You are root, and PostgreSQL never runs as root: it runs as the account {self._account}."
+                f"{created}{passes} You need not do anything.\n"
+            )
 
     def _readable_installation(self) -> Path:
         """Return a place of the programs that other accounts may read: a wheel may be unpacked for root alone.
@@ -288,53 +303,30 @@ def _installation() -> Path:
     return Path(package.origin).parent.parent
 
 
-def _unprivileged_account() -> str:
-    """Return the account that runs PostgreSQL for root; make it where it is missing."""
+def _account_exists() -> bool:
     try:
         pwd.getpwnam(_ACCOUNT)
     except KeyError:
+        return False
+    return True
+
+
+def _unprivileged_account() -> str:
+    """Return the account that runs PostgreSQL for root; create it where it is missing."""
+    if not _account_exists():
         useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         made = useradd and subprocess.run([useradd, "--system", _ACCOUNT], capture_output=True, check=False)  # noqa: S603 - no input in it.
         if not made or made.returncode:
             raise EmbeddedError(
                 f"PostgreSQL does not run as root, and the account {_ACCOUNT} cannot be made:"
                 " run this as another account, or set DATABASE_URL."
-            ) from None
+            )
     return _ACCOUNT
 
 
-def _let_through(account: str, directories: Iterable[Path]) -> None:
-    """Let the account pass through directories where it cannot, and say so. It can see no more of what is in them."""
-    # From the top: whether it gets to one depends on those above.
-    done = [_opened(account, path) for path in sorted(directories) if not _passes(account, path)]
-    if done:
-        sys.stderr.write(
-            f"todo: PostgreSQL does not run as root, but as {account}. So that it gets to its files:"
-            f" {'; '.join(done)}\n"
-        )
-
-
-def _passes(account: str, directory: Path) -> bool:
-    if directory.stat().st_mode & stat.S_IXOTH:
-        return True
-    entry = pwd.getpwnam(account)
-    asked = subprocess.run(  # noqa: S603 - no shell, and every argument is ours.
-        ["/bin/sh", "-c", '[ -x "$0" ]', directory],
-        # From where it may be, or the shell complains.
-        cwd="/",
-        user=entry.pw_uid,
-        group=entry.pw_gid,
-        extra_groups=[],
-        check=False,
-    )
-    return asked.returncode == 0
-
-
-def _opened(account: str, directory: Path) -> str:
-    """Open the directory to the account, or to all if the file system cannot tell them apart; return the command."""
-    command = ["-m", f"u:{account}:x", str(directory)]
-    setfacl = shutil.which("setfacl")
-    if setfacl and not subprocess.run([setfacl, *command], capture_output=True, check=False).returncode:  # noqa: S603 - as above.
-        return shlex.join(["setfacl", *command])
-    directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
-    return shlex.join(["chmod", "o+x", str(directory)])
+def _open_to_all(directories: Iterable[Path]) -> list[Path]:
+    """Let every account pass through these directories, as far as it cannot, and return those that were closed."""
+    closed = [path for path in sorted(directories) if not path.stat().st_mode & stat.S_IXOTH]
+    for path in closed:
+        path.chmod(path.stat().st_mode | stat.S_IXOTH)
+    return closed

@@ -21,8 +21,8 @@ from todo.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-_MOST_BYTES = 262_144
-_MOST_RSA_BITS = 8_192
+_MAX_BYTES = 262_144
+_MAX_RSA_BITS = 8_192
 # What a key is good for, by its type and curve; the first where the key itself does not say.
 _ALGORITHMS: Mapping[tuple[Any, Any], tuple[str, ...]] = {
     ("OKP", "Ed25519"): ("EdDSA",),
@@ -157,7 +157,7 @@ class JwksClient:
             body = bytearray()
             async for chunk in response.aiter_raw():
                 body += chunk
-                if len(body) > _MOST_BYTES:
+                if len(body) > _MAX_BYTES:
                     raise _Unusable("too large")
             return bytes(body)
 
@@ -219,5 +219,5 @@ def _key_of(jwk: Mapping[str, Any]) -> jwt.PyJWK | None:
         too_short = key.Algorithm.check_key_length(key.key) is not None
     except (jwt.PyJWTError, UnsupportedAlgorithm, ArithmeticError, LookupError, TypeError, ValueError):
         return None
-    too_long = kind[0] == "RSA" and key.key.key_size > _MOST_RSA_BITS
+    too_long = kind[0] == "RSA" and key.key.key_size > _MAX_RSA_BITS
     return None if too_short or too_long else key

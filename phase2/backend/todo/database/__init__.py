@@ -1,23 +1,49 @@
-"""The only room that talks to PostgreSQL: one user, one statement, one trip."""
+"""The only layer, beside migrations, that talks to PostgreSQL.
 
-from todo.database.cancellation import cancelled
-from todo.database.connection import Row
-from todo.database.errors import DatabaseFault, SqlState, UnsafeDatabase
-from todo.database.pool import Database, DatabaseOptions
-from todo.database.retries import RetryKey
-from todo.database.session import Session
-from todo.database.signals import LocalSignals, PostgresSignals, Signals
-from todo.database.statements import OwnedByCaller, Statement
-from todo.database.upkeep import empty_trash, prune
+Its names are loaded when they are first used: a command that only creates an account needs no SQLAlchemy.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from todo.database.cancellation import cancelled
+    from todo.database.connection import Row
+    from todo.database.errors import DatabaseError, SqlState, UnsafeDatabase
+    from todo.database.idempotency import IdempotencyKey
+    from todo.database.maintenance import empty_trash, prune
+    from todo.database.pool import Database, DatabaseOptions
+    from todo.database.session import Session
+    from todo.database.signals import LocalSignals, PostgresSignals, Signals
+    from todo.database.statements import OwnedByCaller, Statement
+
+_MODULES = {
+    "Database": "pool",
+    "DatabaseError": "errors",
+    "DatabaseOptions": "pool",
+    "LocalSignals": "signals",
+    "OwnedByCaller": "statements",
+    "PostgresSignals": "signals",
+    "IdempotencyKey": "idempotency",
+    "Row": "connection",
+    "Session": "session",
+    "Signals": "signals",
+    "SqlState": "errors",
+    "Statement": "statements",
+    "UnsafeDatabase": "errors",
+    "cancelled": "cancellation",
+    "empty_trash": "maintenance",
+    "prune": "maintenance",
+}
 
 __all__ = [
     "Database",
-    "DatabaseFault",
+    "DatabaseError",
     "DatabaseOptions",
+    "IdempotencyKey",
     "LocalSignals",
     "OwnedByCaller",
     "PostgresSignals",
-    "RetryKey",
     "Row",
     "Session",
     "Signals",
@@ -28,3 +54,10 @@ __all__ = [
     "empty_trash",
     "prune",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of this package when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import psycopg
 
+from todo.errors import CommandFailed
+
 _CREATE = """
 INSERT INTO public."user" ("id", "name", "email", "emailVerified")
 VALUES (%(id)s, %(name)s, %(email)s, true)
@@ -21,7 +23,7 @@ class Account(NamedTuple):
     email: str
 
 
-class AccountRefused(Exception):
+class AccountRefused(CommandFailed):
     """The user cannot be created. The message is one line."""
 
 

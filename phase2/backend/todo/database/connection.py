@@ -7,6 +7,7 @@ transaction-locally by the first statement holds for the rest and for nothing el
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,55 +20,68 @@ from psycopg.pq.abc import PGresult
 from psycopg.rows import TupleRow
 from psycopg.types.string import TextLoader
 
-from todo.database.errors import STALE_PLAN, ConnectionLost, fault_of, sqlstate_of
+from todo.database import prepared
+from todo.database.errors import STALE_PLAN_SQLSTATES, ConnectionLost, sqlstate_of, to_database_error
 from todo.database.statements import CompiledText, raw
 
 Row = dict[str, Any]
 Call = tuple[CompiledText, Sequence[Any]]
 
-# A connection remembers this many plans; further shapes are planned each time. Bounds the server's memory.
-_MOST_PREPARED = 200
-
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED, ExecStatus.BAD_RESPONSE})
 
 # admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout.
-_LAST_WORDS = frozenset({"57P01", "57P02", "57P03", "57P05"})
+_SHUTDOWN_SQLSTATES = frozenset({"57P01", "57P02", "57P03", "57P05"})
 
 _TIMESTAMPTZ = postgres.types["timestamptz"].oid
 _JSONB = postgres.types["jsonb"].oid
 
 _CANCEL_SECONDS = 1.0
-_FORGET_PLANS = raw("DEALLOCATE ALL")
+ROLLBACK = raw("ROLLBACK")
+_CLOSES = b""
 
 
 class _Sent(NamedTuple):
-    """What is on its way: for each result that will come, the name that it prepares, or None."""
+    """What is on its way: for each result that will come, the name that it prepares, or None for a statement's own."""
 
     prepares: Sequence[bytes | None]
     by_known_name: bool
 
 
+class _Stale(Exception):
+    """The server refused to execute ``text`` by its name: it does not have it, or a migration has changed its columns.
+
+    Nothing of the statement was executed, and the transaction was rolled back.
+    """
+
+    def __init__(self, text: CompiledText) -> None:
+        self.text = text
+
+
 # Task: T-022
 class Connection(AsyncConnection[TupleRow]):
-    """Use ``exchange`` only. ``lost`` tells, without a trip, that the server has hung up.
+    """Use ``execute_pipeline`` only. ``broken`` tells, without a trip, that the server has hung up.
 
     One reader stays registered with the event loop for the connection's life: registering it anew for each
     wait costs two system calls, and it is how an idle connection learns that it has died.
     """
 
-    lost = False
+    broken = False
     is_pooled = True
+    # What may be executed by name.
+    names: prepared.OwnNames
     # Whose it is while it is lent, where that counts.
     holder: str | None = None
-    # Called at the deadline; returns a later one, or None. ``is_long``: the pool has granted one.
-    more_time: Callable[[], float | None] | None = None
-    is_long = False
+    # Called at the deadline; returns a later one, or None. ``has_extended_lease``: the pool has granted one.
+    extend_deadline: Callable[[], float | None] | None = None
+    has_extended_lease = False
 
     def prepare(self) -> None:
-        """Take over from psycopg's own waiting: after this only ``exchange``, ``rows`` and ``close`` may be used."""
+        """Replace psycopg's own waiting. After this, use only ``execute_pipeline``, ``rows`` and ``close``."""
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._known_plans: set[bytes] = set()
+        self.names = prepared.no_names()
+        # What this transaction has executed by name, where names are shared; None before its identity.
+        self._transaction_names: set[bytes] | None = None
         for name in ("uuid", "date", "json", "jsonb", "timestamptz"):
             self.adapters.register_loader(name, TextLoader)
         self._transformer = Transformer(self)
@@ -78,7 +92,7 @@ class Connection(AsyncConnection[TupleRow]):
     @property
     def is_idle(self) -> bool:
         """Tell whether the next user finds nothing of this one: no transaction, no answer still to come."""
-        return not self.lost and self.pgconn.transaction_status == TransactionStatus.IDLE
+        return not self.broken and self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def _on_readable(self) -> None:
         # What arrives is taken from the socket here and not in the waiting task: the event loop would call again
@@ -86,8 +100,8 @@ class Connection(AsyncConnection[TupleRow]):
         try:
             self.pgconn.consume_input()
         except OperationalError:
-            self.give_up()
-        if self._waiter is not None and (self.lost or not self.pgconn.is_busy()):
+            self.mark_broken()
+        if self._waiter is not None and (self.broken or not self.pgconn.is_busy()):
             self._wake()
 
     def _wake(self) -> None:
@@ -96,88 +110,132 @@ class Connection(AsyncConnection[TupleRow]):
 
     def _expire(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            later = self._later()
-            if later is None:
+            extended = self._extended_deadline()
+            if extended is None:
                 self._waiter.set_exception(TimeoutError())
             else:
-                self._timer = self._loop.call_at(later, self._expire)
+                self._timer = self._loop.call_at(extended, self._expire)
 
-    def _later(self) -> float | None:
+    def _extended_deadline(self) -> float | None:
         """Return a deadline that is still to come, if there is one."""
-        later = self.more_time() if self.more_time is not None else None
-        return later if later is not None and self._loop.time() < later else None
+        extended = self.extend_deadline() if self.extend_deadline is not None else None
+        return extended if extended is not None and self._loop.time() < extended else None
 
-    def give_up(self) -> None:
+    def mark_broken(self) -> None:
         """Mark the connection as beyond use; the pool replaces it."""
-        if not self.lost:
-            self.lost = True
+        if not self.broken:
+            self.broken = True
             if hasattr(self, "_loop"):
                 self._loop.remove_reader(self._descriptor)
                 self._loop.remove_writer(self._descriptor)
 
     async def close(self) -> None:
         """Close, and first stop what the server may still be doing for this connection: it could hold locks."""
-        self.give_up()
+        self.mark_broken()
         if not self.closed and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
             # While the connection is open: a pooler finds the statement by it.
             with contextlib.suppress(PsycopgError, OSError):
                 await self.cancel_safe(timeout=_CANCEL_SECONDS)
         await super().close()
 
-    async def exchange(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
+    async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
         """Send every statement at once and return a result for each; all of it is one trip.
 
         ``deadline`` is a time of the event loop's clock. Raises DatabaseFault when a statement failed (all are
         rolled back), ConnectionLost, and TimeoutError. When the answer has not come whole, whatever the reason, the
         connection is lost: what the server still says must never reach another user.
         """
-        if self.lost:
+        if self.broken:
             raise ConnectionLost(untouched=True)
         if self._waiter is not None:
             raise RuntimeError("one exchange at a time: another task waits on this connection")
-        if self._loop.time() >= deadline and self._later() is None:
+        was_idle = self.is_idle
+        try:
+            return await self._execute_pipeline_once(calls, deadline)
+        except _Stale as stale:
+            self.names.note_refused(stale.text)
+            if not self.is_idle:
+                await self._roll_back(deadline, began_before=not was_idle)
+            return await self._execute_pipeline_once(calls, deadline, afresh=True)
+
+    async def _execute_pipeline_once(
+        self, calls: Sequence[Call], deadline: float, *, afresh: bool = False
+    ) -> list[PGresult]:
+        """Send and receive once. ``afresh`` prepares everything anew; otherwise raises _Stale."""
+        if self._loop.time() >= deadline and self._extended_deadline() is None:
             # Nothing is sent that there is no time to wait for: a COMMIT above all.
             raise TimeoutError
         try:
-            sent = self._send(calls)
+            sent = self._send(calls, afresh=afresh)
             results = await self._collect(len(sent.prepares), deadline)
         except BaseException:
-            self.give_up()
+            self.mark_broken()
             raise
-        failed = self._note_preparations(results, sent.prepares)
+        failed = self._record_prepared(results, sent.prepares)
         if failed is None:
-            return _own(results, sent.prepares)
-        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN:
-            return await self._exchange_afresh(calls, deadline)
-        raise fault_of(failed, _own(results[: results.index(failed)], sent.prepares))
+            if self.names.are_shared:
+                self._note_shared(calls, sent)
+            return _statement_results(results, sent.prepares)
+        before = _statement_results(results[: results.index(failed)], sent.prepares)
+        if sent.by_known_name and sqlstate_of(failed) in STALE_PLAN_SQLSTATES and len(before) < len(calls):
+            raise _Stale(calls[len(before)][0])
+        raise to_database_error(failed, before)
 
-    async def _exchange_afresh(self, calls: Sequence[Call], deadline: float) -> list[PGresult]:
-        """Send again after the server refused a prepared statement, which it did before executing anything of it."""
-        self._known_plans.clear()
-        if not self.is_idle:
-            # The refusal ended an explicit transaction, and what came before in it is not ours to repeat.
-            self.give_up()
+    async def _roll_back(self, deadline: float, *, began_before: bool) -> None:
+        """End the transaction in which a statement was refused."""
+        if began_before:
+            # What came before in it is not ours to repeat.
+            self.mark_broken()
             raise ConnectionLost(untouched=True)
-        return (await self.exchange([(_FORGET_PLANS, ()), *calls], deadline=deadline))[1:]
+        await self._execute_pipeline_once([(ROLLBACK, ())], deadline)
 
-    def _send(self, calls: Sequence[Call]) -> _Sent:
+    # Task: T-412
+    async def probe(self, *, deadline: float) -> Row:
+        """Return the row of `prepared.PROBE`, which tells what stands between."""
+        name = prepared.PROBE_PREFIX + secrets.token_hex(16).encode()
+        try:
+            self.pgconn.send_prepare(name, prepared.PROBE.sql)
+            self.pgconn.send_query_prepared(name, [name])
+            self.pgconn.send_close_prepared(name)
+            self.pgconn.pipeline_sync()
+        except OperationalError:
+            raise ConnectionLost(untouched=True) from None
+        results = await self._collect(3, deadline)
+        for result in results:
+            if result.status in _FAILED:
+                raise to_database_error(result)
+        [row] = self.rows(results[1], prepared.PROBE)
+        return row
+
+    def _send(self, calls: Sequence[Call], *, afresh: bool) -> _Sent:
         """Queue the calls and a Sync."""
         pgconn = self.pgconn
+        names = self.names
+        known: prepared.OwnNames | set[bytes] = set() if afresh else names
+        may_name = not names.are_shared
+        if names.are_shared and pgconn.transaction_status == TransactionStatus.INTRANS:
+            # The server connection is ours until the end, so nothing is guessed: a refusal would end the transaction.
+            known = self._transaction_names or set()
+            may_name = self._transaction_names is not None
         prepares: list[bytes | None] = []
         by_known_name = False
         try:
             for text, values in calls:
-                if text.name in self._known_plans:
+                name = text.name
+                may_name = may_name or text.is_identity
+                if may_name and name in known:
                     by_known_name = True
-                    pgconn.send_query_prepared(text.name, values)
-                elif text.name in prepares:
-                    pgconn.send_query_prepared(text.name, values)
-                elif self.is_pooled or text is _FORGET_PLANS or len(self._known_plans) >= _MOST_PREPARED:
-                    pgconn.send_query_params(text.sql, values)
+                    pgconn.send_query_prepared(name, values)
+                elif name in prepares:
+                    pgconn.send_query_prepared(name, values)
+                elif may_name and names.may_prepare(name):
+                    # The server, or the pooler, may have it already. To close what it does not have is no error.
+                    pgconn.send_close_prepared(name)
+                    pgconn.send_prepare(name, text.sql)
+                    pgconn.send_query_prepared(name, values)
+                    prepares += (_CLOSES, name)
                 else:
-                    pgconn.send_prepare(text.name, text.sql)
-                    pgconn.send_query_prepared(text.name, values)
-                    prepares.append(text.name)
+                    pgconn.send_query_params(text.sql, values)
                 prepares.append(None)
             pgconn.pipeline_sync()
         except OperationalError:
@@ -189,34 +247,34 @@ class Connection(AsyncConnection[TupleRow]):
         """Return the results up to the Sync: ``expected`` of them, and one more if the commit itself failed."""
         pgconn = self.pgconn
         results: list[PGresult] = []
-        went_silent = False
+        stream_ended = False
         while self._is_sending():
             await self._wait(deadline, for_writing=True)
         # Up to one more than are due, should a lost connection go on and on.
         while len(results) <= expected + 1:
-            while not self.lost and pgconn.is_busy():
+            while not self.broken and pgconn.is_busy():
                 await self._wait(deadline)
             result = pgconn.get_result()
             if result is None:
                 # The end of a statement's results. After a lost connection, what came before, the server's last words
                 # among it, is still to be read, until there is nothing where another statement's should begin.
-                if went_silent:
+                if stream_ended:
                     break
-                went_silent = self.lost
+                stream_ended = self.broken
             elif result.status == ExecStatus.PIPELINE_SYNC:
                 return results
             else:
-                went_silent = False
+                stream_ended = False
                 results.append(result)
                 if pgconn.status == ConnStatus.BAD:
-                    self.give_up()
-        raise ConnectionLost(untouched=_was_cut_short(results, expected))
+                    self.mark_broken()
+        raise ConnectionLost(untouched=_ended_before_commit(results, expected))
 
     def _is_sending(self) -> bool:
         try:
-            return not self.lost and self.pgconn.flush() != 0
+            return not self.broken and self.pgconn.flush() != 0
         except OperationalError:
-            self.give_up()
+            self.mark_broken()
             return False
 
     async def _wait(self, deadline: float, *, for_writing: bool = False) -> None:
@@ -231,18 +289,31 @@ class Connection(AsyncConnection[TupleRow]):
             self._waiter = None
             self._timer.cancel()
             # Of a lost connection the descriptor is closed, and may be another's by now.
-            if for_writing and not self.lost:
+            if for_writing and not self.broken:
                 self._loop.remove_writer(self._descriptor)
 
-    def _note_preparations(self, results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> PGresult | None:
+    def _record_prepared(self, results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> PGresult | None:
         """Remember what was prepared, which outlives even a rollback. Returns the first failure, if any."""
         failed = None
         for index, result in enumerate(results):
             if result.status in _FAILED:
                 failed = failed or result
-            elif (name := prepares[index]) is not None:
-                self._known_plans.add(name)
+            elif name := prepares[index]:
+                self.names.add(name)
         return failed
+
+    def _note_shared(self, calls: Sequence[Call], sent: _Sent) -> None:
+        """Remember what an explicit transaction, whose identity is set, has executed by name."""
+        if sent.by_known_name:
+            self.names.note_executed()
+        if self.pgconn.transaction_status != TransactionStatus.INTRANS:
+            self._transaction_names = None
+            return
+        if self._transaction_names is None:
+            if not any(text.is_identity for text, _ in calls):
+                return
+            self._transaction_names = set()
+        self._transaction_names.update(text.name for text, _ in calls if text.name in self.names)
 
     def encode(self, text: CompiledText, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return the values as PostgreSQL reads them, in the order of the statement's placeholders."""
@@ -284,17 +355,17 @@ def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...], tuple
     return columns, of_type(_TIMESTAMPTZ), of_type(_JSONB)
 
 
-def _own(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
+def _statement_results(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
     """Return the statements' own results, without those of their preparation."""
     return [result for result, name in zip(results, prepares, strict=False) if name is None]
 
 
-def _was_cut_short(results: Sequence[PGresult], expected: int) -> bool:
+def _ended_before_commit(results: Sequence[PGresult], expected: int) -> bool:
     """Tell whether the server said goodbye in the place of a statement's answer.
 
     It commits at the Sync, when it has answered every statement. So nothing has been kept.
     """
     for result in results[:expected]:
         if result.status in _FAILED:
-            return sqlstate_of(result) in _LAST_WORDS
+            return sqlstate_of(result) in _SHUTDOWN_SQLSTATES
     return False

@@ -23,16 +23,16 @@ class SqlState(StrEnum):
     # Unknown time zone: in our statements no other parameter can be invalid.
     invalid_parameter_value = "22023"
     # Raised by the triggers and functions of the application.
-    circle = "TD001"
+    parent_cycle = "TD001"
     too_deep = "TD002"
     under_trash = "TD003"
-    no_such_place = "TD004"
-    no_room = "TD005"
-    one_too_many = "TD006"
+    unknown_neighbour = "TD004"
+    position_exhausted = "TD005"
+    limit_exceeded = "TD006"
 
 
 # Task: T-020
-class DatabaseFault(Exception):
+class DatabaseError(Exception):
     """A statement failed and its transaction was rolled back. Carries names only, never values."""
 
     def __init__(
@@ -85,11 +85,11 @@ _UNAVAILABLE = frozenset(
 )
 
 # The transaction was rolled back in favour of another one. It can be sent again.
-ROLLED_BACK_FOR_OTHERS = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected})
+RETRYABLE_SQLSTATES = frozenset({SqlState.serialization_failure, SqlState.deadlock_detected})
 
 # A prepared statement that the connection no longer has (26000: after DISCARD or DEALLOCATE), or whose result type a
 # migration changed (0A000: "cached plan must not change result type"). PostgreSQL rejects it before executing it.
-STALE_PLAN = frozenset({"26000", "0A000"})
+STALE_PLAN_SQLSTATES = frozenset({"26000", "0A000"})
 
 
 def sqlstate_of(result: pq.abc.PGresult) -> str:
@@ -98,11 +98,11 @@ def sqlstate_of(result: pq.abc.PGresult) -> str:
     return state.decode() if state else "08006"
 
 
-def fault_of(result: pq.abc.PGresult, before: Sequence[pq.abc.PGresult] = ()) -> DatabaseFault:
+def to_database_error(result: pq.abc.PGresult, before: Sequence[pq.abc.PGresult] = ()) -> DatabaseError:
     """Return the exception for an error result. ``before`` are the results of the statements in front of it."""
     constraint = result.error_field(DiagnosticField.CONSTRAINT_NAME)
     table = result.error_field(DiagnosticField.TABLE_NAME)
-    return DatabaseFault(
+    return DatabaseError(
         sqlstate_of(result),
         constraint.decode() if constraint else None,
         table=table.decode() if table else None,
@@ -110,8 +110,8 @@ def fault_of(result: pq.abc.PGresult, before: Sequence[pq.abc.PGresult] = ()) ->
     )
 
 
-def as_unavailable(fault: DatabaseFault) -> TodoError | None:
+def as_unavailable(error: DatabaseError) -> TodoError | None:
     """Return the 503 error for a temporary failure, else ``None``."""
-    if fault.sqlstate[:2] in _UNAVAILABLE_CLASSES or fault.sqlstate in _UNAVAILABLE:
+    if error.sqlstate[:2] in _UNAVAILABLE_CLASSES or error.sqlstate in _UNAVAILABLE:
         return Unavailable("The database is busy or restarting. Try again in a moment.", code="database_unavailable")
     return None

@@ -7,9 +7,9 @@ once.
 import secrets
 from collections.abc import Mapping
 
+from todo.database.caller_context import CallerContext
 from todo.database.connection import Call, Connection
-from todo.database.errors import DatabaseFault, UnsafeDatabase
-from todo.database.identity import Identities
+from todo.database.errors import DatabaseError, UnsafeDatabase
 from todo.database.statements import raw
 
 # SECURITY DEFINER functions that the application may call, and why each is safe. They run as their owner, who can
@@ -116,10 +116,10 @@ async def verify(connection: Connection, *, role: str, deadline: float) -> None:
     """Raise UnsafeDatabase with all problems in one line."""
     try:
         rows = await _ask(connection, role=role, deadline=deadline)
-    except DatabaseFault as fault:
-        if fault.sqlstate in _NOT_MIGRATED:
+    except DatabaseError as error:
+        if error.sqlstate in _NOT_MIGRATED:
             raise UnsafeDatabase(f"the role {role} or its schema is missing: run 'todo migrate'") from None
-        if fault.sqlstate == _NOT_ALLOWED:
+        if error.sqlstate == _NOT_ALLOWED:
             raise UnsafeDatabase(f"the database's user may not switch to {role}: GRANT {role} TO it") from None
         raise
     if rows:
@@ -130,8 +130,8 @@ async def _ask(connection: Connection, *, role: str, deadline: float) -> list[st
     # A random id that no user has, with the characters most likely to be damaged: spaces at both ends, and quotes.
     probe = f" '{secrets.token_hex(8)}\" "
     calls: list[Call] = [
-        Identities(role=role, timeout_milliseconds=5_000, long_timeout_milliseconds=5_000).of(probe),
+        CallerContext(role=role, timeout_milliseconds=5_000, bulk_timeout_milliseconds=5_000).statement_for(probe),
         (_PROBLEMS, connection.encode(_PROBLEMS, {"role": role, "user_id": probe})),
     ]
-    _, result = await connection.exchange(calls, deadline=deadline)
+    _, result = await connection.execute_pipeline(calls, deadline=deadline)
     return [row["problem"] for row in connection.rows(result, _PROBLEMS)]

@@ -11,22 +11,22 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from todo.database import isolation, planner
+from todo.database.caller_context import CallerContext
 from todo.database.cancellation import uncancelled
-from todo.database.connection import Connection
-from todo.database.errors import ROLLED_BACK_FOR_OTHERS, ConnectionLost, DatabaseFault
-from todo.database.identity import Identities
-from todo.database.shares import Shares
+from todo.database.connection import Connection, Row
+from todo.database.errors import RETRYABLE_SQLSTATES, ConnectionLost, DatabaseError
+from todo.database.fair_share import PerUserLimiter
+from todo.database.prepared import OwnNames, SharedNames, TrackedNames, no_names
 from todo.database.statements import Dialect, raw
 from todo.errors import Unavailable
 
 APP_ROLE = "todo_app"
 
-_MOST_ATTEMPTS = 3
+_MAX_ATTEMPTS = 3
 _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
 APPLY_PLANNER_SETTINGS = raw(f"SELECT {planner.set_config_calls(is_local=False)}")
 """What a direct connection is told once. Behind a pooler it travels with the identity."""
-_PROCESS = raw("SELECT pg_catalog.pg_backend_pid()::pg_catalog.text AS id")
 
 # Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
 CONNECTING = {
@@ -54,8 +54,8 @@ class DatabaseOptions:
     statement_timeout_milliseconds: int = 1_400
     # What changes very many rows may take longer, where its route says so: less than the 30 seconds after which the
     # usual load balancer, or an impatient client, gives up.
-    long_budget_seconds: float = 22.0
-    long_statement_timeout_milliseconds: int = 20_000
+    bulk_budget_seconds: float = 22.0
+    bulk_statement_timeout_milliseconds: int = 20_000
     role: str = APP_ROLE
     filter_by_owner: bool = True
 
@@ -66,7 +66,7 @@ class _Pool(AsyncConnectionPool[Connection]):
     @staticmethod
     async def check_connection(conn: Connection) -> None:
         """Raise OperationalError if the server has closed this idle connection."""
-        if conn.lost:
+        if conn.broken:
             await conn.close()
             raise OperationalError("the server has hung up")
 
@@ -78,10 +78,10 @@ class Database:
     def __init__(self, url: str, options: DatabaseOptions | None = None) -> None:
         self.options = options or DatabaseOptions()
         self.dialect = Dialect(filter_by_owner=self.options.filter_by_owner)
-        self.identities = Identities(
+        self.caller_context = CallerContext(
             role=self.options.role,
             timeout_milliseconds=self.options.statement_timeout_milliseconds,
-            long_timeout_milliseconds=self.options.long_statement_timeout_milliseconds,
+            bulk_timeout_milliseconds=self.options.bulk_statement_timeout_milliseconds,
         )
         # Called with the user after a write has been committed.
         self.on_write: Callable[[str], None] | None = None
@@ -90,11 +90,13 @@ class Database:
         self._ping: asyncio.Task[Unavailable | None] | None = None
         self._ping_is_good_until = 0.0
         # One user never has more than half of the connections, if there are two.
-        share = max(1, self.options.pool_size // 2)
-        self._shares = Shares(most=share, most_waiting=20 * share)
+        per_user_limit = max(1, self.options.pool_size // 2)
+        self._limiter = PerUserLimiter(limit=per_user_limit, max_waiting=20 * per_user_limit)
         # Who has a connection for longer, until the end: one each, and together a quarter of them, never the only one.
-        self._long: dict[str, asyncio.Event] = {}
-        self._most_long = min(self.options.pool_size - 1, max(1, self.options.pool_size // 4))
+        self._extended_leases: dict[str, asyncio.Event] = {}
+        self._max_extended_leases = min(self.options.pool_size - 1, max(1, self.options.pool_size // 4))
+        # What the server connections behind a pooler have, if it passes names of prepared statements through.
+        self._shared_names = SharedNames()
         self._pool = _Pool(
             connection_class=Connection,
             kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
@@ -106,7 +108,7 @@ class Database:
             reconnect_timeout=2.0,
             # It connects again without being asked: while the queue is full, no request could ask.
             reconnect_failed=lambda pool: pool.check(),
-            configure=_configure,
+            configure=self._configure,
             open=False,
         )
 
@@ -138,10 +140,12 @@ class Database:
         deadline = loop.time() + self.options.budget_seconds
         failure = None
         try:
-            await self.run(lambda connection: connection.exchange([(_PING, ())], deadline=deadline), deadline=deadline)
+            await self.run(
+                lambda connection: connection.execute_pipeline([(_PING, ())], deadline=deadline), deadline=deadline
+            )
         except Unavailable as error:
             failure = error
-        except (ConnectionLost, DatabaseFault, TimeoutError):
+        except (ConnectionLost, DatabaseError, TimeoutError):
             failure = _unreachable()
         self._ping_is_good_until = loop.time() + _PING_IS_GOOD_SECONDS
         return failure
@@ -157,8 +161,8 @@ class Database:
         deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
         call = (_NOTIFY, (channel.encode(), orjson.dumps(messages)))
         try:
-            await self.run(lambda connection: connection.exchange([call], deadline=deadline), deadline=deadline)
-        except (ConnectionLost, DatabaseFault, TimeoutError):
+            await self.run(lambda connection: connection.execute_pipeline([call], deadline=deadline), deadline=deadline)
+        except (ConnectionLost, DatabaseError, TimeoutError):
             raise _unreachable() from None
 
     # Task: T-025
@@ -187,17 +191,17 @@ class Database:
         ``repeatable``: it may have been done. What has taken long is not done twice. Raises what ``work`` raises, and
         Unavailable.
         """
-        attempts_left = _MOST_ATTEMPTS
+        attempts_left = _MAX_ATTEMPTS
         while True:
             attempts_left -= 1
             connection = await self.acquire(deadline=deadline, user_id=user_id)
             try:
                 return await work(connection)
             except ConnectionLost as lost:
-                if not (lost.untouched or repeatable) or connection.is_long or not attempts_left:
+                if not (lost.untouched or repeatable) or connection.has_extended_lease or not attempts_left:
                     raise
-            except DatabaseFault as fault:
-                if fault.sqlstate not in ROLLED_BACK_FOR_OTHERS or connection.is_long or not attempts_left:
+            except DatabaseError as error:
+                if error.sqlstate not in RETRYABLE_SQLSTATES or connection.has_extended_lease or not attempts_left:
                     raise
             finally:
                 await self.release(connection)
@@ -209,38 +213,38 @@ class Database:
         """
         if user_id is None:
             return await self._lend(deadline)
-        await self._shares.take(user_id, deadline=deadline)
+        await self._limiter.acquire(user_id, deadline=deadline)
         try:
             connection = await self._lend(deadline)
         except BaseException:
-            self._shares.give_back(user_id)
+            self._limiter.release(user_id)
             raise
         connection.holder = user_id
         return connection
 
     # Task: T-383
-    def lend_for_long(self, connection: Connection) -> bool:
+    def grant_extended_lease(self, connection: Connection) -> bool:
         """Let a user keep a connection for longer than a request takes; say whether that can be.
 
         One user has one of these, since the others would only wait for their turn behind it, and all users together
         leave most of the pool to what is quick.
         """
         user_id = connection.holder
-        if user_id is None or connection.is_long:
-            return connection.is_long
-        if user_id in self._long or len(self._long) >= self._most_long:
+        if user_id is None or connection.has_extended_lease:
+            return connection.has_extended_lease
+        if user_id in self._extended_leases or len(self._extended_leases) >= self._max_extended_leases:
             return False
-        self._long[user_id] = asyncio.Event()
-        connection.is_long = True
+        self._extended_leases[user_id] = asyncio.Event()
+        connection.has_extended_lease = True
         return True
 
     # Task: T-383
-    async def wait_for_long(self, user_id: str, *, deadline: float) -> None:
+    async def wait_for_extended_lease(self, user_id: str, *, deadline: float) -> None:
         """Wait until the user keeps no connection for longer. Raises Unavailable.
 
         For what writes, which would wait for its turn behind that anyway: so it takes no connection meanwhile.
         """
-        ended = self._long.get(user_id)
+        ended = self._extended_leases.get(user_id)
         if ended is None:
             return
         try:
@@ -256,7 +260,7 @@ class Database:
         try:
             while True:
                 connection = await self._pool.getconn(timeout=deadline - loop.time())
-                if not connection.lost:
+                if not connection.broken:
                     return connection
                 await self.release(connection)
         except TooManyRequests:
@@ -264,12 +268,38 @@ class Database:
         except (PoolTimeout, PoolClosed):
             raise _unreachable() from None
 
+    async def _configure(self, connection: Connection) -> None:
+        """Find out what stands between, and prepare statements accordingly.
+
+        A direct connection gets the planner settings here, for its life. A pooler in transaction mode gives its clients
+        a process id of its own.
+        """
+        connection.prepare()
+        deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
+        try:
+            found = await connection.probe(deadline=deadline)
+            connection.is_pooled = found["process_id"] != str(connection.pgconn.backend_pid)
+            connection.names = self._names_for(found, is_pooled=connection.is_pooled)
+            if not connection.is_pooled:
+                await connection.execute_pipeline([(APPLY_PLANNER_SETTINGS, ())], deadline=deadline)
+        except (ConnectionLost, DatabaseError, TimeoutError):
+            # A server that takes connections and says nothing must not keep the pool's workers waiting.
+            await connection.close()
+            raise OperationalError("the server took the connection and did not answer") from None
+
+    def _names_for(self, found: Row, *, is_pooled: bool) -> OwnNames:
+        if not is_pooled:
+            return OwnNames()
+        if found["passes"]:
+            return self._shared_names
+        return TrackedNames() if found["tracks"] else no_names()
+
     async def release(self, connection: Connection) -> None:
         """Give a connection back. One that is lost, or in the middle of something, is closed and replaced."""
         if connection.is_idle:
             await self._put(connection)
             return
-        connection.give_up()
+        connection.mark_broken()
         # The caller has no time for it, and may be cancelled.
         self._start(self._replace(connection))
 
@@ -280,41 +310,17 @@ class Database:
     async def _put(self, connection: Connection) -> None:
         # Before anybody else has it, and given back after: who waits for the share finds the connection.
         holder, connection.holder = connection.holder, None
-        was_long, connection.is_long = connection.is_long, False
-        connection.more_time = None
+        had_extended_lease, connection.has_extended_lease = connection.has_extended_lease, False
+        connection.extend_deadline = None
         try:
             # A request that is cancelled while it waits for the pool's lock must not lose the connection.
             await uncancelled(self._pool.putconn(connection), start=self._start)
         finally:
             if holder is not None:
-                if was_long:
-                    self._long.pop(holder).set()
-                self._shares.give_back(holder)
+                if had_extended_lease:
+                    self._extended_leases.pop(holder).set()
+                self._limiter.release(holder)
 
 
 def _unreachable() -> Unavailable:
     return Unavailable("The database cannot be reached right now. Try again in a moment.", code="database_unavailable")
-
-
-async def _configure(connection: Connection) -> None:
-    """Find out whether a pooler stands between. If none does, apply the planner settings to the session."""
-    connection.prepare()
-    deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
-    try:
-        connection.is_pooled = await _is_pooled(connection, deadline=deadline)
-        if not connection.is_pooled:
-            await connection.exchange([(APPLY_PLANNER_SETTINGS, ())], deadline=deadline)
-    except (ConnectionLost, DatabaseFault, TimeoutError):
-        # A server that takes connections and says nothing must not keep the pool's workers waiting.
-        await connection.close()
-        raise OperationalError("the server took the connection and did not answer") from None
-
-
-async def _is_pooled(connection: Connection, *, deadline: float) -> bool:
-    """Tell whether this is a pooler in transaction mode, which gives its clients a process id of its own.
-
-    Behind one, statements must not be prepared by name: an old pooler would run another client's under that name.
-    """
-    [result] = await connection.exchange([(_PROCESS, ())], deadline=deadline)
-    [row] = connection.rows(result, _PROCESS)
-    return bool(row["id"] != str(connection.pgconn.backend_pid))

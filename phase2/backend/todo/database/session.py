@@ -11,25 +11,32 @@ from typing import Any
 import orjson
 from psycopg.pq.abc import PGresult
 
-from todo.database.connection import Call, Connection, Row
-from todo.database.errors import ConnectionLost, DatabaseFault, SqlState, as_unavailable
+from todo.database.connection import ROLLBACK, Call, Connection, Row
+from todo.database.errors import ConnectionLost, DatabaseError, SqlState, as_unavailable
+from todo.database.idempotency import (
+    PREAMBLE,
+    STORE_RESPONSE,
+    IdempotencyKey,
+    in_use,
+    is_without_effect,
+    stored_response,
+    with_stored_response,
+)
 from todo.database.pool import Database
-from todo.database.retries import IN_FRONT, KEEP, RetryKey, in_use, is_without_effect, keeping, kept_answer
 from todo.database.statements import USER_ID, CompiledText, Statement, raw
 from todo.errors import TOO_MUCH_AT_ONCE, Conflict, Forbidden, NotFound, Unavailable
 
 _BEGIN = raw("BEGIN")
 _COMMIT = raw("COMMIT")
-_ROLLBACK = raw("ROLLBACK")
 _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
 _OWNER_KEY = f"_{USER_ID}_user"
 
 # Where the look-up's answer is: behind the identity's.
-_LOOKED_UP = len(IN_FRONT)
+_LOOKED_UP = len(PREAMBLE)
 
-_FAILURES = (ConnectionLost, DatabaseFault, TimeoutError)
+_FAILURES = (ConnectionLost, DatabaseError, TimeoutError)
 
 Request = tuple[Statement, Mapping[str, Any]]
 _Text = tuple[CompiledText, Mapping[str, Any]]
@@ -40,7 +47,7 @@ class Session:
     """What a route gets: runs statements as ``user_id`` and as nobody else.
 
     It is good for one request. All of its trips share one budget of time, which begins with the first: what takes
-    longer, such as a stream, opens a session for each step. One that ``may_take_long`` gets more time at its end, if
+    longer, such as a stream, opens a session for each step. One that ``bulk`` gets more time at its end, if
     not too many have: so that what is quick at the same door is one of many, as elsewhere.
 
     The values of a statement are given by name; ``user_id`` is added. Every method may raise Unavailable, and
@@ -53,17 +60,17 @@ class Session:
         "_database",
         "_deadline",
         "_has_written",
+        "_is_bulk",
         "_is_finished",
-        "_may_take_long",
+        "idempotency_key",
         "replayed",
-        "retry",
         "user_id",
     )
 
-    def __init__(self, database: Database, user_id: str, *, may_take_long: bool = False) -> None:
+    def __init__(self, database: Database, user_id: str, *, bulk: bool = False) -> None:
         # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
         # the same again.
-        self.retry: RetryKey | None = None
+        self.idempotency_key: IdempotencyKey | None = None
         # Whether the answer was a kept one.
         self.replayed = False
         self._database = database
@@ -73,38 +80,38 @@ class Session:
         self._deadline: float | None = None
         self._has_written = False
         self._is_finished = False
-        self._may_take_long = may_take_long
+        self._is_bulk = bulk
         self.user_id = user_id
 
-    async def all(self, statement: Statement, /, **values: Any) -> list[Row]:
+    async def fetch_all(self, statement: Statement, /, **values: Any) -> list[Row]:
         """Return every row."""
-        return (await self.together((statement, values)))[0]
+        return (await self.execute_many((statement, values)))[0]
 
-    async def first(self, statement: Statement, /, **values: Any) -> Row | None:
+    async def fetch_first(self, statement: Statement, /, **values: Any) -> Row | None:
         """Return the first row, or ``None``."""
-        rows = (await self.together((statement, values)))[0]
+        rows = (await self.execute_many((statement, values)))[0]
         return rows[0] if rows else None
 
-    async def one(self, statement: Statement, /, **values: Any) -> Row:
+    async def fetch_one(self, statement: Statement, /, **values: Any) -> Row:
         """Return the only row. Raises NotFound when there is none."""
-        row = await self.first(statement, **values)
+        row = await self.fetch_first(statement, **values)
         if row is None:
             if statement.part_of_write:
                 await self.ensure_caller_exists()
             raise NotFound
         return row
 
-    async def together(self, *requests: Request) -> list[list[Row]]:
+    async def execute_many(self, *requests: Request) -> list[list[Row]]:
         """Run several statements in one trip and one transaction; return the rows of each.
 
-        Of several under a ``retry`` key the last is the one that writes, and the only one whose rows are returned.
+        With an idempotency key, the last statement is the one that writes, and only its rows are returned.
         """
         writes = any(statement.writes for statement, _ in requests)
         if writes and self._connection is None:
-            await self._database.wait_for_long(self.user_id, deadline=self._until())
-            if self.retry is not None:
+            await self._database.wait_for_extended_lease(self.user_id, deadline=self._until())
+            if self.idempotency_key is not None:
                 *before, (statement, values) = requests
-                return [*([] for _ in before), await self._once(self.retry, before, statement, values)]
+                return [*([] for _ in before), await self._once(self.idempotency_key, before, statement, values)]
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
         rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
         if writes:
@@ -119,24 +126,28 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self, *requests: Request) -> AsyncIterator[tuple[list[Row] | None, list[list[Row]]]]:
-        """Hold several trips together: all is committed at the end, or nothing. Not nestable, never repeated.
+        """Run several round trips in one transaction, which commits at the end. Not nestable, never repeated.
 
-        ``requests`` travel with its beginning. Gives what an equal request has already answered (then there is nothing
-        left to do), or ``None``, and the rows of each of ``requests``; the answer is given to ``keep``. A statement
-        that failed ends the transaction, even if its error is caught.
+        ``requests`` are sent with BEGIN. Yields the stored response of an equal request (then nothing is left to do) or
+        ``None``, and the rows of each of ``requests``. Give the response to ``store_response``. A statement that fails
+        ends the transaction, even if its error is caught.
         """
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
-        await self._database.wait_for_long(self.user_id, deadline=self._until())
+        await self._database.wait_for_extended_lease(self.user_id, deadline=self._until())
         texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
-        in_front = self._in_front(self.retry) if self.retry is not None else []
+        in_front = self._preamble(self.idempotency_key) if self.idempotency_key is not None else []
         try:
             connection, results = await self._begin([*in_front, *texts])
         except _FAILURES as error:
-            raise self._as_in_use(error) or self._seen_by_callers(error) from None
+            raise self._as_in_use(error) or self._to_caller_error(error) from None
         self._connection = connection
         try:
-            kept = self._replayed(kept_answer(self.retry, results[len(in_front) - 1])) if self.retry else None
+            kept = (
+                self._replayed(stored_response(self.idempotency_key, results[len(in_front) - 1]))
+                if self.idempotency_key
+                else None
+            )
             own = zip(results[len(in_front) :], texts, strict=True)
             self._is_finished = False
             yield kept, [connection.rows(result, text) for result, (text, _) in own]
@@ -148,8 +159,8 @@ class Session:
         except BaseException:
             if not connection.is_idle:
                 # Where that fails, the connection is closed, and the server rolls back by itself.
-                with contextlib.suppress(ConnectionLost, DatabaseFault, TimeoutError):
-                    await connection.exchange([(_ROLLBACK, ())], deadline=self._until())
+                with contextlib.suppress(ConnectionLost, DatabaseError, TimeoutError):
+                    await connection.execute_pipeline([(ROLLBACK, ())], deadline=self._until())
             raise
         finally:
             self._connection = None
@@ -161,11 +172,11 @@ class Session:
         while True:
             connection = await self._database.acquire(deadline=self._until(), user_id=self.user_id)
             try:
-                calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
+                calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in texts]
                 opening = [(_BEGIN, ()), self._identify(connection)]
-                results = await connection.exchange([*opening, *calls], deadline=self._until())
+                results = await connection.execute_pipeline([*opening, *calls], deadline=self._until())
             except BaseException as error:
-                was_long = connection.is_long
+                was_long = connection.has_extended_lease
                 await self._database.release(connection)
                 if was_long or not isinstance(error, ConnectionLost):
                     raise
@@ -173,13 +184,13 @@ class Session:
                 return connection, results[len(opening) :]
 
     async def _commit(self, connection: Connection) -> None:
-        calls = [(text, connection.encode(text, self._own(values))) for text, values in self._closing]
+        calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in self._closing]
         try:
-            *_, result = await connection.exchange([*calls, (_COMMIT, ())], deadline=self._until())
+            *_, result = await connection.execute_pipeline([*calls, (_COMMIT, ())], deadline=self._until())
         except _FAILURES as error:
-            raise self._seen_by_callers(error) from None
+            raise self._to_caller_error(error) from None
         if result.command_status != b"COMMIT":
-            raise DatabaseFault(SqlState.in_failed_sql_transaction)
+            raise DatabaseError(SqlState.in_failed_sql_transaction)
 
     async def finish(self, *requests: Request) -> list[Row]:
         """Send the transaction's last statements and its commit in one trip; return the rows of the last of them.
@@ -190,42 +201,46 @@ class Session:
         if connection is None:
             raise RuntimeError("no transaction to finish")
         *others, (answer, values) = requests
-        if self.retry is not None:
-            others.append((keeping(answer), {**values, **self.retry.values}))
+        if self.idempotency_key is not None:
+            others.append((with_stored_response(answer), {**values, **self.idempotency_key.values}))
         else:
             others.append((answer, values))
         texts = [(statement.text(self._database.dialect), each) for statement, each in others]
-        calls = [(text, connection.encode(text, self._own(each))) for text, each in texts]
+        calls = [(text, connection.encode(text, self._with_owner(each))) for text, each in texts]
         try:
-            results = await connection.exchange([*calls, (_COMMIT, ())], deadline=self._until())
+            results = await connection.execute_pipeline([*calls, (_COMMIT, ())], deadline=self._until())
         except _FAILURES as error:
-            raise self._seen_by_callers(error) from None
+            raise self._to_caller_error(error) from None
         if results[-1].command_status != b"COMMIT":
-            raise DatabaseFault(SqlState.in_failed_sql_transaction)
+            raise DatabaseError(SqlState.in_failed_sql_transaction)
         self._is_finished = True
         self._has_written = self._has_written or any(statement.writes for statement, _ in requests)
         return connection.rows(results[-2], texts[-1][0])
 
-    def keep(self, answer: list[Row]) -> None:
+    def store_response(self, answer: list[Row]) -> None:
         """Keep what this transaction answers, in case the request comes again: it travels with the commit."""
-        if self.retry is not None:
-            kept = {**self.retry.values, "retry_answer": orjson.dumps(answer).decode()}
-            self._closing.append((KEEP.text(self._database.dialect), kept))
+        if self.idempotency_key is not None:
+            kept = {**self.idempotency_key.values, "retry_answer": orjson.dumps(answer).decode()}
+            self._closing.append((STORE_RESPONSE.text(self._database.dialect), kept))
 
     def _as_in_use(self, error: Exception) -> Exception | None:
         """Tell whether the beginning failed because an equal request is still running."""
-        if self.retry is None or not isinstance(error, DatabaseFault):
+        if self.idempotency_key is None or not isinstance(error, DatabaseError):
             return None
         # BEGIN and the identity are answered.
         return in_use(error, answered=2)
 
     async def _once(
-        self, retry: RetryKey, before: Sequence[Request], statement: Statement, values: Mapping[str, Any]
+        self,
+        idempotency_key: IdempotencyKey,
+        before: Sequence[Request],
+        statement: Statement,
+        values: Mapping[str, Any],
     ) -> list[Row]:
         """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
-        effect = keeping(statement).text(self._database.dialect)
+        effect = with_stored_response(statement).text(self._database.dialect)
         own = [(one.text(self._database.dialect), its) for one, its in before]
-        texts = [*self._in_front(retry), *own, (effect, {**values, **retry.values})]
+        texts = [*self._preamble(idempotency_key), *own, (effect, {**values, **idempotency_key.values})]
         try:
             # Repeatable, whatever the statement is: the key sees to that.
             *_, rows = await self._database.run(
@@ -234,21 +249,25 @@ class Session:
                 repeatable=True,
                 user_id=self.user_id,
             )
-        except DatabaseFault as fault:
-            kept = self._replayed(kept_answer(retry, fault.before[_LOOKED_UP])) if _was_looked_up(fault) else None
+        except DatabaseError as error:
+            kept = (
+                self._replayed(stored_response(idempotency_key, error.before[_LOOKED_UP]))
+                if _was_looked_up(error)
+                else None
+            )
             if kept is not None:
                 return kept
-            if is_without_effect(fault):
+            if is_without_effect(error):
                 return []
-            raise in_use(fault, answered=1) or self._seen_by_callers(fault) from None
+            raise in_use(error, answered=1) or self._to_caller_error(error) from None
         except (ConnectionLost, TimeoutError) as error:
-            raise self._seen_by_callers(error) from None
-        self.retry = None
+            raise self._to_caller_error(error) from None
+        self.idempotency_key = None
         self._note_write()
         return rows
 
-    def _in_front(self, retry: RetryKey) -> list[_Text]:
-        return [(statement.text(self._database.dialect), retry.values) for statement in IN_FRONT]
+    def _preamble(self, idempotency_key: IdempotencyKey) -> list[_Text]:
+        return [(statement.text(self._database.dialect), idempotency_key.values) for statement in PREAMBLE]
 
     def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
         self.replayed = answer is not None
@@ -261,7 +280,7 @@ class Session:
         elif self._database.on_write is not None:
             self._database.on_write(self.user_id)
 
-    def _own(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _with_owner(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         # Last, so that no value can name another user.
         return {**values, USER_ID: self.user_id}
 
@@ -270,17 +289,17 @@ class Session:
             self._deadline = asyncio.get_running_loop().time() + self._database.options.budget_seconds
         return self._deadline
 
-    def _seen_by_callers(self, error: Exception) -> Exception:
+    def _to_caller_error(self, error: Exception) -> Exception:
         """Turn what the database says into the errors that callers know; what is left is for the service."""
         if isinstance(error, ConnectionLost):
             return _unavailable("The connection to the database was lost. Look whether your change was made.")
         if isinstance(error, TimeoutError):
             return _unavailable("The database did not answer in time. Look whether your change was made.")
-        if not isinstance(error, DatabaseFault):
+        if not isinstance(error, DatabaseError):
             return error
         if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
             return _account_is_gone()
-        if self._may_take_long and error.sqlstate == SqlState.query_canceled:
+        if self._is_bulk and error.sqlstate == SqlState.query_canceled:
             # It worked all the while: of waiting for others the server says something else.
             return Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
         return as_unavailable(error) or error
@@ -292,17 +311,21 @@ class Session:
         # Who gives less time to the request than to a statement has the client end it.
         if options.statement_timeout_milliseconds < options.budget_seconds * 1_000:
             left = self._until() - asyncio.get_running_loop().time()
-        if not self._may_take_long:
-            return self._database.identities.of(self.user_id, seconds_left=left, is_pooled=connection.is_pooled)
-        connection.more_time = partial(self._more_time, connection)
-        return self._database.identities.of_long(self.user_id, seconds_left=left, is_pooled=connection.is_pooled)
+        if not self._is_bulk:
+            return self._database.caller_context.statement_for(
+                self.user_id, seconds_left=left, is_pooled=connection.is_pooled
+            )
+        connection.extend_deadline = partial(self._extend_deadline, connection)
+        return self._database.caller_context.bulk_statement_for(
+            self.user_id, seconds_left=left, is_pooled=connection.is_pooled
+        )
 
-    def _more_time(self, connection: Connection) -> float | None:
+    def _extend_deadline(self, connection: Connection) -> float | None:
         """Return a later deadline for what is not done at the end of the usual time; ``None`` if too many have one."""
-        if not connection.is_long and self._database.lend_for_long(connection):
+        if not connection.has_extended_lease and self._database.grant_extended_lease(connection):
             options = self._database.options
-            self._deadline = self._until() + options.long_budget_seconds - options.budget_seconds
-        return self._deadline if connection.is_long else None
+            self._deadline = self._until() + options.bulk_budget_seconds - options.budget_seconds
+        return self._deadline if connection.has_extended_lease else None
 
     async def _run(self, texts: Sequence[_Text], *, repeatable: bool) -> list[list[Row]]:
         try:
@@ -315,19 +338,19 @@ class Session:
                 user_id=self.user_id,
             )
         except _FAILURES as error:
-            raise self._seen_by_callers(error) from None
+            raise self._to_caller_error(error) from None
 
     async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
-        calls = [(text, connection.encode(text, self._own(values))) for text, values in texts]
+        calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in texts]
         if self._connection is None:
             calls.insert(0, self._identify(connection))
-        results = await connection.exchange(calls, deadline=self._until())
+        results = await connection.execute_pipeline(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
 
 
-def _was_looked_up(fault: DatabaseFault) -> bool:
-    return len(fault.before) > _LOOKED_UP
+def _was_looked_up(error: DatabaseError) -> bool:
+    return len(error.before) > _LOOKED_UP
 
 
 def _unavailable(detail: str) -> Unavailable:

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _CHANNEL = "todo_changes"
 # Pause between two batches. Under load, one statement sends all signals of this interval.
 _PAUSE_SECONDS = 0.005
-_MOST_USERS_AT_ONCE = 500
+_MAX_USERS_AT_ONCE = 500
 # First and longest pause; the pause doubles after each failure.
 _RECONNECT_SECONDS = (0.5, 30.0)
 # At shutdown: time limit for sending the last signals.
@@ -115,7 +115,7 @@ class PostgresSignals:
 
     async def _send(self) -> None:
         while self._pending:
-            batch = [self._pending.pop() for _ in range(min(len(self._pending), _MOST_USERS_AT_ONCE))]
+            batch = [self._pending.pop() for _ in range(min(len(self._pending), _MAX_USERS_AT_ONCE))]
             with contextlib.suppress(Unavailable):
                 await self._database.notify(_CHANNEL, [f"{self._sender} {user_id}" for user_id in batch])
             await asyncio.sleep(_PAUSE_SECONDS)

@@ -12,7 +12,12 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Select
 
+from todo.database import planner
+
 USER_ID = "user_id"
+
+# A plan that was made with other planner settings, by an older version of this package, has another name.
+_PLANNED_WITH = hashlib.blake2b(planner.set_config_calls(is_local=True).encode()).digest()
 
 
 class Dialect(PGDialect_psycopg):
@@ -78,15 +83,23 @@ class Statement:
 
 
 class CompiledText:
-    """SQL as bytes, the order of its parameters, and the name it is prepared under."""
+    """SQL as bytes, the order of its parameters, and the name it is prepared under.
 
-    __slots__ = ("_formats", "constants", "name", "names", "shape", "sql")
+    The name is a hash of 128 bits of all that decides what the statement does and how it is planned: clients that share
+    a server connection behind a pooler execute each other's statements by it (``database/prepared.py``).
+    """
 
-    def __init__(self, sql: str, names: Sequence[str], constants: Mapping[str, Any]) -> None:
+    __slots__ = ("_formats", "constants", "is_identity", "name", "names", "shape", "sql")
+
+    def __init__(
+        self, sql: str, names: Sequence[str], constants: Mapping[str, Any], *, is_identity: bool = False
+    ) -> None:
         self.sql = sql.encode()
         self.names = tuple(names)
         self.constants = {name: value for name, value in constants.items() if value is not None}
-        self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=8).hexdigest().encode()
+        self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=16, key=_PLANNED_WITH).hexdigest().encode()
+        # It says, for the rest of the transaction, who is asking and how names are looked up.
+        self.is_identity = is_identity
         # The names of the columns, of those that are instants, and of JSON; known after the first answer.
         self.shape: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
         self._formats = [PyFormat.TEXT] * len(self.names)
@@ -108,6 +121,6 @@ class CompiledText:
         return transformer.dump_sequence(ordered, self._formats)
 
 
-def raw(sql: str, *names: str) -> CompiledText:
+def raw(sql: str, *names: str, is_identity: bool = False) -> CompiledText:
     """Make a statement of hand-written SQL with ``$1`` placeholders: for this package's own use."""
-    return CompiledText(sql, names, {})
+    return CompiledText(sql, names, {}, is_identity=is_identity)

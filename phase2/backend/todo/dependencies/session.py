@@ -15,10 +15,10 @@ def open_session(request: Request) -> Session:
 
 
 # Task: T-383
-def open_long_session(request: Request) -> Session:
+def open_bulk_session(request: Request) -> Session:
     """Return a session with longer timeouts, for requests that can change thousands of tasks."""
-    return Session(request.app.state.database, current_user(request).user_id, may_take_long=True)
+    return Session(request.app.state.database, current_user(request).user_id, bulk=True)
 
 
-LongSessionDep = Annotated[Session, Depends(open_long_session)]
+BulkSessionDep = Annotated[Session, Depends(open_bulk_session)]
 SessionDep = Annotated[Session, Depends(open_session)]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from todo.database import Database, DatabaseFault, empty_trash, prune
+from todo.database import Database, DatabaseError, empty_trash, prune
 from todo.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ async def keep_pruning(database: Database, options: PruneOptions) -> None:
     while True:
         try:
             removed = await prune_all(database, options)
-        except (Unavailable, DatabaseFault) as error:
+        except (Unavailable, DatabaseError) as error:
             log.warning("old data could not be deleted: %s", type(error).__name__)
         else:
             log.info("deleted %d rows of old data", removed)

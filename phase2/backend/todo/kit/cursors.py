@@ -17,7 +17,7 @@ LONGEST = 4_000
 NOT_OURS = "This is not a cursor that an answer gave. Start without one."
 OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
 _DIGEST_BYTES = 9
-_MOST_PASSED = 2**53
+_MAX_PASSED = 2**53
 
 
 # Task: T-372
@@ -25,10 +25,10 @@ _MOST_PASSED = 2**53
 class Cursor:
     """The position of the last returned row: its sort values in ``values``, and the ``part`` of the list it is in.
 
-    ``passed`` is the number of rows up to and including it. ``word`` is the word whose index rows a search scanned.
+    ``offset`` is the number of rows up to and including it. ``word`` is the word whose index rows a search scanned.
     """
 
-    passed: int
+    offset: int
     part: int
     values: tuple[str | None, ...]
     word: str | None = None
@@ -44,7 +44,7 @@ def digest_of(question: Mapping[str, Any]) -> str:
 # Task: T-372
 def encode(cursor: Cursor, digest: str) -> str:
     """Return the text of a cursor for the question with this digest."""
-    content = orjson.dumps([digest, cursor.passed, cursor.part, cursor.values, cursor.word])
+    content = orjson.dumps([digest, cursor.offset, cursor.part, cursor.values, cursor.word])
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
@@ -59,12 +59,12 @@ def decode(text: str, digest: str) -> Cursor:
     except ValueError:
         raise ValueError(NOT_OURS) from None
     match content:
-        case [str(own), int(passed), int(part), list(values), str() | None as word] if (
-            0 <= passed < _MOST_PASSED and all(_is_value(value) for value in (*values, word))
+        case [str(own), int(offset), int(part), list(values), str() | None as word] if (
+            0 <= offset < _MAX_PASSED and all(_is_value(value) for value in (*values, word))
         ):
             if own != digest:
                 raise ValueError(OTHER_QUESTION)
-            return Cursor(passed, part, tuple(values), word)
+            return Cursor(offset, part, tuple(values), word)
     raise ValueError(NOT_OURS)
 
 

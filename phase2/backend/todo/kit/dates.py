@@ -14,7 +14,7 @@ _SHAPE = re.compile(
     """,
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
-_MOST_DIGITS = 6
+_MAX_DIGITS = 6
 
 _EXPECTED = (
     "Expected a date (2026-03-10), a date and time (2026-03-10T09:00:00), or one with an offset (2026-03-10T09:00:00Z)."
@@ -33,10 +33,10 @@ def canonical_due(text: str) -> str:
     Trailing zeros of a fraction of a second are removed. Raises ValueError, with a message for the user, for anything
     that ``parse_due`` refuses.
     """
-    return form_of(parse_due(text))
+    return format_due(parse_due(text))
 
 
-def form_of(due: date | datetime) -> str:
+def format_due(due: date | datetime) -> str:
     """Return the stored format of a date, a wall-clock time (naive), or an instant (aware, in UTC)."""
     if not isinstance(due, datetime):
         return due.isoformat()
@@ -77,9 +77,9 @@ def _date(parts: re.Match[str]) -> date:
 
 def _time(parts: re.Match[str]) -> time:
     fraction = parts["fraction"] or ""
-    if len(fraction) > _MOST_DIGITS:
+    if len(fraction) > _MAX_DIGITS:
         raise ValueError(_TOO_FINE)
-    microsecond = int(fraction.ljust(_MOST_DIGITS, "0"))
+    microsecond = int(fraction.ljust(_MAX_DIGITS, "0"))
     try:
         return time(int(parts["hour"]), int(parts["minute"]), int(parts["second"] or 0), microsecond)
     except ValueError:

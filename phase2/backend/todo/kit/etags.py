@@ -7,7 +7,7 @@ _TAG = r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
 # All quantifiers are possessive: white space between commas would otherwise cause exponential backtracking.
 _LIST = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+,[ \t]*+(?:{_TAG})?+)*+")
 _REVISION = re.compile(r"0|[1-9][0-9]{0,17}")
-_MOST_TAGS = 50
+_MAX_TAGS = 50
 
 
 # Task: T-121
@@ -42,7 +42,7 @@ def _condition(header: str, *, weak_too: bool) -> Condition:
     if header.strip() == "*":
         return Condition(None)
     tags = re.findall(_TAG, header)
-    if not _LIST.fullmatch(header) or len(tags) > _MOST_TAGS:
+    if not _LIST.fullmatch(header) or len(tags) > _MAX_TAGS:
         raise ValueError('Expected an entity tag as in "17", a list of them, or *.')
     # A tag that is not a revision in canonical form was never sent by this server, and matches nothing.
     own = (tag for weak, tag in tags if (weak_too or not weak) and _REVISION.fullmatch(tag))

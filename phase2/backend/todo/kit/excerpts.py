@@ -7,27 +7,27 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
-from todo.kit.queries import Terms, searchable
+from todo.kit.queries import Terms, normalize_for_search
 
-MOST_CHARACTERS = 160
+MAX_CHARACTERS = 160
 # The number of characters before the first match.
 _BEFORE = 40
 
 _Span = tuple[int, int]
 
 # The maximum number of cached characters: more than one text has, and more than most alphabets together.
-_MOST_FOLDED = 20_000
+_MAX_FOLDED = 20_000
 
 
 class _Folded(dict[str, str]):
     """A cache of normalized characters: a folded letter, a letter with spaces around it, a space, or nothing."""
 
     def __missing__(self, character: str) -> str:
-        if len(self) >= _MOST_FOLDED:
+        if len(self) >= _MAX_FOLDED:
             self.clear()
-        # Without the spaces that ``searchable`` puts before and after any text.
-        folded = self[character] = searchable(character)[1:-1]
-        return folded
+        # Without the spaces that ``normalize_for_search`` puts before and after any text.
+        fold_case = self[character] = normalize_for_search(character)[1:-1]
+        return fold_case
 
 
 _folded = _Folded()
@@ -35,7 +35,7 @@ _folded = _Folded()
 
 # Task: T-363
 def excerpt(terms: Terms, texts: Sequence[str]) -> str:
-    """Return about ``MOST_CHARACTERS`` of the text with the most different matches; of several such texts, the first.
+    """Return about ``MAX_CHARACTERS`` of the text with the most different matches; of several such texts, the first.
 
     The result is HTML: each match is between ``<mark>`` and ``</mark>``, and everything else is escaped. An ellipsis
     replaces omitted text.
@@ -59,9 +59,9 @@ def _spans(terms: Terms, text: str) -> Iterator[_Span]:
         return
     # Fold each character separately, so that a match can be located in the original text. Folding word by word would
     # cost ten times as much.
-    folded = list(map(_folded.__getitem__, text))
-    matches = list(_pattern(terms, "[^ ]").finditer("".join(folded)))
-    ends = list(accumulate(map(len, folded))) if matches else []
+    fold_case = list(map(_folded.__getitem__, text))
+    matches = list(_pattern(terms, "[^ ]").finditer("".join(fold_case)))
+    ends = list(accumulate(map(len, fold_case))) if matches else []
     last = 0
     for match in matches:
         start = bisect_right(ends, match.start())
@@ -82,13 +82,13 @@ def _pattern(terms: Terms, letter: str) -> re.Pattern[str]:
 
 def _window(text: str, first: int) -> _Span:
     """Return the part of the text to show, cut between words if possible."""
-    if len(text) <= MOST_CHARACTERS:
+    if len(text) <= MAX_CHARACTERS:
         return 0, len(text)
-    start = max(0, min(first - _BEFORE, len(text) - MOST_CHARACTERS))
+    start = max(0, min(first - _BEFORE, len(text) - MAX_CHARACTERS))
     if start:
         space = text.find(" ", start, first)
         start = start if space < 0 else space + 1
-    end = min(len(text), start + MOST_CHARACTERS)
+    end = min(len(text), start + MAX_CHARACTERS)
     if end < len(text):
         space = text.rfind(" ", first, end)
         end = end if space <= first else space

@@ -7,8 +7,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-MOST_CHARACTERS = 500
-MOST_WORDS = 20
+MAX_CHARACTERS = 500
+MAX_WORDS = 20
 # The maximum length of a stored word: the database cuts longer words.
 LONGEST = 64
 
@@ -37,8 +37,8 @@ _AS_TYPED_ELSEWHERE = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '
 
 _NOTHING = "Nothing to look for: give at least one word, as in milk or choc*."
 _ONLY_NOT = "Only what is not wanted: give at least one word that has to occur as well."
-_TOO_LONG = f"Too long: up to {MOST_CHARACTERS} characters can be looked for."
-_TOO_MANY = f"Too many: up to {MOST_WORDS} words can be looked for at once."
+_TOO_LONG = f"Too long: up to {MAX_CHARACTERS} characters can be looked for."
+_TOO_MANY = f"Too many: up to {MAX_WORDS} words can be looked for at once."
 
 
 # Task: T-362
@@ -46,7 +46,8 @@ _TOO_MANY = f"Too many: up to {MOST_WORDS} words can be looked for at once."
 class Terms:
     """Words, prefixes of words, and phrases: normalized, without duplicates.
 
-    A phrase is a substring of the result of ``searchable``. If it does not end with a space, its last word is a prefix.
+    A phrase is a substring of the result of ``normalize_for_search``. If it does not end with a space, its last word is
+    a prefix.
     """
 
     words: tuple[str, ...] = ()
@@ -57,13 +58,13 @@ class Terms:
 # Task: T-362
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A parsed search: all terms of ``wanted`` must occur, and none of ``unwanted``.
+    """A parsed search: all terms of ``required`` must occur, and none of ``excluded``.
 
-    ``wanted`` has at least one word or prefix. The words of its phrases are included in them.
+    ``required`` has at least one word or prefix. The words of its phrases are included in them.
     """
 
-    wanted: Terms
-    unwanted: Terms
+    required: Terms
+    excluded: Terms
 
 
 # Task: T-362
@@ -73,43 +74,43 @@ def parse(typed: str) -> Query:
     A word with punctuation between its letters (``e-mail``, ``3.14``) is a phrase, and so is text in a script without
     spaces. A star is a wildcard only at the end of a term; elsewhere it separates words, like any other punctuation.
     """
-    if len(typed) > MOST_CHARACTERS:
+    if len(typed) > MAX_CHARACTERS:
         raise ValueError(_TOO_LONG)
     count = 0
-    wanted, unwanted = Terms(), Terms()
+    required, excluded = Terms(), Terms()
     for term in _TERM.finditer(typed.translate(_AS_TYPED_ELSEWHERE)):
         text = term["quoted"] if term["plain"] is None else term["plain"]
-        words = searchable(text).split()
+        words = normalize_for_search(text).split()
         if not words:
             continue
         count += len(words)
         is_prefix = text.rstrip().endswith("*")
         if term["minus"]:
-            unwanted = _joined(unwanted, _unwanted(words, is_prefix=is_prefix))
+            excluded = _joined(excluded, _excluded(words, is_prefix=is_prefix))
         else:
-            wanted = _joined(wanted, _wanted(words, is_prefix=is_prefix))
-    if count > MOST_WORDS:
+            required = _joined(required, _required(words, is_prefix=is_prefix))
+    if count > MAX_WORDS:
         raise ValueError(_TOO_MANY)
-    if not (wanted.words or wanted.prefixes):
+    if not (required.words or required.prefixes):
         raise ValueError(_ONLY_NOT if count else _NOTHING)
-    return Query(wanted, unwanted)
+    return Query(required, excluded)
 
 
 # Task: T-362
-def searchable(text: str) -> str:
+def normalize_for_search(text: str) -> str:
     """Return the normalized words of ``text`` in order, with a space before and after each: ``" kase holen "``.
 
     Upper case letters, letters with combining marks, and compatibility forms are replaced with the plain letters.
     """
     if text.isascii():
-        folded = text.lower()
+        fold_case = text.lower()
     else:
-        folded = _MARKS.sub("", unicodedata.normalize("NFKD", text).lower()).translate(_LETTERS)
-        folded = _SINGLE.sub(r" \g<0> ", folded)
-    return f" {_SEPARATOR.sub(' ', folded)} "
+        fold_case = _MARKS.sub("", unicodedata.normalize("NFKD", text).lower()).translate(_LETTERS)
+        fold_case = _SINGLE.sub(r" \g<0> ", fold_case)
+    return f" {_SEPARATOR.sub(' ', fold_case)} "
 
 
-def _wanted(words: list[str], *, is_prefix: bool) -> Terms:
+def _required(words: list[str], *, is_prefix: bool) -> Terms:
     """Return the words and prefixes of a term, which an index can find, and the phrase that remains to be checked."""
     plain, beginnings = words, list[str]()
     if is_prefix and len(words[-1]) <= LONGEST:
@@ -121,7 +122,7 @@ def _wanted(words: list[str], *, is_prefix: bool) -> Terms:
     )
 
 
-def _unwanted(words: list[str], *, is_prefix: bool) -> Terms:
+def _excluded(words: list[str], *, is_prefix: bool) -> Terms:
     if _is_phrase(words):
         return Terms(phrases=(_phrase(words, is_prefix=is_prefix),))
     return Terms(prefixes=tuple(words)) if is_prefix else Terms(words=tuple(words))

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from todo.errors import CommandFailed
 from todo.migrations import sql_files
 
 VERSION_TABLE = "todo_alembic_version"
@@ -26,7 +27,7 @@ _ADVICE = {
 }
 
 
-class SchemaError(Exception):
+class SchemaError(CommandFailed):
     """The schema cannot be read, or not be brought up to date. The message is one line."""
 
 

@@ -1,21 +1,21 @@
 """Tables and API schemas. Importing this module registers every table."""
 
-from todo.models.base import Body, metadata
+from todo.models.base import RequestBody, metadata
 from todo.models.categories import Category
-from todo.models.changes import Change, IdempotencyKey, Revision
-from todo.models.finding import TaskPage
+from todo.models.changes import Change, IdempotencyRecord, Revision
 from todo.models.profiles import Profile
+from todo.models.search_index import TaskWord
+from todo.models.task_list import TaskPage
 from todo.models.tasks import Task, TaskCount, TaskCreate, TaskPublic, TaskReplace, TaskTag, TaskUpdate
 from todo.models.users import User
 from todo.models.views import View
-from todo.models.words import TaskWord
 
 __all__ = [
-    "Body",
     "Category",
     "Change",
-    "IdempotencyKey",
+    "IdempotencyRecord",
     "Profile",
+    "RequestBody",
     "Revision",
     "Task",
     "TaskCount",

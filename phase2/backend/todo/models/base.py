@@ -37,7 +37,7 @@ def _without_nul(text: str) -> str:
     return text
 
 
-STORABLE = AfterValidator(_without_nul)
+NO_NUL = AfterValidator(_without_nul)
 """Text that PostgreSQL can hold. Put it behind StringConstraints, which trim before they count only in the front."""
 
 
@@ -67,13 +67,13 @@ def _true_or_false(value: Any) -> Any:
     return value
 
 
-TrueOrFalse = Annotated[bool, BeforeValidator(_true_or_false)]
+QueryBool = Annotated[bool, BeforeValidator(_true_or_false)]
 """``true`` or ``false`` in a query (these two words only) or in a JSON body."""
 
 
 # Task: T-011
 # Task: T-464
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A request body: unknown fields are refused, and nothing is coerced (``"1"`` is not ``1``).
 
     It cannot inherit from SQLModel, whose constructor pydantic would call with Python objects: in strict mode a date's
@@ -83,7 +83,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-def digest_of(body: Body) -> bytes:
+def digest_of(body: RequestBody) -> bytes:
     """Return a digest of what a thing is created from, whatever its ``id``, to know the same body again by.
 
     Without the defaults, so that a field that a later version adds leaves the digests of older things as they are.
@@ -92,7 +92,7 @@ def digest_of(body: Body) -> bytes:
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
 
 
-def absent(*, description: str | None = None, schema_extra: dict[str, Any] | None = None) -> Any:
+def optional_field(*, description: str | None = None, schema_extra: dict[str, Any] | None = None) -> Any:
     """Declare an update's field that may be left out: the column then keeps its value. A ``null`` is validated."""
 
     def without_default(schema: dict[str, Any]) -> None:

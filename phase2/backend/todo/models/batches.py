@@ -19,11 +19,11 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from todo.kit.ids import plain_uuid
-from todo.models.base import Body, absent
+from todo.models.base import RequestBody, optional_field
 from todo.models.task_actions import Completion, TaskMove
 from todo.models.tasks import TaskCreate, TaskPublic, TaskUpdate
 
-MOST_OPERATIONS = 100
+MAX_OPERATIONS = 100
 
 _NAME = r"[A-Za-z0-9_-]{1,50}"
 _REFERENCE = re.compile(rf"\${_NAME}", re.ASCII)
@@ -72,10 +72,10 @@ class BatchTask(TaskCreate):
 class BatchChanges(TaskUpdate):
     """The fields of a task to change. The new parent may be a task that the batch creates."""
 
-    parent_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    parent_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
 
 
-class OnTask(Body):
+class TaskOperation(RequestBody):
     """The fields that all operations on an existing task share."""
 
     id: IdOrReference = Field(description=_ID, json_schema_extra=_ID_EXTRA)
@@ -83,7 +83,7 @@ class OnTask(Body):
 
 
 # Task: T-353
-class CreateOperation(Body):
+class CreateOperation(RequestBody):
     """Create a task, as `POST /tasks` does."""
 
     op: Literal["create"]
@@ -94,7 +94,7 @@ class CreateOperation(Body):
 
 
 # Task: T-353
-class UpdateOperation(OnTask):
+class UpdateOperation(TaskOperation):
     """Update a task, as `PATCH /tasks/{id}` does."""
 
     op: Literal["update"]
@@ -102,7 +102,7 @@ class UpdateOperation(OnTask):
 
 
 # Task: T-353
-class CompleteOperation(OnTask, Completion):
+class CompleteOperation(TaskOperation, Completion):
     """Complete a task, as `POST /tasks/{id}/complete` does."""
 
     model_config = _such_as(op="complete", id=_ID_EXAMPLE)
@@ -111,26 +111,26 @@ class CompleteOperation(OnTask, Completion):
 
 
 # Task: T-353
-class ReopenOperation(OnTask):
+class ReopenOperation(TaskOperation):
     """Reopen a task, as `POST /tasks/{id}/reopen` does."""
 
     op: Literal["reopen"]
 
 
 # Task: T-353
-class MoveOperation(OnTask, TaskMove):
+class MoveOperation(TaskOperation, TaskMove):
     """Move a task, as `POST /tasks/{id}/move` does."""
 
     model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")
 
     op: Literal["move"]
-    after_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
-    before_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
-    parent_id: IdOrReference | None = absent(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    after_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    before_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    parent_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
 
 
 # Task: T-353
-class DeleteOperation(OnTask):
+class DeleteOperation(TaskOperation):
     """Move a task to the trash, or delete it for good, as `DELETE /tasks/{id}` does."""
 
     op: Literal["delete"]
@@ -164,7 +164,7 @@ Operation = Annotated[OneOperation, Field(discriminator="op"), WrapValidator(_at
 
 
 # Task: T-353
-class Batch(Body):
+class Batch(RequestBody):
     """Body of `POST /tasks/batch`."""
 
     model_config = _such_as(
@@ -175,7 +175,7 @@ class Batch(Body):
     )
 
     operations: list[Operation] = Field(
-        min_length=1, max_length=MOST_OPERATIONS, description="The operations, in the order in which they run."
+        min_length=1, max_length=MAX_OPERATIONS, description="The operations, in the order in which they run."
     )
     atomic: bool = Field(
         default=True,

@@ -19,13 +19,13 @@ from sqlalchemy import (
 )
 from sqlmodel import Field, SQLModel
 
-from todo.models.base import STORABLE, Body, Id, TrueOrFalse, absent, owner_column
-from todo.models.moves import Move
+from todo.models.base import NO_NUL, Id, QueryBool, RequestBody, optional_field, owner_column
+from todo.models.ordering import Move
 
-MOST_CATEGORIES = 1000
+MAX_CATEGORIES = 1000
 """The limit for one user. The database enforces it."""
 
-CategoryName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
+CategoryName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), NO_NUL]
 Color = Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$", to_lower=True)]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17"]}
@@ -74,12 +74,12 @@ class Category(CategoryBase, SQLModel, table=True):
 
 
 # Task: T-331
-class CategoryReplace(Body, CategoryBase):
+class CategoryReplace(RequestBody, CategoryBase):
     """Body of `PUT /categories/{id}`. A field that is left out gets its default."""
 
 
 # Task: T-331
-class CategoryCreate(Body, CategoryBase):
+class CategoryCreate(RequestBody, CategoryBase):
     """Body of `POST /categories`. With an id chosen by the client, the request is safe to repeat."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Groceries", "color": "#1e90ff"}]})
@@ -92,14 +92,14 @@ class CategoryCreate(Body, CategoryBase):
 
 
 # Task: T-331
-class CategoryUpdate(Body):
+class CategoryUpdate(RequestBody):
     """Body of `PATCH /categories/{id}`. A field that is left out keeps its value; `null` clears the color."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"color": "#1e90ff", "archived": True}]})
 
-    name: CategoryName = absent(description=_NAME, schema_extra=_NAME_EXTRA)
-    color: Color | None = absent(description=_COLOR, schema_extra=_COLOR_EXTRA)
-    archived: bool = absent(description=_ARCHIVED)
+    name: CategoryName = optional_field(description=_NAME, schema_extra=_NAME_EXTRA)
+    color: Color | None = optional_field(description=_COLOR, schema_extra=_COLOR_EXTRA)
+    archived: bool = optional_field(description=_ARCHIVED)
 
 
 # Task: T-333
@@ -114,7 +114,7 @@ class CategoryMove(Move):
 
 
 # Task: T-331
-class CategoryLogged(SQLModel):
+class CategoryState(SQLModel):
     """A category without the number of its tasks, as in the change log."""
 
     id: UUID = Field(description="A UUID, version 7 unless the client chose another one.", schema_extra=_ID_EXTRA)
@@ -134,7 +134,7 @@ class CategoryLogged(SQLModel):
 
 
 # Task: T-331
-class CategoryPublic(CategoryLogged):
+class CategoryPublic(CategoryState):
     """A category with the number of its tasks."""
 
     tasks_open: int = Field(
@@ -158,12 +158,12 @@ class CategoryList(SQLModel):
 class CategoryQuery(SQLModel):
     """Query of ``GET /categories``."""
 
-    archived: Annotated[TrueOrFalse | None, WithJsonSchema({"type": "boolean"})] = Field(
+    archived: Annotated[QueryBool | None, WithJsonSchema({"type": "boolean"})] = Field(
         default=None, description="`true`: only archived categories. `false`: only the others. Without it: all."
     )
 
 
-class Leftover(StrEnum):
+class TaskDisposition(StrEnum):
     """The treatment of the tasks of a deleted category."""
 
     keep = "keep"
@@ -174,7 +174,7 @@ class Leftover(StrEnum):
 class CategoryDeletion(SQLModel):
     """Query of ``DELETE /categories/{id}``."""
 
-    tasks: Leftover = Field(
-        default=Leftover.keep,
+    tasks: TaskDisposition = Field(
+        default=TaskDisposition.keep,
         description="`keep`: its tasks stay, without a category. `trash`: they move to the trash, with their subtasks.",
     )

@@ -13,7 +13,7 @@ from sqlmodel import Field, SQLModel
 from todo.models.base import WholeNumber, owner_column
 from todo.models.entities import ENTITY_MODELS, EntityModels, EntityState, InSnapshot, one_of
 
-MOST_CHANGES = 500
+MAX_CHANGES = 500
 
 
 class Operation(StrEnum):
@@ -60,7 +60,7 @@ class Change(SQLModel, table=True):
 
 
 # Task: T-131
-class IdempotencyKey(SQLModel, table=True):
+class IdempotencyRecord(SQLModel, table=True):
     """The stored response to a request with an idempotency key, written in the transaction of its effect."""
 
     __tablename__ = "idempotency_keys"
@@ -195,7 +195,7 @@ class History(SQLModel):
 
 
 # Task: T-144
-class Undone(SQLModel):
+class UndoResult(SQLModel):
     """The result of an undo. The undo is itself a change and can be undone."""
 
     undone: int = Field(description="The revision that was undone.", schema_extra=_REVISION_EXTRA)
@@ -210,7 +210,7 @@ class FeedQuery(SQLModel):
 
     since: WholeNumber = Field(default=0, ge=0, le=2**62, description="The last revision that you have.")
     limit: WholeNumber = Field(
-        default=100, ge=1, le=MOST_CHANGES, description="The maximum number of changes to return."
+        default=100, ge=1, le=MAX_CHANGES, description="The maximum number of changes to return."
     )
 
 
@@ -219,7 +219,7 @@ class SnapshotQuery(SQLModel):
 
     cursor: str | None = Field(default=None, max_length=200, description="`next_cursor` of the previous page.")
     limit: WholeNumber = Field(
-        default=100, ge=1, le=MOST_CHANGES, description=f"The maximum number of {' or '.join(_PAGED)} to return."
+        default=100, ge=1, le=MAX_CHANGES, description=f"The maximum number of {' or '.join(_PAGED)} to return."
     )
 
 

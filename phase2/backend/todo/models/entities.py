@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 from sqlmodel import SQLModel
 
-from todo.models.categories import Category, CategoryLogged
+from todo.models.categories import Category, CategoryState
 from todo.models.profiles import Profile, ProfilePublic
 from todo.models.tasks import Task, TaskPublic
 from todo.models.views import View, ViewPublic
@@ -49,7 +49,7 @@ ENTITY_MODELS: Mapping[str, EntityModels] = {
     entity.name: entity
     for entity in (
         EntityModels("task", Task, TaskPublic, InSnapshot.paged),
-        EntityModels("category", Category, CategoryLogged, InSnapshot.complete),
+        EntityModels("category", Category, CategoryState, InSnapshot.complete),
         EntityModels("view", View, ViewPublic, InSnapshot.complete),
         EntityModels("profile", Profile, ProfilePublic, InSnapshot.single),
     )
@@ -60,7 +60,7 @@ ENTITY_MODELS: Mapping[str, EntityModels] = {
 if TYPE_CHECKING:
     EntityState: TypeAlias = SQLModel
 else:
-    EntityState = Union[tuple(entity.state for entity in ENTITY_MODELS.values())]  # noqa: UP007 - made while running.
+    EntityState = Union[tuple(entity.state for entity in ENTITY_MODELS.values())]  # noqa: UP007 - `|` takes no computed list.
 
 
 def one_of(names: Iterable[str]) -> str:

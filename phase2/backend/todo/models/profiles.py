@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Text
 from sqlmodel import Field, SQLModel
 
 from todo.kit.zones import canonical_zone
-from todo.models.base import Body, absent, owner_column
+from todo.models.base import RequestBody, optional_field, owner_column
 
 PROFILE_ID = "me"
 """The id of every profile. A user has one profile."""
@@ -89,14 +89,14 @@ class Profile(ProfileBase, table=True):
 
 
 # Task: T-301
-class ProfileUpdate(Body):
+class ProfileUpdate(RequestBody):
     """Body of `PATCH /me`. A field that is left out keeps its value. `null` is refused with 422."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"time_zone": "Europe/Berlin", "day_start": "03:00"}]})
 
-    time_zone: ZoneName = absent(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
-    day_start: DayStart = absent(description=_DAY_START, schema_extra=_DAY_START_EXTRA)
-    week_start: Weekday = absent(description=_WEEK_START)
+    time_zone: ZoneName = optional_field(description=_TIME_ZONE, schema_extra=_TIME_ZONE_EXTRA)
+    day_start: DayStart = optional_field(description=_DAY_START, schema_extra=_DAY_START_EXTRA)
+    week_start: Weekday = optional_field(description=_WEEK_START)
 
 
 # Task: T-301

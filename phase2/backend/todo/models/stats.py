@@ -9,7 +9,7 @@ from sqlmodel import Field, SQLModel
 from todo.models.base import WholeNumber
 from todo.models.tasks import Priority, Status
 
-MOST_DAYS = 366
+MAX_DAYS = 366
 LONGEST_STREAK = 3_660
 """In days: ten years. No request looks further back."""
 
@@ -23,7 +23,7 @@ class StatsQuery(SQLModel):
     """Query of ``GET /stats``."""
 
     days: WholeNumber = Field(
-        default=30, ge=1, le=MOST_DAYS, description="The number of days, up to and including today."
+        default=30, ge=1, le=MAX_DAYS, description="The number of days, up to and including today."
     )
 
 

@@ -6,10 +6,10 @@ from pydantic import AfterValidator, ConfigDict, StringConstraints
 from pydantic import Field as PydanticField
 from sqlmodel import Field, SQLModel
 
-from todo.kit.text import folded
-from todo.models.base import STORABLE, Body
+from todo.kit.text import fold_case
+from todo.models.base import NO_NUL, RequestBody
 
-MOST_TAGS = 20
+MAX_TAGS = 20
 
 _NAME_EXTRA: dict[str, Any] = {"examples": ["Errand"]}
 
@@ -18,12 +18,12 @@ def _without_repeats(tags: list[str]) -> list[str]:
     """Remove tags that equal an earlier one when case-folded."""
     firsts: dict[str, str] = {}
     for tag in tags:
-        firsts.setdefault(folded(tag), tag)
+        firsts.setdefault(fold_case(tag), tag)
     return list(firsts.values())
 
 
-Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), STORABLE]
-Tags = Annotated[list[Tag], PydanticField(max_length=MOST_TAGS), AfterValidator(_without_repeats)]
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=50), NO_NUL]
+Tags = Annotated[list[Tag], PydanticField(max_length=MAX_TAGS), AfterValidator(_without_repeats)]
 
 
 # Task: T-341
@@ -48,7 +48,7 @@ class TagList(SQLModel):
 
 
 # Task: T-341
-class TagRename(Body):
+class TagRename(RequestBody):
     """Body of `PATCH /tags/{name}`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Errands"}]})

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, model_validator
 from sqlmodel import Field, SQLModel
 
-from todo.kit.dates import form_of, parse_due
-from todo.models.base import Body, Id, TrueOrFalse, WholeNumber, absent
-from todo.models.moves import Move
+from todo.kit.dates import format_due, parse_due
+from todo.models.base import Id, QueryBool, RequestBody, WholeNumber, optional_field
+from todo.models.ordering import Move
 from todo.models.tasks import DueDate
 
 _DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
@@ -20,14 +20,14 @@ def _instant(text: str) -> str:
     due = parse_due(text)
     if not isinstance(due, datetime) or due.tzinfo is None:
         raise ValueError("Expected a date and time with an offset, such as 2026-03-10T09:00:00Z.")
-    return form_of(due)
+    return format_due(due)
 
 
 Instant = Annotated[str, AfterValidator(_instant)]
 
 
 # Task: T-326
-class Completion(Body):
+class Completion(RequestBody):
     """Body of `POST /tasks/{id}/complete`. It may be left out."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
@@ -56,7 +56,7 @@ class Completion(Body):
 
 
 # Task: T-326
-class Skip(Body):
+class Skip(RequestBody):
     """Body of `POST /tasks/{id}/skip`. It may be left out."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
@@ -95,7 +95,7 @@ class OccurrencesQuery(SQLModel):
 
 
 # Task: T-326
-class Occurrences(SQLModel):
+class OccurrenceList(SQLModel):
     """The next occurrences of a task."""
 
     occurrences: list[Occurrence]
@@ -105,8 +105,8 @@ class Occurrences(SQLModel):
 class TaskMove(Move):
     """Body of `POST /tasks/{id}/move`: a place, a category, a parent, or a combination."""
 
-    category_id: Id | None = absent(description="The new category; null for none.", schema_extra=_ID_EXTRA)
-    parent_id: Id | None = absent(description="The new parent; null for none.", schema_extra=_ID_EXTRA)
+    category_id: Id | None = optional_field(description="The new category; null for none.", schema_extra=_ID_EXTRA)
+    parent_id: Id | None = optional_field(description="The new parent; null for none.", schema_extra=_ID_EXTRA)
 
     @model_validator(mode="after")
     def _says_where(self) -> "TaskMove":
@@ -119,6 +119,6 @@ class TaskMove(Move):
 class TaskDeletion(SQLModel):
     """Query of ``DELETE /tasks/{id}``."""
 
-    permanent: TrueOrFalse = Field(
+    permanent: QueryBool = Field(
         default=False, description="Delete the task for good instead of moving it to the trash."
     )

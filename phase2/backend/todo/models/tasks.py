@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from todo.kit.dates import canonical_due
-from todo.models.base import STORABLE, Body, Id, absent, owner_column
+from todo.models.base import NO_NUL, Id, RequestBody, optional_field, owner_column
 from todo.models.profiles import ZoneName
 from todo.models.recurrence import Recurrence
 from todo.models.tags import Tags
@@ -51,8 +51,8 @@ class Priority(StrEnum):
 # finds no difference.
 TITLE_KEY = '"left"(btrim(app.normalize_for_search(title)), 200)'
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), STORABLE]
-Description = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), NO_NUL]
+Description = Annotated[str, StringConstraints(max_length=10_000), NO_NUL]
 DueDate = Annotated[str, AfterValidator(canonical_due)]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
@@ -191,8 +191,9 @@ class Task(TaskBase, SQLModel, table=True):
     # The due date of the occurrence completed last, and of the one skipped last, to recognize repeated requests.
     last_occurrence: str | None = Field(default=None, sa_column=Column("last_occurrence", Text))
     last_skipped: str | None = Field(default=None, sa_column=Column("last_skipped", Text))
-    # The open occurrence of a series and the next few, precomputed from the rule: see ``todo.services.standings``. Not
-    # in the change log. The database clears it when a column it depends on changes. If null, the rule is evaluated.
+    # The open occurrence of a series and the next few, precomputed from the rule: see
+    # ``todo.services.recurrence.schedule``. Not in the change log. The database clears it when a column it depends on
+    # changes. If null, the rule is evaluated.
     upcoming: list[list[Any]] | None = Field(default=None, sa_column=Column("upcoming", JSONB))
     tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
     # The case-folded tags, in the same order.
@@ -262,12 +263,12 @@ class TagCount(SQLModel, table=True):
 
 
 # Task: T-011
-class TaskReplace(Body, TaskBase):
+class TaskReplace(RequestBody, TaskBase):
     """Body of `PUT /tasks/{id}`. A field that is left out gets its default."""
 
 
 # Task: T-011
-class TaskCreate(Body, TaskBase):
+class TaskCreate(RequestBody, TaskBase):
     """Body of `POST /tasks`. With an id chosen by the client, the request is safe to repeat."""
 
     # The example has no id: a client that sends it twice expects two tasks.
@@ -290,7 +291,7 @@ class Scope(StrEnum):
 
 
 # Task: T-011
-class TaskUpdate(Body):
+class TaskUpdate(RequestBody):
     """Body of `PATCH /tasks/{id}`. A field that is left out keeps its value; `null` clears it.
 
     For a field that cannot be empty, `null` is refused with 422.
@@ -300,17 +301,17 @@ class TaskUpdate(Body):
         json_schema_extra={"examples": [{"status": "in_progress", "due_date": "2026-03-10T08:00:00Z"}]}
     )
 
-    title: Title = absent(description=_TITLE, schema_extra=_TITLE_EXTRA)
-    description: Description | None = absent(description=_DESCRIPTION, schema_extra=_DESCRIPTION_EXTRA)
-    status: Status = absent(description=_STATUS)
-    priority: Priority = absent(description=_PRIORITY)
-    due_date: DueDate | None = absent(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
-    due_time_zone: ZoneName | None = absent(description=_ZONE, schema_extra=_ZONE_EXTRA)
-    start_date: DueDate | None = absent(description=_START_DATE, schema_extra=_DUE_DATE_EXTRA)
-    recurrence: Recurrence | None = absent(description=_RECURRENCE, schema_extra=_RECURRENCE_EXTRA)
-    category_id: Id | None = absent(description=_CATEGORY, schema_extra=_ID_EXTRA)
-    parent_id: Id | None = absent(description=_PARENT, schema_extra=_ID_EXTRA)
-    tags: Tags = absent(description=_TAGS, schema_extra=_TAGS_EXTRA)
+    title: Title = optional_field(description=_TITLE, schema_extra=_TITLE_EXTRA)
+    description: Description | None = optional_field(description=_DESCRIPTION, schema_extra=_DESCRIPTION_EXTRA)
+    status: Status = optional_field(description=_STATUS)
+    priority: Priority = optional_field(description=_PRIORITY)
+    due_date: DueDate | None = optional_field(description=_DUE_DATE, schema_extra=_DUE_DATE_EXTRA)
+    due_time_zone: ZoneName | None = optional_field(description=_ZONE, schema_extra=_ZONE_EXTRA)
+    start_date: DueDate | None = optional_field(description=_START_DATE, schema_extra=_DUE_DATE_EXTRA)
+    recurrence: Recurrence | None = optional_field(description=_RECURRENCE, schema_extra=_RECURRENCE_EXTRA)
+    category_id: Id | None = optional_field(description=_CATEGORY, schema_extra=_ID_EXTRA)
+    parent_id: Id | None = optional_field(description=_PARENT, schema_extra=_ID_EXTRA)
+    tags: Tags = optional_field(description=_TAGS, schema_extra=_TAGS_EXTRA)
     scope: Scope = Field(
         default=Scope.series,
         description="`series`: a new `due_date` moves the series from here on. `occurrence`: only the open occurrence.",

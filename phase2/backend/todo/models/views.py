@@ -9,13 +9,13 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, LargeBinar
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from todo.models.base import STORABLE, Body, Id, absent, owner_column
-from todo.models.finding import TaskFilter
+from todo.models.base import NO_NUL, Id, RequestBody, optional_field, owner_column
+from todo.models.task_list import TaskFilter
 
-MOST_VIEWS = 200
+MAX_VIEWS = 200
 """The limit for one user. The database enforces it."""
 
-ViewName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), STORABLE]
+ViewName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), NO_NUL]
 
 _ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-d2e3-7b66-8c2f-3a7e4d9b5f28"]}
 _NAME = "1 to 100 characters after trimming. Names are unique; `Today` and `today` are the same name."
@@ -54,7 +54,7 @@ class View(SQLModel, table=True):
 
 
 # Task: T-373
-class ViewQuery(Body, TaskFilter):
+class ViewQuery(RequestBody, TaskFilter):
     """The query of a saved view: the parameters of `GET /tasks` except those of the page."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_QUERY_EXAMPLE]})
@@ -66,7 +66,7 @@ class ViewQuery(Body, TaskFilter):
 
 
 # Task: T-373
-class ViewCreate(Body):
+class ViewCreate(RequestBody):
     """Body of `POST /views`. With an id chosen by the client, the request is safe to repeat."""
 
     model_config = ConfigDict(
@@ -83,7 +83,7 @@ class ViewCreate(Body):
 
 
 # Task: T-373
-class ViewUpdate(Body):
+class ViewUpdate(RequestBody):
     """Body of `PATCH /views/{id}`. A field that is left out keeps its value; `null` is refused with 422.
 
     `query` is replaced as a whole.
@@ -91,8 +91,8 @@ class ViewUpdate(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": {"due": "week"}}]})
 
-    name: ViewName = absent(description=_NAME, schema_extra=_NAME_EXTRA)
-    query: ViewQuery = absent(description=_QUERY)
+    name: ViewName = optional_field(description=_NAME, schema_extra=_NAME_EXTRA)
+    query: ViewQuery = optional_field(description=_QUERY)
 
 
 # Task: T-373

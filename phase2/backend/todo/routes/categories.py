@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from todo.dependencies import LongSessionDep, SessionDep
+from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.categories import (
@@ -27,7 +27,7 @@ from todo.models.categories import (
     CategoryUpdate,
 )
 from todo.services import categories
-from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, response_with_etag
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/categories", tags=["categories"], route_class=Route)
@@ -60,9 +60,9 @@ async def create_category(body: CategoryCreate, session: SessionDep, if_none_mat
     A name that is in use returns 409 with the code `name_taken`, and `conflicting_id` is the id of the category that
     has it. More than 1,000 categories are refused: 409 with the code `too_many_categories`.
     """
-    category, is_new = await categories.create(session, body, now=utc_now(), unless=if_none_match)
+    category, is_new = await categories.create(session, body, now=utc_now(), if_none_match=if_none_match)
     location = {"Location": f"/api/v1/categories/{category.content['id']}"}
-    return tagged(category.content, category.revision, status_code=201 if is_new else 200, headers=location)
+    return response_with_etag(category.content, category.revision, status_code=201 if is_new else 200, headers=location)
 
 
 # Task: T-332
@@ -74,9 +74,9 @@ async def list_categories(
 
     Returns all of them at once, in your order.
     """
-    found = await categories.everything(session, archived=query.archived, unless=if_none_match)
+    found = await categories.list_all(session, archived=query.archived, if_none_match=if_none_match)
     content = {"categories": found.content, "total": len(found.content)}
-    return tagged(content, found.revision, unless=if_none_match)
+    return response_with_etag(content, found.revision, if_none_match=if_none_match)
 
 
 # Task: T-332
@@ -87,7 +87,7 @@ async def read_category(category_id: CategoryId, session: SessionDep, if_none_ma
     The category of another user returns 404, as if it did not exist.
     """
     category = await categories.read(session, category_id)
-    return tagged(category.content, category.revision, unless=if_none_match)
+    return response_with_etag(category.content, category.revision, if_none_match=if_none_match)
 
 
 # Task: T-332
@@ -101,7 +101,7 @@ async def replace_category(
     409 with the code `name_taken`, and `conflicting_id` is the id of the category that has it.
     """
     category = await categories.replace(session, category_id, body, now=utc_now(), if_match=if_match)
-    return tagged(category.content, category.revision)
+    return response_with_etag(category.content, category.revision)
 
 
 # Task: T-332
@@ -116,7 +116,7 @@ async def update_category(
     category that has it.
     """
     category = await categories.change(session, category_id, body, now=utc_now(), if_match=if_match)
-    return tagged(category.content, category.revision)
+    return response_with_etag(category.content, category.revision)
 
 
 # Task: T-333
@@ -131,7 +131,7 @@ async def move_category(
     so the request is safe to repeat.
     """
     category = await categories.move(session, category_id, body, now=utc_now(), if_match=if_match)
-    return tagged(category.content, category.revision)
+    return response_with_etag(category.content, category.revision)
 
 
 # Task: T-334
@@ -139,7 +139,7 @@ async def move_category(
 async def delete_category(
     category_id: CategoryId,
     query: Annotated[CategoryDeletion, Query()],
-    session: LongSessionDep,
+    session: BulkSessionDep,
     if_match: IfMatch = None,
 ) -> None:
     """Delete a category.

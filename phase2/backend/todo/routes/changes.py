@@ -15,11 +15,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from todo.dependencies import LongSessionDep, SessionDep
+from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
-from todo.models.changes import ChangeFeed, FeedQuery, Snapshot, SnapshotQuery, Undone
+from todo.models.changes import ChangeFeed, FeedQuery, Snapshot, SnapshotQuery, UndoResult
 from todo.services import changes
-from todo.web.conditions import IfNoneMatch, tagged
+from todo.web.conditional import IfNoneMatch, response_with_etag
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/changes", tags=["changes"], route_class=Route)
@@ -43,7 +43,7 @@ async def list_changes(
     feed = await changes.since(session, query.since, limit=query.limit)
     revision = feed.changes[-1]["revision"] if feed.changes else query.since
     content = {"changes": feed.changes, "revision": revision, "has_more": feed.has_more}
-    return tagged(content, feed.furthest, unless=if_none_match)
+    return response_with_etag(content, feed.latest_revision, if_none_match=if_none_match)
 
 
 # Task: T-142
@@ -59,11 +59,11 @@ async def read_snapshot(query: Annotated[SnapshotQuery, Query()], session: Sessi
 # Task: T-144
 @router.post(
     "/{revision}/undo",
-    response_model=Undone,
+    response_model=UndoResult,
     response_description="The change is undone.",
     responses={409: {}},
 )
-async def undo_change(revision: RevisionId, session: LongSessionDep) -> dict[str, Any]:
+async def undo_change(revision: RevisionId, session: BulkSessionDep) -> dict[str, Any]:
     """Undo a change.
 
     If the change created an object, the object is deleted. If it updated one, the changed fields get their previous

@@ -48,7 +48,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from todo.database import cancelled
 from todo.dependencies import CurrentUser
-from todo.errors import Fault, Gone, Invalid, Malformed, TodoError, TooMany, Unauthenticated
+from todo.errors import BadRequest, FieldError, Gone, Invalid, TodoError, TooManyRequests, Unauthenticated
 from todo.models.changes import EventsQuery
 from todo.models.users import Identity
 from todo.services.live import Event, Live
@@ -60,7 +60,7 @@ router = APIRouter(prefix="/api/v1", tags=["live"], route_class=Route)
 
 _PROTOCOL = "todo.v1"
 _TOKEN_PREFIX = "bearer."  # noqa: S105  the prefix of a subprotocol, not a token
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 # Registered close codes (RFC 6455, section 7.4.1, and IANA).
 _SERVICE_RESTART = 1012
@@ -76,7 +76,7 @@ _CODE_OF_FAREWELL = {"reconnect": _SERVICE_RESTART, "resume": _TRY_AGAIN_LATER, 
 _CODES: dict[type[TodoError], int] = {
     Unauthenticated: _UNAUTHENTICATED,
     Gone: _RESYNC_REQUIRED,
-    TooMany: _TOO_MANY,
+    TooManyRequests: _TOO_MANY,
 }
 
 _EXAMPLE = """\
@@ -115,7 +115,7 @@ LiveDep = Annotated[Live, Depends(live_of)]
 
 def _revision(text: str) -> int:
     """Parse a revision from a header or from the URL of a WebSocket. Raises ValueError."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MAX_DIGITS):
         raise ValueError("Expected the id of an event: a revision.")
     return int(text)
 
@@ -191,11 +191,11 @@ async def follow_over_websocket(websocket: WebSocket) -> None:
     try:
         token = next((p.removeprefix(_TOKEN_PREFIX) for p in offered if p.startswith(_TOKEN_PREFIX)), None)
         # A client with a token does not count towards the limit of unauthenticated connections.
-        with live.stranger() if token is None else contextlib.nullcontext():
+        with live.unauthenticated() if token is None else contextlib.nullcontext():
             await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
             caller = await _introduced(websocket, token, since)
         set_identity(websocket.scope, caller.identity)
-        await _converse(websocket, caller, live)
+        await _handle_websocket(websocket, caller, live)
     except _Closing as closing:
         with contextlib.suppress(WebSocketDisconnect):
             await websocket.close(closing.code, closing.reason)
@@ -208,15 +208,15 @@ def _since_in_query(websocket: WebSocket) -> int | None:
     try:
         given = parse_qsl(websocket.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError:
-        raise Malformed("The query string could not be read: it has to be percent-encoded UTF-8.") from None
+        raise BadRequest("The query string could not be read: it has to be percent-encoded UTF-8.") from None
     if not given:
         return None
     if len(given) > 1 or given[0][0] != "since":
-        raise Invalid(Fault("/query", "There is one parameter here, since. A token is not sent in the address."))
+        raise Invalid(FieldError("/query", "There is one parameter here, since. A token is not sent in the address."))
     try:
         return _revision(given[0][1])
     except ValueError as error:
-        raise Invalid(Fault("/query/since", str(error))) from None
+        raise Invalid(FieldError("/query/since", str(error))) from None
 
 
 async def _introduced(websocket: WebSocket, token: str | None, since: int | None) -> _Caller:
@@ -242,7 +242,7 @@ async def _heard(websocket: WebSocket) -> tuple[str, int | None]:
     match content:
         case {"type": "authenticate", "token": str(token), **others} if others.keys() <= {"since"}:
             since = others.get("since")
-            if since is None or (type(since) is int and 0 <= since < 10**_MOST_DIGITS):
+            if since is None or (type(since) is int and 0 <= since < 10**_MAX_DIGITS):
                 return token, since
     raise _Closing(_MALFORMED, 'Expected {"type": "authenticate", "token": "...", "since": 17}.')
 
@@ -259,7 +259,7 @@ def _closing_of(error: TodoError) -> _Closing:
     return _Closing(_CODES.get(type(error), _TRY_AGAIN_LATER), error.detail)
 
 
-async def _converse(websocket: WebSocket, caller: _Caller, live: Live) -> None:
+async def _handle_websocket(websocket: WebSocket, caller: _Caller, live: Live) -> None:
     """Send events and receive new tokens until one side ends. Raises _Closing and WebSocketDisconnect."""
     telling = asyncio.create_task(_tell(websocket, caller, live))
     hearing = asyncio.create_task(_hear(websocket, caller))

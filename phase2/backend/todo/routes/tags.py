@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from starlette.responses import Response
 
-from todo.dependencies import LongSessionDep, SessionDep
+from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.tags import Tag, TagList, TagPublic, TagRename
 from todo.services import tags
-from todo.web.conditions import IfNoneMatch, tagged
+from todo.web.conditional import IfNoneMatch, response_with_etag
 from todo.web.route import Route, UserText
 
 router = APIRouter(prefix="/api/v1/tags", tags=["tags"], route_class=Route)
@@ -26,13 +26,15 @@ async def list_tags(session: SessionDep, if_none_match: IfNoneMatch = None) -> R
 
     Returns the tags of your tasks, with the number of tasks that have each. Tasks in the trash do not count.
     """
-    found = await tags.everything(session, unless=if_none_match)
-    return tagged({"tags": found.tags, "total": len(found.tags)}, found.revision, unless=if_none_match)
+    found = await tags.list_all(session, if_none_match=if_none_match)
+    return response_with_etag(
+        {"tags": found.tags, "total": len(found.tags)}, found.revision, if_none_match=if_none_match
+    )
 
 
 # Task: T-341
 @router.patch("/{name}", response_model=TagPublic, response_description="The tag as it is now.")
-async def rename_tag(name: TagName, body: TagRename, session: LongSessionDep) -> dict[str, Any]:
+async def rename_tag(name: TagName, body: TagRename, session: BulkSessionDep) -> dict[str, Any]:
     """Rename a tag.
 
     The tag is renamed on all its tasks, including those in the trash. If a tag with the new name exists, the two are
@@ -44,7 +46,7 @@ async def rename_tag(name: TagName, body: TagRename, session: LongSessionDep) ->
 
 # Task: T-341
 @router.delete("/{name}", status_code=204, response_description="No task has the tag any more.", responses={409: {}})
-async def delete_tag(name: TagName, session: LongSessionDep) -> None:
+async def delete_tag(name: TagName, session: BulkSessionDep) -> None:
     """Delete a tag.
 
     The tag is removed from all its tasks, including those in the trash. The tasks stay. A tag that no task has returns

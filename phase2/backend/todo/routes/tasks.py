@@ -5,23 +5,28 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from todo.dependencies import LongSessionDep, SessionDep
+from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.batches import Batch, BatchResults
 from todo.models.changes import History, HistoryQuery
-from todo.models.finding import TaskPage, TaskQuery
 from todo.models.task_actions import (
     Completion,
-    Occurrences,
+    OccurrenceList,
     OccurrencesQuery,
     Skip,
     TaskDeletion,
     TaskMove,
 )
+from todo.models.task_list import TaskPage, TaskQuery
 from todo.models.tasks import TaskCreate, TaskPublic, TaskReplace, TaskUpdate
-from todo.services import batches, changes, finding, series, tasks, trash
-from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.services import changes
+from todo.services.recurrence import series
+from todo.services.task_list import page as task_list
+from todo.services.tasks import batch as batches
+from todo.services.tasks import single as tasks
+from todo.services.tasks import trash
+from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, response_with_etag
 from todo.web.route import Route, json_response
 
 router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
@@ -47,9 +52,9 @@ async def create_task(body: TaskCreate, session: SessionDep, if_none_match: Only
     now, and another body returns 409 with the code `id_taken`. With `If-None-Match: *`, a task that exists already
     returns 412.
     """
-    task, is_new = await tasks.create(session, body, now=utc_now(), unless=if_none_match)
+    task, is_new = await tasks.create(session, body, now=utc_now(), if_none_match=if_none_match)
     location = {"Location": f"/api/v1/tasks/{task['id']}"}
-    return tagged(task, task["revision"], status_code=201 if is_new else 200, headers=location)
+    return response_with_etag(task, task["revision"], status_code=201 if is_new else 200, headers=location)
 
 
 # Task: T-033
@@ -77,18 +82,18 @@ async def list_tasks(
     The `ETag` is valid until any of your data changes. The results of `due` with `today`, `overdue`, `upcoming` or
     `week` also depend on the current time, so they have no `ETag`.
     """
-    page = await finding.page(session, query, now=utc_now(), unless=if_none_match)
+    page = await task_list.page(session, query, now=utc_now(), if_none_match=if_none_match)
     content = {
         "tasks": page.tasks,
         "total": page.total,
         "total_is_exact": page.total_is_exact,
-        "page": page.passed // query.limit + 1,
+        "page": page.offset // query.limit + 1,
         "page_size": len(page.tasks),
         "next_cursor": page.next_cursor,
     }
     if page.revision is None:
         return json_response(content)
-    return tagged(content, page.revision, unless=if_none_match)
+    return response_with_etag(content, page.revision, if_none_match=if_none_match)
 
 
 # Task: T-353
@@ -98,7 +103,7 @@ async def list_tasks(
     response_description="The result of each operation.",
     responses={404: {}, **_CONTENDED},
 )
-async def run_batch(body: Batch, session: LongSessionDep) -> dict[str, Any]:
+async def run_batch(body: Batch, session: BulkSessionDep) -> dict[str, Any]:
     """Run a batch.
 
     Up to 100 operations on tasks run in order and in one transaction.
@@ -124,7 +129,7 @@ async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneM
     A task in the trash is returned as well. The task of another user returns 404, as if it did not exist.
     """
     task = await tasks.read(session, task_id)
-    return tagged(task, task["revision"], unless=if_none_match)
+    return response_with_etag(task, task["revision"], if_none_match=if_none_match)
 
 
 # Task: T-034
@@ -132,7 +137,7 @@ async def read_task(task_id: TaskId, session: SessionDep, if_none_match: IfNoneM
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
 async def replace_task(
-    task_id: TaskId, body: TaskReplace, session: LongSessionDep, if_match: IfMatch = None
+    task_id: TaskId, body: TaskReplace, session: BulkSessionDep, if_match: IfMatch = None
 ) -> Response:
     """Replace a task.
 
@@ -140,14 +145,14 @@ async def replace_task(
     with the code `invalid_status_transition`.
     """
     task = await tasks.replace(session, task_id, body, now=utc_now(), if_match=if_match)
-    return tagged(task, task["revision"])
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-034
 @router.patch(
     "/{task_id}", response_model=TaskPublic, response_description="The task as it is now.", responses=_CONTENDED
 )
-async def update_task(task_id: TaskId, body: TaskUpdate, session: LongSessionDep, if_match: IfMatch = None) -> Response:
+async def update_task(task_id: TaskId, body: TaskUpdate, session: BulkSessionDep, if_match: IfMatch = None) -> Response:
     """Update a task.
 
     Only the fields that you send change. `null` clears a field that can be empty. A request that changes nothing, such
@@ -159,8 +164,8 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: LongSessionDep
 
     A completed task cannot become cancelled, or the other way round: 422 with the code `invalid_status_transition`.
     """
-    task = await tasks.change(session, task_id, body, now=utc_now(), if_match=if_match)
-    return tagged(task, task["revision"])
+    task = await tasks.update(session, task_id, body, now=utc_now(), if_match=if_match)
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-036
@@ -169,7 +174,7 @@ async def update_task(task_id: TaskId, body: TaskUpdate, session: LongSessionDep
     "/{task_id}", status_code=204, response_description="The task is in the trash, or deleted.", responses=_CONTENDED
 )
 async def delete_task(
-    task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: LongSessionDep, if_match: IfMatch = None
+    task_id: TaskId, query: Annotated[TaskDeletion, Query()], session: BulkSessionDep, if_match: IfMatch = None
 ) -> None:
     """Delete a task.
 
@@ -178,9 +183,9 @@ async def delete_task(
     for good, and returns 404 from then on.
     """
     if query.permanent:
-        await trash.remove(session, task_id, if_match=if_match)
+        await trash.delete(session, task_id, if_match=if_match)
     else:
-        await trash.put(session, task_id, now=utc_now(), if_match=if_match)
+        await trash.trash(session, task_id, now=utc_now(), if_match=if_match)
 
 
 # Task: T-351
@@ -190,7 +195,7 @@ async def delete_task(
     response_description="The restored task.",
     responses=_CONTENDED,
 )
-async def restore_task(task_id: TaskId, session: LongSessionDep, if_match: IfMatch = None) -> Response:
+async def restore_task(task_id: TaskId, session: BulkSessionDep, if_match: IfMatch = None) -> Response:
     """Restore a task.
 
     Everything that moved to the trash together with the task is restored with it, as the same tree. A task that is not
@@ -198,7 +203,7 @@ async def restore_task(task_id: TaskId, session: LongSessionDep, if_match: IfMat
     first: 409 with the code `under_trash`.
     """
     task = await trash.restore(session, task_id, now=utc_now(), if_match=if_match)
-    return tagged(task, task["revision"])
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-343
@@ -210,10 +215,10 @@ async def move_task(task_id: TaskId, body: TaskMove, session: SessionDep, if_mat
 
     The task moves directly after or before another task, to another category, or below another parent.
     `{"after_id": null}` makes it the first, `{"before_id": null}` the last. The `position` of other tasks does not
-    change. The subtasks move with the task. A task cannot move below itself: 409 with the code `circle`.
+    change. The subtasks move with the task. A task cannot move below itself: 409 with the code `parent_cycle`.
     """
     task = await tasks.move(session, task_id, body, now=utc_now(), if_match=if_match)
-    return tagged(task, task["revision"])
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-035
@@ -227,7 +232,7 @@ async def move_task(task_id: TaskId, body: TaskMove, session: SessionDep, if_mat
     },
 )
 async def complete_task(
-    task_id: TaskId, session: LongSessionDep, body: Completion | None = None, if_match: IfMatch = None
+    task_id: TaskId, session: BulkSessionDep, body: Completion | None = None, if_match: IfMatch = None
 ) -> Response:
     """Complete a task.
 
@@ -247,7 +252,7 @@ async def complete_task(
     task = await tasks.complete(
         session, task_id, now=utc_now(), at=said.instant, occurrence=said.occurrence, if_match=if_match
     )
-    return tagged(task, task["revision"])
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-326
@@ -269,11 +274,11 @@ async def skip_task(
     task = await tasks.skip(
         session, task_id, now=utc_now(), occurrence=body.occurrence if body else None, if_match=if_match
     )
-    return tagged(task, task["revision"])
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-326
-@router.get("/{task_id}/occurrences", response_model=Occurrences, response_description="The next occurrences.")
+@router.get("/{task_id}/occurrences", response_model=OccurrenceList, response_description="The next occurrences.")
 async def list_occurrences(
     task_id: TaskId, query: Annotated[OccurrencesQuery, Query()], session: SessionDep
 ) -> dict[str, Any]:
@@ -296,7 +301,7 @@ async def reopen_task(task_id: TaskId, session: SessionDep, if_match: IfMatch = 
     subtasks do not change.
     """
     task = await tasks.reopen(session, task_id, now=utc_now(), if_match=if_match)
-    return tagged(task, task["revision"])
+    return response_with_etag(task, task["revision"])
 
 
 # Task: T-143

@@ -13,7 +13,7 @@ from todo.kit.clock import utc_now
 from todo.models.base import Id
 from todo.models.views import ViewCreate, ViewList, ViewPublic, ViewUpdate
 from todo.services import views
-from todo.web.conditions import IfMatch, IfNoneMatch, OnlyIfNew, tagged
+from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, response_with_etag
 from todo.web.route import Route
 
 router = APIRouter(prefix="/api/v1/views", tags=["views"], route_class=Route)
@@ -41,9 +41,9 @@ async def create_view(body: ViewCreate, session: SessionDep, if_none_match: Only
     A name that is in use returns 409 with the code `name_taken`, and `conflicting_id` is the id of the view that has
     it. More than 200 views are refused: 409 with the code `too_many_views`.
     """
-    view, is_new = await views.create(session, body, now=utc_now(), unless=if_none_match)
+    view, is_new = await views.create(session, body, now=utc_now(), if_none_match=if_none_match)
     location = {"Location": f"/api/v1/views/{view['id']}"}
-    return tagged(view, view["revision"], status_code=201 if is_new else 200, headers=location)
+    return response_with_etag(view, view["revision"], status_code=201 if is_new else 200, headers=location)
 
 
 # Task: T-373
@@ -53,8 +53,10 @@ async def list_views(session: SessionDep, if_none_match: IfNoneMatch = None) -> 
 
     Returns all of them at once, sorted by name.
     """
-    found = await views.everything(session)
-    return tagged({"views": found.views, "total": len(found.views)}, found.revision, unless=if_none_match)
+    found = await views.list_all(session)
+    return response_with_etag(
+        {"views": found.views, "total": len(found.views)}, found.revision, if_none_match=if_none_match
+    )
 
 
 # Task: T-373
@@ -65,7 +67,7 @@ async def read_view(view_id: ViewId, session: SessionDep, if_none_match: IfNoneM
     The view of another user returns 404, as if it did not exist.
     """
     view = await views.read(session, view_id)
-    return tagged(view, view["revision"], unless=if_none_match)
+    return response_with_etag(view, view["revision"], if_none_match=if_none_match)
 
 
 # Task: T-373
@@ -80,7 +82,7 @@ async def update_view(view_id: ViewId, body: ViewUpdate, session: SessionDep, if
     that has it.
     """
     view = await views.change(session, view_id, body, now=utc_now(), if_match=if_match)
-    return tagged(view, view["revision"])
+    return response_with_etag(view, view["revision"])
 
 
 # Task: T-373

@@ -34,35 +34,42 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
-from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
-from todo.errors import Conflict, Fault, Invalid
+from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.errors import Conflict, FieldError, Invalid
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 from todo.models.base import digest_of, table_of
 from todo.models.categories import (
-    MOST_CATEGORIES,
+    MAX_CATEGORIES,
     Category,
     CategoryBase,
     CategoryCreate,
-    CategoryLogged,
     CategoryMove,
     CategoryReplace,
+    CategoryState,
     CategoryUpdate,
-    Leftover,
+    TaskDisposition,
 )
 from todo.models.tasks import Status, Task, TaskCount
-from todo.services.named import Named
-from todo.services.revisions import HEAD, LATEST, head_of, is_conditional, not_seen, seen
-from todo.services.task_rows import CHILD, children_of
+from todo.services.named_resource import NamedResource
+from todo.services.revisions import (
+    CURRENT_REVISION,
+    LATEST_REVISION,
+    is_conditional,
+    revision_from,
+    revision_not_seen,
+    seen_revisions,
+)
+from todo.services.tasks.statements import CHILD, children_of
 
-LOGGED_NAMES = tuple(CategoryLogged.model_fields)
+LOGGED_NAMES = tuple(CategoryState.model_fields)
 
 _categories = table_of(Category)
 _tasks = table_of(Task)
 _counts = table_of(TaskCount)
-_mine = OwnedByCaller(_categories)
-_this_one = and_(_mine, _categories.c.id == bindparam("this_id", type_=Uuid))
+_owned_by_caller = OwnedByCaller(_categories)
+_by_id = and_(_owned_by_caller, _categories.c.id == bindparam("this_id", type_=Uuid))
 _its_tasks = and_(OwnedByCaller(_tasks), _tasks.c.category_id == bindparam("this_id", type_=Uuid))
 _now = bindparam("now", type_=DateTime(timezone=True))
 
@@ -86,15 +93,15 @@ def _tasks_of(*statuses: Status) -> ColumnElement[int]:
 
 _logged = tuple(_categories.c[name] for name in LOGGED_NAMES)
 # A write assigns a new revision, which the statement's own snapshot of the counter does not contain. Hence greatest().
-_latest = func.greatest(LATEST, _categories.c.revision).label("latest")
+_latest = func.greatest(LATEST_REVISION, _categories.c.revision).label("latest")
 _COUNTED = (*_logged, _tasks_of(*_OPEN).label("tasks_open"), _tasks_of(Status.completed).label("tasks_completed"))
 _ANSWERED = (*_COUNTED, _latest)
 _none: ColumnElement[int] = literal_column("0::bigint")
 
-_READ = Statement(select(*_ANSWERED).where(_this_one))
+_READ = Statement(select(*_ANSWERED).where(_by_id))
 # The same as part of a write: without a row, a deleted account is reported as Forbidden, not as NotFound.
-_READ_FOR_CHANGE = Statement(select(*_ANSWERED).where(_this_one), part_of_write=True)
-_READ_WITH_DIGEST = Statement(select(*_ANSWERED, _categories.c.creation_digest).where(_this_one))
+_READ_FOR_CHANGE = Statement(select(*_ANSWERED).where(_by_id), part_of_write=True)
+_READ_WITH_DIGEST = Statement(select(*_ANSWERED, _categories.c.creation_digest).where(_by_id))
 _CREATE = Statement(
     insert(_categories)
     .values(
@@ -113,26 +120,28 @@ _CREATE = Statement(
 _known = func.unnest(bindparam("revisions", type_=ARRAY(BigInteger))).column_valued("known")
 # True if the category has not changed since the newest of these revisions. Revisions above the user's latest one are
 # ignored, because the server has not issued them.
-_still = _categories.c.revision <= select(func.max(_known)).where(_known <= LATEST).scalar_subquery()
+_revision_matches = (
+    _categories.c.revision <= select(func.max(_known)).where(_known <= LATEST_REVISION).scalar_subquery()
+)
 
 
-def _refusal(fault: DatabaseFault) -> Conflict | None:
-    if fault.sqlstate == SqlState.one_too_many:
-        sentence = f"You have {MOST_CATEGORIES:,} categories, and more are not possible. Delete one first."
+def _to_conflict(error: DatabaseError) -> Conflict | None:
+    if error.sqlstate == SqlState.limit_exceeded:
+        sentence = f"You have {MAX_CATEGORIES:,} categories, and more are not possible. Delete one first."
         return Conflict(sentence, code="too_many_categories")
-    if fault.sqlstate == SqlState.no_room:
-        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="no_room")
+    if error.sqlstate == SqlState.position_exhausted:
+        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="position_exhausted")
     return None
 
 
-def _still_holds(if_match: Condition, current: Row) -> bool:
-    """Evaluate ``If-Match`` in Python, with the same result as ``_still``."""
+def _matches(if_match: Condition, current: Row) -> bool:
+    """Evaluate ``If-Match`` in Python, with the same result as ``_revision_matches``."""
     if if_match.revisions is None:
         return True
     return any(current["revision"] <= known <= current["latest"] for known in if_match.revisions)
 
 
-NAMED = Named("category", _categories, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _refusal, _still_holds)
+RESOURCE = NamedResource("category", _categories, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _to_conflict, _matches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +154,12 @@ class Answer:
 
 # Task: T-332
 async def create(
-    session: Session, body: CategoryCreate, *, now: datetime, unless: Condition | None = None
+    session: Session, body: CategoryCreate, *, now: datetime, if_none_match: Condition | None = None
 ) -> tuple[Answer, bool]:
     """Create a category at ``now`` (aware, UTC), after all others. Return it, and whether it is new.
 
     If the id exists, an equal body returns the current category, and another body is a Conflict. A name that is taken
-    and one category too many are Conflicts, too. If the id exists and ``unless`` is ``*`` or names the current
+    and one category too many are Conflicts, too. If the id exists and ``if_none_match`` is ``*`` or names the current
     revision, raises PreconditionFailed.
     """
     new = {
@@ -159,27 +168,27 @@ async def create(
         "creation_digest": digest_of(body),
         "now": now,
     }
-    row, is_new = await NAMED.create(session, _CREATE, new, chosen_id=body.id, unless=unless)
+    row, is_new = await RESOURCE.create(session, _CREATE, new, chosen_id=body.id, if_none_match=if_none_match)
     return _answer(row), is_new
 
 
 # Task: T-332
 async def read(session: Session, category_id: UUID) -> Answer:
     """Return one category. Raises NotFound for an unknown id and for another user's alike."""
-    return _answer(await session.one(_READ, this_id=category_id))
+    return _answer(await session.fetch_one(_READ, this_id=category_id))
 
 
 # Task: T-332
-async def everything(session: Session, *, archived: bool | None, unless: Condition | None = None) -> Answer:
+async def list_all(session: Session, *, archived: bool | None, if_none_match: Condition | None = None) -> Answer:
     """Return the user's categories by position: all, or only those with the given value of ``archived``.
 
-    If ``unless`` names the user's revision, the list is not read, and the result is empty.
+    If ``if_none_match`` names the user's revision, the list is not read, and the result is empty.
     """
-    statement = _list_statement(filtered=archived is not None, unless=unless is not None)
+    statement = _list_statement(filtered=archived is not None, if_none_match=if_none_match is not None)
     # The revision is read first: it may be older than the list, never newer.
-    already = {} if unless is None else {"seen": seen(unless)}
-    heads, rows = await session.together((HEAD, {}), (statement, {"archived": archived, **already}))
-    return Answer(rows, head_of(heads))
+    already = {} if if_none_match is None else {"seen": seen_revisions(if_none_match)}
+    heads, rows = await session.execute_many((CURRENT_REVISION, {}), (statement, {"archived": archived, **already}))
+    return Answer(rows, revision_from(heads))
 
 
 # Task: T-332
@@ -210,24 +219,24 @@ async def move(
     values = {"this_id": category_id, "neighbour": body.neighbour_id, "is_behind": body.is_behind, "now": now}
     statement = _move_statement(conditional=is_conditional(if_match))
     try:
-        return _answer(await NAMED.write(session, [statement], values, if_match=if_match))
-    except DatabaseFault as fault:
-        if fault.sqlstate != SqlState.no_such_place:
+        return _answer(await RESOURCE.write(session, [statement], values, if_match=if_match))
+    except DatabaseError as error:
+        if error.sqlstate != SqlState.unknown_neighbour:
             raise
         name = "after_id" if body.is_behind else "before_id"
-        raise Invalid(Fault(f"/{name}", "Expected the id of another category of yours.")) from None
+        raise Invalid(FieldError(f"/{name}", "Expected the id of another category of yours.")) from None
 
 
 # Task: T-334
 async def remove(
-    session: Session, category_id: UUID, *, leftover: Leftover, now: datetime, if_match: Condition | None = None
+    session: Session, category_id: UUID, *, leftover: TaskDisposition, now: datetime, if_match: Condition | None = None
 ) -> None:
     """Delete a category. Its tasks lose their category, or go to the trash with their subtrees.
 
     Each of these tasks gets its own change in the log. Raises NotFound if the category does not exist.
     """
     statements = _delete_statements(leftover, conditional=is_conditional(if_match))
-    await NAMED.write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
+    await RESOURCE.write(session, statements, {"this_id": category_id, "now": now}, if_match=if_match)
 
 
 async def _change(
@@ -235,7 +244,7 @@ async def _change(
 ) -> Answer:
     statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
     values = {"this_id": category_id, "now": now, **values}
-    return _answer(await NAMED.write(session, [statement], values, if_match=if_match))
+    return _answer(await RESOURCE.write(session, [statement], values, if_match=if_match))
 
 
 def _answer(row: Row) -> Answer:
@@ -244,12 +253,12 @@ def _answer(row: Row) -> Answer:
 
 
 @cache
-def _list_statement(*, filtered: bool, unless: bool) -> Statement:
-    which: list[ColumnElement[bool]] = [_mine]
+def _list_statement(*, filtered: bool, if_none_match: bool) -> Statement:
+    which: list[ColumnElement[bool]] = [_owned_by_caller]
     if filtered:
         which.append(_categories.c.archived == bindparam("archived", type_=Boolean))
-    if unless:
-        which.append(not_seen())
+    if if_none_match:
+        which.append(revision_not_seen())
     return Statement(select(*_COUNTED).where(*which).order_by(_categories.c.position, _categories.c.id))
 
 
@@ -280,7 +289,7 @@ def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: boo
 
 
 @cache
-def _delete_statements(leftover: Leftover, *, conditional: bool) -> Sequence[Statement]:
+def _delete_statements(leftover: TaskDisposition, *, conditional: bool) -> Sequence[Statement]:
     """Return the statements that update the tasks, if the category will be deleted, and then delete the category."""
     which = _which(conditional=conditional)
     goes = exists().where(*which).correlate(None)
@@ -292,7 +301,7 @@ def _delete_statements(leftover: Leftover, *, conditional: bool) -> Sequence[Sta
     )
     going = Statement(delete(_categories).where(*which).returning(_categories.c.id))
     # Tasks that are in the trash already only lose their category.
-    return [*([_trash(goes)] if leftover is Leftover.trash else []), Statement(leave), going]
+    return [*([_trash(goes)] if leftover is TaskDisposition.trash else []), Statement(leave), going]
 
 
 def _trash(goes: ColumnElement[bool]) -> Statement:
@@ -300,18 +309,20 @@ def _trash(goes: ColumnElement[bool]) -> Statement:
 
     Each task is trashed as part of the topmost of the category's tasks above it (``trash_id``).
     """
-    falling = (
+    subtree_to_trash = (
         select(_tasks.c.id, _tasks.c.id.label("root"), literal_column("0").label("depth"))
         .where(_its_tasks, _tasks.c.trashed_at.is_(None), goes)
         .cte("falling", recursive=True)
     )
-    child = children_of(falling.c.id, CHILD.c.trashed_at.is_(None))
-    below = select(child.c.id, falling.c.root, falling.c.depth + 1).select_from(falling.join(child, true()))
-    falling = falling.union_all(below)
+    child = children_of(subtree_to_trash.c.id, CHILD.c.trashed_at.is_(None))
+    below = select(child.c.id, subtree_to_trash.c.root, subtree_to_trash.c.depth + 1).select_from(
+        subtree_to_trash.join(child, true())
+    )
+    subtree_to_trash = subtree_to_trash.union_all(below)
     topmost = (
-        select(falling.c.id, falling.c.root)
-        .ext(distinct_on(falling.c.id))
-        .order_by(falling.c.id, falling.c.depth.desc())
+        select(subtree_to_trash.c.id, subtree_to_trash.c.root)
+        .ext(distinct_on(subtree_to_trash.c.id))
+        .order_by(subtree_to_trash.c.id, subtree_to_trash.c.depth.desc())
         .subquery("topmost")
     )
     return Statement(
@@ -328,9 +339,9 @@ def _trash(goes: ColumnElement[bool]) -> Statement:
 
 
 def _which(*, conditional: bool) -> list[ColumnElement[bool]]:
-    return [_this_one, *([_still] if conditional else [])]
+    return [_by_id, *([_revision_matches] if conditional else [])]
 
 
 def _values_of(body: CategoryBase | CategoryUpdate, names: Sequence[str]) -> dict[str, Any]:
     values = {name: getattr(body, name) for name in names}
-    return {**values, "name_key": folded(body.name)} if "name" in values else values
+    return {**values, "name_key": fold_case(body.name)} if "name" in values else values

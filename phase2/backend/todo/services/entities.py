@@ -10,12 +10,12 @@ from functools import cached_property
 
 from sqlalchemy import Column, Table
 
-from todo.database import DatabaseFault
+from todo.database import DatabaseError
 from todo.errors import Conflict
 from todo.models.base import table_of
 from todo.models.entities import ENTITY_MODELS, EntityModels, InSnapshot
 from todo.services import categories, views
-from todo.services.faults import in_the_way_of_undo
+from todo.services.tasks.errors import to_undo_conflict
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Entity:
     """
 
     models: EntityModels
-    to_conflict: Callable[[DatabaseFault], Conflict | None] = in_the_way_of_undo
+    to_conflict: Callable[[DatabaseError], Conflict | None] = to_undo_conflict
     order: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
 
@@ -60,8 +60,8 @@ ENTITIES: Mapping[str, Entity] = {
     entity.name: entity
     for entity in (
         Entity(ENTITY_MODELS["task"], computed=frozenset({"subtasks_total", "subtasks_completed"})),
-        Entity(ENTITY_MODELS["category"], categories.NAMED.as_conflict, order=("position",)),
-        Entity(ENTITY_MODELS["view"], views.NAMED.as_conflict, order=("name_key",)),
+        Entity(ENTITY_MODELS["category"], categories.RESOURCE.as_conflict, order=("position",)),
+        Entity(ENTITY_MODELS["view"], views.RESOURCE.as_conflict, order=("name_key",)),
         Entity(ENTITY_MODELS["profile"]),
     )
 }

@@ -18,7 +18,7 @@ import orjson
 
 from todo.database import Database, Session
 from todo.database.signals import Signals
-from todo.errors import Gone, TodoError, TooMany, Unavailable
+from todo.errors import Gone, TodoError, TooManyRequests, Unavailable
 from todo.services import changes
 
 log = logging.getLogger(__name__)
@@ -30,18 +30,18 @@ _KEPT_BYTES = 4_194_304
 _PAGE = 100
 _PAGE_BYTES = 65_536
 # Concurrent reads of the log, at most one per user: requests have priority on the database connections.
-_MOST_READING = 4
+_MAX_READING = 4
 _RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveOptions:
-    """Limits of the live connections of one process. ``strangers``: connections not yet authenticated."""
+    """Limits of the live connections of one process. ``max_unauthenticated``: connections not yet authenticated."""
 
     connections_per_user: int = 50
     heartbeat_seconds: float = 20.0
     poll_seconds: float = 30.0
-    strangers: int = 200
+    max_unauthenticated: int = 200
     introduction_seconds: float = 10.0
 
 
@@ -81,9 +81,9 @@ class Live:
                 channel.wake()
 
     @contextlib.contextmanager
-    def stranger(self) -> Iterator[None]:
+    def unauthenticated(self) -> Iterator[None]:
         """Count a connection that is not yet authenticated. Raises Unavailable if there are too many."""
-        if self._strangers >= self.options.strangers:
+        if self._strangers >= self.options.max_unauthenticated:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
         self._strangers += 1
         try:
@@ -102,7 +102,7 @@ class Live:
         expired. Before the first event it raises TooMany, Unavailable, and Gone if the log does not contain ``since``.
         Close the generator: the connection counts for the user until then.
         """
-        with self._channel(user_id) as (channel, news):
+        with self._channel(user_id) as (channel, wakeup):
             cursor, events = await self._begin(channel, since)
             yield [Event("ready", cursor, orjson.dumps({"revision": cursor}))]
             following, reason = False, "reconnect"
@@ -111,7 +111,7 @@ class Live:
                     yield events
                     cursor = events[-1].revision
                 # Clear before all checks: anything that happens from here on sets it again.
-                news.clear()
+                wakeup.clear()
                 if self._stopping:
                     break
                 left = expires_at() - self._clock()
@@ -127,7 +127,7 @@ class Live:
                 except TodoError:
                     reason = "resume"
                     break
-                if not events and not await _happens(news, within=min(self.options.heartbeat_seconds, left)):
+                if not events and not await _wait_for_event(wakeup, within=min(self.options.heartbeat_seconds, left)):
                     yield []
             yield [Event(reason, cursor, orjson.dumps({"since": cursor}))]
 
@@ -147,13 +147,13 @@ class Live:
                 self._signals.listen(self._signal)
             channel = self._channels[user_id] = _Channel(self._log, user_id, self.options.poll_seconds)
         if len(channel.readers) >= self.options.connections_per_user:
-            raise TooMany("Too many live connections. Close one of them first.", code="too_many_connections")
-        news = asyncio.Event()
-        channel.readers.add(news)
+            raise TooManyRequests("Too many live connections. Close one of them first.", code="too_many_connections")
+        wakeup = asyncio.Event()
+        channel.readers.add(wakeup)
         try:
-            yield channel, news
+            yield channel, wakeup
         finally:
-            channel.readers.discard(news)
+            channel.readers.discard(wakeup)
             if not channel.readers:
                 channel.close()
                 del self._channels[user_id]
@@ -164,7 +164,7 @@ class Live:
         channels = list(self._channels.values()) if user_id is None else [self._channels.get(user_id)]
         for channel in channels:
             if channel is not None:
-                channel.look()
+                channel.poll()
 
 
 class _Channel:
@@ -186,14 +186,14 @@ class _Channel:
         self._closed = False
         self._reader = asyncio.create_task(self._keep_reading())
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Request a read of the log. Returns at once."""
         self._looks.set()
 
     def wake(self) -> None:
         """Wake every reader, so that it checks the tail."""
-        for news in self.readers:
-            news.set()
+        for wakeup in self.readers:
+            wakeup.set()
 
     def close(self) -> None:
         """Stop reading. A read in progress is not cancelled: that would cost its database connection."""
@@ -229,7 +229,7 @@ class _Channel:
             except Exception:
                 # If this task ended, the user would get no more events, without any notice.
                 log.exception("a look at the log failed")
-            await _happens(self._looks, within=patience)
+            await _wait_for_event(self._looks, within=patience)
 
     async def _read(self) -> None:
         if self._from is None:
@@ -263,16 +263,16 @@ class _Log:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._turns = asyncio.Semaphore(_MOST_READING)
+        self._read_slots = asyncio.Semaphore(_MAX_READING)
 
     async def latest(self, user_id: str) -> int:
         """Return the user's latest revision."""
-        async with self._turns:
+        async with self._read_slots:
             return await changes.latest(Session(self._database, user_id))
 
     async def read(self, user_id: str, cursor: int, *, limit: int) -> list[Event]:
         """Return the next changes after ``cursor``. Raises Gone if the log does not contain it."""
-        async with self._turns:
+        async with self._read_slots:
             feed = await changes.since(Session(self._database, user_id), cursor, limit=limit)
         return [Event("change", change["revision"], orjson.dumps(change)) for change in feed.changes]
 
@@ -289,7 +289,7 @@ def _page_of(events: Iterable[Event]) -> list[Event]:
     return page
 
 
-async def _happens(event: asyncio.Event, *, within: float) -> bool:
+async def _wait_for_event(event: asyncio.Event, *, within: float) -> bool:
     try:
         async with asyncio.timeout(within):
             return await event.wait()

@@ -21,20 +21,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
-from todo.errors import Conflict, Fault, Invalid, PreconditionFailed
+from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.errors import Conflict, FieldError, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.zones import ZONE_EXPECTED
 from todo.models.base import table_of
 from todo.models.profiles import PROFILE_ID, Profile, ProfileBase, ProfilePublic, ProfileUpdate
-from todo.services.revisions import expected, is_conditional
+from todo.services.revisions import expected_revisions, is_conditional
 
 _profiles = table_of(Profile)
 PUBLIC_NAMES = tuple(ProfilePublic.model_fields)
 _SETTINGS: dict[str, Any] = ProfileBase().model_dump(mode="json")
 _DEFAULTS: Row = {**_SETTINGS, "revision": 0}
 _SHOWN = tuple(_profiles.c[name] for name in _DEFAULTS)
-_MOST_ATTEMPTS = 3
+_MAX_ATTEMPTS = 3
 
 _own = select(*_SHOWN).where(OwnedByCaller(_profiles))
 _now = bindparam("now", type_=DateTime(timezone=True))
@@ -46,7 +46,7 @@ _READ = Statement(_own)
 # Task: T-302
 async def read(session: Session) -> Row:
     """Return the caller's settings and their revision: the defaults and 0 for a user who never changed them."""
-    return await session.first(_READ) or _DEFAULTS
+    return await session.fetch_first(_READ) or _DEFAULTS
 
 
 # Task: T-302
@@ -59,8 +59,8 @@ async def change(session: Session, body: ProfileUpdate, *, now: datetime, if_mat
     sent = {name: getattr(body, name) for name in _SETTINGS if name in body.model_fields_set}
     conditional = is_conditional(if_match)
     statement = _change_statement(tuple(sent), conditional=conditional)
-    conditions = expected(if_match)
-    for _ in range(_MOST_ATTEMPTS):
+    conditions = expected_revisions(if_match)
+    for _ in range(_MAX_ATTEMPTS):
         row = await _write(session, statement, {**sent, **conditions, "now": now})
         if row is not None:
             return row
@@ -77,10 +77,10 @@ async def change(session: Session, body: ProfileUpdate, *, now: datetime, if_mat
 
 async def _write(session: Session, statement: Statement, values: dict[str, Any]) -> Row | None:
     try:
-        return await session.first(statement, **values)
-    except DatabaseFault as fault:
-        if fault.sqlstate == SqlState.invalid_parameter_value:
-            raise Invalid(Fault("/time_zone", ZONE_EXPECTED)) from None
+        return await session.fetch_first(statement, **values)
+    except DatabaseError as error:
+        if error.sqlstate == SqlState.invalid_parameter_value:
+            raise Invalid(FieldError("/time_zone", ZONE_EXPECTED)) from None
         raise
 
 

@@ -14,41 +14,41 @@ from todo.models.changes import Revision
 _revisions = table_of(Revision)
 _own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
 
-HEAD = Statement(_own)
+CURRENT_REVISION = Statement(_own)
 """The user's counter, ``revision``: the number of the latest change."""
 
-HEAD_ROW = _own.subquery("head")
+CURRENT_REVISION_ROW = _own.subquery("head")
 """The same, to join with other data: one statement reads both from the same snapshot."""
 
 # Both wait for the user's other writers, and block them until the transaction ends. Take them in this order, as writers
 # do: first the advisory lock, then the row lock.
-TURN = Statement(select(func.app.lock_user_writes()), repeatable=False)
-HEAD_HELD = Statement(_own.with_for_update(), repeatable=False)
+LOCK_USER_WRITES = Statement(select(func.app.lock_user_writes()), repeatable=False)
+CURRENT_REVISION_FOR_UPDATE = Statement(_own.with_for_update(), repeatable=False)
 
 # A user who never wrote anything has no row: revision 0.
-LATEST: ColumnElement[Any] = (
+LATEST_REVISION: ColumnElement[Any] = (
     select(func.coalesce(func.max(_revisions.c.revision), literal_column("0")))
     .where(OwnedByCaller(_revisions))
     .scalar_subquery()
 )
 
 
-def head_of(rows: Sequence[Row]) -> int:
-    """Return the revision from the rows of ``HEAD``; 0 if there are none."""
+def revision_from(rows: Sequence[Row]) -> int:
+    """Return the revision from the rows of ``CURRENT_REVISION``; 0 if there are none."""
     return rows[0]["revision"] if rows else 0
 
 
 # Task: T-122
-def not_seen() -> ColumnElement[bool]:
-    """Match only if the revision in ``HEAD_ROW`` is not in the parameter ``seen``.
+def revision_not_seen() -> ColumnElement[bool]:
+    """Match only if the revision in ``CURRENT_REVISION_ROW`` is not in the parameter ``seen``.
 
     PostgreSQL evaluates this once, before it runs a lateral join.
     """
-    return HEAD_ROW.c.revision != all_(bindparam("seen", type_=ARRAY(BigInteger)))
+    return CURRENT_REVISION_ROW.c.revision != all_(bindparam("seen", type_=ARRAY(BigInteger)))
 
 
-def seen(condition: Condition) -> list[int]:
-    """Return the parameter ``seen`` for ``not_seen``."""
+def seen_revisions(condition: Condition) -> list[int]:
+    """Return the parameter ``seen`` for ``revision_not_seen``."""
     return sorted(condition.revisions or ())
 
 
@@ -58,6 +58,6 @@ def is_conditional(if_match: Condition | None) -> bool:
     return if_match is not None and if_match.revisions is not None
 
 
-def expected(if_match: Condition | None) -> dict[str, list[int]]:
+def expected_revisions(if_match: Condition | None) -> dict[str, list[int]]:
     """Return the parameter ``revisions`` of a statement that compares revisions; nothing without a condition."""
     return {} if if_match is None else {"revisions": sorted(if_match.revisions or ())}

@@ -32,7 +32,7 @@ from todo.models.base import table_of
 from todo.models.profiles import Profile
 from todo.models.stats import LONGEST_STREAK
 from todo.models.tasks import Priority, TaskCount
-from todo.services.task_rows import OPEN, alive, mine, now, tasks
+from todo.services.tasks.statements import OPEN, not_trashed, now, owned_by_caller, tasks
 
 _profiles = table_of(Profile)
 _counts = table_of(TaskCount)
@@ -48,7 +48,7 @@ async def read(session: Session, *, days: int, now: datetime) -> dict[str, Any]:
 
     Today is the last of these days.
     """
-    row = await session.one(_READ, days=days, now=now)
+    row = await session.fetch_one(_READ, days=days, now=now)
     return {
         "days": [{"date": day, "created": created, "completed": done} for day, created, done in row["days"]],
         "open": _open_stats(row["open"] or ()),
@@ -99,7 +99,7 @@ def _number(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
     return (
         select(func.count())
         .select_from(tasks)
-        .where(mine, alive, *conditions)
+        .where(owned_by_caller, not_trashed, *conditions)
         .correlate_except(tasks)
         .scalar_subquery()
     )
@@ -154,7 +154,9 @@ def _streak() -> ColumnElement[int]:
 def _is_something_completed(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[bool]:
     # A scalar subquery, which PostgreSQL evaluates per day. It would turn EXISTS into a join.
     within = (tasks.c.completed_at > start, tasks.c.completed_at <= end)
-    found = select(_one).select_from(tasks).where(mine, alive, *within).limit(_one).correlate_except(tasks)
+    found = (
+        select(_one).select_from(tasks).where(owned_by_caller, not_trashed, *within).limit(_one).correlate_except(tasks)
+    )
     return found.scalar_subquery().is_not(None)
 
 

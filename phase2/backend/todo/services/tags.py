@@ -10,11 +10,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import NotFound
 from todo.kit.etags import Condition
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 from todo.models.base import table_of
 from todo.models.tasks import TagCount, TaskTag
-from todo.services.revisions import HEAD, TURN, head_of, not_seen, seen
-from todo.services.task_rows import mine, now, tasks
+from todo.services.revisions import CURRENT_REVISION, LOCK_USER_WRITES, revision_from, revision_not_seen, seen_revisions
+from todo.services.tasks.statements import now, owned_by_caller, tasks
 
 _task_tags = table_of(TaskTag)
 _counts = table_of(TagCount)
@@ -36,12 +36,14 @@ _ANSWER = Statement(
 # Tasks in the trash have their tags only in their own row.
 _tagged = union_all(
     select(_task_tags.c.task_id.label("id")).where(_own, _task_tags.c.tag_key == _old_key),
-    select(tasks.c.id).where(mine, tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)),
+    select(tasks.c.id).where(
+        owned_by_caller, tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)
+    ),
 ).subquery("tagged")
 _IS_THERE = Statement(select(_tagged.c.id).limit(1))
 _RENAME = Statement(
     update(tasks)
-    .where(mine, tasks.c.id.in_(select(_tagged.c.id)))
+    .where(owned_by_caller, tasks.c.id.in_(select(_tagged.c.id)))
     .values(
         tags=cast(func.app.replace_tag(tasks.c.tags, tasks.c.tag_keys, _old_key, _new_key, _new_name), JSONB),
         tag_keys=cast(func.app.replace_tag(tasks.c.tag_keys, tasks.c.tag_keys, _old_key, _new_key, _new_key), JSONB),
@@ -60,15 +62,17 @@ class Tags:
 
 
 # Task: T-341
-async def everything(session: Session, *, unless: Condition | None = None) -> Tags:
+async def list_all(session: Session, *, if_none_match: Condition | None = None) -> Tags:
     """Return the tags of all tasks outside of the trash, ordered by their folded names.
 
-    If ``unless`` names the user's revision, the list is not read, and the result is empty.
+    If ``if_none_match`` names the user's revision, the list is not read, and the result is empty.
     """
     # The revision is read first: it may be older than the list, never newer.
-    already = {} if unless is None else {"seen": seen(unless)}
-    heads, rows = await session.together((HEAD, {}), (_list_statement(unless=unless is not None), already))
-    return Tags(rows, head_of(heads))
+    already = {} if if_none_match is None else {"seen": seen_revisions(if_none_match)}
+    heads, rows = await session.execute_many(
+        (CURRENT_REVISION, {}), (_list_statement(if_none_match=if_none_match is not None), already)
+    )
+    return Tags(rows, revision_from(heads))
 
 
 # Task: T-341
@@ -77,8 +81,8 @@ async def rename(session: Session, name: str, new_name: str, *, now: datetime) -
 
     If there is already a tag with the new name, the two are merged.
     """
-    old_key, new_key = folded(name), folded(new_name)
-    async with session.transaction((TURN, {}), (_IS_THERE, {"old_key": old_key})) as (kept, [_, found]):
+    old_key, new_key = fold_case(name), fold_case(new_name)
+    async with session.transaction((LOCK_USER_WRITES, {}), (_IS_THERE, {"old_key": old_key})) as (kept, [_, found]):
         if kept is not None:
             return kept[0]
         if not found:
@@ -92,17 +96,17 @@ async def rename(session: Session, name: str, new_name: str, *, now: datetime) -
 # Task: T-341
 async def remove(session: Session, name: str, *, now: datetime) -> None:
     """Remove a tag from all of its tasks, including the trash. Raises NotFound if no task has it."""
-    values = {"old_key": folded(name), "new_key": None, "new_name": None, "now": now}
+    values = {"old_key": fold_case(name), "new_key": None, "new_name": None, "now": now}
     # Under the lock, the statement sees the tags of earlier writers.
-    _, rows = await session.together((TURN, {}), (_RENAME, values))
+    _, rows = await session.execute_many((LOCK_USER_WRITES, {}), (_RENAME, values))
     if not rows:
         await session.ensure_caller_exists()
         raise NotFound
 
 
 @cache
-def _list_statement(*, unless: bool) -> Statement:
-    which = [_counted, *([not_seen()] if unless else [])]
+def _list_statement(*, if_none_match: bool) -> Statement:
+    which = [_counted, *([revision_not_seen()] if if_none_match else [])]
     return Statement(
         select(_name.label("name"), _number.label("tasks"))
         .where(*which)

@@ -10,30 +10,30 @@ import orjson
 from sqlalchemy import ARRAY, BigInteger, DateTime, Uuid, and_, any_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from todo.database import DatabaseFault, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
-from todo.kit.text import folded
+from todo.kit.text import fold_case
 from todo.models.base import digest_of, table_of
-from todo.models.views import MOST_VIEWS, View, ViewCreate, ViewPublic, ViewQuery, ViewUpdate
-from todo.services.named import Named
-from todo.services.revisions import HEAD, head_of, is_conditional
+from todo.models.views import MAX_VIEWS, View, ViewCreate, ViewPublic, ViewQuery, ViewUpdate
+from todo.services.named_resource import NamedResource
+from todo.services.revisions import CURRENT_REVISION, is_conditional, revision_from
 
 PUBLIC_NAMES = tuple(ViewPublic.model_fields)
 
 _views = table_of(View)
 _PUBLIC = tuple(_views.c[name] for name in PUBLIC_NAMES)
-_mine = OwnedByCaller(_views)
-_this_one = and_(_mine, _views.c.id == bindparam("this_id", type_=Uuid))
-_still = _views.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+_owned_by_caller = OwnedByCaller(_views)
+_by_id = and_(_owned_by_caller, _views.c.id == bindparam("this_id", type_=Uuid))
+_revision_matches = _views.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 _now = bindparam("now", type_=DateTime(timezone=True))
 
-_READ = Statement(select(*_PUBLIC).where(_this_one))
+_READ = Statement(select(*_PUBLIC).where(_by_id))
 # The same as part of a write: without a row, a deleted account is reported as Forbidden, not as NotFound.
-_READ_FOR_CHANGE = Statement(select(*_PUBLIC).where(_this_one), part_of_write=True)
-_READ_WITH_DIGEST = Statement(select(*_PUBLIC, _views.c.creation_digest).where(_this_one))
-ALL = Statement(select(*_PUBLIC).where(_mine).order_by(_views.c.name_key))
+_READ_FOR_CHANGE = Statement(select(*_PUBLIC).where(_by_id), part_of_write=True)
+_READ_WITH_DIGEST = Statement(select(*_PUBLIC, _views.c.creation_digest).where(_by_id))
+ALL = Statement(select(*_PUBLIC).where(_owned_by_caller).order_by(_views.c.name_key))
 """All views of the user, by name."""
 
 _CREATE = Statement(
@@ -55,15 +55,15 @@ _CREATE = Statement(
 )
 
 
-def _refusal(fault: DatabaseFault) -> Conflict | None:
-    if fault.sqlstate == SqlState.one_too_many and fault.table == _views.name:
+def _to_conflict(error: DatabaseError) -> Conflict | None:
+    if error.sqlstate == SqlState.limit_exceeded and error.table == _views.name:
         return Conflict(
-            f"You have {MOST_VIEWS} views, and more are not possible. Delete one first.", code="too_many_views"
+            f"You have {MAX_VIEWS} views, and more are not possible. Delete one first.", code="too_many_views"
         )
     return None
 
 
-NAMED = Named("view", _views, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _refusal)
+RESOURCE = NamedResource("view", _views, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _to_conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ class Views:
 
 # Task: T-373
 async def create(
-    session: Session, body: ViewCreate, *, now: datetime, unless: Condition | None = None
+    session: Session, body: ViewCreate, *, now: datetime, if_none_match: Condition | None = None
 ) -> tuple[Row, bool]:
     """Create a view at ``now`` (aware, UTC). Return it, and whether it is new.
 
     If the id exists, an equal body returns the current view, and another body is a Conflict. A name that is taken and
-    one view too many are Conflicts, too. If the id exists and ``unless`` is ``*`` or names the current revision,
+    one view too many are Conflicts, too. If the id exists and ``if_none_match`` is ``*`` or names the current revision,
     raises PreconditionFailed.
     """
     new = {
@@ -90,29 +90,29 @@ async def create(
         "creation_digest": digest_of(body),
         "now": now,
     }
-    return await NAMED.create(session, _CREATE, new, chosen_id=body.id, unless=unless)
+    return await RESOURCE.create(session, _CREATE, new, chosen_id=body.id, if_none_match=if_none_match)
 
 
 # Task: T-373
 async def read(session: Session, view_id: UUID) -> Row:
     """Return one view. Raises NotFound for an unknown id and for another user's alike."""
-    return await session.one(_READ, this_id=view_id)
+    return await session.fetch_one(_READ, this_id=view_id)
 
 
 # Task: T-373
 async def query_of(session: Session, view_id: UUID) -> ViewQuery | None:
     """Return the query of a view; ``None`` if the user has no view with this id."""
-    row = await session.first(_READ, this_id=view_id)
+    row = await session.fetch_first(_READ, this_id=view_id)
     # Validate as JSON: only then does the strict model convert texts to dates and ids.
     return None if row is None else ViewQuery.model_validate_json(orjson.dumps(row["query"]))
 
 
 # Task: T-373
-async def everything(session: Session) -> Views:
+async def list_all(session: Session) -> Views:
     """Return the user's views, ordered by name."""
     # The revision is read first: it may be older than the list, never newer.
-    heads, rows = await session.together((HEAD, {}), (ALL, {}))
-    return Views(rows, head_of(heads))
+    heads, rows = await session.execute_many((CURRENT_REVISION, {}), (ALL, {}))
+    return Views(rows, revision_from(heads))
 
 
 # Task: T-373
@@ -122,20 +122,20 @@ async def change(
     """Set only the fields that were sent. Raises Conflict for a taken name."""
     values = _values_of(body)
     statement = _change_statement(tuple(values), conditional=is_conditional(if_match))
-    return await NAMED.write(session, [statement], {**values, "this_id": view_id, "now": now}, if_match=if_match)
+    return await RESOURCE.write(session, [statement], {**values, "this_id": view_id, "now": now}, if_match=if_match)
 
 
 # Task: T-373
 async def remove(session: Session, view_id: UUID, *, if_match: Condition | None = None) -> None:
     """Permanently delete a view. Raises NotFound if it does not exist."""
     statement = _delete_statement(conditional=is_conditional(if_match))
-    await NAMED.write(session, [statement], {"this_id": view_id}, if_match=if_match)
+    await RESOURCE.write(session, [statement], {"this_id": view_id}, if_match=if_match)
 
 
 def _values_of(body: ViewCreate | ViewUpdate) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if "name" in body.model_fields_set:
-        values |= {"name": body.name, "name_key": folded(body.name)}
+        values |= {"name": body.name, "name_key": fold_case(body.name)}
     if "query" in body.model_fields_set:
         values["query"] = orjson.dumps(body.query.stored).decode()
     return values
@@ -146,11 +146,11 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
     new = {name: bindparam(name, type_=_views.c[name].type) for name in names}
     # Never decrease it: machine clocks differ, and a write that waited for another one has an earlier time.
     assignments = {**new, "updated_at": func.greatest(_views.c.updated_at, _now)}
-    which = [_this_one, *([_still] if conditional else [])]
+    which = [_by_id, *([_revision_matches] if conditional else [])]
     return Statement(update(_views).where(*which).values(assignments).returning(*_PUBLIC))
 
 
 @cache
 def _delete_statement(*, conditional: bool) -> Statement:
-    which = [_this_one, *([_still] if conditional else [])]
+    which = [_by_id, *([_revision_matches] if conditional else [])]
     return Statement(delete(_views).where(*which).returning(_views.c.id))

@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from todo.web.dispatch import Dispatch
+from todo.web.router import TrieRouter
 
 
 # Task: T-040
@@ -16,7 +16,7 @@ class Application(FastAPI):
     """
 
     def build_middleware_stack(self) -> ASGIApp:
-        app: ASGIApp = Dispatch(self.routes, AsyncExitStackMiddleware(self.router))
+        app: ASGIApp = TrieRouter(self.routes, AsyncExitStackMiddleware(self.router))
         for middleware, args, kwargs in reversed(self.user_middleware):
             app = middleware(app, *args, **kwargs)
         return app

@@ -13,13 +13,13 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from todo.errors import Fault, Invalid, Malformed, NotJson, Timeout, TooLarge
-from todo.web.faults import faults_of
+from todo.errors import BadRequest, ContentTooLarge, FieldError, Invalid, Timeout, UnsupportedMediaType
+from todo.web.validation import field_errors_of
 
 # A description of 10,000 characters takes 120,000 bytes when each is escaped as a surrogate pair.
-MOST_BYTES = 1_048_576
-MOST_SECONDS = 10.0
-_MOST_DIGITS = 20
+MAX_BYTES = 1_048_576
+MAX_SECONDS = 10.0
+_MAX_DIGITS = 20
 
 
 # Task: T-043
@@ -30,12 +30,12 @@ async def read_body(request: Request, *, required: bool) -> bytes:
     """
     _check_headers(request.scope["headers"])
     try:
-        async with asyncio.timeout(MOST_SECONDS):
+        async with asyncio.timeout(MAX_SECONDS):
             body = await _receive(request)
     except TimeoutError:
         raise Timeout from None
     if required and not body:
-        raise Invalid(Fault("/body", "A JSON body is required."))
+        raise Invalid(FieldError("/body", "A JSON body is required."))
     return body
 
 
@@ -46,21 +46,21 @@ def _check_headers(headers: list[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
         if name == b"content-type":
             if declares_json or not (value == b"application/json" or _is_json(value.decode("latin-1"))):
-                raise NotJson
+                raise UnsupportedMediaType
             declares_json = True
         elif name == b"content-encoding" and value.lower() != b"identity":
-            raise NotJson("Send the body as plain JSON, without a content-encoding.")
+            raise UnsupportedMediaType("Send the body as plain JSON, without a content-encoding.")
         elif name == b"content-length":
             # The server has looked at it before; more digits than these it does not let through.
-            if not value.isdigit() or len(value) > _MOST_DIGITS:
-                raise Malformed
+            if not value.isdigit() or len(value) > _MAX_DIGITS:
+                raise BadRequest
             length = int(value)
             has_body = length > 0
         elif name == b"transfer-encoding":
             has_body = True
     if has_body and not declares_json:
-        raise NotJson
-    if length > MOST_BYTES:
+        raise UnsupportedMediaType
+    if length > MAX_BYTES:
         raise _too_large()
 
 
@@ -77,33 +77,33 @@ async def _receive(request: Request) -> bytes:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise Malformed("The body did not arrive whole.")
+            raise BadRequest("The body did not arrive whole.")
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size > MOST_BYTES:
+        if size > MAX_BYTES:
             raise _too_large()
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"The body is too large: {MOST_BYTES:,} bytes are the most that is accepted.")
+def _too_large() -> ContentTooLarge:
+    return ContentTooLarge(f"The body is too large: {MAX_BYTES:,} bytes are the most that is accepted.")
 
 
 # Task: T-043
-def parse_json(body: bytes, validate: Callable[[bytes], Any], faults: list[Fault]) -> Any:
-    """Validate ``body``; what is wrong with its content is added to ``faults``. Raises Malformed if it is no JSON."""
+def parse_json(body: bytes, validate: Callable[[bytes], Any], errors: list[FieldError]) -> Any:
+    """Validate ``body``; what is wrong with its content is added to ``errors``. Raises Malformed if it is no JSON."""
     try:
         return validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0] if error.error_count() == 1 else None
         if first is None or first["type"] != "json_invalid":
-            faults.extend(faults_of(error, "body"))
+            errors.extend(field_errors_of(error, "body"))
         elif "hex escape" in first["msg"] and _is_json_for_others(body):
-            faults.append(Fault("/body", "Text holds half of a surrogate pair, which is no character."))
+            errors.append(FieldError("/body", "Text holds half of a surrogate pair, which is no character."))
         else:
-            raise Malformed(f"The body is not valid JSON.{_where(first['msg'])}", code="malformed_json") from None
+            raise BadRequest(f"The body is not valid JSON.{_where(first['msg'])}", code="malformed_json") from None
     return None
 
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from todo.errors import Forbidden
 from todo.web.problems import problem_response
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_METHODS = ("GET", "CURRENT_REVISION", "POST", "PUT", "PATCH", "DELETE")
 _MAY_SEND = (
     "Authorization",
     "Content-Type",

@@ -1,27 +1,32 @@
-"""Logs: one JSON object per line on standard error, for every logger of the process.
+"""Logs of every logger of the process, on standard error: JSON lines, or readable text in a terminal.
 
-No personal data may reach the log by way of an exception: PostgreSQL, pydantic and Python itself quote values in their
-messages (``Key (email)=(alice@...) already exists``). So the text of an exception is never written, nor where a logger
-is given one as an argument: its type, the names that it carries (SQLSTATE, constraint, errno), and the frames it passed
-through are, and they are what finds a defect.
+No personal data may reach a log by way of an exception: PostgreSQL, pydantic and Python itself quote values in their
+messages (``Key (email)=(alice@...) already exists``). So the text of an exception is never written, not even where a
+logger gets one as an argument. Its type, the names that it carries (SQLSTATE, constraint, errno), and the frames that
+it passed through are written: they are what finds a defect.
 """
 
 import json
 import logging
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
 import orjson
+from structlog.dev import ConsoleRenderer
+from structlog.processors import JSONRenderer
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import Processor
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # The message once more, by uvicorn, for a terminal.
 _LEFT_OUT = _STANDARD | {"color_message"}
-_MOST_CAUSES = 5
-_MOST_FRAMES = 30
+_MAX_CAUSES = 5
+_MAX_FRAMES = 30
 _NAMES_OF_ERRORS = ("sqlstate", "constraint", "errno")
 
 _requests = logging.getLogger("todo.request")
@@ -32,11 +37,15 @@ class AnswerBroken(Exception):
 
 
 # Task: T-044
+# Task: T-468
 def configure(level: str) -> None:
-    """Send the logs of ``level`` and above to standard error, in our form, whoever writes them."""
+    """Send the logs of ``level`` and above to standard error, whoever writes them. Safe to call again."""
+    is_terminal = sys.stderr.isatty()
+    handler = terminal_handler() if is_terminal else json_handler()
     root = logging.getLogger()
-    root.handlers = [JsonLines()]
+    root.handlers = [handler]
     root.setLevel(level)
+    request_log.handler = None if is_terminal else handler
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
@@ -47,78 +56,128 @@ def configure(level: str) -> None:
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 
-def log_request(fields: Mapping[str, Any]) -> None:
-    """Write the line of a request: without a record of it where nobody but ``JsonLines`` would see one."""
-    if not _requests.isEnabledFor(logging.INFO):
-        return
-    match logging.getLogger().handlers:
-        case [JsonLines() as lines]:
-            now = datetime.now(UTC)
-            # A log that cannot be written must not fail the request, and there is nowhere to say so.
-            with suppress(Exception):
-                lines.write({"time": now, "level": "INFO", "logger": _requests.name, "message": "request", **fields})
-        case _:
-            # It does not look for its caller, which would cost as much as the rest.
-            record = _requests.makeRecord(_requests.name, logging.INFO, "", 0, "request", (), None, extra=dict(fields))
-            _requests.handle(record)
+def json_handler(stream: TextIO | None = None) -> "Handler":
+    """Write JSON lines: the time in UTC, the level, the logger, the message, and whatever the record adds."""
+    return Handler(stream, _described, JSONRenderer(serializer=_line))
 
 
-# Task: T-044
-class JsonLines(logging.Handler):
-    """Writes records as JSON: the time in UTC, the level, the logger, the message, and whatever the record adds.
+def terminal_handler(stream: TextIO | None = None, *, colors: bool | None = None) -> "Handler":
+    """Write text for people. Control characters are escaped: they could forge lines."""
+    colors = "NO_COLOR" not in os.environ if colors is None else colors
+    renderer = ConsoleRenderer(
+        colors=colors, event_key="message", timestamp_key="time", repr_native_str=True, pad_event_to=0
+    )
+    return Handler(stream, _described, _readable, renderer)
 
-    ``None`` for the stream is standard error as it is when a line is written, which passes every line on at once.
-    """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+class Handler(logging.Handler):
+    """Writes each record in one piece. ``None`` for the stream is standard error as it is when a line is written."""
+
+    def __init__(self, stream: TextIO | None, *processors: Processor) -> None:
         super().__init__()
         self._stream = stream
+        # Not by the record's own method, which would format exceptions among the arguments.
+        self.setFormatter(ProcessorFormatter(processors=processors, use_get_message=False, pass_foreign_args=True))
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info and isinstance(record.exc_info[1], AnswerBroken):
             return
         try:
-            self.write(_content(record))
+            self.write(self.format(record))
         except Exception:  # noqa: BLE001  A log that cannot be written must not fail the request.
             self.handleError(record)
 
-    def write(self, content: Mapping[str, Any]) -> None:
+    def write(self, line: str) -> None:
         """Write one line."""
-        (self._stream or sys.stderr).write(_line(content))
+        (self._stream or sys.stderr).write(f"{line}\n")
 
 
-def _content(record: logging.LogRecord) -> dict[str, Any]:
+# Task: T-044
+class RequestLog:
+    """The log of requests: one line each.
+
+    With a ``handler`` of JSON lines it writes there directly. A record and structlog's processors would take 8 us
+    instead of 2. Then no other handler sees these lines.
+    """
+
+    def __init__(self, handler: Handler | None = None) -> None:
+        self.handler = handler
+
+    def write(self, fields: Mapping[str, Any]) -> None:
+        """Write the line of a request. A log that cannot be written does not fail the request."""
+        if not _requests.isEnabledFor(logging.INFO):
+            return
+        if self.handler is None:
+            # It does not look for its caller, which would cost as much as the rest.
+            record = _requests.makeRecord(_requests.name, logging.INFO, "", 0, "request", (), None, extra=dict(fields))
+            _requests.handle(record)
+            return
+        with suppress(Exception):
+            self.handler.write(
+                _line(
+                    {
+                        "time": datetime.now(UTC),
+                        "level": "INFO",
+                        "logger": _requests.name,
+                        "message": "request",
+                        **fields,
+                    }
+                )
+            )
+
+
+request_log = RequestLog()
+
+
+def _described(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is written of a record. structlog gives the record, and its arguments beside it."""
+    record: logging.LogRecord = event["_record"]
+    error = (event.get("exc_info") or (None, None))[1]
+    message = _message(record.msg, event.get("positional_args"))
     content: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC),
         "level": record.levelname,
         "logger": record.name,
-        "message": _message(record),
-    }
-    if record.exc_info:
         # asyncio goes on with the exception's text in the lines below.
-        content["message"] = content["message"].partition("\n")[0]
+        "message": message.partition("\n")[0] if error else message,
+    }
     content |= {name: value for name, value in vars(record).items() if name not in _LEFT_OUT}
-    if record.exc_info and record.exc_info[1]:
-        content["errors"] = [_described(error) for error in _chain(record.exc_info[1])]
+    if error:
+        content["errors"] = [_description(each) for each in _chain(error)]
     return content
 
 
-def _line(content: Mapping[str, Any]) -> str:
+def _readable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Prepare a record for a terminal: the local time of day, and exceptions in lines of their own."""
+    lines = []
+    for error in event.pop("errors", ()):
+        frames = error.pop("frames")
+        lines += [" ".join(str(value) for value in error.values()), *(f"  {frame}" for frame in frames)]
+    return {
+        **event,
+        "time": event["time"].astimezone().strftime("%H:%M:%S"),
+        "level": event["level"].lower(),
+        "message": "".join(each if each.isprintable() else ascii(each)[1:-1] for each in event["message"]),
+        **({"exception": "\n".join(lines)} if lines else {}),
+    }
+
+
+def _line(content: Mapping[str, Any], **_: Any) -> str:
     try:
         line = orjson.dumps(content, default=_type_name, option=orjson.OPT_UTC_Z).decode()
     except TypeError:
         # Text from outside that is no Unicode, such as half a surrogate pair.
         line = json.dumps({name: ascii(value) for name, value in content.items()})
     # Beyond ASCII there are more line ends and control characters than JSON escapes.
-    return (line if line.isascii() else json.dumps(orjson.loads(line))) + "\n"
+    return line if line.isascii() else json.dumps(orjson.loads(line))
 
 
-def _message(record: logging.LogRecord) -> str:
-    if not record.args:
-        return str(_unquoted(record.msg))
-    if isinstance(record.args, Mapping):
-        return str(record.msg) % {name: _unquoted(value) for name, value in record.args.items()}
-    return str(record.msg) % tuple(map(_unquoted, record.args))
+def _message(message: object, arguments: Any) -> str:
+    if not arguments:
+        return str(_unquoted(message))
+    if isinstance(arguments, Mapping):
+        return str(message) % {name: _unquoted(value) for name, value in arguments.items()}
+    return str(message) % tuple(map(_unquoted, arguments))
 
 
 def _unquoted(value: object) -> object:
@@ -128,14 +187,14 @@ def _unquoted(value: object) -> object:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, then what caused it, at most five."""
     current: BaseException | None = error
-    for _ in range(_MOST_CAUSES):
+    for _ in range(_MAX_CAUSES):
         if current is None:
             return
         yield current
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
-def _described(error: BaseException) -> dict[str, Any]:
+def _description(error: BaseException) -> dict[str, Any]:
     names = {name: getattr(error, name, None) for name in _NAMES_OF_ERRORS}
     return {
         "type": f"{type(error).__module__}.{type(error).__qualname__}",
@@ -151,7 +210,7 @@ def _frames(traceback: TracebackType | None) -> list[str]:
         code = traceback.tb_frame.f_code
         frames.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_qualname}")
         traceback = traceback.tb_next
-    return frames[-_MOST_FRAMES:]
+    return frames[-_MAX_FRAMES:]
 
 
 def _type_name(value: object) -> str:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from todo import errors
 from todo.web.context import Trace, begin_trace, set_identity, trace_of
 from todo.web.logged_paths import LoggedPaths
-from todo.web.logs import AnswerBroken, log_request
+from todo.web.logs import AnswerBroken, request_log
 from todo.web.problems import internal_response, known_error, problem_response
 
 log = logging.getLogger("todo.request")
@@ -83,7 +83,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _log(scope: Scope, trace: Trace, path: str, seconds: float) -> None:
-    log_request(
+    request_log.write(
         {
             "request_id": trace.request_id,
             "user_id": trace.identity.user_id if trace.identity else None,

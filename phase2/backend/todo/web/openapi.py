@@ -13,17 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import yaml
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import Response
 
 from todo import errors
-from todo.errors import Fault, TodoError
+from todo.errors import FieldError, TodoError
+from todo.web.idempotency import METHODS_WITH_IDEMPOTENCY_KEY
 from todo.web.middleware import PROTECTED
 from todo.web.problems import MEDIA_TYPE, internal_response, problem_response
-from todo.web.retries import METHODS_WITH_KEYS
 
 _Json = dict[str, Any]
 
@@ -58,7 +57,7 @@ _PROBLEM: _Json = {
         "errors": {
             "type": "array",
             "description": "What exactly is not acceptable; only with status 422.",
-            "items": {"$ref": "#/components/schemas/Fault"},
+            "items": {"$ref": "#/components/schemas/FieldError"},
         },
         "current": {
             "type": "object",
@@ -71,7 +70,7 @@ _PROBLEM: _Json = {
         },
     },
 }
-_FAULT: _Json = {
+_FIELD_ERROR: _Json = {
     "type": "object",
     "description": "One thing that is not acceptable.",
     "required": ["pointer", "detail"],
@@ -89,7 +88,7 @@ _FAULT: _Json = {
     },
 }
 
-_RETRY_KEY: _Json = {
+_IDEMPOTENCY_KEY: _Json = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
@@ -149,7 +148,7 @@ _CURRENT = {"id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "title": "Buy milk", "
 
 # What an operation can answer with, the usual error of each status first. Others, such as 405, belong to no operation.
 _ERRORS: tuple[TodoError, ...] = (
-    errors.Malformed(),
+    errors.BadRequest(),
     errors.Unauthenticated(),
     errors.Forbidden("The account of this token no longer exists.", code="account_gone"),
     errors.NotFound(),
@@ -160,15 +159,15 @@ _ERRORS: tuple[TodoError, ...] = (
         code="idempotency_key_in_use",
     ),
     errors.PreconditionFailed(current=_CURRENT, revision=17),
-    errors.TooLarge(),
-    errors.NotJson(),
-    errors.Invalid(Fault("/body/title", "This field is required.")),
+    errors.ContentTooLarge(),
+    errors.UnsupportedMediaType(),
+    errors.Invalid(FieldError("/body/title", "This field is required.")),
     errors.Invalid(
-        Fault("/header/idempotency-key", _REUSED),
+        FieldError("/header/idempotency-key", _REUSED),
         detail=_REUSED,
         code="idempotency_key_reused",
     ),
-    errors.TooMany(),
+    errors.TooManyRequests(),
     errors.Unavailable(),
 )
 _INTERNAL = "InternalError"
@@ -217,7 +216,7 @@ def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
     for schema in schemas.values():
         _without_titles(schema)
     problem = {**_PROBLEM, "properties": {**_PROBLEM["properties"], **documentation.problem_fields}}
-    schemas |= {"Problem": problem, "Fault": _FAULT, **documentation.schemas}
+    schemas |= {"Problem": problem, "FieldError": _FIELD_ERROR, **documentation.schemas}
     names = _names_of(documentation)
     endpoints = _endpoints_of(app)
     for path, operations in made["paths"].items():
@@ -243,26 +242,6 @@ def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
             "headers": _headers(documentation),
         },
     }
-
-
-def render(document: _Json) -> str:
-    """Write the document as YAML: always the same text for the same document."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"# Generated from the code by `make openapi`: do not edit.\n{text}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such, and what stands in two places twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the same for everything.
-        return True
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 def _endpoints_of(app: FastAPI) -> dict[tuple[str, str], Callable[..., Any]]:
@@ -305,9 +284,9 @@ def _completed(
         _without_titles(parameter["schema"])
         # It stands beside the schema already.
         parameter["schema"].pop("description", None)
-    takes_key = path.startswith(PROTECTED) and method.upper() in METHODS_WITH_KEYS
+    takes_key = path.startswith(PROTECTED) and method.upper() in METHODS_WITH_IDEMPOTENCY_KEY
     if takes_key:
-        operation.setdefault("parameters", []).append(_RETRY_KEY)
+        operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     if "requestBody" in operation:
         _add_example(operation["requestBody"], schemas)
     responses = operation["responses"]
@@ -349,7 +328,7 @@ def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
         # The account of a token that still verifies may be gone.
         if method != "get":
             found.add("403")
-        if method.upper() in METHODS_WITH_KEYS:
+        if method.upper() in METHODS_WITH_IDEMPOTENCY_KEY:
             found.add("409")
     return found
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from todo import errors
 from todo.errors import Invalid, MethodNotAllowed, NotFound, TodoError
 from todo.web.context import request_id_of
-from todo.web.faults import described
+from todo.web.validation import to_field_errors
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -25,7 +25,13 @@ class _Internal(TodoError):
 
 _OF_FRAMEWORK: dict[int, type[TodoError]] = {
     error.status: error
-    for error in (errors.Malformed, errors.Unauthenticated, errors.Forbidden, errors.TooLarge, errors.NotJson)
+    for error in (
+        errors.BadRequest,
+        errors.Unauthenticated,
+        errors.Forbidden,
+        errors.ContentTooLarge,
+        errors.UnsupportedMediaType,
+    )
 }
 
 
@@ -56,18 +62,18 @@ def known_error(error: Exception) -> TodoError | None:
     if isinstance(error, TodoError):
         return error
     if isinstance(error, RequestValidationError):
-        return Invalid(*described(error.errors()))
+        return Invalid(*to_field_errors(error.errors()))
     if not isinstance(error, HTTPException):
         return None
     if error.status_code == 404:
-        return nothing_here()
+        return not_found()
     if error.status_code == 405:
         return MethodNotAllowed((error.headers or {}).get("Allow", "").split(", "))
     known = _OF_FRAMEWORK.get(error.status_code)
     return known() if known else None
 
 
-def nothing_here() -> NotFound:
+def not_found() -> NotFound:
     """Return the error for a path that leads nowhere."""
     return NotFound("There is nothing at this path.")
 

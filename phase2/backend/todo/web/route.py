@@ -20,14 +20,14 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from todo.database import Session
-from todo.errors import Fault, Invalid, Malformed
+from todo.errors import BadRequest, FieldError, Invalid
 from todo.web.bodies import parse_json, read_body
-from todo.web.faults import faults_of, placed, pointer
-from todo.web.retries import METHODS_WITH_KEYS, RETRY_HEADER, retry_key_of
+from todo.web.idempotency import IDEMPOTENCY_HEADER, METHODS_WITH_IDEMPOTENCY_KEY, idempotency_key_of
+from todo.web.validation import field_errors_of, pointer, with_locations
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
-_MOST_PARAMETERS = 200
+_MAX_PARAMETERS = 200
 
 
 class UserText:
@@ -62,7 +62,7 @@ class Route(APIRoute):
         request_name: str | None = dependant.request_param_name
         # The session of an operation that may come again under a key.
         sessions = [str(d.name) for d in dependant.dependencies if _returns_session(d.call)]
-        retried = sessions[0] if sessions and not METHODS_WITH_KEYS.isdisjoint(self.methods or ()) else None
+        retried = sessions[0] if sessions and not METHODS_WITH_IDEMPOTENCY_KEY.isdisjoint(self.methods or ()) else None
         status_code = self.status_code or 200
 
         async def handle(request: Request) -> Response:
@@ -71,20 +71,20 @@ class Route(APIRoute):
             for name, provide, is_async in providers:
                 arguments[name] = await provide(request) if is_async else provide(request)
             content = await read_body(request, required=body_required) if body and validate else b""
-            faults: list[Fault] = []
-            head.read(scope, arguments, faults)
+            errors: list[FieldError] = []
+            head.read(scope, arguments, errors)
             if body and validate:
-                arguments[body.name] = parse_json(content, validate, faults) if content else body_default
-            if faults:
-                raise Invalid(*faults)
+                arguments[body.name] = parse_json(content, validate, errors) if content else body_default
+            if errors:
+                raise Invalid(*errors)
             if request_name:
                 arguments[request_name] = request
             if retried is not None:
-                arguments[retried].retry = retry_key_of(scope, content)
+                arguments[retried].idempotency_key = idempotency_key_of(scope, content)
             try:
                 result = await endpoint(**arguments)
             except Invalid as error:
-                raise Invalid(*placed(error.faults, places), detail=error.detail, code=error.code) from None
+                raise Invalid(*with_locations(error.errors, places), detail=error.detail, code=error.code) from None
             response = result if isinstance(result, Response) else json_response(result, status_code)
             if retried is not None and arguments[retried].replayed:
                 response.headers["Idempotency-Replayed"] = "true"
@@ -139,19 +139,19 @@ class _Head:
         self.places: Sequence[tuple[str, Collection[str]]] = [
             ("query", self._query.names),
             ("path", self._path.names),
-            ("header", (*self._headers.names, RETRY_HEADER)),
+            ("header", (*self._headers.names, IDEMPOTENCY_HEADER)),
         ]
 
-    def read(self, scope: Scope, arguments: dict[str, Any], faults: list[Fault]) -> None:
+    def read(self, scope: Scope, arguments: dict[str, Any], errors: list[FieldError]) -> None:
         """Put the arguments where they belong, or say what is wrong with them."""
         if self._path:
-            self._path.read(scope["path_params"].items(), arguments, faults)
+            self._path.read(scope["path_params"].items(), arguments, errors)
         if self._query:
-            self._query.read(_query_of(scope["query_string"]), arguments, faults)
+            self._query.read(_query_of(scope["query_string"]), arguments, errors)
         elif scope["query_string"]:
-            faults.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
+            errors.extend(_unknown("query", name) for name, _ in _query_of(scope["query_string"]))
         if self._headers:
-            self._headers.read(_headers_of(scope["headers"], self._header_names), arguments, faults)
+            self._headers.read(_headers_of(scope["headers"], self._header_names), arguments, errors)
 
 
 class _Parameters:
@@ -167,9 +167,9 @@ class _Parameters:
         if self._model is not None:
             self._name = fields[0].name
             self._adapter = TypeAdapter(self._model)
-            described = self._model.model_fields
-            self._lists = {name for name, info in described.items() if _is_list(info.annotation)}
-            self.names = frozenset(described)
+            to_field_errors = self._model.model_fields
+            self._lists = {name for name, info in to_field_errors.items() if _is_list(info.annotation)}
+            self.names = frozenset(to_field_errors)
         else:
             self._adapters = {alias: _adapter_of(field.field_info) for alias, field in self._fields.items()}
             self._lists = set()
@@ -178,27 +178,27 @@ class _Parameters:
     def __bool__(self) -> bool:
         return bool(self._fields)
 
-    def read(self, given: Iterable[tuple[str, str]], arguments: dict[str, Any], faults: list[Fault]) -> None:
+    def read(self, given: Iterable[tuple[str, str]], arguments: dict[str, Any], errors: list[FieldError]) -> None:
         """Put the arguments where they belong, or say what is wrong with them."""
         raw: dict[str, Any] = {}
         for name, value in given:
             if name not in self.names:
-                faults.append(_unknown(self.place, name))
+                errors.append(_unknown(self.place, name))
             elif name in self._lists:
                 raw.setdefault(name, []).append(value)
             elif name in raw:
-                faults.append(Fault(pointer(self.place, name), "Give this parameter once."))
+                errors.append(FieldError(pointer(self.place, name), "Give this parameter once."))
             else:
                 raw[name] = value
         if self._model is not None:
             # Pydantic's mode for strings knows no lists.
-            self._validate(self._adapter.validate_python, raw, arguments, self._name, faults)
+            self._validate(self._adapter.validate_python, raw, arguments, self._name, errors)
             return
         for alias, field in self._fields.items():
             if alias in raw:
-                self._validate(self._adapters[alias].validate_strings, raw[alias], arguments, field.name, faults, alias)
+                self._validate(self._adapters[alias].validate_strings, raw[alias], arguments, field.name, errors, alias)
             elif field.field_info.is_required():
-                faults.append(Fault(pointer(self.place, alias), "This parameter is required."))
+                errors.append(FieldError(pointer(self.place, alias), "This parameter is required."))
             else:
                 arguments[field.name] = field.field_info.get_default(call_default_factory=True)
 
@@ -208,13 +208,13 @@ class _Parameters:
         raw: Any,
         arguments: dict[str, Any],
         name: str,
-        faults: list[Fault],
+        errors: list[FieldError],
         *at: str,
     ) -> None:
         try:
             arguments[name] = validate(raw)
         except ValidationError as error:
-            faults.extend(faults_of(error, self.place, *at))
+            errors.extend(field_errors_of(error, self.place, *at))
 
 
 def _adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
@@ -226,8 +226,8 @@ def _is_list(annotation: Any) -> bool:
     return get_origin(annotation) is list
 
 
-def _unknown(place: str, name: str) -> Fault:
-    return Fault(pointer(place, name), "There is no such parameter here.")
+def _unknown(place: str, name: str) -> FieldError:
+    return FieldError(pointer(place, name), "There is no such parameter here.")
 
 
 def _query_of(query_string: bytes) -> list[tuple[str, str]]:
@@ -235,12 +235,12 @@ def _query_of(query_string: bytes) -> list[tuple[str, str]]:
         return []
     try:
         return parse_qsl(
-            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+            query_string.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
         )
     except ValueError:
-        raise Malformed(
+        raise BadRequest(
             "The query string could not be read: it has to be percent-encoded UTF-8,"
-            f" with at most {_MOST_PARAMETERS} parameters."
+            f" with at most {_MAX_PARAMETERS} parameters."
         ) from None
 
 

@@ -14,10 +14,10 @@ from todo.kit.recurrence.series import (
     State,
     advance,
     day_of,
-    fitting,
+    first_match,
     occurrences,
     shift,
-    skip_one,
+    skip_occurrence,
     upcoming,
 )
 
@@ -30,10 +30,10 @@ __all__ = [
     "Weekday",
     "advance",
     "day_of",
-    "fitting",
+    "first_match",
     "occurrences",
     "parse_rule",
     "shift",
-    "skip_one",
+    "skip_occurrence",
     "upcoming",
 ]

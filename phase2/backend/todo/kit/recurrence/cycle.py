@@ -51,26 +51,26 @@ def shape_of(kind: int, month: int) -> tuple[int, int]:
     return (kind + start) % 7, end - start
 
 
-def in_cycle(of_kinds: Sequence[bytes]) -> bytes:
+def tile_400_years(by_kind: Sequence[bytes]) -> bytes:
     """Concatenate the bytes for the kind of each year of a cycle, in order."""
-    return b"".join([of_kinds[kind] for kind in CYCLE])
+    return b"".join([by_kind[kind] for kind in CYCLE])
 
 
 # Task: T-322
-def total(marks: bytes, worth: Mapping[int, int], places: range) -> int:
-    """Return the sum of ``worth[marks[i % len(marks)]]`` over ``places``. Bytes that ``worth`` lacks count as 0."""
+def count_in_400_years(labels: bytes, weights: Mapping[int, int], indexes: range) -> int:
+    """Return the sum of ``weights[labels[i % len(labels)]]`` over ``indexes``. A byte without a weight counts as 0."""
 
     def worth_of(some: bytes) -> int:
-        return sum(each * some.count(mark) for mark, each in worth.items())
+        return sum(each * some.count(mark) for mark, each in weights.items())
 
-    # ``len(marks) // reach`` steps visit each position that this step can reach exactly once. Then they repeat.
-    reach = gcd(places.step, len(marks))
-    rounds, left = divmod(len(places), len(marks) // reach)
-    place = places.start % len(marks)
-    found = rounds * worth_of(marks[place % reach :: reach]) if rounds else 0
+    # ``len(labels) // reach`` steps visit each position that this step can reach exactly once. Then they repeat.
+    reach = gcd(indexes.step, len(labels))
+    rounds, left = divmod(len(indexes), len(labels) // reach)
+    place = indexes.start % len(labels)
+    found = rounds * worth_of(labels[place % reach :: reach]) if rounds else 0
     while left:
-        some = marks[place : place + left * places.step : places.step]
+        some = labels[place : place + left * indexes.step : indexes.step]
         found += worth_of(some)
         left -= len(some)
-        place = (place + len(some) * places.step) % len(marks)
+        place = (place + len(some) * indexes.step) % len(labels)
     return found

@@ -19,16 +19,16 @@ from todo.kit.recurrence.cycle import (
     LAST_DAY,
     LAST_YEAR,
     STARTS,
+    count_in_400_years,
     first_of,
-    in_cycle,
     kind_of,
-    total,
+    tile_400_years,
     year_of,
 )
 from todo.kit.recurrence.rule_days import RuleDays
 from todo.kit.recurrence.rules import Frequency, Rule
 
-_MOST_DAYS = 366
+_MAX_DAYS = 366
 # A longer gap ends the iteration. Rules with longer gaps (29 February, if a Monday, every 997 days) take too long.
 _LONGEST_GAP_YEARS = 1_000
 # Up to this many, it is faster to evaluate periods one by one than to evaluate all kinds of years.
@@ -92,12 +92,12 @@ class Expansion:
             return
         last = since
         for start, flags in self._stretches(year_of(since)):
-            if start - last > _LONGEST_GAP_YEARS * _MOST_DAYS:
+            if start - last > _LONGEST_GAP_YEARS * _MAX_DAYS:
                 return
             begin = (first - start) % step
             for place in _flagged(flags[begin::step]):
                 day = start + begin + place * step
-                if day - last > _LONGEST_GAP_YEARS * _MOST_DAYS:
+                if day - last > _LONGEST_GAP_YEARS * _MAX_DAYS:
                     return
                 yield day
                 last = day
@@ -107,9 +107,9 @@ class Expansion:
         for near in range(year, year + _FEW_YEARS):
             yield first_of(near), self._days.flags(kind_of(near))
         start = first_of(year + _FEW_YEARS)
-        turn = (start - first_of(0)) % CYCLE_DAYS
-        cycle = in_cycle([self._days.flags(kind) for kind in KINDS])
-        cycle = cycle[turn:] + cycle[:turn]
+        period = (start - first_of(0)) % CYCLE_DAYS
+        cycle = tile_400_years([self._days.flags(kind) for kind in KINDS])
+        cycle = cycle[period:] + cycle[:period]
         for first in range(start, LAST_DAY + 1, CYCLE_DAYS):
             yield first, cycle
 
@@ -120,8 +120,8 @@ class Expansion:
     def _monthly(self, since: int) -> Iterator[int]:
         near, step = self._near(since), self._rule.interval
         # After this many months, the same months of the year repeat. Months that BYMONTH excludes are not visited.
-        turn = lcm(step, 12)
-        named = [months for months in range(near, near + turn, step) if months % 12 + 1 in self._days.months]
+        period = lcm(step, 12)
+        named = [months for months in range(near, near + period, step) if months % 12 + 1 in self._days.months]
         end = (LAST_YEAR + 1) * 12
 
         def periods() -> Iterator[int]:
@@ -129,7 +129,7 @@ class Expansion:
             # From the second round on, months that lack the day in every year are not visited either.
             real = [months for months in named if any(self._days.of_month(kind, months % 12 + 1) for kind in KINDS)]
             if real:
-                yield from (months + behind for behind in range(turn, end - near, turn) for months in real)
+                yield from (months + behind for behind in range(period, end - near, period) for months in real)
 
         gap = min(lcm(step, CYCLE_YEARS * 12), _LONGEST_GAP_YEARS * 12)
         return _walk(takewhile(lambda months: months < end, periods()), self._days_in, near, gap)
@@ -183,7 +183,7 @@ class Expansion:
         if len(periods) <= _FEW_PERIODS:
             return sum(len(self._days_in(period)) for period in periods)
         if self._frequency is Frequency.YEARLY:
-            return total(CYCLE, {kind: len(self._days.of_year(kind)) for kind in KINDS}, periods)
+            return count_in_400_years(CYCLE, {kind: len(self._days.of_year(kind)) for kind in KINDS}, periods)
         sizes = [self._sizes(kind) for kind in KINDS]
         # The first period that starts in year 0, like the cycle.
         first = {
@@ -192,7 +192,7 @@ class Expansion:
             Frequency.MONTHLY: 0,
         }[self._frequency]
         places = range(periods.start - first, periods.stop - first, periods.step)
-        return total(in_cycle(sizes), {size: size for size in set().union(*sizes)}, places)
+        return count_in_400_years(tile_400_years(sizes), {size: size for size in set().union(*sizes)}, places)
 
     def _sizes(self, kind: int) -> bytes:
         """Return the number of days of the rule in each period that starts in a year of this kind."""

@@ -13,9 +13,9 @@ from todo.kit.recurrence.rule_days import RuleDays
 from todo.kit.recurrence.rules import WEEKDAYS, Frequency, Rule, Weekday
 
 # These limits keep the arithmetic fast for any rule.
-MOST_CHARACTERS = 500
-MOST_INTERVAL = 1_000
-MOST_COUNT = 1_000
+MAX_CHARACTERS = 500
+MAX_INTERVAL = 1_000
+MAX_COUNT = 1_000
 
 _UNSUPPORTED = frozenset({"BYYEARDAY", "BYWEEKNO", "BYHOUR", "BYMINUTE", "BYSECOND", "BYEASTER", "RSCALE", "SKIP"})
 _TOO_FREQUENT = frozenset({"SECONDLY", "MINUTELY", "HOURLY"})
@@ -42,14 +42,14 @@ def parse_rule(text: str, *, week_start: int = 0) -> Rule:
     fields = {name: read(given[part]) for part, (name, read) in _READERS.items() if part in given}
     rule = Rule(**{"week_start": week_start, **fields})
     _check(rule)
-    if not rule.minds_the_week:
+    if not rule.uses_week_start:
         rule = Rule(**{**fields, "week_start": 0})
     return rule
 
 
 def _parts(text: str) -> dict[str, str]:
-    if len(text) > MOST_CHARACTERS:
-        raise ValueError(f"A rule has at most {MOST_CHARACTERS} characters.")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"A rule has at most {MAX_CHARACTERS} characters.")
     # Some letters of other alphabets have an ASCII letter as their upper case.
     if not text.isascii():
         raise ValueError(f"A rule is written in plain letters and digits, {_EXAMPLE}.")
@@ -158,12 +158,12 @@ def _set(items: Iterable[Any]) -> tuple[Any, ...]:
 
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "FREQ": ("frequency", _frequency),
-    "INTERVAL": ("interval", _number("INTERVAL", MOST_INTERVAL)),
+    "INTERVAL": ("interval", _number("INTERVAL", MAX_INTERVAL)),
     "BYMONTH": ("months", _numbers("BYMONTH", 12, from_the_end=False)),
     "BYMONTHDAY": ("month_days", _numbers("BYMONTHDAY", 31, from_the_end=True)),
     "BYDAY": ("weekdays", _weekdays),
     "BYSETPOS": ("positions", _numbers("BYSETPOS", 366, from_the_end=True)),
-    "COUNT": ("count", _number("COUNT", MOST_COUNT)),
+    "COUNT": ("count", _number("COUNT", MAX_COUNT)),
     "UNTIL": ("until", _until),
     "WKST": ("week_start", _weekday),
 }

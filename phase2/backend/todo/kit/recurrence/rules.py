@@ -50,7 +50,7 @@ class Rule:
     week_start: int = 0
 
     @property
-    def minds_the_week(self) -> bool:
+    def uses_week_start(self) -> bool:
         """True if the first day of the week makes a difference."""
         return (
             self.frequency is Frequency.WEEKLY and bool(self.weekdays) and (self.interval > 1 or bool(self.positions))
@@ -67,7 +67,7 @@ class Rule:
             "COUNT": str(self.count or ""),
             "UNTIL": _until(self.until),
             # Always written if it matters, because the default can differ: see ``week_start`` of ``parse_rule``.
-            "WKST": WEEKDAYS[self.week_start] if self.minds_the_week else "",
+            "WKST": WEEKDAYS[self.week_start] if self.uses_week_start else "",
         }
         return ";".join(f"{name}={value}" for name, value in parts.items() if value)
 

@@ -64,7 +64,7 @@ def occurrences(
 
 
 # Task: T-322
-def fitting(recurrence: Recurrence, due: Due) -> Due | None:
+def first_match(recurrence: Recurrence, due: Due) -> Due | None:
     """Return the first date, ``due`` or later, that the rule anchored at ``due`` produces; None if there is none.
 
     The rule anchored at the result produces the result.
@@ -84,13 +84,13 @@ def advance(recurrence: Recurrence, state: State, *, completed: datetime, today:
         anchor = _at(today, state.anchor)
         return _next(recurrence, anchor, state.number, beyond=_latest(anchor, state.due))
     if recurrence.missed == "keep":
-        return skip_one(recurrence, state)
+        return skip_occurrence(recurrence, state)
     now = completed if isinstance(state.anchor, datetime) else today
     return _next(recurrence, state.anchor, state.number, after=state.in_sequence, beyond=_latest(now, _reached(state)))
 
 
 # Task: T-323
-def skip_one(recurrence: Recurrence, state: State) -> State | None:
+def skip_occurrence(recurrence: Recurrence, state: State) -> State | None:
     """Return the series after its open occurrence was skipped; None if that was the last one.
 
     In a series counted from completion, the next date is counted from the current due date, and COUNT is not used up.

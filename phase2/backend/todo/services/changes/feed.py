@@ -19,7 +19,7 @@ from todo.services.changes.rows import (
     state_of,
 )
 from todo.services.entities import ENTITIES
-from todo.services.revisions import HEAD, head_of
+from todo.services.revisions import CURRENT_REVISION, revision_from
 
 _is_new = changes.c.revision > revision_parameter
 # Starts with the change that the client knows, without its contents. If that row is missing, the log does not contain
@@ -42,7 +42,7 @@ class Feed:
 
     changes: list[Row]
     has_more: bool
-    furthest: int
+    latest_revision: int
 
 
 # Task: T-141
@@ -52,13 +52,13 @@ async def since(session: Session, revision: int, *, limit: int) -> Feed:
     Raises Gone if the log no longer reaches back to ``revision``, or if the user has not reached it yet.
     """
     looking = {"revision": revision, "limit": limit + 2}
-    rows = await session.all(_SINCE, **looking)
+    rows = await session.fetch_all(_SINCE, **looking)
     known = revision
     if not rows:
         # The user never wrote anything, or all changes were pruned. The second read may find a first change, which was
         # committed in between.
-        [heads, rows] = await session.together((HEAD, {}), (_SINCE, looking))
-        known = head_of(heads) if not rows else revision
+        [heads, rows] = await session.execute_many((CURRENT_REVISION, {}), (_SINCE, looking))
+        known = revision_from(heads) if not rows else revision
     if rows and rows[0]["revision"] == revision:
         # The client has this change. The row only proves that the log contains it.
         del rows[0]
@@ -68,13 +68,13 @@ async def since(session: Session, revision: int, *, limit: int) -> Feed:
             "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
             code="resync_required",
         )
-    furthest = rows[-1]["revision"] if rows else revision
-    return Feed([_to_public(row) for row in rows[:limit]], has_more=len(rows) > limit, furthest=furthest)
+    latest_revision = rows[-1]["revision"] if rows else revision
+    return Feed([_to_public(row) for row in rows[:limit]], has_more=len(rows) > limit, latest_revision=latest_revision)
 
 
 async def latest(session: Session) -> int:
     """Return the user's latest revision; 0 for a user who never wrote anything."""
-    return head_of(await session.all(HEAD))
+    return revision_from(await session.fetch_all(CURRENT_REVISION))
 
 
 def _to_public(row: Row) -> dict[str, Any]:

@@ -49,7 +49,7 @@ async def history(session: Session, task_id: UUID, *, before: int, limit: int) -
 
     Raises NotFound if the id is neither in the tasks nor in the log.
     """
-    rows, found = await session.together(
+    rows, found = await session.execute_many(
         (_HISTORY, {"entity_id": str(task_id), "revision": before, "limit": limit + 1}),
         (_KNOWN, {"task_id": task_id, "entity_id": str(task_id)}),
     )

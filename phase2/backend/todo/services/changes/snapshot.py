@@ -15,11 +15,11 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 
 from todo.database import OwnedByCaller, Row, Session, Statement
-from todo.errors import Fault, Invalid
+from todo.errors import FieldError, Invalid
 from todo.models.entities import InSnapshot
 from todo.services.changes.rows import limit_parameter
 from todo.services.entities import ENTITIES, Entity
-from todo.services.revisions import HEAD, head_of
+from todo.services.revisions import CURRENT_REVISION, revision_from
 
 _FIRST_ID = UUID(int=0)
 _CURSOR = re.compile(r"([0-9]{1,18})\.([a-z_]+)\.([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -53,12 +53,12 @@ async def snapshot(
     paged = [name for name, entity in entities.items() if entity.is_paged]
     start = _decode(cursor, paged) if cursor else _Cursor(0, paged[0], _FIRST_ID)
     complete = [] if cursor else [name for name in entities if name not in paged]
-    heads, rows, *lists = await session.together(
-        (HEAD, {}),
+    heads, rows, *lists = await session.execute_many(
+        (CURRENT_REVISION, {}),
         (_read_statement(entities[start.entity]), {"first_id": start.first_id, "limit": limit + 1}),
         *((_read_statement(entities[name]), {}) for name in complete),
     )
-    revision = start.revision if cursor else head_of(heads)
+    revision = start.revision if cursor else revision_from(heads)
     found = dict(zip(complete, lists, strict=True)) | {start.entity: rows[:limit]}
     following = _following(start.entity, rows[limit:], paged)
     return {
@@ -89,7 +89,7 @@ def _decode(cursor: str, paged: list[str]) -> _Cursor:
         text = ""
     match = _CURSOR.fullmatch(text)
     if match is None or match[2] not in paged:
-        raise Invalid(Fault("/query/cursor", "This is not a cursor that an answer gave. Start without one."))
+        raise Invalid(FieldError("/query/cursor", "This is not a cursor that an answer gave. Start without one."))
     return _Cursor(int(match[1]), match[2], UUID(match[3]))
 
 

@@ -29,21 +29,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from todo.database import DatabaseFault, OwnedByCaller, Row, Session, Statement
+from todo.database import DatabaseError, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, NotFound
 from todo.models.changes import Operation
 from todo.services.changes.rows import before_of, changes, owned_by_caller, revision_parameter
 from todo.services.entities import ENTITIES, Entity
-from todo.services.faults import in_the_way_of_undo
-from todo.services.revisions import HEAD, HEAD_HELD, TURN
-from todo.services.task_rows import READ, RESTORE, trashing
+from todo.services.revisions import CURRENT_REVISION, CURRENT_REVISION_FOR_UPDATE, LOCK_USER_WRITES
+from todo.services.tasks.errors import to_undo_conflict
+from todo.services.tasks.statements import READ, RESTORE, trash_statement
 
 # The columns that change when a task goes to the trash or comes back.
 _TRASH_COLUMNS = frozenset({"trashed_at", "trash_id"})
 # Undo does not restore these columns: the database computes them from other rows.
 _COMPUTED = frozenset().union(*(entity.computed for entity in ENTITIES.values()))
 # At most this many conflicts are listed if an undo is refused.
-_MOST_CONFLICTS = 100
+_MAX_CONFLICTS = 100
 
 _now = bindparam("now", type_=DateTime(timezone=True))
 _first = changes.alias("first")
@@ -91,7 +91,7 @@ _CHANGE_AND_LATER = Statement(
         or_(_is_first, _touches_the_same),
     )
     .order_by(changes.c.revision)
-    .limit(1 + _MOST_CONFLICTS)
+    .limit(1 + _MAX_CONFLICTS)
 )
 
 
@@ -104,7 +104,10 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
     """
     looking = (_CHANGE_AND_LATER, {"revision": revision})
     # The locks keep other writers out between reading and undoing.
-    async with session.transaction((TURN, {}), (HEAD_HELD, {}), looking) as (kept, [_, _, found]):
+    async with session.transaction((LOCK_USER_WRITES, {}), (CURRENT_REVISION_FOR_UPDATE, {}), looking) as (
+        kept,
+        [_, _, found],
+    ):
         if kept is not None:
             return kept[0]
         if not found:
@@ -112,11 +115,11 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
         change, conflicting = _only(found[:1]), found[1:]
         _refuse_if_touched(change, conflicting)
         try:
-            *_, rows, [head] = await session.together(*_revert_requests(change, now=now), (HEAD, {}))
-        except DatabaseFault as fault:
-            conflict = ENTITIES[change["entity"]].to_conflict(fault)
+            *_, rows, [head] = await session.execute_many(*_revert_requests(change, now=now), (CURRENT_REVISION, {}))
+        except DatabaseError as error:
+            conflict = ENTITIES[change["entity"]].to_conflict(error)
             # Undoing a change of a category can change its tasks, too, and violate their constraints.
-            raise conflict or in_the_way_of_undo(fault) or fault from None
+            raise conflict or to_undo_conflict(error) or error from None
         thing = _only(rows)
         undone = {
             "undone": revision,
@@ -125,7 +128,7 @@ async def undo(session: Session, revision: int, *, now: datetime) -> dict[str, A
             "id": change["entity_id"],
             "state": None if change["operation"] == Operation.create else thing,
         }
-        session.keep([undone])
+        session.store_response([undone])
     return undone
 
 
@@ -170,9 +173,9 @@ def _revert_requests(change: Row, *, now: datetime) -> list[tuple[Statement, dic
         return [(_reinsert_statement(entity), values)]
     names = tuple(sorted(before_of(change).keys() - _COMPUTED))
     if not names:
-        raise Conflict("This change followed from another one. Undo that one.", code="derived_change")
+        raise Conflict("This change followed from another one. Undo that one.", code="not_undoable")
     if entity.name == "task" and set(names) == _TRASH_COLUMNS:
-        whole = RESTORE if change["before"]["trashed_at"] is None else trashing(conditional=False)
+        whole = RESTORE if change["before"]["trashed_at"] is None else trash_statement(conditional=False)
         values = {"task_id": UUID(entity_id), "now": now}
         return [(whole, values), (READ, values)]
     return [(_restore_statement(entity, names), {"entity_id": entity_id, **values})]

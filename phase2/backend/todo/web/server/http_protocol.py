@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from todo.errors import HeadersTooLarge, Malformed, Timeout, TodoError, Unavailable
+from todo.errors import BadRequest, HeadersTooLarge, Timeout, TodoError, Unavailable
 from todo.web.server import notify_application
 from todo.web.server.exchange import CHUNK_BYTES, ConnectionEnd, Exchange
 from todo.web.server.refusals import refusal
@@ -95,7 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, TodoError) else Malformed())
+            self._refuse(cause if isinstance(cause, TodoError) else BadRequest())
         except HttpParserUpgrade:
             self._upgrade()
         else:
@@ -121,7 +121,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._stop_timer()
         if latest.more_body and self._framing_bytes > self.max_framing_bytes:
-            self._refuse(Malformed())
+            self._refuse(BadRequest())
 
     def on_headers_complete(self) -> None:
         names = [name for name, _ in self.headers]
@@ -130,12 +130,12 @@ class HttpProtocol(HttpToolsProtocol):
         ):
             raise HeadersTooLarge
         if names.count(b"host") != 1 and (b"host" in names or self.parser.get_http_version() != "1.0"):
-            raise Malformed("The request needs one Host header.")
+            raise BadRequest("The request needs one Host header.")
         has_body = b"transfer-encoding" in names or b"content-length" in names
         if has_body and not self._has_unambiguous_framing():
-            raise Malformed("The body's framing is not supported.")
+            raise BadRequest("The body's framing is not supported.")
         if len(self.pipeline) >= self.max_pipelined:
-            raise Malformed
+            raise BadRequest
         if self._max_connections is not None and len(self.connections) > self._max_connections:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
         super().on_headers_complete()
@@ -195,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.handle_websocket_upgrade()
         else:
             # A client may offer another protocol, such as h2c. This one request stays with HTTP/1.1.
-            self._refuse(Malformed())
+            self._refuse(BadRequest())
 
     def _start_header_timer(self) -> None:
         if self._timer is None:

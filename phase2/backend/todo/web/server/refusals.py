@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from todo.errors import TodoError
-from todo.web.logs import log_request
+from todo.web.logs import request_log
 from todo.web.middleware import new_request_id, response_headers
 from todo.web.problems import MEDIA_TYPE, problem_body
 
@@ -27,5 +27,5 @@ def refusal(error: TodoError, default_headers: Iterable[tuple[bytes, bytes]]) ->
     ]
     lines = b"".join(b"%s: %s\r\n" % header for header in headers)
     milliseconds = round((time.perf_counter() - started) * 1000, 2)
-    log_request({"request_id": request_id, "status": error.status, "milliseconds": milliseconds})
+    request_log.write({"request_id": request_id, "status": error.status, "milliseconds": milliseconds})
     return b"%s%s\r\n%s" % (STATUS_LINE[error.status], lines, body)

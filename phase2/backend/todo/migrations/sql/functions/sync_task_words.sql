@@ -23,8 +23,8 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_OP = 'DELETE' THEN
-        -- As in defer_task_counts.sql: a cascade from "user" may run without privileges on our tables. The words of a
-        -- user who is gone are deleted by app.purge_user_words().
+        -- As in sync_counts_and_tags_on_delete.sql: a cascade from "user" may run without privileges on our tables. The
+        -- words of a user who is gone are deleted by app.purge_user_words().
         IF coalesce(current_setting('app.user', true), '') = '' THEN
             IF NOT EXISTS (SELECT FROM public."user" WHERE id = OLD.user_id) THEN
                 RETURN NULL;

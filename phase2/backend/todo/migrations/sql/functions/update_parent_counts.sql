@@ -7,7 +7,7 @@ DECLARE
     child CONSTANT public.tasks := CASE TG_OP WHEN 'INSERT' THEN NEW ELSE OLD END;
     delta CONSTANT integer := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
 BEGIN
-    -- As in defer_task_counts.sql: a cascade from "user" may run without privileges on our tables.
+    -- As in sync_counts_and_tags_on_delete.sql: a cascade from "user" may run without privileges on our tables.
     IF TG_OP = 'DELETE' AND coalesce(current_setting('app.user', true), '') = '' THEN
         IF NOT EXISTS (SELECT FROM public."user" WHERE id = OLD.user_id) THEN
             RETURN NULL;

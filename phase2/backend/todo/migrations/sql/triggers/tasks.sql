@@ -57,39 +57,17 @@ CREATE OR REPLACE TRIGGER t55_reject_live_under_trashed_on_update AFTER UPDATE O
 CREATE OR REPLACE TRIGGER t60_increment_task_count AFTER INSERT ON public.tasks
     FOR EACH ROW EXECUTE FUNCTION app.increment_task_count();
 
-CREATE OR REPLACE TRIGGER t60_defer_task_counts_on_update AFTER UPDATE ON public.tasks FOR EACH ROW
-    WHEN (OLD.status <> NEW.status OR OLD.priority <> NEW.priority OR OLD.user_id <> NEW.user_id
-          OR OLD.category_id IS DISTINCT FROM NEW.category_id OR (OLD.trashed_at IS NULL) <> (NEW.trashed_at IS NULL))
-    EXECUTE FUNCTION app.defer_task_counts();
-
-CREATE OR REPLACE TRIGGER t60_defer_task_counts_on_delete AFTER DELETE ON public.tasks
-    FOR EACH ROW EXECUTE FUNCTION app.defer_task_counts();
-
 CREATE OR REPLACE TRIGGER t65_update_parent_counts_on_insert AFTER INSERT ON public.tasks FOR EACH ROW
     WHEN (NEW.parent_id IS NOT NULL AND NEW.trashed_at IS NULL) EXECUTE FUNCTION app.update_parent_counts();
 
 CREATE OR REPLACE TRIGGER t65_update_parent_counts_on_delete AFTER DELETE ON public.tasks FOR EACH ROW
     WHEN (OLD.parent_id IS NOT NULL AND OLD.trashed_at IS NULL) EXECUTE FUNCTION app.update_parent_counts();
 
-CREATE OR REPLACE TRIGGER t65_defer_parent_counts AFTER UPDATE ON public.tasks FOR EACH ROW
-    WHEN ((NEW.parent_id IS NOT NULL OR OLD.parent_id IS NOT NULL) AND (
-        NEW.parent_id IS DISTINCT FROM OLD.parent_id OR (NEW.trashed_at IS NULL) <> (OLD.trashed_at IS NULL)
-        OR (NEW.status = 'completed') <> (OLD.status = 'completed')
-    )) EXECUTE FUNCTION app.defer_parent_counts();
-
 CREATE OR REPLACE TRIGGER t70_log_delete AFTER DELETE ON public.tasks
     FOR EACH ROW EXECUTE FUNCTION app.log_change_of_tasks();
 
-CREATE OR REPLACE TRIGGER t80_sync_task_tags_on_insert AFTER INSERT ON public.tasks FOR EACH ROW
-    WHEN (NEW.tags <> '[]') EXECUTE FUNCTION app.sync_task_tags();
-
-CREATE OR REPLACE TRIGGER t80_sync_task_tags_on_update AFTER UPDATE ON public.tasks FOR EACH ROW
-    WHEN (NEW.tags <> OLD.tags OR NEW.tag_keys <> OLD.tag_keys
-          OR (NEW.trashed_at IS NULL) <> (OLD.trashed_at IS NULL) AND NEW.tags <> '[]')
-    EXECUTE FUNCTION app.sync_task_tags();
-
-CREATE OR REPLACE TRIGGER t80_sync_task_tags_on_delete AFTER DELETE ON public.tasks FOR EACH ROW
-    WHEN (OLD.tags <> '[]') EXECUTE FUNCTION app.sync_task_tags();
+CREATE OR REPLACE TRIGGER t80_insert_task_tags AFTER INSERT ON public.tasks FOR EACH ROW
+    WHEN (NEW.tags <> '[]') EXECUTE FUNCTION app.insert_task_tags();
 
 CREATE OR REPLACE TRIGGER t85_sync_task_words AFTER INSERT OR DELETE ON public.tasks
     FOR EACH ROW EXECUTE FUNCTION app.sync_task_words();
@@ -99,21 +77,12 @@ CREATE OR REPLACE TRIGGER t85_sync_task_words_on_update AFTER UPDATE ON public.t
           IS DISTINCT FROM (NEW.user_id, NEW.id, NEW.created_at, NEW.title, NEW.tags, NEW.description))
     EXECUTE FUNCTION app.sync_task_words();
 
--- After the statement.
+-- After the statement, with all its rows.
 
-CREATE OR REPLACE TRIGGER t90_write_deferred_parent_counts AFTER UPDATE OF parent_id, trashed_at, status ON public.tasks
-    FOR EACH STATEMENT EXECUTE FUNCTION app.write_deferred_parent_counts();
+CREATE OR REPLACE TRIGGER t90_sync_counts_and_tags_on_update AFTER UPDATE ON public.tasks
+    REFERENCING OLD TABLE AS rows_before NEW TABLE AS rows_after
+    FOR EACH STATEMENT EXECUTE FUNCTION app.sync_counts_and_tags_on_update();
 
-CREATE OR REPLACE TRIGGER t92_write_deferred_task_counts_on_update
-    AFTER UPDATE OF status, priority, user_id, category_id, trashed_at ON public.tasks
-    FOR EACH STATEMENT EXECUTE FUNCTION app.write_deferred_task_counts();
-
-CREATE OR REPLACE TRIGGER t92_write_deferred_task_counts_on_delete AFTER DELETE ON public.tasks
-    FOR EACH STATEMENT EXECUTE FUNCTION app.write_deferred_task_counts();
-
-CREATE OR REPLACE TRIGGER t94_write_deferred_tag_counts_on_update
-    AFTER UPDATE OF tags, tag_keys, trashed_at ON public.tasks
-    FOR EACH STATEMENT EXECUTE FUNCTION app.write_deferred_tag_counts();
-
-CREATE OR REPLACE TRIGGER t94_write_deferred_tag_counts_on_delete AFTER DELETE ON public.tasks
-    FOR EACH STATEMENT EXECUTE FUNCTION app.write_deferred_tag_counts();
+CREATE OR REPLACE TRIGGER t90_sync_counts_and_tags_on_delete AFTER DELETE ON public.tasks
+    REFERENCING OLD TABLE AS rows_before
+    FOR EACH STATEMENT EXECUTE FUNCTION app.sync_counts_and_tags_on_delete();

@@ -1,0 +1,1 @@
+"""Recurring tasks: the user's local time, the schedule of a series, and its changes."""

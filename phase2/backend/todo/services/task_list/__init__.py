@@ -1,0 +1,1 @@
+"""The task list: filters, sort orders, search and pages."""

@@ -1,0 +1,1 @@
+"""Tasks: create, read, update, complete, skip, reopen, move, trash, and batches of these."""

@@ -1,0 +1,60 @@
+"""Maps database errors about tasks to the errors that users see."""
+
+from todo.database import DatabaseError, SqlState
+from todo.errors import Conflict, FieldError, Invalid, TodoError
+from todo.models.task_actions import TaskMove
+
+UNKNOWN = {
+    "category_id": FieldError("/category_id", "You have no such category."),
+    "parent_id": FieldError("/parent_id", "You have no such task."),
+}
+_BY_CONSTRAINT = {
+    "fk_tasks_user_id_category_id_categories": UNKNOWN["category_id"],
+    "fk_tasks_user_id_parent_id_tasks": UNKNOWN["parent_id"],
+}
+MAX_LEVELS = 5
+
+NO_SUCH_ZONE = FieldError("/due_time_zone", "The database does not know this time zone. Choose its current IANA name.")
+TOO_DEEP = FieldError("/parent_id", f"Tasks lie at most {MAX_LEVELS} levels deep. Choose a task further up.")
+NO_SUCH_NEIGHBOUR = "Expected the id of another task of yours."
+CIRCLE = "A task cannot lie under itself or under what lies under it. Choose another parent."
+UNDER_TRASH = "What it belongs to is in the trash. Restore that first."
+
+
+def to_user_error(error: DatabaseError) -> TodoError | None:
+    """Return the error that the user sees for a violation; ``None`` if it is a defect of the application."""
+    if error.sqlstate == SqlState.foreign_key_violation and error.constraint in _BY_CONSTRAINT:
+        return Invalid(_BY_CONSTRAINT[error.constraint])
+    return {
+        SqlState.parent_cycle.value: Conflict(CIRCLE, code="parent_cycle"),
+        SqlState.too_deep.value: Invalid(TOO_DEEP),
+        SqlState.under_trash.value: Conflict(UNDER_TRASH, code="under_trash"),
+        SqlState.invalid_parameter_value.value: Invalid(NO_SUCH_ZONE),
+    }.get(error.sqlstate)
+
+
+def to_undo_conflict(error: DatabaseError) -> Conflict | None:
+    """Return the reason why undo cannot restore a task; ``None`` if the violation is a defect of the application."""
+    if error.sqlstate == SqlState.foreign_key_violation and error.constraint in _BY_CONSTRAINT:
+        return Conflict("What it belonged to is gone. Bring that back first.", code="parent_deleted")
+    return {
+        SqlState.parent_cycle.value: Conflict(CIRCLE, code="parent_cycle"),
+        SqlState.too_deep.value: Conflict(TOO_DEEP.detail, code="too_deep"),
+        SqlState.under_trash.value: Conflict(
+            "A task would be alive under one in the trash. Restore that one first, or trash both.", code="under_trash"
+        ),
+        SqlState.check_violation.value: Conflict(
+            "Other fields depend on this one now. Undo the later changes first.", code="changed_since"
+        ),
+        SqlState.invalid_parameter_value.value: Conflict(NO_SUCH_ZONE.detail, code="unknown_zone"),
+    }.get(error.sqlstate)
+
+
+def to_move_error(error: DatabaseError, body: TaskMove) -> TodoError | None:
+    """Return the error for an unknown neighbour, or for a place without room for another position; else ``None``."""
+    if error.sqlstate == SqlState.unknown_neighbour:
+        name = "after_id" if body.is_behind else "before_id"
+        return Invalid(FieldError(f"/{name}", NO_SUCH_NEIGHBOUR))
+    if error.sqlstate == SqlState.position_exhausted:
+        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="position_exhausted")
+    return None

@@ -1,0 +1,351 @@
+"""Prepared statements behind poolers: the right one is executed, whatever has happened to the server connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from support.helpers import ADD, COUNT, sql
+from support.pgbouncer import pgbouncer
+from support.renaming import Renaming
+from todo.database import Database, DatabaseError, DatabaseOptions, Session
+from todo.database.connection import Connection
+from todo.database.prepared import PROBE, OwnNames, SharedNames, TrackedNames
+from todo.database.statements import Dialect, raw
+
+Admin = psycopg.Connection[Any]
+FORGETTING = ["DEALLOCATE ALL", "DISCARD ALL"]
+ECHO = sql("SELECT CAST(:word AS text) AS word", repeatable=True)
+SETTLED = DatabaseOptions(pool_size=1, budget_seconds=10)
+
+
+@pytest.fixture
+def passing_url(database_url: str) -> Iterator[str]:
+    """The shared database behind a pooler that passes names through. All clients share one server connection."""
+    with pgbouncer(database_url, pool_size=1) as url:
+        yield url
+
+
+@pytest.fixture
+def tracking_url(database_url: str) -> Iterator[str]:
+    """The shared database behind a pooler that tracks statements. All clients share one server connection."""
+    with pgbouncer(database_url, pool_size=1, tracks_statements=True) as url:
+        yield url
+
+
+@pytest.fixture
+async def renaming_url(database_url: str) -> AsyncIterator[str]:
+    """The shared database behind a relay that renames statements. Each client has its own server connection."""
+    async with Renaming(database_url) as relay:
+        yield relay.url
+
+
+WAYS = ["database_url", "passing_url", "tracking_url", "renaming_url"]
+POOLERS = ["passing_url", "tracking_url"]
+
+
+@asynccontextmanager
+async def opened(url: str, options: DatabaseOptions = SETTLED) -> AsyncIterator[Database]:
+    database = Database(url, options)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@pytest.fixture(params=WAYS)
+async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """A single connection in each of the ways."""
+    # The relay's own fixture is asynchronous, and cannot be asked for here.
+    if request.param == "renaming_url":
+        async with Renaming(request.getfixturevalue("database_url")) as relay, opened(relay.url) as database:
+            yield database
+    else:
+        async with opened(request.getfixturevalue(request.param)) as database:
+            yield database
+
+
+@pytest.fixture
+async def passing(passing_url: str) -> AsyncIterator[Database]:
+    """A single connection through the pooler that passes names through."""
+    async with opened(passing_url) as database:
+        yield database
+
+
+@pytest.fixture
+def shape(admin: Admin) -> Iterator[str]:
+    """A table whose columns can change after a statement was prepared."""
+    name = f"shape_{uuid4().hex}"
+    admin.execute(f"CREATE TABLE {name} AS SELECT 1 AS side; GRANT SELECT ON {name} TO todo_app")
+    yield name
+    admin.execute(f"DROP TABLE {name}")
+
+
+def another_client(url: str) -> Admin:
+    return psycopg.connect(url, autocommit=True, prepare_threshold=None)
+
+
+def prepared_on(url: str, words: str) -> list[tuple[str, int, int, object]]:
+    """Return what the only server connection has of the statements with ``words``: as another client sees it."""
+    with another_client(url) as other:
+        return other.execute(
+            "SELECT name, generic_plans::int, custom_plans::int, prepare_time FROM pg_prepared_statements"
+            " WHERE strpos(statement, %s) > 0",
+            (words,),
+        ).fetchall()
+
+
+async def lent(database: Database) -> Connection:
+    return await database.acquire(deadline=asyncio.get_running_loop().time() + 5)
+
+
+# Task: T-412
+class TestProbe:
+    @pytest.mark.parametrize(
+        ("way", "names", "is_pooled"),
+        [
+            ("database_url", OwnNames, False),
+            ("passing_url", SharedNames, True),
+            ("tracking_url", TrackedNames, True),
+        ],
+    )
+    async def test_tells_what_becomes_of_names(
+        self, request: pytest.FixtureRequest, way: str, names: type[OwnNames], *, is_pooled: bool
+    ) -> None:
+        async with opened(request.getfixturevalue(way)) as database:
+            connection = await lent(database)
+            await database.release(connection)
+
+        assert (type(connection.names), connection.is_pooled) == (names, is_pooled)
+
+    async def test_notices_any_other_name_than_its_own(self, renaming_url: str) -> None:
+        async with opened(renaming_url) as database:
+            connection = await lent(database)
+            await database.release(connection)
+
+        assert (type(connection.names), connection.is_pooled) == (TrackedNames, True)
+
+    async def test_leaves_nothing_on_a_shared_server_connection(self, passing: Database, passing_url: str) -> None:
+        await passing.ping()
+
+        assert prepared_on(passing_url, PROBE.sql.decode()) == []
+
+    async def test_has_nothing_prepared_where_a_statement_is_not_seen_at_all(self, passing: Database) -> None:
+        names = passing._names_for({"passes": None, "tracks": None}, is_pooled=True)
+
+        assert not names.may_prepare(b"todo_1")
+
+
+# Task: T-412
+class TestEveryWay:
+    """What holds of a direct connection holds behind every pooler."""
+
+    async def test_a_statement_is_executed_again_and_again(self, database: Database, user_id: str) -> None:
+        echoed = [await Session(database, user_id).fetch_one(ECHO, word=word) for word in ("a", "b", "c")]
+
+        assert echoed == [{"word": "a"}, {"word": "b"}, {"word": "c"}]
+
+    async def test_a_statement_is_executed_twice_in_one_trip(self, database: Database, user_id: str) -> None:
+        first, second = await Session(database, user_id).execute_many((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
+
+        assert (first, second) == ([{"word": "a"}], [{"word": "b"}])
+
+    async def test_a_statement_behind_one_that_fails_is_executed_the_next_time(
+        self, database: Database, user_id: str
+    ) -> None:
+        session = Session(database, user_id)
+        behind = sql("SELECT 'behind' AS word", repeatable=True)
+
+        for _ in range(2):
+            with pytest.raises(DatabaseError) as error:
+                await session.execute_many((sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}), (behind, {}))
+            assert error.value.sqlstate == "22012"
+
+        assert await session.fetch_one(behind) == {"word": "behind"}
+
+    async def test_a_statement_is_prepared_again_when_the_schema_changes(
+        self, database: Database, user_id: str, admin: Admin, shape: str
+    ) -> None:
+        read = sql(f"SELECT side FROM {shape}", repeatable=True)
+        before = [await Session(database, user_id).fetch_all(read) for _ in range(2)]
+        admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
+
+        after = [await Session(database, user_id).fetch_all(read) for _ in range(3)]
+
+        assert (before, after) == ([[{"side": 1}]] * 2, [[{"side": "long"}]] * 3)
+
+    async def test_a_transaction_that_begins_with_an_outdated_statement_is_begun_again(
+        self, database: Database, user_id: str, admin: Admin, shape: str
+    ) -> None:
+        read = sql(f"SELECT side FROM {shape}", repeatable=True)
+        await Session(database, user_id).fetch_all(read)
+        admin.execute(f"ALTER TABLE {shape} ALTER side TYPE text USING 'long'")
+        session = Session(database, user_id)
+
+        async with session.transaction((ADD, {"task_id": uuid4()}), (read, {})) as (_, [_, rows]):
+            await session.fetch_one(ADD, task_id=uuid4())
+
+        assert rows == [{"side": "long"}]
+        assert await session.fetch_one(COUNT) == {"n": 2}
+
+    async def test_a_statement_that_is_refused_itself_is_a_fault(self, database: Database, user_id: str) -> None:
+        refused = sql("DO $$ BEGIN RAISE SQLSTATE '0A000'; END $$")
+
+        for _ in range(3):
+            with pytest.raises(DatabaseError) as error:
+                await Session(database, user_id).fetch_all(refused)
+            assert error.value.sqlstate == "0A000"
+
+    async def test_a_later_trip_of_a_transaction_executes_what_an_earlier_one_prepared(
+        self, database: Database, user_id: str
+    ) -> None:
+        session = Session(database, user_id)
+
+        async with session.transaction((ECHO, {"word": "a"})):
+            words = [await session.fetch_one(ECHO, word=word) for word in ("b", "c")]
+            counts = [await session.fetch_one(COUNT) for _ in range(2)]
+
+        assert (words, counts) == ([{"word": "b"}, {"word": "c"}], [{"n": 0}, {"n": 0}])
+
+
+# Task: T-412
+class TestForgetting:
+    """Another client of the pooler makes the server connection forget what was prepared on it."""
+
+    @pytest.fixture(params=POOLERS)
+    def url(self, request: pytest.FixtureRequest) -> str:
+        return str(request.getfixturevalue(request.param))
+
+    @pytest.mark.parametrize("forgetting", FORGETTING)
+    async def test_is_not_noticed_by_a_request(self, url: str, user_id: str, forgetting: str) -> None:
+        async with opened(url) as database:
+            session = Session(database, user_id)
+            for _ in range(3):
+                await session.fetch_one(ADD, task_id=uuid4())
+                with another_client(url) as other:
+                    other.execute(forgetting)
+
+            assert await session.fetch_one(COUNT) == {"n": 3}
+
+    @pytest.mark.parametrize("forgetting", FORGETTING)
+    async def test_is_not_noticed_by_a_transaction(self, url: str, user_id: str, forgetting: str) -> None:
+        async with opened(url) as database:
+            session = Session(database, user_id)
+            await session.fetch_one(COUNT)
+            for _ in range(3):
+                with another_client(url) as other:
+                    other.execute(forgetting)
+
+                async with session.transaction((ADD, {"task_id": uuid4()})):
+                    await session.fetch_one(COUNT)
+                    await session.fetch_one(ADD, task_id=uuid4())
+
+            assert await session.fetch_one(COUNT) == {"n": 6}
+
+
+# Task: T-412
+class TestSharedNames:
+    """Behind a pooler that passes names through."""
+
+    async def test_are_executed_by_connections_that_have_not_prepared_them(
+        self, passing_url: str, user_id: str
+    ) -> None:
+        async with opened(passing_url, DatabaseOptions(pool_size=2, budget_seconds=10)) as database:
+            await Session(database, user_id).fetch_one(ECHO, word="a")
+            prepared = prepared_on(passing_url, "AS word")
+            one = await lent(database)
+            for word in ("b", "c"):
+                await Session(database, user_id).fetch_one(ECHO, word=word)
+            await database.release(one)
+
+        [(name, generic, custom, prepared_at)] = prepared_on(passing_url, "AS word")
+        assert (generic, custom) == (3, 0)
+        assert [(name, prepared_at)] == [(name, at) for name, *_, at in prepared]
+
+    async def test_are_prepared_by_several_processes(self, passing_url: str, user_id: str) -> None:
+        async with opened(passing_url) as one, opened(passing_url) as other:
+            echoed = [
+                await Session(database, user_id).fetch_one(ECHO, word="a") for database in (one, other, one, other, one)
+            ]
+
+        assert echoed == [{"word": "a"}] * 5
+
+    async def test_are_those_of_the_text(self, passing: Database, passing_url: str, user_id: str) -> None:
+        await Session(passing, user_id).fetch_one(ECHO, word="a")
+
+        [(name, *_)] = prepared_on(passing_url, "AS word")
+        assert name == ECHO.text(Dialect()).name.decode()
+
+    async def test_are_given_only_to_what_follows_the_identity(self, passing: Database, passing_url: str) -> None:
+        """Without it, names could be looked up where another client has left the search path."""
+        connection = await lent(passing)
+        for _ in range(2):
+            await connection.execute_pipeline(
+                [(raw("SELECT 'alone' AS word"), ())], deadline=asyncio.get_running_loop().time() + 5
+            )
+        await passing.release(connection)
+
+        assert prepared_on(passing_url, "'alone'") == []
+
+    async def test_stay_within_a_bound(self, passing: Database, passing_url: str, user_id: str) -> None:
+        for number in range(250):
+            await Session(passing, user_id).fetch_all(sql(f"SELECT {number} AS bounded", repeatable=True))
+
+        assert 150 < len(prepared_on(passing_url, "AS bounded")) <= 200
+
+    async def test_are_given_up_where_the_pooler_loses_them_after_each_transaction(
+        self,
+        database_url: str,
+        user_id: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(SharedNames, "_WINDOW", 5)
+        with pgbouncer(database_url, pool_size=1, settings="server_reset_query_always = 1") as url:
+            async with opened(url) as database:
+                echoed = [await Session(database, user_id).fetch_one(ECHO, word="a") for _ in range(10)]
+                names = database._shared_names
+
+        assert echoed == [{"word": "a"}] * 10
+        assert not names.may_prepare(ECHO.text(Dialect()).name)
+        assert ["lose prepared statements" in record.message for record in caplog.records] == [True]
+
+    async def test_are_kept_where_a_server_connection_forgets_them_now_and_then(
+        self, passing: Database, passing_url: str, user_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(SharedNames, "_WINDOW", 5)
+        for _ in range(4):
+            with another_client(passing_url) as other:
+                other.execute("DEALLOCATE ALL")
+            for _ in range(5):
+                await Session(passing, user_id).fetch_one(ECHO, word="a")
+
+        assert ECHO.text(Dialect()).name in passing._shared_names
+
+
+# Task: T-412
+class TestTrackedNames:
+    async def test_are_executed_by_name(self, renaming_url: str, user_id: str) -> None:
+        own = sql("SELECT name, generic_plans::int AS n FROM pg_prepared_statements WHERE strpos(name, :name) > 0")
+        async with opened(renaming_url) as database:
+            session = Session(database, user_id)
+            for _ in range(3):
+                await session.fetch_one(ECHO, word="a")
+
+            [row] = await session.fetch_all(own, name=ECHO.text(Dialect()).name.decode())
+
+        assert row["n"] == 3
+
+    def test_are_not_given_again_to_a_refused_statement(self) -> None:
+        """The pooler would map it to the one that was refused."""
+        names, text = TrackedNames(), raw("SELECT 1")
+        names.add(text.name)
+
+        names.note_refused(text)
+        names.add(text.name)
+
+        assert text.name not in names
+        assert not names.may_prepare(text.name)

@@ -1,0 +1,75 @@
+"""Scenes below HTTP: somebody over a watched connection, and a way past the application."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, LiteralString, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from support.helpers import UNHURRIED
+from support.people import add_user
+from support.trips import Trips, watched
+from todo.database import Database, Session
+from todo.models.tasks import TaskCreate
+from todo.services.tasks import single as tasks
+
+NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+
+
+class ServiceHarness:
+    """A user, sessions of theirs over a watched connection, and a way past the application."""
+
+    def __init__(self, database: Database, trips: Trips, past: psycopg.Connection[Any]) -> None:
+        self.user_id = add_user(past, "alice")
+        self.trips = trips
+        self._past = past
+        self._database = database
+
+    @property
+    def session(self) -> Session:
+        """A session such as each request gets."""
+        return Session(self._database, self.user_id)
+
+    async def add(self, *, title: str = "Buy milk", **fields: Any) -> UUID:
+        """Create a task at ``NOW`` and return its id."""
+        row, _ = await tasks.create(self.session, TaskCreate(title=title, **fields), now=NOW)
+        return UUID(row["id"])
+
+    async def trips_of(self, work: Awaitable[Any]) -> int:
+        """Return how many trips something takes."""
+        self.trips.count = 0
+        await work
+        return self.trips.count
+
+    def before_trips(self, happens: dict[int, Callable[[], object]]) -> None:
+        """Count trips from here on, and let something happen before those of these numbers."""
+
+        def before(trip: int) -> None:
+            if trip in happens:
+                happens[trip]()
+
+        self.trips.count = 0
+        self.trips.before = before
+
+    def sql(self, statement: LiteralString, **values: Any) -> list[dict[str, Any]]:
+        """Run a statement in a transaction of its own, as another device of the user would; return its rows."""
+        with self._past.cursor(row_factory=dict_row) as cursor:
+            cursor.execute(statement, {"user": self.user_id, **values})
+            return cursor.fetchall() if cursor.description else []
+
+
+SceneT = TypeVar("SceneT", bound=ServiceHarness)
+
+
+@asynccontextmanager
+async def opened(url: str, kind: type[SceneT]) -> AsyncIterator[Callable[[], SceneT]]:
+    """What makes scenes on one connection, which stands, so that the next trip is the first."""
+    database, trips = watched(url, UNHURRIED)
+    await database.open()
+    await database.ping()
+    with psycopg.connect(url, autocommit=True) as past:
+        yield lambda: kind(database, trips, past)
+    await database.close()
