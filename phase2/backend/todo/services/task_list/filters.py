@@ -202,6 +202,8 @@ REGISTRY: tuple[Filter, ...] = (
 )
 
 _POSITIONS = {name: number for number, each in enumerate(REGISTRY) for name in each.parameters}
+# Every list request reads these.
+_READERS = tuple((each.parameter, each.value_of, each.kind.read, each.applied) for each in REGISTRY)
 _TRASHED = REGISTRY[_POSITIONS["trashed"]].applied[SET]
 COUNTED = frozenset(name for each in REGISTRY if each.counter is not None for name in each.parameters)
 """The parameters of the filters for which the database maintains counters."""
@@ -216,10 +218,10 @@ def read(query: TaskFilter, *, now: datetime) -> tuple[tuple[AppliedFilter, ...]
     values: dict[str, Any] = {"now": now}
     found = []
     for position in sorted({_POSITIONS[name] for name in query.model_fields_set if name in _POSITIONS}):
-        each = REGISTRY[position]
-        variant = each.kind.read(each.parameter, each.value_of(query), values)
+        parameter, value_of, read_value, applied = _READERS[position]
+        variant = read_value(parameter, value_of(query), values)
         if variant is not None:
-            found.append(each.applied[variant])
+            found.append(applied[variant])
     return tuple(found), values
 
 
