@@ -84,7 +84,9 @@ def none_left(*, within_seconds: float) -> Iterator[None]:
     with suppress(AssertionError):
         until(lambda: not left(), seconds=within_seconds)
     remaining = left()
+    # Before they end: afterwards nothing can be told of them.
+    lines = ["Processes that the tests started are still alive:", *map(str, remaining)]
     for process in remaining:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
-    assert not remaining, "\n  ".join(["Processes that the tests started are still alive:", *map(str, remaining)])
+    assert not remaining, "\n  ".join(lines)
