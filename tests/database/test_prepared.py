@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.pq.abc import PGresult
 
 from support.helpers import ADD, COUNT, sql
 from support.isolation_layers import BYPASS_ROLE, make_bypass_role
@@ -103,6 +104,19 @@ def prepared_on(url: str, words: str) -> list[tuple[str, int, int, object]]:
 
 async def lent(database: Database) -> Connection:
     return await database.acquire(deadline=asyncio.get_running_loop().time() + 5)
+
+
+def _count_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows with each trip, also those that repeat one."""
+    trips: list[int] = []
+    collect = Connection._collect
+
+    async def counted(self: Connection, expected: int, deadline: float) -> list[PGresult]:
+        trips.append(expected)
+        return await collect(self, expected, deadline)
+
+    monkeypatch.setattr(Connection, "_collect", counted)
+    return trips
 
 
 # Task: T-412
@@ -253,6 +267,42 @@ class TestForgetting:
 class TestSharedNames:
     """Behind a pooler that passes names through."""
 
+    async def test_take_a_second_trip_only_where_the_server_connection_lacks_one(
+        self, passing: Database, passing_url: str, user_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await passing.ping()
+        trips = _count_trips(monkeypatch)
+        needed = []
+        for forgets in (False, False, True, False):
+            if forgets:
+                with another_client(passing_url) as other:
+                    other.execute("DEALLOCATE ALL")
+            trips.clear()
+            await Session(passing, user_id).fetch_one(ECHO, word="a")
+            needed.append(len(trips))
+
+        assert needed == [1, 1, 2, 1]
+
+    async def test_of_a_transaction_that_could_not_commit_are_not_trusted_in_the_next_one(
+        self, passing: Database, passing_url: str, user_id: str, admin: Admin
+    ) -> None:
+        table = f"late_{uuid4().hex}"
+        admin.execute(f"CREATE TABLE {table} (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        admin.execute(f"GRANT SELECT, INSERT ON {table} TO todo_app")
+        session = Session(passing, user_id)
+        with pytest.raises(DatabaseError) as error:
+            async with session.transaction((sql(f"INSERT INTO {table} VALUES (1), (1)"), {})):
+                await session.fetch_one(COUNT)
+        with another_client(passing_url) as other:
+            other.execute(f"DEALLOCATE {COUNT.text(Dialect()).name.decode()}")
+
+        async with session.transaction((ADD, {"task_id": uuid4()})):
+            counted = await session.fetch_one(COUNT)
+
+        admin.execute(f"DROP TABLE {table}")
+        assert error.value.sqlstate == "23505"
+        assert counted == {"n": 1}
+
     async def test_are_executed_by_connections_that_have_not_prepared_them(
         self, passing_url: str, user_id: str
     ) -> None:
@@ -290,7 +340,8 @@ class TestSharedNames:
         stranger = add_user(users, "bob")
         passes_policies = replace(SETTLED, role=BYPASS_ROLE)
         async with opened(passing_url) as behind_policies, opened(passing_url, passes_policies) as past_policies:
-            await Session(behind_policies, user_id).fetch_one(ADD, task_id=uuid4())
+            for who in (user_id, add_user(users, "charlie")):
+                await Session(behind_policies, who).fetch_one(ADD, task_id=uuid4())
 
             seen = [
                 await Session(database, who).fetch_one(COUNT)

@@ -213,10 +213,12 @@ class Connection(AsyncConnection[TupleRow]):
         names = self.names
         known: prepared.OwnNames | set[bytes] = set() if afresh else names
         may_name = not names.are_shared
-        if names.are_shared and pgconn.transaction_status == TransactionStatus.INTRANS:
-            # The server connection is ours until the end, so nothing is guessed: a refusal would end the transaction.
-            known = self._transaction_names or set()
-            may_name = self._transaction_names is not None
+        if names.are_shared:
+            if pgconn.transaction_status != TransactionStatus.INTRANS:
+                self._transaction_names = None
+            elif self._transaction_names is not None:
+                # The server connection is ours until the end. Nothing is guessed: a refusal would end the transaction.
+                known, may_name = self._transaction_names, True
         prepares: list[bytes | None] = []
         by_known_name = False
         try:
@@ -307,7 +309,6 @@ class Connection(AsyncConnection[TupleRow]):
         if sent.by_known_name:
             self.names.note_executed()
         if self.pgconn.transaction_status != TransactionStatus.INTRANS:
-            self._transaction_names = None
             return
         if self._transaction_names is None:
             if not any(text.is_identity for text, _ in calls):
