@@ -10,19 +10,19 @@ TESTS = ROOT / "tests"
 
 # Where a test sleeps all the same, and why.
 SLEEPS = {
-    "support/scratch.py eventually": "polls for a condition, with a bound",
-    "support/scratch.py grace_period": "gives what must not happen the time to happen",
+    "support/helpers.py eventually": "polls for a condition, with a bound",
+    "support/helpers.py grace_period": "gives what must not happen the time to happen",
     "support/processes.py until": "polls for a condition, with a bound, in a thread",
     "benchmarks/servers.py _listening": "polls for a condition, with a bound",
     "support/raw_http.py drip": "a client that sends slowly",
     "web/test_bodies.py trickle": "a client that sends slowly",
-    "web/test_protocol_answers.py test_reach_a_client_that_reads_slowly": "a client that reads slowly",
+    "web/server/test_http_protocol_answers.py test_reach_a_client_that_reads_slowly": "a client that reads slowly",
     "support/issuer.py _drip": "an issuer that answers slowly",
     "sync/test_kill.py send": "a client that repeats what was not answered",
-    "database/test_retries.py insist": "a client that repeats what was not answered",
-    "database/test_retries.py kill": "an administrator who kills connections again and again",
+    "database/test_idempotency.py insist": "a client that repeats what was not answered",
+    "database/test_idempotency.py kill": "an administrator who kills connections again and again",
     "architecture/isolation/test_pooler.py test_keeps_users_apart_when_some_hang_up": "clients leave at any moment",
-    "services/test_live.py test_go_when_who_follows_is_cancelled_anywhere": "clients leave at any moment",
+    "services/test_live.py test_channel_is_removed_when_its_follower_is_cancelled_at_any_time": "clients leave at any moment",
     "benchmarks/live.py measure": "a benchmark that writes at a steady pace",
 }
 
