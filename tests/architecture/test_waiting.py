@@ -22,7 +22,9 @@ SLEEPS = {
     "database/test_idempotency.py insist": "a client that repeats what was not answered",
     "database/test_idempotency.py kill": "an administrator who kills connections again and again",
     "architecture/isolation/test_pooler.py test_keeps_users_apart_when_some_hang_up": "clients leave at any moment",
-    "services/test_live.py test_channel_is_removed_when_its_follower_is_cancelled_at_any_time": "clients leave at any moment",
+    "services/test_live.py test_channel_is_removed_when_its_follower_is_cancelled_at_any_time": (
+        "clients leave at any moment"
+    ),
     "benchmarks/live.py measure": "a benchmark that writes at a steady pace",
 }
 

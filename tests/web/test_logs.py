@@ -310,7 +310,7 @@ class TestTerminal:
 
         output = stream.getvalue()
         assert "unhandled <ValueError>" in output
-        assert "\ntodo.database.errors.DatabaseFault 23505 uq_user_email\n" in output
+        assert "\ntodo.database.errors.DatabaseError 23505 uq_user_email\n" in output
         assert f"\n  {__file__}:" in output
         assert "\nbuiltins.KeyError" in output
         assert "alice" not in output
