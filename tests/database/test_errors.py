@@ -24,7 +24,7 @@ class TestAsUnavailable:
 
 
 # Task: T-020
-class TestDatabaseFault:
+class TestDatabaseError:
     def test_shows_no_values(self) -> None:
         error = DatabaseError("23505", "pk_tasks")
 

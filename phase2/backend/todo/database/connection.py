@@ -141,7 +141,7 @@ class Connection(AsyncConnection[TupleRow]):
     async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
         """Send every statement at once and return a result for each; all of it is one trip.
 
-        ``deadline`` is a time of the event loop's clock. Raises DatabaseFault when a statement failed (all are
+        ``deadline`` is a time of the event loop's clock. Raises DatabaseError when a statement failed (all are
         rolled back), ConnectionLost, and TimeoutError. When the answer has not come whole, whatever the reason, the
         connection is lost: what the server still says must never reach another user.
         """

@@ -51,7 +51,7 @@ class Session:
     not too many have: so that what is quick at the same door is one of many, as elsewhere.
 
     The values of a statement are given by name; ``user_id`` is added. Every method may raise Unavailable, and
-    Forbidden when a verified user's account is gone; DatabaseFault only for violations that the caller expects.
+    Forbidden when a verified user's account is gone; DatabaseError only for violations that the caller expects.
     """
 
     __slots__ = (

@@ -26,7 +26,7 @@ _MAX_DIGITS = 20
 async def read_body(request: Request, *, required: bool) -> bytes:
     """Return the body, empty if there is none and none is required.
 
-    Raises NotJson, TooLarge, Malformed (framing), Timeout, and Invalid for a missing body.
+    Raises UnsupportedMediaType, ContentTooLarge, BadRequest (framing), Timeout, and Invalid for a missing body.
     """
     _check_headers(request.scope["headers"])
     try:
@@ -93,7 +93,7 @@ def _too_large() -> ContentTooLarge:
 
 # Task: T-043
 def parse_json(body: bytes, validate: Callable[[bytes], Any], errors: list[FieldError]) -> Any:
-    """Validate ``body``; what is wrong with its content is added to ``errors``. Raises Malformed if it is no JSON."""
+    """Validate ``body``; what is wrong with its content is added to ``errors``. Raises BadRequest if it is no JSON."""
     try:
         return validate(body)
     except ValidationError as error:

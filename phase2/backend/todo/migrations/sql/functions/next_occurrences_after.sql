@@ -1,5 +1,5 @@
 -- Returns what is left of a series' precomputed occurrences when the open one was completed at an instant, or NULL if
--- the rule has to be evaluated again (in Python: todo/services/series.py). The occurrences are an array, the open one
+-- the rule has to be evaluated again (in Python: todo/services/recurrence/series.py). The occurrences are an array, the open one
 -- first: due date, start, number if the rule counts, and the zone if the dates depend on the user's zone. With missed =
 -- 'skip', occurrences that are over are left out: by their instants where there is a time, and by the user's day where
 -- there is none.
