@@ -15,6 +15,7 @@ from support.raw_http import (
     request,
     serving,
 )
+from todo.database import cancelled
 from todo.web.server.http_protocol import HttpProtocol
 
 UNREADABLE = {
@@ -242,7 +243,7 @@ class TestHeaders:
 
             answer = await connection.answer()
 
-            trickle.cancel()
+            await cancelled(trickle)
         assert_refused(answer, 408, "request_timeout")
 
     async def test_hangs_up_without_a_word_on_a_connection_that_is_never_used(self, impatient: Server) -> None:
@@ -257,7 +258,7 @@ class TestHeaders:
 
             assert await connection.is_closed()
 
-            trickle.cancel()
+            await cancelled(trickle)
 
     async def test_gives_every_request_of_a_connection_its_time(self, app: FastAPI) -> None:
         class Patient(HttpProtocol):

@@ -19,6 +19,7 @@ from support.raw_http import (
     serving,
     until_empty,
 )
+from todo.database import cancelled
 from todo.web.server.http_protocol import HttpProtocol
 from todo.web.server.write_backpressure import UnsentBytes
 
@@ -118,7 +119,7 @@ class TestUnwantedBodies:
 
             answer = await connection.answer()
 
-            trickle.cancel()
+            await cancelled(trickle)
         assert answer.status == 400
         assert answer.headers["connection"] == "close"
 
