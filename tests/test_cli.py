@@ -133,6 +133,12 @@ class TestMain:
         assert first == "todo: TRASH_KEPTDAYS is not a setting and has no effect. Did you mean TRASH_KEPT_DAYS?"
         assert second.startswith("todo: LOG_LEVEL has to be one of ")
 
+    def test_an_env_file_that_is_not_text_is_one_line(self, todo: Todo, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_bytes(b"LOG_LEVEL=\xff")
+
+        expected = "todo: .env cannot be read: it has to be text in UTF-8 that you may read.\n"
+        assert todo("token", "alice") == (1, "", expected)
+
     def test_says_in_one_line_that_the_data_cannot_be_kept(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
 

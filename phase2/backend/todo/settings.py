@@ -202,15 +202,23 @@ class _Texts(PydanticBaseSettingsSource):
 
 
 def _values_in(env_file: Path | None) -> Mapping[str, str | None]:
-    """Read ``.env``. Nothing is expanded, as the library would do: a secret may contain ``${``."""
-    return dotenv_values(env_file, interpolate=False) if env_file and env_file.is_file() else {}
+    """Read ``.env`` and expand nothing, as the library would: a secret may contain ``${``. Raises SettingsError."""
+    try:
+        return dotenv_values(env_file, interpolate=False) if env_file and env_file.is_file() else {}
+    except (OSError, UnicodeDecodeError):
+        raise _unreadable(env_file) from None
+
+
+def _unreadable(env_file: Path | None) -> SettingsError:
+    return SettingsError(f"{env_file} cannot be read: it has to be text in UTF-8 that you may read.")
 
 
 def _read(env_file: Path | None) -> _Environment:
     try:
         return _Environment(_env_file=env_file)  # type: ignore[call-arg]  # An argument of the library, not a field.
     except (OSError, UnicodeDecodeError):
-        raise SettingsError(f"{env_file} cannot be read: it has to be text in UTF-8 that you may read.") from None
+        # The library reads it as well.
+        raise _unreadable(env_file) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise SettingsError(f"{first['loc'][0]} {first['msg'].removeprefix('Value error, ')}") from None
@@ -218,7 +226,10 @@ def _read(env_file: Path | None) -> _Environment:
 
 # Task: T-467
 def misspelt_names(env_file: Path | None = ENV_FILE) -> list[tuple[str, str]]:
-    """Return the names in the environment and in ``env_file`` that are nearly those of settings, and what is meant."""
+    """Return the names in the environment and in ``env_file`` that are nearly those of settings, and what is meant.
+
+    Raises SettingsError.
+    """
     known = [_variable(name) for name in Settings.model_fields]
     names = {*os.environ, *_values_in(env_file)}
     found = []
