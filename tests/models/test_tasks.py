@@ -95,7 +95,7 @@ class TestFields:
             "recurrence_start",
             "last_occurrence",
             "last_skipped",
-            "upcoming",
+            "next_occurrences",
         }
         assert set(TaskPublic.model_fields) <= columns
 

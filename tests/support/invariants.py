@@ -103,8 +103,10 @@ RULES: Mapping[str, str] = {
         " HAVING count(*) > 1 OR bool_or(id <> series_id)"
     ),
     "what is kept of what is to come begins with what is open": (
-        "SELECT id, upcoming FROM tasks WHERE user_id = %(user)s AND upcoming IS NOT NULL AND (recurrence IS NULL"
-        " OR recurrence ->> 'from' <> 'due' OR upcoming -> 0 ->> 0 <> due_date OR jsonb_array_length(upcoming) > 11)"
+        "SELECT id, next_occurrences FROM tasks"
+        " WHERE user_id = %(user)s AND next_occurrences IS NOT NULL AND (recurrence IS NULL"
+        " OR recurrence ->> 'from' <> 'due' OR next_occurrences -> 0 ->> 0 <> due_date"
+        " OR jsonb_array_length(next_occurrences) > 11)"
     ),
     "what is open is due when it says": (
         "SELECT t.id, due_at, start_at FROM tasks AS t LEFT JOIN profiles AS p USING (user_id)"

@@ -48,10 +48,10 @@ class Series(ServiceHarness):
         """Set the user's time zone."""
         await profiles.change(self.session, ProfileUpdate(time_zone=time_zone), now=NOW)
 
-    def upcoming(self, task_id: UUID) -> Any:
+    def next_occurrences(self, task_id: UUID) -> Any:
         """Return the precomputed next occurrences of a task."""
-        [row] = self.sql("SELECT upcoming FROM tasks WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
-        return row["upcoming"]
+        [row] = self.sql("SELECT next_occurrences FROM tasks WHERE user_id = %(user)s AND id = %(id)s", id=task_id)
+        return row["next_occurrences"]
 
 
 @pytest.fixture
@@ -157,7 +157,9 @@ class TestCompletedCopy:
         """A writer that waited for the row lock closes the occurrence that is open by then, and only that one."""
         task_id = await scene.add()
         with psycopg.connect(database_url) as other:
-            step: LiteralString = "due_date = '2026-03-11', recurrence_due = '2026-03-11', upcoming = upcoming - 0"
+            step: LiteralString = (
+                "due_date = '2026-03-11', recurrence_due = '2026-03-11', next_occurrences = next_occurrences - 0"
+            )
             other.execute(f"UPDATE tasks SET {step}, title = 'a' WHERE id = %s", (task_id,))
             commit = asyncio.create_task(asyncio.to_thread(commit_when_awaited, other))
 
@@ -237,10 +239,10 @@ class TestStaleNextOccurrences:
 
         await write(scene, task_id)
 
-        assert scene.upcoming(task_id) is None
+        assert scene.next_occurrences(task_id) is None
         row = await tasks.complete(scene.session, task_id, now=NOW)
         assert row["due_date"] == due_date
-        assert scene.upcoming(task_id)[0][0] == due_date
+        assert scene.next_occurrences(task_id)[0][0] == due_date
 
     async def test_next_occurrences_are_recomputed_by_every_change_of_the_series(self, scene: Series) -> None:
         task_id = await scene.add()
@@ -252,7 +254,7 @@ class TestStaleNextOccurrences:
             TaskUpdate(start_date="2026-03-30"),
         ):
             await tasks.update(scene.session, task_id, body, now=NOW)
-            found.append(scene.upcoming(task_id)[:2])
+            found.append(scene.next_occurrences(task_id)[:2])
         await tasks.update(scene.session, task_id, TaskUpdate(recurrence=None), now=NOW)
 
         assert found == [
@@ -261,7 +263,7 @@ class TestStaleNextOccurrences:
             [["2026-04-01"], ["2026-04-03", None, 2]],
             [["2026-04-01"], ["2026-04-03", "2026-04-01", 2]],
         ]
-        assert scene.upcoming(task_id) is None
+        assert scene.next_occurrences(task_id) is None
 
     @pytest.mark.parametrize("missed", ["skip", "keep"])
     async def test_completion_ignores_next_occurrences_of_another_time_zone(self, scene: Series, missed: str) -> None:
@@ -273,7 +275,7 @@ class TestStaleNextOccurrences:
         row = await tasks.complete(scene.session, task_id, now=NOW)
 
         assert row["due_date"] == "2026-03-29T08:00:00Z"
-        assert scene.upcoming(task_id)[1] == ["2026-03-30T08:00:00Z", None, None, "America/New_York"]
+        assert scene.next_occurrences(task_id)[1] == ["2026-03-30T08:00:00Z", None, None, "America/New_York"]
 
     async def test_skip_ignores_next_occurrences_of_another_time_zone(self, scene: Series) -> None:
         await scene.move_to("Europe/Berlin")
@@ -366,7 +368,7 @@ SCENARIOS = st.builds(
 # All columns of a series, except its ids and those that the precomputed dates may change.
 SERIES = """
 SELECT id = series_id AS is_open, due_at,
-       to_jsonb(t) - '{id,series_id,trash_id,position,revision,upcoming,creation_digest}'::text[] AS columns
+       to_jsonb(t) - '{id,series_id,trash_id,position,revision,next_occurrences,creation_digest}'::text[] AS columns
 FROM tasks AS t WHERE user_id = %(user)s AND series_id = %(id)s ORDER BY revision
 """
 LONG_AFTER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -428,7 +430,7 @@ async def _run_scenario(scene: Series, scenario: Scenario, trips: Counter[int]) 
             await unit_of_work.run_command(scene.session, other, step, now=LONG_AFTER)
         assert scene.sql(SERIES, id=one) == scene.sql(SERIES, id=other)
         # The remaining precomputed dates equal those that would be computed now.
-        left, anew = (scene.upcoming(task_id) or [] for task_id in (one, other))
+        left, anew = (scene.next_occurrences(task_id) or [] for task_id in (one, other))
         assert [each[:3] for each in left[1:]] == [each[:3] for each in anew[1 : len(left)]]
 
 

@@ -36,6 +36,6 @@ class LoggedTable:
 CHANGE_LOG = (
     LoggedTable("categories", "category", is_ordered=True),
     LoggedTable("profiles", "profile"),
-    LoggedTable("tasks", "task", ("due_at", "start_at", "title_key", "upcoming"), is_ordered=True),
+    LoggedTable("tasks", "task", ("due_at", "start_at", "title_key", "next_occurrences"), is_ordered=True),
     LoggedTable("views", "view"),
 )

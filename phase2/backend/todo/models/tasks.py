@@ -194,7 +194,7 @@ class Task(TaskBase, SQLModel, table=True):
     # The open occurrence of a series and the next few, precomputed from the rule: see
     # ``todo.services.recurrence.schedule``. Not in the change log. The database clears it when a column it depends on
     # changes. If null, the rule is evaluated.
-    upcoming: list[list[Any]] | None = Field(default=None, sa_column=Column("upcoming", JSONB))
+    next_occurrences: list[list[Any]] | None = Field(default=None, sa_column=Column("next_occurrences", JSONB))
     tags: Tags = Field(default_factory=list, sa_column=Column("tags", JSONB, nullable=False, server_default="[]"))
     # The case-folded tags, in the same order.
     tag_keys: list[str] = Field(sa_column=Column("tag_keys", JSONB, nullable=False, server_default="[]"))

@@ -220,7 +220,7 @@ def _create_tasks() -> None:
             sa.Computed("left(btrim(app.normalize_for_search(title)), 200)", persisted=True),
             nullable=False,
         ),
-        sa.Column("upcoming", JSONB(), nullable=True),
+        sa.Column("next_occurrences", JSONB(), nullable=True),
         sa.CheckConstraint("char_length(title) BETWEEN 1 AND 200", name=op.f("ck_tasks_title")),
         sa.CheckConstraint("char_length(description) <= 10000", name=op.f("ck_tasks_description")),
         sa.CheckConstraint(

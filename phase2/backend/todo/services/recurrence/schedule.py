@@ -35,7 +35,7 @@ def to_columns(row: Row, task_time: UserTime, state: State | None) -> dict[str, 
         "recurrence_due": due_date,
         "recurrence_start": start_date,
     }
-    return {**columns, "upcoming": next_occurrences({**row, **columns}, task_time)}
+    return {**columns, "next_occurrences": next_occurrences({**row, **columns}, task_time)}
 
 
 # Task: T-327

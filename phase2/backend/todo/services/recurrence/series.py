@@ -79,7 +79,7 @@ def initial_columns(body: TaskCreate, user_time: UserTime, task_id: UUID) -> dic
         "recurrence": recurrence,
         **restarted,
     }
-    return {**restarted, "series_id": task_id, "upcoming": next_occurrences(row, task_time)}
+    return {**restarted, "series_id": task_id, "next_occurrences": next_occurrences(row, task_time)}
 
 
 # Task: T-325
@@ -94,7 +94,7 @@ def columns_after_edit(row: Row, sent: Mapping[str, Any], user_time: UserTime, *
     after = {**row, **columns}
     if after["recurrence"] is None or not columns.keys() & _STEPS_FROM:
         return columns
-    return {**columns, "upcoming": next_occurrences(after, user_time.of_task(after["due_time_zone"]))}
+    return {**columns, "next_occurrences": next_occurrences(after, user_time.of_task(after["due_time_zone"]))}
 
 
 def _changed_columns(row: Row, sent: Mapping[str, Any], user_time: UserTime, *, only_this: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Statements that complete or skip the open occurrence of a series, and advance the series to the next occurrence.
 
-They take the next dates from the column ``upcoming``. They match no row if these dates do not suffice, so that the rule
-must be evaluated in Python.
+They take the next dates from the column ``next_occurrences``. They match no row if these dates do not suffice, so that
+the rule must be evaluated in Python.
 """
 
 from collections.abc import Sequence
@@ -63,8 +63,10 @@ _is_named = or_(tasks.c.due_date == _named, tasks.c.recurrence_due == _named)
 
 
 def _remaining(missed: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the entries of ``upcoming`` from the next open occurrence on; null if the rule must be evaluated."""
-    return func.app.next_occurrences_after(tasks.c.upcoming, missed, at, tasks.c.due_time_zone, _user, type_=JSONB)
+    """Return ``next_occurrences`` from the next open occurrence on; null if the rule must be evaluated."""
+    return func.app.next_occurrences_after(
+        tasks.c.next_occurrences, missed, at, tasks.c.due_time_zone, _user, type_=JSONB
+    )
 
 
 def _next_columns(rest: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
@@ -76,7 +78,7 @@ def _next_columns(rest: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
         "recurrence_number": func.coalesce(number.cast(Integer), tasks.c.recurrence_number + literal_column("1")),
         "recurrence_due": due_date,
         "recurrence_start": start_date,
-        "upcoming": rest,
+        "next_occurrences": rest,
     }
 
 
@@ -130,7 +132,7 @@ def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
             by_id,
             *which,
             is_open(tasks.c.status),
-            tasks.c.upcoming.is_not(None),
+            tasks.c.next_occurrences.is_not(None),
             tasks.c.recurrence.is_not(None),
             tasks.c.subtasks_total == 0,
         )
@@ -149,7 +151,7 @@ def skip_statement(*, named: bool, conditional: bool) -> Statement:
     """Return the statement that advances a series to the next occurrence, also if it has subtasks."""
     # The next occurrence in the sequence, even if its date has passed: so no completion time is needed.
     is_kept = _remaining(literal_column(f"'{Missed.keep}'", Text), null()).is_not(None)
-    which = [by_id, not_trashed, is_open(tasks.c.status), tasks.c.upcoming.is_not(None), is_kept]
+    which = [by_id, not_trashed, is_open(tasks.c.status), tasks.c.next_occurrences.is_not(None), is_kept]
     which += [*([revision_matches] if conditional else []), *([_is_named] if named else [])]
-    rest = tasks.c.upcoming.op("-", return_type=JSONB())(_FIRST)
+    rest = tasks.c.next_occurrences.op("-", return_type=JSONB())(_FIRST)
     return update_statement(which, {**_next_columns(rest), "last_skipped": tasks.c.due_date})

@@ -44,7 +44,14 @@ tasks = table_of(Task)
 PUBLIC_NAMES = tuple(TaskPublic.model_fields)
 PUBLIC = tuple(tasks.c[name] for name in PUBLIC_NAMES)
 WRITABLE = tuple(TaskBase.model_fields)
-SERIES = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start", "series_id", "upcoming")
+SERIES = (
+    "recurrence_anchor",
+    "recurrence_number",
+    "recurrence_due",
+    "recurrence_start",
+    "series_id",
+    "next_occurrences",
+)
 OPEN = (Status.pending, Status.in_progress)
 
 owned_by_caller = OwnedByCaller(tasks)
@@ -165,7 +172,9 @@ def _ancestor_ids() -> Select[Any]:
 MAX_SUBTREE_ROWS = 20_000
 """At most this many tasks are loaded into the process at once: about 50 MB."""
 
-_everything = tuple(c for c in tasks.c if c.name not in ("user_id", "creation_digest", "upcoming", "description"))
+_everything = tuple(
+    c for c in tasks.c if c.name not in ("user_id", "creation_digest", "next_occurrences", "description")
+)
 # Descriptions are long, and not needed for ancestors and descendants.
 _description = case((_named, tasks.c.description)).label("description")
 LOAD_SUBTREES = Statement(

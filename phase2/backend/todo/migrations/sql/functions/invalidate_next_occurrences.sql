@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION app.invalidate_next_occurrences() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    NEW.upcoming := NULL;
+    NEW.next_occurrences := NULL;
     RETURN NEW;
 END
 $$;

@@ -20,7 +20,7 @@ CREATE OR REPLACE TRIGGER t20_compute_due_and_start_on_update BEFORE UPDATE ON p
     EXECUTE FUNCTION app.compute_due_and_start();
 
 CREATE OR REPLACE TRIGGER t25_invalidate_next_occurrences BEFORE UPDATE ON public.tasks FOR EACH ROW
-    WHEN (NEW.upcoming = OLD.upcoming AND (
+    WHEN (NEW.next_occurrences = OLD.next_occurrences AND (
         NEW.due_date IS DISTINCT FROM OLD.due_date OR NEW.due_time_zone IS DISTINCT FROM OLD.due_time_zone
         OR NEW.recurrence IS DISTINCT FROM OLD.recurrence
         OR NEW.recurrence_anchor IS DISTINCT FROM OLD.recurrence_anchor
