@@ -4,6 +4,7 @@ Another than the installed one can be named by the environment variable PGBOUNCE
 """
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -99,7 +101,7 @@ def running(
         place = urlencode({"host": name, "port": _PORT}, quote_via=quote)
         through = f"postgresql://{server['user']}@/{server['dbname']}?{place}"
         with (directory / "log").open("wb") as log:
-            process = subprocess.Popen([program, "-q", str(configuration)], user=user, stdout=log, stderr=log)
+            process = subprocess.Popen([program, "-q", str(configuration)], **_as_user(user), stdout=log, stderr=log)
         try:
             _wait_for(through, process, directory / "log")
             yield PgBouncer(through, process.pid)
@@ -114,6 +116,14 @@ def _user(sockets: Path) -> str | None:
         return None
     owner = sockets.owner()
     return "nobody" if owner == "root" else owner
+
+
+def _as_user(name: str | None) -> dict[str, Any]:
+    """Return the arguments of Popen that start a process as this user, and not in the groups of the current one.
+
+    In root's group, it could not pass through a directory that is closed to that group and open to all others.
+    """
+    return {} if name is None else {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
 
 
 def _configuration(directory: Path, server: Mapping[str, object], pool_size: int) -> str:
