@@ -1,5 +1,6 @@
 """Task lists below HTTP: the number of round trips, and the query plans of PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from support.filters import NOW, applied_filters, combined_examples, query_of
 from support.people import sign_up
 from support.query_plans import nodes_of
 from support.trips import Trips, watched
-from todo.database import Session, Statement, pool
+from todo.database import Session, Statement, cancelled, pool
 from todo.database.statements import CompiledText, Dialect
 from todo.kit.etags import Condition
 from todo.kit.queries import parse
@@ -22,6 +23,7 @@ from todo.services import views
 from todo.services.task_list import filters
 from todo.services.task_list import page as task_list
 from todo.services.task_list.filter_types import AppliedFilter
+from todo.services.tasks.statements import PUBLIC_NAMES
 
 QUERIES = [
     "",
@@ -242,3 +244,26 @@ def test_lists_filtered_by_time_are_sorted_by_the_same_time_by_default() -> None
     assert default("completed_after=2026-03-10&updated_after=2026-03-10") == ("-completed_at",)
     assert default("updated_before=2026-03-10") == ("-updated_at",)
     assert default("trashed=true&due=week") == ("-trashed_at",)
+
+
+# Task: T-501
+async def test_other_requests_run_while_the_excerpts_of_long_texts_are_made() -> None:
+    """A page of 100 notes in which nothing but the title matches is the slowest: each note is searched to its end."""
+    rows: list[dict[str, Any]] = [
+        {**dict.fromkeys(PUBLIC_NAMES), "title": "milk", "tags": [], "description": "\ufdfa" * 10_000}
+        for _ in range(100)
+    ]
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(take_turns())
+    found = await task_list._to_public(rows, parse("milk soy"))
+    await cancelled(others)
+
+    assert turns > 2
+    assert {each["excerpt"] for each in found} == {"<mark>milk</mark>"}

@@ -5,7 +5,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from todo.kit.queries import Terms, normalize_for_search
 
@@ -14,6 +14,13 @@ MAX_CHARACTERS = 160
 _BEFORE = 40
 
 _Span = tuple[int, int]
+
+# Bounds of the work on one text: a page has up to 100 tasks with 10,000 characters each, and one character can fold to
+# 18. The second is the size of a text in which each character is a word, as in Chinese.
+_MAX_MATCHES = 64
+_MAX_FOLDED_CHARACTERS = 30_000
+# The number of characters that are searched first.
+_BEGINNING = 1_000
 
 # The maximum number of cached characters: more than one text has, and more than most alphabets together.
 _MAX_FOLDED = 20_000
@@ -34,43 +41,62 @@ _folded = _Folded()
 
 
 # Task: T-363
+# Task: T-501
 def excerpt(terms: Terms, texts: Sequence[str]) -> str:
     """Return about ``MAX_CHARACTERS`` of the text with the most different matches; of several such texts, the first.
 
     The result is HTML: each match is between ``<mark>`` and ``</mark>``, and everything else is escaped. An ellipsis
-    replaces omitted text.
+    replaces omitted text. The work is bounded: see ``_spans``.
     """
-    found = [(text, list(_spans(terms, text))) for text in texts]
-    text, spans = max(found, key=lambda each: len({each[0][start:end].lower() for start, end in each[1]}))
-    start, end = _window(text, spans[0][0] if spans else 0)
+    best, spans, most = texts[0], list[_Span](), 0
+    for text in texts:
+        found = _spans(terms, text)
+        different = len({text[start:end].lower() for start, end in found})
+        if different > most:
+            best, spans, most = text, found, different
+        if most >= len(terms.words) + len(terms.prefixes):
+            break
+    start, end = _window(best, spans[0][0] if spans else 0)
     parts = ["…"] if start else []
     for first, last in _merged(spans):
         if first >= start and last <= end:
-            parts += [html.escape(text[start:first]), "<mark>", html.escape(text[first:last]), "</mark>"]
+            parts += [html.escape(best[start:first]), "<mark>", html.escape(best[first:last]), "</mark>"]
             start = last
-    parts += [html.escape(text[start:end]), "…" if end < len(text) else ""]
+    parts += [html.escape(best[start:end]), "…" if end < len(best) else ""]
     return "".join(parts)
 
 
-def _spans(terms: Terms, text: str) -> Iterator[_Span]:
-    """Yield the start and the end of each match."""
+def _spans(terms: Terms, text: str) -> list[_Span]:
+    """Return the start and the end of each match in order, at most ``_MAX_MATCHES``.
+
+    If the beginning of a text that is not ASCII has a match, the rest is not searched.
+    """
     if text.isascii():
-        yield from (match.span() for match in _pattern(terms, "[0-9a-z]").finditer(text.lower()))
-        return
+        matches = _pattern(terms, "[0-9a-z]").finditer(text.lower())
+        return [match.span() for match in islice(matches, _MAX_MATCHES)]
+    return _spans_in_start(terms, text, _BEGINNING) or _spans_in_start(terms, text, len(text))
+
+
+def _spans_in_start(terms: Terms, text: str, length: int) -> list[_Span]:
     # Fold each character separately, so that a match can be located in the original text. Folding word by word would
     # cost ten times as much.
-    fold_case = list(map(_folded.__getitem__, text))
-    matches = list(_pattern(terms, "[^ ]").finditer("".join(fold_case)))
-    ends = list(accumulate(map(len, fold_case))) if matches else []
+    folded = list(map(_folded.__getitem__, text[:length]))
+    searched = "".join(folded)[:_MAX_FOLDED_CHARACTERS]
+    # A word at the end may go on behind it.
+    is_complete = length >= len(text) and len(searched) < _MAX_FOLDED_CHARACTERS
+    matches = list(islice(_pattern(terms, "[^ ]").finditer(searched), _MAX_MATCHES))
+    ends = list(accumulate(map(len, folded))) if matches else []
+    spans: list[_Span] = []
     last = 0
     for match in matches:
         start = bisect_right(ends, match.start())
         # Include the combining marks on the last letter, which fold to nothing.
         end = max(bisect_right(ends, match.end() - 1) + 1, bisect_right(ends, match.end()))
         # One character can fold to two words.
-        if start >= last:
-            yield start, end
+        if start >= last and (is_complete or match.end() < len(searched)):
+            spans.append((start, end))
             last = end
+    return spans
 
 
 @lru_cache(maxsize=256)

@@ -4,10 +4,12 @@ The most common list is newest first, with no filter other than those with count
 has its own statements, so it does not pay for the general case.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
+from time import perf_counter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -50,6 +52,8 @@ _PLAIN = filters.COUNTED | {"skip", "limit"}
 _MAX_SHAPES = 500
 # The largest page, plus one row that shows whether there are more.
 _FULL_PAGE = MAX_TASKS + 1
+# The event loop runs other requests after this time. One excerpt takes up to 3 ms.
+_MAX_SECONDS_AT_ONCE = 0.005
 # SQLSTATE class 22, data exception: a value is invalid for its type.
 _DATA_EXCEPTION = "22"
 
@@ -171,7 +175,7 @@ async def _any_page(session: Session, query: TaskQuery, now: datetime, if_none_m
         # A lower bound of the total.
         total = max(min(total, MAX_COUNTED), offset + len(rows) if rows else 0)
     return Page(
-        [_to_public(row, searched) for row in rows[: query.limit]],
+        await _to_public(rows[: query.limit], searched),
         total,
         None if is_time_dependent else count["revision"],
         total_is_exact=is_exact,
@@ -238,10 +242,20 @@ def _end_of(rows: list[TaskRow], limit: int, offset: int) -> Cursor | None:
     return Cursor(offset + limit, last["part"], tuple(values), last["word"])
 
 
-def _to_public(row: TaskRow, searched: Query | None) -> TaskRow:
-    """Return a task without the columns for the cursor, and with an excerpt if it was found by a search."""
-    shown = {name: row[name] for name in PUBLIC_NAMES}
-    return shown if searched is None else {**shown, "excerpt": search.excerpt_of(searched, row)}
+async def _to_public(rows: Sequence[TaskRow], searched: Query | None) -> list[TaskRow]:
+    """Return tasks without the columns for the cursor, and with an excerpt if they were found by a search.
+
+    Other requests run in between: the excerpts of a page with long texts can take a quarter of a second.
+    """
+    found = [{name: row[name] for name in PUBLIC_NAMES} for row in rows]
+    if searched is not None:
+        resumed = perf_counter()
+        for task in found:
+            task["excerpt"] = search.excerpt_of(searched, task)
+            if perf_counter() - resumed > _MAX_SECONDS_AT_ONCE:
+                await asyncio.sleep(0)
+                resumed = perf_counter()
+    return found
 
 
 # Task: T-371
