@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
 from httpx import AsyncClient
+from psycopg import sql
 
 from support.helpers import UNHURRIED, eventually, grace_period
 from support.old_rows import Connection, keep_key, keys_left, log_days_ago, revisions_left
@@ -27,6 +29,15 @@ def admin(database_url: str) -> Iterator[Connection]:
     """Yield a superuser connection in autocommit mode."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture
+async def impatient(database_url: str) -> AsyncIterator[Database]:
+    """Yield a database on which a statement may take 0.3 seconds."""
+    database = Database(database_url, replace(UNHURRIED, statement_timeout_milliseconds=300))
+    await database.open()
+    yield database
+    await database.close()
 
 
 # Task: T-113
@@ -176,6 +187,23 @@ async def age_trash(client: AsyncClient, admin: Connection, days: int) -> str:
     return user_id
 
 
+@contextmanager
+def slow_deletes(admin: Connection, user_id: str, *, seconds: float) -> Iterator[None]:
+    """Make each deletion of a task of the user take this long."""
+    admin.execute(
+        sql.SQL(
+            "CREATE FUNCTION public.sleep_before_delete() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN IF OLD.user_id = {} THEN PERFORM pg_sleep({}); END IF; RETURN OLD; END $$;"
+            " CREATE TRIGGER sleep_before_delete BEFORE DELETE ON tasks FOR EACH ROW"
+            " EXECUTE FUNCTION public.sleep_before_delete()"
+        ).format(user_id, seconds)
+    )
+    try:
+        yield
+    finally:
+        admin.execute("DROP FUNCTION public.sleep_before_delete() CASCADE")
+
+
 # Task: T-352
 class TestEmptyTrash:
     async def test_pruning_deletes_only_what_is_in_the_trash_for_too_long(
@@ -262,6 +290,43 @@ class TestEmptyTrash:
 
         assert bite == (500,)
         assert admin.execute("SELECT count(*) FROM tasks WHERE user_id = %s", (user_id,)).fetchone() == (0,)
+
+    # Task: T-502
+    async def test_tasks_that_are_slow_to_delete_are_deleted_in_smaller_batches(
+        self, impatient: Database, alice: AsyncClient, admin: Connection
+    ) -> None:
+        """All tasks of one batch together exceed the time limit of a statement."""
+        parent = (await add_line(alice, 1))[0]
+        user_id = await age_trash(alice, admin, 0)
+        log_days_ago(admin, user_id, *[1] * 30)
+        admin.execute(
+            "UPDATE tasks SET parent_id = %s WHERE user_id = %s AND id <> %s", (parent["id"], user_id, parent["id"])
+        )
+        await trash(alice, parent)
+        await age_trash(alice, admin, 31)
+
+        with slow_deletes(admin, user_id, seconds=0.03):
+            await prune_all(impatient, AT_ONCE)
+
+        assert admin.execute("SELECT count(*) FROM tasks WHERE user_id = %s", (user_id,)).fetchone() == (0,)
+
+    # Task: T-502
+    async def test_user_whose_tasks_cannot_be_deleted_does_not_stop_the_pruning_of_others(
+        self, impatient: Database, alice: AsyncClient, bob: AsyncClient, admin: Connection
+    ) -> None:
+        tasks = [await trash(client, await add_task(client)) for client in (alice, bob)]
+        first_id, other_id = [await age_trash(client, admin, 31) for client in (alice, bob)]
+        log_days_ago(admin, other_id, 91)
+
+        with slow_deletes(admin, first_id, seconds=60):
+            await prune_all(impatient, AT_ONCE)
+
+        found = [
+            (await client.get(f"/tasks/{task['id']}")).status_code
+            for client, task in zip((alice, bob), tasks, strict=True)
+        ]
+        assert first_id < other_id
+        assert found == [200, 404]
 
     async def test_emptying_the_trash_skips_locked_users_without_waiting_or_failing(
         self, database: Database, database_url: str, alice: AsyncClient, bob: AsyncClient, admin: Connection

@@ -40,7 +40,7 @@ CHANGES = {
     "CREATE OR REPLACE FUNCTION app.day_end(day date, zone text, day_start time) RETURNS timestamptz LANGUAGE sql"
     " IMMUTABLE STRICT PARALLEL SAFE AS 'SELECT now()'": "function app.day_end(date,text,time without time zone)",
     "ALTER FUNCTION app.next_revision(text) SECURITY DEFINER": "function app.next_revision(text)",
-    "GRANT EXECUTE ON FUNCTION app.prune(integer, bigint) TO PUBLIC": "function app.prune(integer,bigint)",
+    "GRANT EXECUTE ON FUNCTION app.prune TO PUBLIC": "function app.prune(integer,bigint,bigint,bigint)",
     "CREATE FUNCTION app.extra() RETURNS integer LANGUAGE sql AS 'SELECT 1'": "function app.extra()",
     "CREATE FUNCTION app.uid(text) RETURNS text LANGUAGE sql AS 'SELECT $1'": "function app.uid(text)",
     "DROP TRIGGER t10_lock_user_writes ON views": "trigger t10_lock_user_writes on views",

@@ -5,9 +5,13 @@ import logging
 from dataclasses import dataclass
 
 from todo.database import Database, DatabaseError, empty_trash, prune
+from todo.database.maintenance import MAX_ROWS, MAX_USERS, PruneFunction
 from todo.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+_SMALLER = 8
+_MAX_FAILED_USERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,50 @@ async def keep_pruning(database: Database, options: PruneOptions) -> None:
 async def prune_all(database: Database, options: PruneOptions) -> int:
     """Prune the data of all users once, in small batches with pauses. Return the number of deleted rows.
 
-    Raises Unavailable.
+    If the trash cannot be emptied, the log and the keys are pruned all the same. Raises Unavailable or DatabaseError.
     """
     removed = 0
+    failure: Exception | None = None
     for take, kept_days in ((empty_trash, options.trash_kept_days), (prune, options.kept_days)):
-        next_user: int | None = 0
-        while next_user is not None:
-            bite = await take(database, kept_days=kept_days, from_user=next_user)
-            removed += bite.removed
-            next_user = bite.next_user
-            await asyncio.sleep(options.pause_seconds)
+        try:
+            removed += await _prune_users(database, take, kept_days, options)
+        except (Unavailable, DatabaseError) as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return removed
+
+
+# Task: T-502
+async def _prune_users(database: Database, take: PruneFunction, kept_days: int, options: PruneOptions) -> int:
+    """Delete one kind of old rows of all users. A batch that fails is repeated with fewer rows, of one user.
+
+    A user of whom not even one row can be deleted is skipped. Raises the last error if this happens to
+    ``_MAX_FAILED_USERS`` users in a row: then the database is not available.
+    """
+    removed = failed_users = 0
+    max_rows = MAX_ROWS
+    from_user: int | None = 0
+    while from_user is not None:
+        max_users = MAX_USERS if max_rows == MAX_ROWS else 1
+        try:
+            batch = await take(
+                database, kept_days=kept_days, from_user=from_user, max_rows=max_rows, max_users=max_users
+            )
+        except (Unavailable, DatabaseError) as error:
+            if max_rows > 1:
+                max_rows = max(1, max_rows // _SMALLER)
+            else:
+                failed_users += 1
+                if failed_users == _MAX_FAILED_USERS:
+                    raise
+                log.warning("old data of one user could not be deleted: %s", type(error).__name__)
+                from_user, max_rows = from_user + 1, MAX_ROWS
+        else:
+            removed += batch.removed
+            failed_users = 0
+            if batch.next_user != from_user:
+                max_rows = MAX_ROWS
+            from_user = batch.next_user
+        await asyncio.sleep(options.pause_seconds)
     return removed

@@ -3,11 +3,14 @@
 -- writing is left for the next run: nobody waits for this function, and it waits for nobody.
 -- Task: T-352
 CREATE OR REPLACE FUNCTION app.empty_trash(
-    kept_days integer, from_user bigint, OUT removed bigint, OUT next_user bigint
+    kept_days integer,
+    from_user bigint,
+    max_rows bigint DEFAULT 500,
+    max_users bigint DEFAULT 100,
+    OUT removed bigint,
+    OUT next_user bigint
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    max_rows CONSTANT bigint := 500;
-    max_users CONSTANT bigint := 100;
     caller CONSTANT text := current_setting('app.user', true);
     expired_before CONSTANT timestamptz := now() - make_interval(days => kept_days);
     emptied_user text;
@@ -47,5 +50,5 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION app.empty_trash(integer, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION app.empty_trash(integer, bigint) TO todo_app;
+REVOKE ALL ON FUNCTION app.empty_trash(integer, bigint, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION app.empty_trash(integer, bigint, bigint, bigint) TO todo_app;

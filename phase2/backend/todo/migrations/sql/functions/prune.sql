@@ -3,11 +3,15 @@
 -- so that the caller learns nobody's id; next_user is where the next batch begins, NULL when all users are done.
 -- SECURITY DEFINER and on behalf of one user after the other, because the policies also apply to the owner of the
 -- tables. Only one process prunes at a time; another one returns at once.
-CREATE OR REPLACE FUNCTION app.prune(kept_days integer, from_user bigint, OUT removed bigint, OUT next_user bigint)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION app.prune(
+    kept_days integer,
+    from_user bigint,
+    max_rows bigint DEFAULT 500,
+    max_users bigint DEFAULT 100,
+    OUT removed bigint,
+    OUT next_user bigint
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    max_rows CONSTANT bigint := 500;
-    max_users CONSTANT bigint := 100;
     caller CONSTANT text := current_setting('app.user', true);
     pruned_user text;
     last_expired bigint;
@@ -52,5 +56,5 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION app.prune(integer, bigint) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION app.prune(integer, bigint) TO todo_app;
+REVOKE ALL ON FUNCTION app.prune(integer, bigint, bigint, bigint) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION app.prune(integer, bigint, bigint, bigint) TO todo_app;
