@@ -16,7 +16,7 @@ from todo.database.statements import raw
 # bypass the policies.
 DEFINERS: Mapping[str, str] = {
     "app.caller_exists()": "todo_app cannot read users. It takes no argument and checks the caller only.",
-    "app.empty_trash(integer,bigint,bigint,bigint)": "Visits all users. Deletes tasks trashed days ago; returns a count.",
+    "app.empty_trash(integer,bigint,bigint,bigint)": "Visits all users. Deletes trashed tasks; returns a count.",
     "app.prune(integer,bigint,bigint,bigint)": "Visits all users. Deletes rows that are days old; returns a count.",
 }
 
