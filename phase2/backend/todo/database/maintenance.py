@@ -36,7 +36,7 @@ async def prune(database: Database, *, kept_days: int, from_user: int) -> PruneB
 
 # Task: T-352
 async def empty_trash(database: Database, *, kept_days: int, from_user: int) -> PruneBatch:
-    """Permanently delete one batch of tasks that are in the trash for more than ``kept_days`` days.
+    """Permanently delete one batch of tasks that have been in the trash for more than ``kept_days`` days.
 
     Parameters and errors as in ``prune``. Skips users who are writing at the moment.
     """
@@ -47,7 +47,7 @@ async def _prune_batch(database: Database, statement: CompiledText, *, kept_days
     deadline = asyncio.get_running_loop().time() + database.options.budget_seconds
     values = {"kept_days": str(kept_days), "from_user": str(from_user)}
 
-    async def bite(connection: Connection) -> PruneBatch:
+    async def run_batch(connection: Connection) -> PruneBatch:
         identity = database.caller_context.statement_for(_NOBODY, is_pooled=connection.is_pooled)
         calls: list[Call] = [identity, (statement, connection.encode(statement, values))]
         _, result = await connection.execute_pipeline(calls, deadline=deadline)
@@ -55,7 +55,7 @@ async def _prune_batch(database: Database, statement: CompiledText, *, kept_days
         return PruneBatch(**row)
 
     try:
-        return await database.run(bite, deadline=deadline)
+        return await database.run(run_batch, deadline=deadline)
     except DatabaseError as error:
         raise as_unavailable(error) or error from None
     except (ConnectionLost, TimeoutError):

@@ -1,4 +1,4 @@
-"""A session: statements run as one user, and cannot run as nobody."""
+"""A session runs statements as one user. No statement can run without a user."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
 _OWNER_KEY = f"_{USER_ID}_user"
 
-# Where the look-up's answer is: behind the identity's.
+# The index of the look-up's result. The identity's result is the first.
 _LOOKED_UP = len(PREAMBLE)
 
 _FAILURES = (ConnectionLost, DatabaseError, TimeoutError)
@@ -44,14 +44,14 @@ _Text = tuple[CompiledText, Mapping[str, Any]]
 
 # Task: T-023
 class Session:
-    """What a route gets: runs statements as ``user_id`` and as nobody else.
+    """Runs statements as ``user_id``, for one request.
 
-    It is good for one request. All of its trips share one budget of time, which begins with the first: what takes
-    longer, such as a stream, opens a session for each step. One that ``bulk`` gets more time at its end, if
-    not too many have: so that what is quick at the same door is one of many, as elsewhere.
+    All round trips share one time budget, which begins with the first one. Longer work, such as a stream, opens a
+    session for each step. A ``bulk`` session gets an extended lease when its budget ends, if not too many have one.
+    Until then it is an ordinary session, so a quick request to a bulk route is treated as any other.
 
-    The values of a statement are given by name; ``user_id`` is added. Every method may raise Unavailable, and
-    Forbidden when a verified user's account is gone; DatabaseError only for violations that the caller expects.
+    The values of a statement are passed by name; ``user_id`` is added. Every method may raise Unavailable, and
+    Forbidden if the account of a valid token was deleted; DatabaseError only for violations that the caller expects.
     """
 
     __slots__ = (
@@ -68,14 +68,14 @@ class Session:
     )
 
     def __init__(self, database: Database, user_id: str, *, bulk: bool = False) -> None:
-        # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
-        # the same again.
+        # With a key, the first statement that writes, or the transaction, has its effect once. A repeated request gets
+        # the stored response.
         self.idempotency_key: IdempotencyKey | None = None
-        # Whether the answer was a kept one.
+        # Whether the response is a stored one.
         self.replayed = False
         self._database = database
         self._connection: Connection | None = None
-        # What travels with the transaction's commit.
+        # Statements that are sent with the transaction's commit.
         self._closing: list[_Text] = []
         self._deadline: float | None = None
         self._has_written = False
@@ -93,7 +93,7 @@ class Session:
         return rows[0] if rows else None
 
     async def fetch_one(self, statement: Statement, /, **values: Any) -> Row:
-        """Return the only row. Raises NotFound when there is none."""
+        """Return the only row. Raises NotFound if there is none."""
         row = await self.fetch_first(statement, **values)
         if row is None:
             if statement.part_of_write:
@@ -102,9 +102,9 @@ class Session:
         return row
 
     async def execute_many(self, *requests: Request) -> list[list[Row]]:
-        """Run several statements in one trip and one transaction; return the rows of each.
+        """Run several statements in one round trip and one transaction; return the rows of each.
 
-        With an idempotency key, the last statement is the one that writes, and only its rows are returned.
+        With an idempotency key, the last statement must be the one that writes, and only its rows are returned.
         """
         writes = any(statement.writes for statement, _ in requests)
         if writes and self._connection is None:
@@ -119,7 +119,7 @@ class Session:
         return rows
 
     async def ensure_caller_exists(self) -> None:
-        """Raise Forbidden if the account of a token that still verifies has been deleted."""
+        """Raise Forbidden if the account was deleted while its token is still valid."""
         [[row]] = await self._run([(_CALLER_EXISTS, {})], repeatable=True)
         if not row["caller_exists"]:
             raise _account_is_gone()
@@ -158,7 +158,7 @@ class Session:
                 self._note_write()
         except BaseException:
             if not connection.is_idle:
-                # Where that fails, the connection is closed, and the server rolls back by itself.
+                # If this fails, the connection is closed, and the server rolls back by itself.
                 with contextlib.suppress(ConnectionLost, DatabaseError, TimeoutError):
                     await connection.execute_pipeline([(ROLLBACK, ())], deadline=self._until())
             raise
@@ -168,7 +168,7 @@ class Session:
             await self._database.release(connection)
 
     async def _begin(self, texts: Sequence[_Text]) -> tuple[Connection, list[PGresult]]:
-        """Begin a transaction of this user, with ``texts``; return their results, and the connection to release."""
+        """Begin a transaction of this user with ``texts``. Return the connection to release, and their results."""
         while True:
             connection = await self._database.acquire(deadline=self._until(), user_id=self.user_id)
             try:
@@ -193,9 +193,9 @@ class Session:
             raise DatabaseError(SqlState.in_failed_sql_transaction)
 
     async def finish(self, *requests: Request) -> list[Row]:
-        """Send the transaction's last statements and its commit in one trip; return the rows of the last of them.
+        """Send the transaction's last statements and its commit in one round trip; return the rows of the last one.
 
-        Those rows are what is kept as the answer.
+        With an idempotency key, these rows are stored as the response.
         """
         connection = self._connection
         if connection is None:
@@ -218,16 +218,16 @@ class Session:
         return connection.rows(results[-2], texts[-1][0])
 
     def store_response(self, answer: list[Row]) -> None:
-        """Keep what this transaction answers, in case the request comes again: it travels with the commit."""
+        """Store the response of this transaction for a repeated request. It is sent with the commit."""
         if self.idempotency_key is not None:
             kept = {**self.idempotency_key.values, "retry_answer": orjson.dumps(answer).decode()}
             self._closing.append((STORE_RESPONSE.text(self._database.dialect), kept))
 
     def _as_in_use(self, error: Exception) -> Exception | None:
-        """Tell whether the beginning failed because an equal request is still running."""
+        """Return Conflict if the transaction could not begin because an equal request is still running."""
         if self.idempotency_key is None or not isinstance(error, DatabaseError):
             return None
-        # BEGIN and the identity are answered.
+        # BEGIN and the identity precede the lock.
         return in_use(error, answered=2)
 
     async def _once(
@@ -237,12 +237,12 @@ class Session:
         statement: Statement,
         values: Mapping[str, Any],
     ) -> list[Row]:
-        """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
+        """Run a statement that writes; if an equal request has run it already, return that one's rows."""
         effect = with_stored_response(statement).text(self._database.dialect)
         own = [(one.text(self._database.dialect), its) for one, its in before]
         texts = [*self._preamble(idempotency_key), *own, (effect, {**values, **idempotency_key.values})]
         try:
-            # Repeatable, whatever the statement is: the key sees to that.
+            # Any statement is repeatable with a key.
             *_, rows = await self._database.run(
                 lambda connection: self._send(connection, texts),
                 deadline=self._until(),
@@ -274,7 +274,7 @@ class Session:
         return answer
 
     def _note_write(self) -> None:
-        """Say after the commit that the user has something new."""
+        """Report a write: after the commit to ``on_write``, and inside of a transaction to the transaction."""
         if self._connection is not None:
             self._has_written = True
         elif self._database.on_write is not None:
@@ -290,25 +290,25 @@ class Session:
         return self._deadline
 
     def _to_caller_error(self, error: Exception) -> Exception:
-        """Turn what the database says into the errors that callers know; what is left is for the service."""
+        """Convert a database error to the error for the caller. Violations that a service expects stay as they are."""
         if isinstance(error, ConnectionLost):
-            return _unavailable("The connection to the database was lost. Look whether your change was made.")
+            return _unavailable("The connection to the database was lost. Check whether your change was made.")
         if isinstance(error, TimeoutError):
-            return _unavailable("The database did not answer in time. Look whether your change was made.")
+            return _unavailable("The database did not answer in time. Check whether your change was made.")
         if not isinstance(error, DatabaseError):
             return error
         if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
             return _account_is_gone()
         if self._is_bulk and error.sqlstate == SqlState.query_canceled:
-            # It worked all the while: of waiting for others the server says something else.
+            # It ran all the time: a wait for a lock ends with another SQLSTATE.
             return Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
         return as_unavailable(error) or error
 
     def _identify(self, connection: Connection) -> Call:
-        """Return the statement that says who is asking, for a connection that this session has from here on."""
+        """Return the identity statement for a connection that this session uses from now on."""
         options = self._database.options
         left = inf
-        # Who gives less time to the request than to a statement has the client end it.
+        # With a budget shorter than the statement timeout, the client's deadline ends the request.
         if options.statement_timeout_milliseconds < options.budget_seconds * 1_000:
             left = self._until() - asyncio.get_running_loop().time()
         if not self._is_bulk:
@@ -321,7 +321,7 @@ class Session:
         )
 
     def _extend_deadline(self, connection: Connection) -> float | None:
-        """Return a later deadline for what is not done at the end of the usual time; ``None`` if too many have one."""
+        """Return a later deadline when the usual time ends; ``None`` if too many sessions have an extended lease."""
         if not connection.has_extended_lease and self._database.grant_extended_lease(connection):
             options = self._database.options
             self._deadline = self._until() + options.bulk_budget_seconds - options.budget_seconds
