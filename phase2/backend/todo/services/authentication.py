@@ -138,14 +138,14 @@ class KeySetVerifier:
             raise Unauthenticated("The token has expired. Get a new one.", code="token_expired")
         for claim in ("nbf", "iat"):
             if claim in claims and now < _instant(claims, claim) - LEEWAY_SECONDS:
-                _refuse("The token is not valid yet: look at the clocks.")
+                _refuse("The token is not valid yet. Check the clocks of the issuer and of this server.")
         if self._issuer is not None and claims.get("iss") != self._issuer:
             _refuse("The token comes from another issuer (iss).")
         if self._audience is not None and not _names(claims.get("aud"), self._audience):
             _refuse("The token is meant for another audience (aud).")
         user_id = _text(claims.get("sub"), _MAX_OF_AN_ID)
         if user_id is None:
-            _refuse("The token does not say whom it is for (sub).")
+            _refuse("The token does not name a user (sub).")
         name, email = claims.get("name"), claims.get("email")
         if isinstance(name, str):
             name = name[:_MAX_OF_A_NAME]
@@ -238,7 +238,7 @@ def _instant(claims: Mapping[str, Any], claim: str) -> float:
     value = claims.get(claim)
     # In Python a bool is an int, in JSON it is not.
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _END_OF_TIME:
-        _refuse(f"The token does not give an instant as {claim}.")
+        _refuse(f"The token has no valid time in {claim}.")
     return float(value)
 
 

@@ -1,7 +1,7 @@
--- Returns the words of a text in their order, folded, with a space before and after each. Capitals, letters with a mark
--- and other forms of a character count as the plain ones. todo/kit/queries.py does the same to what users search for;
--- the tests compare the two. The generated column tasks.title_key and the rows of task_words follow from it and are not
--- computed again when this file changes: a migration has to do that.
+-- Returns the words of a text in their order, normalized, with a space before and after each. Capital letters, letters
+-- with diacritics and other forms of a character become the plain ones. todo/kit/queries.py does the same to the texts
+-- that users search for; the tests compare the two. The generated column tasks.title_key and the rows of task_words
+-- depend on this function, and are not computed again when this file changes: a migration has to do that.
 -- Task: T-361
 CREATE OR REPLACE FUNCTION app.normalize_for_search(original text) RETURNS text LANGUAGE plpgsql
     IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
