@@ -23,7 +23,7 @@ BEGIN
         GRANT todo_app TO CURRENT_USER;
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE EXCEPTION 'the role todo_app is another''s: who made it has to run GRANT todo_app TO %',
+    RAISE EXCEPTION 'the role todo_app belongs to another login: whoever created it must run GRANT todo_app TO %',
         quote_ident(current_user) USING ERRCODE = 'insufficient_privilege';
 END
 $$;
