@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -112,8 +112,7 @@ class Session:
             if self.idempotency_key is not None:
                 *before, (statement, values) = requests
                 return [*([] for _ in before), await self._once(self.idempotency_key, before, statement, values)]
-        texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
-        rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
+        rows = await self._run(self._texts(requests), repeatable=all(statement.repeatable for statement, _ in requests))
         if writes:
             self._note_write()
         return rows
@@ -135,7 +134,7 @@ class Session:
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
         await self._database.wait_for_extended_lease(self.user_id, deadline=self._until())
-        texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
+        texts = self._texts(requests)
         in_front = self._preamble(self.idempotency_key) if self.idempotency_key is not None else []
         try:
             connection, results = await self._begin([*in_front, *texts])
@@ -143,16 +142,12 @@ class Session:
             raise self._as_in_use(error) or self._to_caller_error(error) from None
         self._connection = connection
         try:
-            kept = (
-                self._replayed(stored_response(self.idempotency_key, results[len(in_front) - 1]))
-                if self.idempotency_key
-                else None
-            )
+            kept = self._stored(self.idempotency_key, results[len(in_front) - 1]) if self.idempotency_key else None
             own = zip(results[len(in_front) :], texts, strict=True)
             self._is_finished = False
             yield kept, [connection.rows(result, text) for result, (text, _) in own]
             if not self._is_finished:
-                await self._commit(connection)
+                await self._commit(connection, self._closing)
             self._connection = None
             if self._has_written:
                 self._note_write()
@@ -172,9 +167,9 @@ class Session:
         while True:
             connection = await self._database.acquire(deadline=self._until(), user_id=self.user_id)
             try:
-                calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in texts]
                 opening = [(_BEGIN, ()), self._identify(connection)]
-                results = await connection.execute_pipeline([*opening, *calls], deadline=self._until())
+                calls = [*opening, *self._encode(connection, texts)]
+                results = await connection.execute_pipeline(calls, deadline=self._until())
             except BaseException as error:
                 was_long = connection.has_extended_lease
                 await self._database.release(connection)
@@ -183,14 +178,16 @@ class Session:
             else:
                 return connection, results[len(opening) :]
 
-    async def _commit(self, connection: Connection) -> None:
-        calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in self._closing]
+    async def _commit(self, connection: Connection, texts: Sequence[_Text]) -> list[PGresult]:
+        """Send ``texts`` and the commit in one round trip; return their results."""
+        calls = [*self._encode(connection, texts), (_COMMIT, ())]
         try:
-            *_, result = await connection.execute_pipeline([*calls, (_COMMIT, ())], deadline=self._until())
+            *results, commit = await connection.execute_pipeline(calls, deadline=self._until())
         except _FAILURES as error:
             raise self._to_caller_error(error) from None
-        if result.command_status != b"COMMIT":
+        if commit.command_status != b"COMMIT":
             raise DatabaseError(SqlState.in_failed_sql_transaction)
+        return results
 
     async def finish(self, *requests: Request) -> list[Row]:
         """Send the transaction's last statements and its commit in one round trip; return the rows of the last one.
@@ -202,20 +199,12 @@ class Session:
             raise RuntimeError("no transaction to finish")
         *others, (answer, values) = requests
         if self.idempotency_key is not None:
-            others.append((with_stored_response(answer), {**values, **self.idempotency_key.values}))
-        else:
-            others.append((answer, values))
-        texts = [(statement.text(self._database.dialect), each) for statement, each in others]
-        calls = [(text, connection.encode(text, self._with_owner(each))) for text, each in texts]
-        try:
-            results = await connection.execute_pipeline([*calls, (_COMMIT, ())], deadline=self._until())
-        except _FAILURES as error:
-            raise self._to_caller_error(error) from None
-        if results[-1].command_status != b"COMMIT":
-            raise DatabaseError(SqlState.in_failed_sql_transaction)
+            answer, values = with_stored_response(answer), {**values, **self.idempotency_key.values}
+        texts = self._texts([*others, (answer, values)])
+        results = await self._commit(connection, texts)
         self._is_finished = True
         self._has_written = self._has_written or any(statement.writes for statement, _ in requests)
-        return connection.rows(results[-2], texts[-1][0])
+        return connection.rows(results[-1], texts[-1][0])
 
     def store_response(self, answer: list[Row]) -> None:
         """Store the response of this transaction for a repeated request. It is sent with the commit."""
@@ -238,9 +227,8 @@ class Session:
         values: Mapping[str, Any],
     ) -> list[Row]:
         """Run a statement that writes; if an equal request has run it already, return that one's rows."""
-        effect = with_stored_response(statement).text(self._database.dialect)
-        own = [(one.text(self._database.dialect), its) for one, its in before]
-        texts = [*self._preamble(idempotency_key), *own, (effect, {**values, **idempotency_key.values})]
+        effect = (with_stored_response(statement), {**values, **idempotency_key.values})
+        texts = [*self._preamble(idempotency_key), *self._texts([*before, effect])]
         try:
             # Any statement is repeatable with a key.
             *_, rows = await self._database.run(
@@ -250,11 +238,8 @@ class Session:
                 user_id=self.user_id,
             )
         except DatabaseError as error:
-            kept = (
-                self._replayed(stored_response(idempotency_key, error.before[_LOOKED_UP]))
-                if _was_looked_up(error)
-                else None
-            )
+            was_looked_up = len(error.before) > _LOOKED_UP
+            kept = self._stored(idempotency_key, error.before[_LOOKED_UP]) if was_looked_up else None
             if kept is not None:
                 return kept
             if is_without_effect(error):
@@ -267,11 +252,20 @@ class Session:
         return rows
 
     def _preamble(self, idempotency_key: IdempotencyKey) -> list[_Text]:
-        return [(statement.text(self._database.dialect), idempotency_key.values) for statement in PREAMBLE]
+        return self._texts((statement, idempotency_key.values) for statement in PREAMBLE)
 
-    def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
-        self.replayed = answer is not None
-        return answer
+    def _texts(self, requests: Iterable[Request]) -> list[_Text]:
+        return [(statement.text(self._database.dialect), values) for statement, values in requests]
+
+    def _encode(self, connection: Connection, texts: Sequence[_Text]) -> list[Call]:
+        # ``user_id`` is last, so that no value can name another user.
+        return [(text, connection.encode(text, {**values, USER_ID: self.user_id})) for text, values in texts]
+
+    def _stored(self, idempotency_key: IdempotencyKey, looked_up: PGresult) -> list[Row] | None:
+        """Return the rows stored by an equal request, if any, and note in ``replayed`` whether there are some."""
+        rows = stored_response(idempotency_key, looked_up)
+        self.replayed = rows is not None
+        return rows
 
     def _note_write(self) -> None:
         """Report a write: after the commit to ``on_write``, and inside of a transaction to the transaction."""
@@ -279,10 +273,6 @@ class Session:
             self._has_written = True
         elif self._database.on_write is not None:
             self._database.on_write(self.user_id)
-
-    def _with_owner(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        # Last, so that no value can name another user.
-        return {**values, USER_ID: self.user_id}
 
     def _until(self) -> float:
         if self._deadline is None:
@@ -341,16 +331,12 @@ class Session:
             raise self._to_caller_error(error) from None
 
     async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
-        calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in texts]
+        calls = self._encode(connection, texts)
         if self._connection is None:
             calls.insert(0, self._identify(connection))
         results = await connection.execute_pipeline(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
-
-
-def _was_looked_up(error: DatabaseError) -> bool:
-    return len(error.before) > _LOOKED_UP
 
 
 def _unavailable(detail: str) -> Unavailable:
