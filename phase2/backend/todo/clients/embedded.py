@@ -157,11 +157,9 @@ class EmbeddedPostgres:
         if self._listening_in() is not None:
             self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE_SECONDS))
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep every other process from starting or stopping the server during the block."""
-        with self._lock("change", fcntl.LOCK_EX):
-            yield
+    def _alone(self) -> IO[bytes]:
+        """Keep every other process from starting or stopping the server until the returned file is closed."""
+        return self._lock("change", fcntl.LOCK_EX)
 
     def _lock(self, name: str, kind: int) -> IO[bytes]:
         """Wait for the lock. Closing the returned file releases it."""
