@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _MAX_MINUTES = 525_600
 _MAX_WORKERS = 64
-_MAX_OF_AN_ID, _MAX_OF_A_NAME, _MAX_OF_AN_ADDRESS = 255, 200, 320
+_MAX_ID_LENGTH, _MAX_NAME_LENGTH, _MAX_EMAIL_LENGTH = 255, 200, 320
 
-_ANYWHERE = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
+_ALL_INTERFACES = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
 
 _DESCRIPTION = """\
 A multi-user todo API on PostgreSQL.
@@ -143,9 +143,9 @@ def _parser() -> argparse.ArgumentParser:
     migrate = command("migrate", _migrate)
     migrate.add_argument("--check", action="store_true", help="change nothing; fail if the database is not up to date")
     token = command("token", _token)
-    token.add_argument("user_id", metavar="USER_ID", type=_text(_MAX_OF_AN_ID), help="the user's id: any text")
+    token.add_argument("user_id", metavar="USER_ID", type=_text(_MAX_ID_LENGTH), help="the user's id: any text")
     token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
-    token.add_argument("--name", type=_text(_MAX_OF_A_NAME), help="for a new user (default: USER_ID)")
+    token.add_argument("--name", type=_text(_MAX_NAME_LENGTH), help="for a new user (default: USER_ID)")
     token.add_argument(
         "--minutes", default=60, type=_number(1, _MAX_MINUTES), help="lifetime of the token (default: %(default)s)"
     )
@@ -179,7 +179,7 @@ def _settings(*, verifies_tokens: bool = True) -> "Settings":
 
 def _reachable(host: str) -> str:
     """Return the host of a URL for this machine, for a server that listens on ``host``."""
-    if host in _ANYWHERE:
+    if host in _ALL_INTERFACES:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
@@ -246,7 +246,7 @@ def _token(options: argparse.Namespace) -> None:
         raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(
         options.user_id,
-        options.name or options.user_id[:_MAX_OF_A_NAME],
+        options.name or options.user_id[:_MAX_NAME_LENGTH],
         options.email or _default_email(options.user_id),
     )
     with prepared(settings) as complete:
@@ -310,6 +310,6 @@ def _text(most: int) -> Callable[[str], str]:
 
 
 def _email(text: str) -> str:
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MAX_OF_AN_ADDRESS:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MAX_EMAIL_LENGTH:
         raise argparse.ArgumentTypeError("expected an e-mail address")
     return text

@@ -105,7 +105,7 @@ class Database:
             max_size=self.options.pool_size,
             # Callers wait within their time budgets. If this many wait, the next one is refused at once.
             max_waiting=20 * self.options.pool_size,
-            # The pool doubles its pauses for this many seconds, then starts anew: it reconnects within seconds.
+            # The pool doubles its pauses for this many seconds, then starts again: it reconnects within seconds.
             reconnect_timeout=2.0,
             # Reconnect without a request: while the queue is full, no request reaches the pool.
             reconnect_failed=lambda pool: pool.check(),

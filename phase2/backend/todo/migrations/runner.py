@@ -40,7 +40,7 @@ def upgrade(url: str) -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to ``revision``; ``base`` drops everything of ours.
+    """Go back to ``revision``; ``base`` drops all our objects.
 
     Functions and triggers stay those of this version, until the older version runs ``upgrade`` with its own files.
     """

@@ -41,7 +41,7 @@ _ALWAYS_FIRST = ("schema.sql", "role.sql")
 _ALWAYS_LAST = ("planner_statistics.sql",)
 # Executed before the migrations, if they changed: generated columns, indexes and constraints of tables call them.
 _CALLED_BY_TABLES = ("functions/normalize_for_search.sql",)
-# Templates for ordered tables only; the others are for every table in the change log.
+# Templates for ordered tables only; all other templates are for every table in the change log.
 _OF_ORDERED_TABLES = ("position_in_{table}.sql", "ensure_unique_position_in_{table}.sql")
 
 _TRIGGER = re.compile(r"^CREATE OR REPLACE TRIGGER (\w+)", re.MULTILINE)

@@ -1,5 +1,5 @@
 -- Assigns a revision to every write of a row of {table} and appends it to the change log. One function per table of
--- migrations/change_log.py, which says what stands for {entity} and {excluded_columns}; a line with {computed_column}
+-- migrations/change_log.py, which has the values of {entity} and {excluded_columns}; a line with {computed_column}
 -- is repeated for each of its computed columns. A generic function would have to compare rows as JSON: measured in plan
 -- 005, SQL files.
 --
