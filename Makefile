@@ -1,12 +1,12 @@
-# What one types here. Every target makes what it needs by itself: Python 3.11 or newer and make are enough.
+# The commands of this repository. Each target installs what it needs; it requires only make and Python 3.11 or newer.
 # Task: T-002
 # Task: T-401
 
-# The newest name is tried last: python3 is what people expect, if it is new enough.
+# The first one that is new enough. python3 comes first, because people expect it.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	{ echo "Python 3.11 or newer is needed; name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	{ echo "Python 3.11 or newer is needed. Set its path: make PYTHON=/path/to/python3" >&2; exit 1; }
 BIN := .venv/bin
 READY := .venv/ready
 READY_DEV := .venv/ready-dev
@@ -19,17 +19,17 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .PHONY: help setup run migrate test test-slow test-clock test-fresh test-dockerfile coverage bench check fmt typecheck openapi lock \
 	check-format check-lint check-imports check-traceability check-migrations check-openapi force
 
-help: ## Show what there is
+help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY_DEV) ## Make .venv with everything in requirements-dev.lock
 
-# An environment holds absolute paths: one that was made elsewhere, not to its end, or with a Python that is gone, is made anew.
+# A virtual environment contains absolute paths. It is made again if it was moved, is incomplete, or lost its Python.
 ifneq ($(if $(realpath $(BIN)/python),$(shell cat $(READY) 2>/dev/null)),$(CURDIR))
 $(READY) $(READY_DEV): force
 endif
 
-# To serve, nothing but the run-time dependencies are installed. The first target that needs the tools adds them.
+# Serving installs only the run-time dependencies. The first target that needs the development tools adds them.
 $(READY): requirements.lock pyproject.toml
 	@$(CHECK_PYTHON)
 	@"$(PYTHON)" scripts/install.py
@@ -45,8 +45,8 @@ migrate: $(READY) ## Bring the database up to date
 	@$(BIN)/todo migrate $(ARGS)
 
 # Task: T-472
-# One process per processor, each with a PostgreSQL of its own. Some tests by name run in one process: they end before
-# another one would have started.
+# All tests run in one process per processor, each with a PostgreSQL of its own. Selected tests run in one process: they
+# end before a second process would have started.
 test: setup ## Run all tests but the slow ones, or some: make test ARGS="tests/routes -k complete"
 	@echo "==> Tests"
 	@$(BIN)/pytest $(if $(ARGS),$(ARGS),-m "not slow" --numprocesses=auto --dist=worksteal)
@@ -62,7 +62,7 @@ coverage: setup ## Run all tests, slow ones too, and fail if they cover too few 
 test-clock: setup ## Run tests at other times of day, dates and zones: make test-clock ARGS=tests/kit
 	@scripts/test-clock $(ARGS)
 
-bench: setup ## Measure speed beside two peers, some ten minutes; or in less than two: make bench ARGS=--quick
+bench: setup ## Compare the speed with two peers, in ten minutes; in less than two: make bench ARGS=--quick
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 check: check-format check-lint typecheck check-imports check-traceability check-migrations check-openapi ## Run every check but the tests
@@ -95,7 +95,7 @@ check-openapi: setup
 	@echo "==> API specification in step with the code"
 	@$(BIN)/todo openapi --check $(SPECIFICATION)
 
-fmt: setup ## Format, and mend what can be mended
+fmt: setup ## Format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
@@ -104,8 +104,8 @@ openapi: setup ## Write phase2/api-specification.yaml
 	@mv .venv/specification.yaml $(SPECIFICATION)
 	@echo "==> Wrote $(SPECIFICATION)"
 
-# The second lock is constrained by the first: both have the same versions.
-lock: setup ## Resolve the dependencies in pyproject.toml anew: make lock ARGS="--upgrade"
+# The first lock constrains the second one, so that both have the same versions.
+lock: setup ## Lock the dependencies in pyproject.toml again: make lock ARGS="--upgrade"
 	@$(COMPILE) --group dev --output-file requirements-dev.lock pyproject.toml $(ARGS)
 	@$(COMPILE) --group build --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
 	@echo "==> Wrote requirements-dev.lock and requirements.lock"
@@ -113,5 +113,5 @@ lock: setup ## Resolve the dependencies in pyproject.toml anew: make lock ARGS="
 test-fresh: ## Install and call the server in a bare Debian 12, as root
 	@scripts/test-fresh
 
-test-dockerfile: ## Carry out the Dockerfile in bare Debians and call the server, as root
+test-dockerfile: ## Build the Dockerfile in bare Debians, without Docker, and call the server, as root
 	@scripts/test-dockerfile

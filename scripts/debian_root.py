@@ -1,8 +1,8 @@
-"""A bare Debian 12 to try things in: ``python3 scripts/debian_root.py COMMAND...`` runs a command in a clone there.
+"""A bare Debian 12 for tests: ``python3 scripts/debian_root.py COMMAND...`` runs a command in a clone there.
 
-The root directory holds what ``PACKAGES`` names and nothing else. It reaches package indexes the way this machine does.
-The command runs in mount, process and IPC namespaces of its own: mounts and processes end with it, however it ends.
-Needs root, debootstrap and Linux, and nothing but the standard library.
+The root directory contains the packages in ``PACKAGES`` and nothing else. It uses this machine's configuration to reach
+package indexes. The command runs in its own mount, process and IPC namespaces: its mounts and processes end with it,
+however it ends. Needs root, debootstrap and Linux, and only the standard library.
 """
 
 import configparser
@@ -32,7 +32,7 @@ CLONE = "/srv/evolution-of-todo"
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO")
 
-# If this process is killed, everything in the namespaces is.
+# If this process is killed, everything in the namespaces is killed too.
 NAMESPACES = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child")
 # The arguments: the root directory, the number of paths, each path to mount, the command.
 ENTER = """\
@@ -52,7 +52,7 @@ exec chroot "$root" "$@"
 
 
 class CannotMake(Exception):
-    """There can be no such root directory here. The message is one line: why, and what to do."""
+    """The root directory cannot be made here. The message is one line: the reason, and what to do."""
 
 
 # Task: T-402
@@ -77,7 +77,7 @@ def debian_root() -> Iterator[Path]:
     check_requirements()
     archive = archive_of_root()
     started = time.monotonic()
-    # Nothing is ever mounted here outside of the namespaces, so deleting it deletes nothing else.
+    # Mounts exist only inside of the namespaces, so deleting the directory deletes nothing else.
     with tempfile.TemporaryDirectory(prefix="evolution-of-todo-", ignore_cleanup_errors=True) as directory:
         root = Path(directory) / "root"
         root.mkdir()
@@ -88,12 +88,12 @@ def debian_root() -> Iterator[Path]:
 
 
 def say(text: str, *, since: float | None = None) -> None:
-    """Print a step of the work, with the seconds that it took."""
+    """Print a step, with the seconds that it took."""
     print(f"==> {text}" + (f" ({time.monotonic() - since:.0f} s)" if since is not None else ""), flush=True)
 
 
 def check_requirements() -> None:
-    """Raise CannotMake where a root directory cannot be made."""
+    """Raise CannotMake if a root directory cannot be made."""
     if os.geteuid() != 0:
         raise CannotMake("Making a bare Debian needs root. Run it with sudo.")
     if not shutil.which("debootstrap"):
@@ -104,7 +104,7 @@ def check_requirements() -> None:
 
 
 def archive_of_root() -> Path:
-    """Return the tar archive of the root directory; make it, the first time."""
+    """Return the tar archive of the root directory. Makes it at the first call."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evolution-of-todo"
     content = hashlib.sha256(" ".join((SUITE, *PACKAGES)).encode()).hexdigest()[:12]
     archive = cache / f"debian-{SUITE}-{content}.tar"
@@ -136,7 +136,7 @@ def archive_of_root() -> Path:
 
 
 def show_debootstrap(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield what debootstrap prints, and show some of it: its steps, and every 20th package."""
+    """Yield the output of debootstrap line by line. Prints some of it: its steps, and every 20th package."""
     counts: Counter[str] = Counter()
     for line in process.stdout or ():
         # As in "I: Retrieving libc6 2.36".
@@ -148,9 +148,9 @@ def show_debootstrap(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def mirror() -> list[str]:
-    """Return the mirror of Debian that this machine's apt uses, if it uses one; debootstrap has a default."""
+    """Return the Debian mirror of this machine's apt, if it has one. Otherwise debootstrap uses its default."""
     wanted = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages"]
-    # Updates and security have a suffix in their codename.
+    # The codenames of updates and security have a suffix, so they do not match.
     return re.findall(r"^Debian [a-z]+ ((?:https?|file):\S+)$", output_of(wanted), re.MULTILINE)[:1]
 
 
@@ -165,7 +165,7 @@ def apt_proxy() -> Mapping[str, str]:
 
 
 def output_of(command: Sequence[str]) -> str:
-    """Return what a command prints; nothing, where it fails or does not exist."""
+    """Return the output of a command; empty if it fails or does not exist."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -173,7 +173,7 @@ def output_of(command: Sequence[str]) -> str:
 
 
 def copy_network_configuration(root: Path) -> None:
-    """Let programs in the root directory resolve names, trust certificates and install packages as they can here."""
+    """Copy the configuration of this machine for name resolution, certificates and pip to the root directory."""
     for path in ("/etc/resolv.conf", "/etc/hosts", *certificates()):
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def certificates() -> set[str]:
 
 
 def pip_options() -> dict[tuple[str, str], str]:
-    """Return the options in pip's configuration files, by section and name. Those of the environment are passed on."""
+    """Return the options in pip's configuration files, by section and name; not those from environment variables."""
     listed = output_of([sys.executable, "-m", "pip", "config", "list"])
     options = re.findall(r"^(?!:env:)([\w-]+)\.([\w-]+)=(.+)$", listed, re.MULTILINE)
     return {(section, name): str(literal_eval(value)) for section, name, value in options}
@@ -208,7 +208,7 @@ def pip_paths() -> list[str]:
     paths = set()
     for word in " ".join(values).split():
         if word.startswith("file://"):
-            # An index links to packages in the directories beside it.
+            # An index links to packages in directories next to it.
             path = Path(unquote(urlsplit(word).path))
             paths.add(path.parent if path.name == "simple" else path)
         elif word.startswith("/"):
@@ -217,18 +217,18 @@ def pip_paths() -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment inside: nothing of this one, but for how to reach package indexes."""
+    """Return the environment for the command: of this one, only the variables for reaching package indexes."""
     network = re.compile(rf"(?i:\w+_proxy)|PIP_\w+|{'|'.join(CERTIFICATE_VARIABLES)}")
     passed = {name: value for name, value in os.environ.items() if network.fullmatch(name)}
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **passed}
 
 
 def clone_head(root: Path) -> None:
-    """Clone the commit that is checked out into the root directory."""
+    """Clone the checked-out commit into the root directory."""
     changed = output_of(["git", "-C", str(REPOSITORY), "status", "--porcelain"])
     if changed:
-        say("What is not committed is not tested: " + ", ".join(line[3:] for line in changed.splitlines()[:5]))
-    # The repository may belong to another account than root.
+        say("Uncommitted changes are not tested: " + ", ".join(line[3:] for line in changed.splitlines()[:5]))
+    # The repository may belong to another account.
     trust = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     subprocess.run(
         ["git", "clone", "--quiet", "--depth=1", REPOSITORY.as_uri(), root / CLONE.lstrip("/")],
@@ -241,13 +241,13 @@ def run_in(
 ) -> int:
     """Run a command in the root directory, end every process that it leaves behind, and return its exit code.
 
-    Without ``network`` it has a network namespace of its own, which reaches nothing.
+    Without ``network``, it runs in a network namespace of its own, without any connection.
     """
     paths = pip_paths()
     namespaces = NAMESPACES if network else (*NAMESPACES, "--net")
     process = subprocess.Popen(
         [*namespaces, "/bin/sh", "-ec", ENTER, "enter", str(root), str(len(paths)), *paths, *command],
-        # Ctrl-C reaches this process alone, which then ends the others.
+        # Ctrl-C reaches only this process, which then ends the others.
         start_new_session=True,
         stdin=subprocess.DEVNULL, env={**environment(), **(variables or {})}, text=True,
     )  # fmt: skip
@@ -258,7 +258,7 @@ def run_in(
 
 @contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """End the process's namespaces with the block, and everything in them."""
+    """End the namespaces of the process, and everything in them, at the end of the block."""
     try:
         yield
     finally:

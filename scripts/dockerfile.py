@@ -1,7 +1,7 @@
-"""Carry out a Dockerfile without Docker: each stage in a bare Debian, and then its command, which has to serve.
+"""Build a Dockerfile without Docker: each stage in a bare Debian. Then run its command, which must serve.
 
-Reads ``Dockerfile`` and ``.dockerignore`` of the commit. A bare Debian takes the place of every base image. Knows the
-instructions of our Dockerfile, in the forms in which they stand there, and refuses others.
+Reads ``Dockerfile`` and ``.dockerignore`` of the commit. A bare Debian replaces every base image. Supports only the
+instructions of our Dockerfile, in the forms used there, and refuses all others.
 """
 
 import json
@@ -25,7 +25,7 @@ from debian_root import REPOSITORY, CannotMake, debian_root, run_in, say
 CALL = """\
 fail() { echo "error: $1" >&2; exit 1; }
 as_user="setpriv --reuid $1 --regid $1 --init-groups --no-new-privs"
-# The network namespace is a new one: nothing outside is reached, and every port is free.
+# The network namespace is new: there is no connection to the outside, and every port is free.
 python3 -c 'import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sH14x", b"lo", 1))'
 $as_user sh -c "exec $3" &
@@ -51,12 +51,12 @@ wait $server || fail "the server ended with exit code $?"
 
 
 class CannotCarryOut(Exception):
-    """An instruction is unknown, or fails. The message is one line."""
+    """An instruction is unknown, or has failed. The message is one line."""
 
 
 @dataclass
 class Stage:
-    """A stage that is being built: its root directory, and what its instructions have set so far."""
+    """A stage that is being built: its root directory, and the settings of its instructions so far."""
 
     root: Path
     user: str = "root"
@@ -68,7 +68,7 @@ class Stage:
 
 # Task: T-482
 def main() -> int:
-    """Build all stages, try the last one, and return the exit code."""
+    """Build all stages, run the command of the last one, and return the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -90,7 +90,7 @@ def main() -> int:
 
 
 def export_head(directory: Path) -> None:
-    """Write the files of the commit that ``.dockerignore`` lets through into the directory."""
+    """Write the files of the commit into the directory, except those that ``.dockerignore`` excludes."""
     archive = subprocess.run(
         ["git", "-c", "safe.directory=*", "-C", REPOSITORY, "archive", "HEAD"],
         stdout=subprocess.PIPE,
@@ -98,7 +98,7 @@ def export_head(directory: Path) -> None:
     )
     subprocess.run(["tar", "--extract", "--directory", directory], input=archive.stdout, check=True)
     patterns = (directory / ".dockerignore").read_text().splitlines()
-    # Docker reads the Dockerfile and .dockerignore, whatever the patterns say.
+    # Docker reads the Dockerfile and .dockerignore even if the patterns exclude them.
     patterns += ["!Dockerfile", "!.dockerignore"]
     for path in list(directory.rglob("*")):
         if path.is_file() and is_ignored(str(path.relative_to(directory)), patterns):
@@ -106,7 +106,7 @@ def export_head(directory: Path) -> None:
 
 
 def is_ignored(path: str, patterns: Sequence[str]) -> bool:
-    """Tell whether these patterns keep a file out. The last one counts that matches it, or a directory above it."""
+    """Return whether the patterns exclude a file. The last one that matches it, or a directory above it, decides."""
     parts = path.split("/")
     above = ["/".join(parts[: length + 1]) for length in range(len(parts))]
     ignored = False
@@ -114,14 +114,14 @@ def is_ignored(path: str, patterns: Sequence[str]) -> bool:
         name = pattern.strip().removeprefix("!")
         if not name or name.startswith("#"):
             continue
-        # "**/" is any number of directories, none included.
+        # "**/" matches any number of directories, also none.
         if any(fnmatch(part, name) or (name.startswith("**/") and fnmatch(part, name[3:])) for part in above):
             ignored = not pattern.startswith("!")
     return ignored
 
 
 def instructions_of(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each instruction of a Dockerfile, and what follows it in one line."""
+    """Yield each instruction of a Dockerfile with its arguments, joined to one line."""
     lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     for line in lines.replace("\\\n", " ").splitlines():
         if line.strip():
@@ -130,7 +130,7 @@ def instructions_of(text: str) -> Iterator[tuple[str, str]]:
 
 
 def build(context: Path, stack: ExitStack) -> Stage:
-    """Carry out the Dockerfile's instructions, and return the last stage."""
+    """Execute the instructions of the Dockerfile, and return the last stage."""
     stages: dict[str, Stage] = {}
     stage: Stage | None = None
     for name, rest in instructions_of((context / "Dockerfile").read_text()):
@@ -149,7 +149,7 @@ def build(context: Path, stack: ExitStack) -> Stage:
 
 
 def carry_out(name: str, rest: str, stage: Stage, stages: dict[str, Stage], context: Path) -> None:
-    """Carry out one instruction in its stage. Raises CannotCarryOut."""
+    """Execute one instruction in its stage. Raises CannotCarryOut."""
     if name == "COPY":
         copy(rest, stage, stages, context)
     elif name == "RUN":
@@ -180,7 +180,7 @@ def exec_form(text: str) -> list[str]:
 
 
 def copy(rest: str, stage: Stage, stages: dict[str, Stage], context: Path) -> None:
-    """Copy files into the stage, from the context or from another stage, as root's."""
+    """Copy files from the context or from another stage into the stage. Their owner is root."""
     words = rest.split()
     source = context
     if words[0].startswith("--from="):
@@ -201,7 +201,7 @@ def copy(rest: str, stage: Stage, stages: dict[str, Stage], context: Path) -> No
 
 
 def run_step(stage: Stage, command: Sequence[str], *, user: str | None = None, network: bool = True) -> None:
-    """Run a command in the stage, as its user, in its directory. Raises CannotCarryOut where it fails."""
+    """Run a command in the stage, as its user, in its directory. Raises CannotCarryOut if it fails."""
     user = user or stage.user
     switch = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user != "root" else []
     script = 'cd "$1" && shift && exec "$@"'

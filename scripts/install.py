@@ -1,7 +1,7 @@
-"""Make ``.venv`` and install exactly what a lock file names, and this package: ``python3 scripts/install.py [--dev]``.
+"""Make ``.venv``, and install the packages of a lock file and this package: ``python3 scripts/install.py [--dev]``.
 
-``--dev`` installs the tools for tests and checks as well. Runs before anything is installed, so it uses the standard
-library alone. Prints its progress. When a step fails, prints one line: what failed, and what to do.
+``--dev`` also installs the tools for tests and checks. This runs before anything is installed, so it uses only the
+standard library. It prints its progress. If a step fails, it prints one line: what failed, and what to do.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BEGUN = re.compile(r"(?:Collecting |Processing .*/)([\w.]+(?:-[A-Za-z]\w*)*)(?:=
 PIP_ENVIRONMENT = {**os.environ, "PIP_USER": "0", "PYTHONUNBUFFERED": "1"}
 
 REPEAT = "then repeat the command"
-# What pip prints, and what it means. The first that is found counts.
+# Patterns for the output of pip, each with an explanation. The first match counts.
 CAUSES = (
     (r"No space left on device", f"The disk is full. Make room, {REPEAT}."),
     (
@@ -78,11 +78,11 @@ def main() -> int:
 
 
 def install(*, dev: bool) -> None:
-    """Make the environment hold what its lock names. Raises InstallationFailed."""
+    """Install the packages of the lock in the environment. Raises InstallationFailed."""
     if not is_usable():
         print(f"==> Making .venv with Python {sys.version.split()[0]}", flush=True)
         make_environment()
-    # An environment that has the tools keeps them up to date, or they would not fit the new run-time packages.
+    # If the environment has the tools, update them too: they must fit the new run-time packages.
     dev = dev or READY_DEV.exists()
     lock = ROOT / ("requirements-dev.lock" if dev else "requirements.lock")
     total = len(re.findall(r"^\S+==", lock.read_text(), re.MULTILINE))
@@ -99,7 +99,7 @@ def install(*, dev: bool) -> None:
 
 
 def is_usable() -> bool:
-    """Tell whether the environment was made in this directory, was completed, and still has its Python."""
+    """Return whether the environment was made in this directory, is complete, and still has its Python."""
     return READY.is_file() and READY.read_text().strip() == str(ROOT) and PYTHON.exists()
 
 
@@ -121,7 +121,7 @@ def make_environment() -> None:
 
 
 class Progress:
-    """Shows how far pip is: one line that changes on a terminal, one line per package elsewhere."""
+    """Shows the progress of pip: on a terminal one line that changes, elsewhere one line per package."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -129,7 +129,7 @@ class Progress:
         self._package = ""
 
     def read(self, line: str) -> None:
-        """Show the step that a line of pip's output reports, if it reports one."""
+        """Show the step in a line of pip's output, if there is one."""
         line = line.strip().partition(" (from ")[0]
         if line.startswith(("Collecting ", "Processing ", "Requirement already satisfied: ", "Ignoring ")):
             self._count += 1
@@ -178,7 +178,7 @@ def run_pip(*arguments: str, progress: Progress | None = None) -> None:
 
 
 def explain(output: str) -> str:
-    """Return one line: why a step with this output failed, and what to do."""
+    """Return one line for the output of a failed step: the cause, and what to do."""
     for pattern, meaning in CAUSES:
         if found := re.search(pattern, output):
             return meaning.format(**found.groupdict())

@@ -1,8 +1,8 @@
-/* Shifts the wall clock of a process and of all that it starts by SHIFT_SECONDS. For LD_PRELOAD; see test-clock.
+/* Shifts the wall clock of a process and of its children by SHIFT_SECONDS. For LD_PRELOAD; see test-clock.
  *
- * Monotonic clocks, sleeps and the times of files stay true. libfaketime 0.9.10, which Debian 12 has, cannot do that for
- * Python 3.11: with its monotonic clock left alone time.sleep() fails (it sleeps until an instant of that clock), and
- * with it shifted a lock waits as long as the shift (sem_clockwait() is not among what it knows).
+ * Monotonic clocks, sleeps and file times are not shifted. libfaketime 0.9.10, the version in Debian 12, cannot do this
+ * for Python 3.11: if it does not shift the monotonic clock, time.sleep() fails (it sleeps until an instant of that
+ * clock), and if it does, a lock waits as long as the shift (libfaketime does not support sem_clockwait()).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -108,7 +108,7 @@ class TestMain:
             ),
             (
                 ["token", "a\tb"],
-                "todo: argument USER_ID: expected 1 to 255 characters that can be printed (see: todo token --help)\n",
+                "todo: argument USER_ID: expected 1 to 255 printable characters (see: todo token --help)\n",
             ),
         ],
     )
@@ -349,7 +349,7 @@ class TestOpenapi:
     def test_fails_in_one_line_when_the_file_says_something_else(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / "old.yaml").write_text("openapi: 3.0.0\n")
 
-        expected = "todo: {} is not what the code says; run: make openapi\n"
+        expected = "todo: {} differs from the code; run: make openapi\n"
         assert todo("openapi", "--check", "old.yaml") == (1, "", expected.format("old.yaml"))
         assert todo("openapi", "--check", "none.yaml") == (1, "", expected.format("none.yaml"))
 

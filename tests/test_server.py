@@ -272,7 +272,7 @@ class TestServe:
         done = run(directory, "serve", "--port", "0", DATABASE_URL=fresh_url, JWT_SECRET=SECRET)
 
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("todo: Not serving: users would not be kept apart: ")
+        assert done.stderr.startswith("todo: Not serving: users would not be isolated from each other: ")
         assert done.stderr.count("\n") == 1
 
     def test_refuses_a_database_that_is_not_there(self, directory: Path, admin_url: str) -> None:

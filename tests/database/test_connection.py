@@ -190,7 +190,7 @@ class TestLoss:
             writing = asyncio.create_task(Session(relayed, user_id).fetch_one(WAIT_AND_ADD, task_id=uuid4()))
             await eventually(lambda: waiting(admin))
             relay.cut()
-            with pytest.raises(Unavailable, match="Look whether your change was made"):
+            with pytest.raises(Unavailable, match="Check whether your change was made"):
                 await writing
 
         # The server did not see the connection end, and finished.

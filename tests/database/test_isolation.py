@@ -16,7 +16,7 @@ from todo.errors import Unavailable
 
 Admin = psycopg.Connection[Any]
 
-ONE_POLICY = "the one policy that keeps users apart is not all that there is on"
+ONE_POLICY = "the policy that isolates users is missing, different or not the only one on"
 
 
 @asynccontextmanager
@@ -103,14 +103,14 @@ class TestVerify:
             (
                 "CREATE OR REPLACE FUNCTION app.uid() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'alice' $$",
                 None,
-                "the user of a statement does not arrive",
+                "app.uid() does not return the user of the statement",
             ),
             (
                 # The one user that was asked for, had the question always been the same.
                 """CREATE OR REPLACE FUNCTION app.uid() RETURNS text LANGUAGE sql STABLE
                 AS $$ SELECT ' ''probe" '::text $$""",
                 None,
-                "the user of a statement does not arrive",
+                "app.uid() does not return the user of the statement",
             ),
             ("ALTER ROLE todo_app REPLICATION", "ALTER ROLE todo_app NOREPLICATION", "todo_app has REPLICATION"),
             (
@@ -151,7 +151,7 @@ class TestVerify:
             (
                 "CREATE VIEW bad AS SELECT * FROM tasks; GRANT SELECT ON bad TO todo_app",
                 "DROP VIEW bad",
-                "todo_app has access to bad, which asks as its owner",
+                "todo_app has access to bad, a view that runs as its owner",
             ),
             (
                 "CREATE MATERIALIZED VIEW bad AS SELECT * FROM tasks; GRANT SELECT (title) ON bad TO PUBLIC",
@@ -185,7 +185,7 @@ class TestVerify:
         finally:
             own_admin.execute(undo or definition)
 
-        assert str(refusal.value) == f"users would not be kept apart: {says}"
+        assert str(refusal.value) == f"users would not be isolated from each other: {says}"
         async with _open(own_url) as database:
             await database.verify_isolation()
 
@@ -239,7 +239,7 @@ class TestVerify:
             own_admin.execute("DROP ROLE todo_wrong")
 
         assert str(refusal.value) == (
-            "users would not be kept apart: todo_wrong has BYPASSRLS; todo_wrong has CREATEROLE"
+            "users would not be isolated from each other: todo_wrong has BYPASSRLS; todo_wrong has CREATEROLE"
         )
 
     async def test_refuses_a_database_without_our_role(self, own_url: str) -> None:

@@ -95,7 +95,8 @@ class TestUpgrade:
             schema.upgrade(make_conninfo(url, user=name))
 
         expected = (
-            f"The database refused: the role todo_app is another's: who made it has to run GRANT todo_app TO {name}"
+            "The database refused: the role todo_app belongs to another login: whoever created it must run"
+            f" GRANT todo_app TO {name}"
         )
         assert str(refused.value) == expected
         admin.execute(f"ALTER DATABASE {name} OWNER TO CURRENT_USER".encode())

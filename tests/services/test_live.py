@@ -467,7 +467,7 @@ class TestChannels:
             with monkeypatch.context() as broken:
                 broken.setattr(feed._log, "read", None)
                 signals.publish(user_id)
-                await eventually(lambda: "a look at the log failed" in caplog.text)
+                await eventually(lambda: "reading the change log failed" in caplog.text)
             write_tasks(database_url, user_id, 1)
             signals.publish(user_id)
 
@@ -482,5 +482,5 @@ class TestUnauthenticatedConnections:
             pass
 
         with feed.unauthenticated():
-            assert feed._strangers == 1
-        assert feed._strangers == 0
+            assert feed._unauthenticated_count == 1
+        assert feed._unauthenticated_count == 0

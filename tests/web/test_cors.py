@@ -111,7 +111,7 @@ class TestPreflight:
             "type": "about:blank",
             "title": "Forbidden",
             "status": 403,
-            "detail": "Browsers may not send this from there: the origin, method or a header.",
+            "detail": "CORS does not allow this request: its origin, its method or a header.",
             "code": "cors_refused",
             "request_id": response.headers["x-request-id"],
         }

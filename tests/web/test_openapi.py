@@ -210,7 +210,7 @@ class TestShapes:
         fields = document["components"]["schemas"]["ConflictingChange"]["properties"]["fields"]
 
         # tests/routes/test_changes.py: an undo answers [] where the later change created or deleted the thing.
-        assert "empty if it created or deleted" in fields["description"]
+        assert "Empty if it created or deleted" in fields["description"]
         assert "*" not in fields["description"]
 
     def test_of_filters_say_that_one_is_another_name(self, document: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""The command ``todo``. What goes wrong is one line on stderr, and an exit code.
+"""The command ``todo``. A failure prints one line on standard error and sets the exit code.
 
-0: done. 1: it did not work. 2: the command is not understood. 130: interrupted.
+0: success. 1: failure. 2: invalid command line. 130: interrupted.
 
-A command imports what it needs when it runs: so help and tokens do not wait for the server's modules.
+A command imports its modules when it runs, so that help and tokens do not wait for the server's modules.
 """
 
 import argparse
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _MAX_MINUTES = 525_600
 _MAX_WORKERS = 64
-_MAX_OF_AN_ID, _MAX_OF_A_NAME, _MAX_OF_AN_ADDRESS = 255, 200, 320
+_MAX_ID_LENGTH, _MAX_NAME_LENGTH, _MAX_EMAIL_LENGTH = 255, 200, 320
 
-_ANYWHERE = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
+_ALL_INTERFACES = ("::", "0.0.0.0")  # noqa: S104 - compared with, not listened on.
 
 _DESCRIPTION = """\
 A multi-user todo API on PostgreSQL.
@@ -52,18 +52,18 @@ examples:
   DATABASE_URL=postgresql://... todo migrate
   todo migrate --check
 
-Safe to run twice, and by two processes at once; run it after restoring a dump as well, which holds no roles. With a
-pooled DATABASE_URL of Neon the direct host is used; for another pooler set DIRECT_DATABASE_URL.""",
+Safe to run twice, and in two processes at once. Run it after restoring a dump too: a dump contains no roles. If
+DATABASE_URL is a pooled one of Neon, the direct host is used. For another pooler, set DIRECT_DATABASE_URL.""",
     "token": """\
 examples:
   todo token alice
   todo token alice --name "Alice Liddell" --email alice@example.com --minutes 15
   curl -H "Authorization: Bearer $(todo token alice)" http://127.0.0.1:8000/api/v1/me
 
-8000 is the port that `todo serve` takes unless you name another one.
+8000 is the default port of `todo serve`.
 
-The user is made if there is none. Only where the API verifies tokens with a secret of its own (JWT_SECRET, or the
-one in the data directory): an issuer such as Better Auth signs its own.""",
+Creates the user if it does not exist. Works only if the API verifies tokens with its own secret (JWT_SECRET, or the
+one in the data directory). An issuer such as Better Auth signs its own tokens.""",
     "openapi": """\
 examples:
   todo openapi --output phase2/api-specification.yaml
@@ -99,15 +99,15 @@ def _say(text: str) -> None:
 
 
 def _let_signals_interrupt() -> None:
-    """Let SIGTERM and a closed terminal end us as Ctrl-C does, so that the embedded PostgreSQL is stopped."""
+    """Make SIGTERM and a closed terminal interrupt as Ctrl-C does, so that the embedded PostgreSQL is stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Under nohup it is ignored, and stays so.
+    # Under nohup, SIGHUP is ignored, and stays ignored.
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says in one line what it does not understand."""
+    """A parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"todo: {message} (see: {self.prog} --help)\n")
@@ -136,24 +136,22 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = command("serve", _serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", default=8000, type=_number(0, 65_535), help="0: any free port (default: %(default)s)")
     serve.add_argument(
-        "--port", default=8000, type=_number(0, 65_535), help="0 takes any free one (default: %(default)s)"
-    )
-    serve.add_argument(
-        "--workers", default=1, type=_number(1, _MAX_WORKERS), help="processes that serve (default: %(default)s)"
+        "--workers", default=1, type=_number(1, _MAX_WORKERS), help="number of processes (default: %(default)s)"
     )
     migrate = command("migrate", _migrate)
     migrate.add_argument("--check", action="store_true", help="change nothing; fail if the database is not up to date")
     token = command("token", _token)
-    token.add_argument("user_id", metavar="USER_ID", type=_text(_MAX_OF_AN_ID), help="the user's id: any text")
+    token.add_argument("user_id", metavar="USER_ID", type=_text(_MAX_ID_LENGTH), help="the user's id: any text")
     token.add_argument("--email", type=_email, help="for a new user (default: USER_ID@example.com)")
-    token.add_argument("--name", type=_text(_MAX_OF_A_NAME), help="for a new user (default: USER_ID)")
+    token.add_argument("--name", type=_text(_MAX_NAME_LENGTH), help="for a new user (default: USER_ID)")
     token.add_argument(
-        "--minutes", default=60, type=_number(1, _MAX_MINUTES), help="how long it is good for (default: %(default)s)"
+        "--minutes", default=60, type=_number(1, _MAX_MINUTES), help="lifetime of the token (default: %(default)s)"
     )
     specification = command("openapi", _openapi).add_mutually_exclusive_group()
     specification.add_argument("--output", metavar="PATH", type=Path, help="write it to a file")
-    specification.add_argument("--check", metavar="PATH", type=Path, help="fail if the file says something else")
+    specification.add_argument("--check", metavar="PATH", type=Path, help="fail if the file has other content")
     return parser
 
 
@@ -180,8 +178,8 @@ def _settings(*, verifies_tokens: bool = True) -> "Settings":
 
 
 def _reachable(host: str) -> str:
-    """Return the host part of an address under which this machine reaches what listens on ``host``."""
-    if host in _ANYWHERE:
+    """Return the host of a URL for this machine, for a server that listens on ``host``."""
+    if host in _ALL_INTERFACES:
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
@@ -191,7 +189,7 @@ def _banner(settings: "Settings", address: str) -> str:
     if settings.database_url is None:
         lines.append(f"Data              {_relative(settings.data_dir)} (PostgreSQL 18, embedded)")
     if settings.database_url is None and settings.jwks_url is None:
-        # The other shell has not what this one has in its environment; a secret is not for printing.
+        # The other shell lacks the variables of this one. A secret is never printed.
         given = ["JWT_SECRET=..."] if os.environ.get("JWT_SECRET") else []
         if os.environ.get("TODO_DATA_DIR"):
             given.append(f"TODO_DATA_DIR={shlex.quote(str(settings.data_dir))}")
@@ -210,7 +208,7 @@ def _banner(settings: "Settings", address: str) -> str:
 
 
 def _command() -> str:
-    """Return how to call this program again from the same directory."""
+    """Return the command that runs this program again from the same directory."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return f"{shlex.quote(_relative(Path(sys.executable)))} -m todo"
@@ -218,7 +216,7 @@ def _command() -> str:
 
 
 def _relative(path: Path) -> str:
-    # Not resolved: the interpreter of an environment is a link to one outside of it.
+    # Not resolved: the interpreter of a virtual environment is a link to one outside of it.
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
@@ -237,7 +235,7 @@ def _migrate(options: argparse.Namespace) -> None:
 
 # Task: T-017
 def _token(options: argparse.Namespace) -> None:
-    """Print a bearer token for a user, and make the user if there is none."""
+    """Print a bearer token for a user, and create the user if it does not exist."""
     import jwt
 
     from todo.database import accounts
@@ -248,11 +246,11 @@ def _token(options: argparse.Namespace) -> None:
         raise CommandFailed(f"Tokens come from the issuer, {settings.jwt_issuer}: sign in there.")
     wanted = accounts.Account(
         options.user_id,
-        options.name or options.user_id[:_MAX_OF_A_NAME],
+        options.name or options.user_id[:_MAX_NAME_LENGTH],
         options.email or _default_email(options.user_id),
     )
     with prepared(settings) as complete:
-        # Prepared settings have both, where there is no issuer.
+        # Prepared settings have both if there is no issuer.
         owner_url, secret = cast("str", complete.direct_database_url), cast("str", complete.jwt_secret)
         account = accounts.ensure(owner_url, wanted)
     now = int(time.time())
@@ -281,12 +279,12 @@ def _openapi(options: argparse.Namespace) -> None:
     from todo.settings import Settings
     from todo.web import openapi_yaml
 
-    # Neither is used: the specification depends on the code alone, not on where it is made.
+    # The database and the verifier are not used: the specification depends only on the code.
     app = create_app(Settings(), Database("postgresql://"), SecretVerifier("-" * 32))
     specification = openapi_yaml.render(app.openapi())
     if options.check is not None:
         if not options.check.exists() or options.check.read_text(encoding="utf-8") != specification:
-            raise CommandFailed(f"{options.check} is not what the code says; run: make openapi")
+            raise CommandFailed(f"{options.check} differs from the code; run: make openapi")
     elif options.output is not None:
         options.output.write_text(specification, encoding="utf-8")
     else:
@@ -305,13 +303,13 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 def _text(most: int) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text.isprintable() or not 1 <= len(text.strip()) <= most:
-            raise argparse.ArgumentTypeError(f"expected 1 to {most} characters that can be printed")
+            raise argparse.ArgumentTypeError(f"expected 1 to {most} printable characters")
         return text
 
     return parse
 
 
 def _email(text: str) -> str:
-    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MAX_OF_AN_ADDRESS:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text) or not text.isprintable() or len(text) > _MAX_EMAIL_LENGTH:
         raise argparse.ArgumentTypeError("expected an e-mail address")
     return text

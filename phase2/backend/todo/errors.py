@@ -3,7 +3,7 @@
 TodoError
 ├── BadRequest            400   the request cannot be read
 ├── Unauthenticated       401   no token, or an invalid one
-├── Forbidden             403   valid token, but not allowed
+├── Forbidden             403   the token is valid, but the request is not allowed
 ├── NotFound              404   missing, or owned by another user: the same answer for both
 ├── MethodNotAllowed      405
 ├── Timeout               408   the request did not arrive in time
@@ -12,7 +12,7 @@ TodoError
 ├── PreconditionFailed    412   the condition names another state; carries the current state
 ├── ContentTooLarge       413
 ├── UnsupportedMediaType  415
-├── Invalid               422   readable, but not acceptable; lists the places
+├── Invalid               422   the input is readable, but not acceptable; lists the field errors
 ├── TooManyRequests       429
 ├── HeadersTooLarge       431
 └── Unavailable           503   try again later
@@ -26,7 +26,7 @@ from todo.kit.etags import etag
 
 
 class CommandFailed(Exception):
-    """The program cannot do what it was started for. The message is one line, for whoever started it."""
+    """The command failed. The message is one line, for the person who started it."""
 
 
 # Task: T-384
@@ -104,7 +104,7 @@ class NotFound(TodoError):
 
 class MethodNotAllowed(TodoError):
     status, title, code = 405, "Method Not Allowed", "method_not_allowed"
-    detail = "This path does not take this method; the Allow header names those that it takes."
+    detail = "This path does not support this method. The Allow header lists the methods that it supports."
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = allowed
@@ -151,7 +151,9 @@ class PreconditionFailed(TodoError):
     """``current`` is the current state of the object, ``revision`` its revision (sent as ETag)."""
 
     status, title, code = 412, "Precondition Failed", "precondition_failed"
-    detail = "It is not as your condition says; see current. Read that, and repeat your change on top."
+    detail = (
+        "Your condition does not match the object; see current. Apply your change to that state, and send its ETag."
+    )
 
     def __init__(self, *, current: Mapping[str, object], revision: int) -> None:
         self._current = current
@@ -187,7 +189,7 @@ class Invalid(TodoError):
 
     @property
     def members(self) -> Mapping[str, object]:
-        return {"errors": [{"pointer": fault.pointer, "detail": fault.detail} for fault in self.errors]}
+        return {"errors": [{"pointer": error.pointer, "detail": error.detail} for error in self.errors]}
 
 
 class TooManyRequests(TodoError):
@@ -197,7 +199,7 @@ class TooManyRequests(TodoError):
 
 class HeadersTooLarge(TodoError):
     status, title, code = 431, "Request Header Fields Too Large", "headers_too_large"
-    detail = "The address and the headers of the request are too large."
+    detail = "The URL and the headers of the request are too large."
 
 
 class Unavailable(TodoError):

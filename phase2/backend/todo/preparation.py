@@ -1,4 +1,4 @@
-"""What a command needs before it runs: complete settings, and a database that answers and is up to date."""
+"""Prepare a command: complete its settings, and make sure that the database answers and is up to date."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +20,9 @@ class DatabaseNotReady(CommandFailed):
 # Task: T-018
 @contextmanager
 def prepared(settings: Settings) -> Iterator[Settings]:
-    """Complete the settings for as long as the database is needed: in embedded mode it runs until the end.
+    """Yield complete settings. In embedded mode, the database runs until the end of the block.
 
-    The embedded database comes migrated; another one is only waited for, and has to be current already.
+    Migrates the embedded database. Waits for another one, and raises DatabaseNotReady if it is not up to date.
     """
     if settings.database_url is not None:
         _wait(settings.database_url)

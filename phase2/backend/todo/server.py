@@ -1,6 +1,6 @@
-"""The serving process: a socket, and a server around the application.
+"""The serving process: a listening socket, and a server around the application.
 
-It refuses to serve with one line where a request could only fail, or see what it must not.
+It refuses to serve, with one line, if requests could only fail, or could see data of other users.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from todo.web import logs
 from todo.web.server import process
 from todo.web.server.workers import supervise
 
-# For every connection a descriptor, and some for the database, the log and Python. macOS starts with 256.
+# One descriptor per connection, and some for the database, the log and Python. The default on macOS is 256.
 _DESCRIPTORS = 2 * process.MAX_CONNECTIONS
 _BACKLOG = 2_048
-# mallopt(3): how much of what is free glibc may keep at the end of the heap, and its number for that.
+# mallopt(3): the number of the option, and how many free bytes glibc may keep at the end of the heap.
 _M_TRIM_THRESHOLD = -1
 _MAX_KEPT_BYTES = 1_048_576
 
@@ -37,7 +37,7 @@ class ServerError(CommandFailed):
 
 # Task: T-018
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port; connections wait in the queue until somebody accepts them. Raises ServerError."""
+    """Listen on the port. Connections wait in the queue until the server accepts them. Raises ServerError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -59,11 +59,10 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(
     settings: Settings, listener: socket.socket, *, workers: int, shared: bool, ready: Callable[[], None]
 ) -> None:
-    """Serve until SIGINT or SIGTERM; requests in flight end first. ``settings`` are prepared ones.
+    """Serve until SIGINT or SIGTERM, then finish the requests in flight. ``settings`` must be prepared.
 
-    ``shared`` says whether servers beside this one may write to the database.
-    Calls ``ready`` as soon as nothing is in the way. A second SIGINT does not wait: KeyboardInterrupt.
-    Raises ServerError.
+    ``shared``: other servers may write to the database too. Calls ``ready`` after all checks. A second SIGINT does not
+    wait, and raises KeyboardInterrupt. Raises ServerError.
     """
     asyncio.run(_verify_isolation(settings))
     logs.configure(settings.log_level)
@@ -85,14 +84,14 @@ def make_app(settings: Settings, *, shared: bool) -> FastAPI:
     if multiprocessing.parent_process() is not None:
         logs.configure(settings.log_level)
     database = _database(settings)
-    # Migrations and signals need a connection of their own, without a pooler between.
+    # Signals need a direct connection, without a pooler.
     url = settings.direct_database_url
     signals = PostgresSignals(database, url) if shared and url is not None else None
     return create_app(settings, database, verifier_of(settings), signals)
 
 
 def _give_memory_back() -> None:
-    """Keep glibc from holding some 40 MB of room for the next large body once there was one. Others lack the call."""
+    """Keep glibc from holding about 40 MB after the first large body. Other C libraries lack the call."""
     with suppress(AttributeError):
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _MAX_KEPT_BYTES)
 
@@ -117,7 +116,7 @@ async def _verify_isolation(settings: Settings) -> None:
 
 
 def _allow_descriptors() -> None:
-    """Raise the limit of open files as far as we need, and may."""
+    """Raise the limit of open files to what the server needs, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < _DESCRIPTORS:
         most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)

@@ -1,4 +1,4 @@
-"""Settings: from the environment and ``.env``, checked once at start. A wrong one is one clear line."""
+"""Settings from the environment and ``.env``, checked once at startup. A wrong one is reported in one clear line."""
 
 import difflib
 import errno
@@ -41,7 +41,7 @@ _MAXIMA = {
 }
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NEON_DOMAINS = (".neon.tech", ".neon.build")
-# Names that begin so, and are nearly the name of a setting, are typing errors.
+# A name with one of these prefixes that is similar to the name of a setting is a typing error.
 _PREFIXES = ("TODO_", "DATABASE_", "DIRECT_", "JWT_", "JWKS_", "CORS_", "LOG_", "CHANGES_", "TRASH_", "LIVE_")
 _SIMILARITY = 0.8
 
@@ -54,12 +54,12 @@ class SettingsError(CommandFailed):
 # Task: T-014
 # Task: T-467
 class Settings(BaseSettings):
-    """Everything that can be configured; ``.env.example`` explains each.
+    """All settings; ``.env.example`` explains each.
 
     Without ``database_url`` the program runs its own PostgreSQL in ``data_dir``. Tokens are verified either
     against ``jwks_url`` (then ``jwt_issuer`` and ``jwt_audience`` are set as well), or against ``jwt_secret``.
 
-    The constructor reads and checks nothing: ``load`` does.
+    The constructor neither reads nor checks anything; ``load`` does.
     """
 
     model_config = SettingsConfigDict(frozen=True)
@@ -94,10 +94,9 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, env_file: Path | None = ENV_FILE, *, verifies_tokens: bool = True) -> "Settings":
-        """Read the environment, which wins, and ``env_file``; an empty value counts as not set.
+        """Read the environment, which takes precedence, and ``env_file``. An empty value counts as not set.
 
-        A program that never sees a token (``verifies_tokens=False``) may do without a way to verify one.
-        Raises SettingsError.
+        A program that never sees a token (``verifies_tokens=False``) needs no way to verify one. Raises SettingsError.
         """
         given = _read(env_file)
         if given.direct_database_url and not given.database_url:
@@ -119,7 +118,7 @@ def _variable(field: str) -> str:
 
 
 class _Environment(Settings):
-    """Settings as they are written in the environment and in ``.env``: checked, and not yet completed."""
+    """Settings as written in the environment and in ``.env``: checked, but not completed."""
 
     model_config = SettingsConfigDict(
         alias_generator=AliasGenerator(validation_alias=_variable),
@@ -186,7 +185,7 @@ class _Environment(Settings):
 
 
 class _Texts(PydanticBaseSettingsSource):
-    """Variables from the environment or a file. One that is empty or blank counts as not set."""
+    """Variables from the environment or a file. An empty or blank one counts as not set."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: Mapping[str, str | None]) -> None:
         super().__init__(settings_cls)
@@ -202,7 +201,7 @@ class _Texts(PydanticBaseSettingsSource):
 
 
 def _values_in(env_file: Path | None) -> Mapping[str, str | None]:
-    """Read ``.env`` and expand nothing, as the library would: a secret may contain ``${``. Raises SettingsError."""
+    """Read ``.env`` without the library's variable expansion: a secret may contain ``${``. Raises SettingsError."""
     try:
         return dotenv_values(env_file, interpolate=False) if env_file and env_file.is_file() else {}
     except (OSError, UnicodeDecodeError):
@@ -217,7 +216,7 @@ def _read(env_file: Path | None) -> _Environment:
     try:
         return _Environment(_env_file=env_file)  # type: ignore[call-arg]  # An argument of the library, not a field.
     except (OSError, UnicodeDecodeError):
-        # The library reads it as well.
+        # The library reads the file too.
         raise _unreadable(env_file) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -226,7 +225,7 @@ def _read(env_file: Path | None) -> _Environment:
 
 # Task: T-467
 def misspelt_names(env_file: Path | None = ENV_FILE) -> list[tuple[str, str]]:
-    """Return the names in the environment and in ``env_file`` that are nearly those of settings, and what is meant.
+    """Return misspelt names in the environment and in ``env_file``, each with the name of the similar setting.
 
     Raises SettingsError.
     """
@@ -240,7 +239,7 @@ def misspelt_names(env_file: Path | None = ENV_FILE) -> list[tuple[str, str]]:
 
 
 def _database_url(text: str) -> str:
-    """Return a URL that libpq takes; SQLAlchemy's ``postgresql+driver`` becomes ``postgresql``."""
+    """Return a URL that libpq accepts; SQLAlchemy's ``postgresql+driver`` becomes ``postgresql``."""
     scheme, separator, rest = text.partition("://")
     if not separator or not re.fullmatch(r"postgres(ql)?(\+[a-z0-9_]+)?", scheme):
         raise ValueError(
@@ -265,7 +264,7 @@ def _several_hosts(parts: SplitResult) -> bool:
 
 
 def _direct(url: str) -> str:
-    """Return the direct host's URL for Neon's pooled one: migrations need a session of their own."""
+    """Return the URL of the direct host for a pooled URL of Neon: migrations need a session of their own."""
     parts = urlsplit(url, allow_fragments=False)
     host = parts.hostname or ""
     label, _, domain = host.partition(".")
@@ -277,12 +276,12 @@ def _direct(url: str) -> str:
 
 
 def _issuer(given: Settings) -> dict[str, str]:
-    """Return what is known of the issuer; Better Auth's URL implies the rest. Raises where it is not clear."""
+    """Return the settings of the issuer; Better Auth's URL implies missing ones. Raises SettingsError if unclear."""
     fields = ("better_auth_url", "jwks_url", "jwt_issuer", "jwt_audience")
-    said = {name: value for name in fields if (value := getattr(given, name))}
-    if not said:
+    explicit = {name: value for name in fields if (value := getattr(given, name))}
+    if not explicit:
         return {}
-    first = _variable(next(iter(said)))
+    first = _variable(next(iter(explicit)))
     if given.jwt_secret:
         raise SettingsError(
             f"JWT_SECRET and {first} are both set: tokens are verified against one of them; remove the other."
@@ -292,7 +291,7 @@ def _issuer(given: Settings) -> dict[str, str]:
         parts = _web_address(given.better_auth_url)
         origin, path = _origin(parts), parts.path.rstrip("/") or "/api/auth"
         implied = {"jwks_url": f"{origin}{path}/jwks", "jwt_issuer": origin, "jwt_audience": origin}
-    issuer = {**implied, **said}
+    issuer = {**implied, **explicit}
     missing = [_variable(name) for name in fields[1:] if name not in issuer]
     if missing:
         raise SettingsError(
@@ -348,16 +347,16 @@ def _origins(texts: str) -> tuple[str, ...]:
 
 # Task: T-015
 def local_secret(data_dir: Path) -> str:
-    """Return the secret that this directory's tokens are signed with; make it where there is none.
+    """Return the secret that signs the tokens of this data directory; create it if there is none.
 
-    Only its owner can read it. Two processes at once get the same. Raises SettingsError.
+    Only its owner can read it. Two processes at once get the same secret. Raises SettingsError.
     """
     file = data_dir / "jwt-secret"
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
             _write_once(file, secrets.token_urlsafe(48))
-        # What was looked at is what is read.
+        # Check and read the same open file.
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW)) as opened:
             found = os.fstat(opened.fileno())
             if found.st_uid != os.geteuid():
@@ -377,7 +376,7 @@ def local_secret(data_dir: Path) -> str:
 
 
 def _write_once(file: Path, text: str) -> None:
-    """Write a file that is whole from the moment it can be seen; leave one that somebody else made first."""
+    """Write a file that is complete as soon as it is visible. Keep the file if another process has created it first."""
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
     try:
         with os.fdopen(descriptor, "w") as unfinished:

@@ -210,7 +210,7 @@ class TestWebSocket:
                 await other.next()
 
         assert refusal.value.response.status_code == 503
-        await eventually(lambda: server.live._strangers == 0)
+        await eventually(lambda: server.live._unauthenticated_count == 0)
 
     async def test_websocket_stays_open_when_the_client_sends_a_fresh_token(
         self, timed: LiveServer, clock: Clock, database_url: str

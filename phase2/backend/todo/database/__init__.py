@@ -1,6 +1,6 @@
-"""The only layer, beside migrations, that talks to PostgreSQL.
+"""The only layer besides migrations that talks to PostgreSQL.
 
-Its names are loaded when they are first used: a command that only creates an account needs no SQLAlchemy.
+Its names are imported at their first use, so that a command that only creates an account does not load SQLAlchemy.
 """
 
 from importlib import import_module
@@ -57,7 +57,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name of this package when it is first used (PEP 562)."""
+    """Import a name of this package at its first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,14 +1,14 @@
-"""The identity that travels with every statement, in the same trip and the same transaction.
+"""The identity: a statement in front of every transaction, in the same round trip, that sets the caller.
 
-It is the role ``todo_app``, which cannot pass the policies, and the user. Both are transaction-local. The user is
-bound to the transaction by its start time, which ``app.uid()`` compares: a setting that leaked into a later transaction
-names nobody.
+It sets the role ``todo_app``, which cannot bypass the policies, and the user id. Both are transaction-local. The user
+id is bound to the start time of the transaction, which ``app.uid()`` compares: a value that leaked into a later
+transaction names no user.
 
-With it comes where unqualified names are looked up: through a pooler, whoever had the connection before may have left
-another path, or temporary tables with the names of ours. Nor is anything compiled: plans are made for users who have
-much (``migrations/planning.py``), and for most it would take longer than what it is to hasten.
+It sets the search path, because the previous client of a pooler may have left another path, or temporary tables with
+the names of ours. It disables JIT: plans are made for users with many rows (``migrations/sql/planner_statistics.sql``)
+and therefore look expensive, but for most users compiling takes longer than it saves.
 
-Behind a pooler it sets the planner settings as well, for the same transaction.
+Behind a pooler it also sets the planner settings, for the same transaction.
 """
 
 from math import inf
@@ -17,8 +17,8 @@ from todo.database import planner
 from todo.database.connection import Call
 from todo.database.statements import CompiledText, raw
 
-# Every name in it is qualified, operators and types too: it is read while the path is still another's. Left to itself,
-# PostgreSQL looks for temporary tables first.
+# Every name is qualified, including operators and types, because this is parsed with the previous search path. pg_temp
+# is last in the new one: PostgreSQL searches it first by default.
 _SETTINGS = (
     "SELECT pg_catalog.set_config('role', $1, true),"
     " pg_catalog.set_config('app.user', extract(epoch FROM pg_catalog.now())"
@@ -29,7 +29,7 @@ _SETTINGS = (
     " pg_catalog.set_config('datestyle', 'ISO', true),"
     " pg_catalog.set_config('jit', 'off', true)"
 )
-# What may take long works long, and waits for others no longer than any other request does.
+# A bulk statement may run longer, but waits for locks no longer than any other statement.
 _LOCK_TIMEOUT = "pg_catalog.set_config('lock_timeout', $4, true)"
 
 
@@ -37,21 +37,21 @@ def _identity(*more: str) -> CompiledText:
     return raw(", ".join((_SETTINGS, *more)), is_identity=True)
 
 
-# By whether a pooler stands between.
+# By ``is_pooled``.
 _IDENTITY = {False: _identity(), True: _identity(planner.set_config_calls(is_local=True))}
 _IDENTITY_FOR_BULK = {
     False: _identity(_LOCK_TIMEOUT),
     True: _identity(_LOCK_TIMEOUT, planner.set_config_calls(is_local=True)),
 }
 
-# What the server needs to say that the time is over, before nobody listens any more.
+# The server's timeout ends this much before the client's deadline, so that the client still receives the error.
 _SPARE_MILLISECONDS = 200
 _MIN_MILLISECONDS = 50
 
 
 # Task: T-023
 class CallerContext:
-    """Makes the statement that says, for the rest of the transaction, who is asking and for how long."""
+    """Builds the statement that sets the caller and the timeouts for the rest of the transaction."""
 
     def __init__(self, *, role: str, timeout_milliseconds: int, bulk_timeout_milliseconds: int) -> None:
         self._role = role.encode()
@@ -60,10 +60,10 @@ class CallerContext:
         self._bulk_timeout = str(bulk_timeout_milliseconds).encode()
 
     def statement_for(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
-        """Return the statement. Raises ValueError for an id that PostgreSQL would cut short at a NUL.
+        """Return the statement. Raises ValueError for an id with a NUL, where PostgreSQL would cut it off.
 
-        Where fewer ``seconds_left`` than usual, as after waiting for a connection, the server is to end earlier as
-        well: a connection on which it has not answered in time is lost, with all that it has prepared.
+        With fewer ``seconds_left`` than usual, for example after waiting for a connection, the server's timeout is
+        shorter too: a connection that gets no answer before the deadline is closed, and loses its prepared statements.
         """
         if "\x00" in user_id:
             raise ValueError("a user id cannot have a NUL")
@@ -71,7 +71,7 @@ class CallerContext:
 
     # Task: T-383
     def bulk_statement_for(self, user_id: str, *, seconds_left: float = inf, is_pooled: bool = False) -> Call:
-        """Return the statement for a transaction that may take long."""
+        """Return the statement for a bulk transaction, which may take longer."""
         _, (role, user, timeout) = self.statement_for(user_id, seconds_left=seconds_left)
         return _IDENTITY_FOR_BULK[is_pooled], (role, user, self._bulk_timeout, timeout)
 

@@ -1,8 +1,8 @@
 """A psycopg connection that sends several statements in one network message and waits once.
 
-libpq's pipeline mode does it: Parse, Bind and Execute of every statement, and one Sync. Without BEGIN the whole
-is one implicit transaction (PostgreSQL documentation, "Pipelining"), so an identity that is set
-transaction-locally by the first statement holds for the rest and for nothing else.
+It uses libpq's pipeline mode: Parse, Bind and Execute for every statement, and one Sync. Without BEGIN, the pipeline is
+one implicit transaction (PostgreSQL documentation, "Pipelining"). So the identity, which the first statement sets
+transaction-locally, holds for the other statements and for nothing else.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ _CLOSES = b""
 
 
 class _Sent(NamedTuple):
-    """What is on its way: for each result that will come, the name that it prepares, or None for a statement's own."""
+    """A sent pipeline. ``prepares`` has, for each expected result, the name that it prepares; None for a statement."""
 
     prepares: Sequence[bytes | None]
     by_known_name: bool
 
 
 class _Stale(Exception):
-    """The server refused to execute ``text`` by its name: it does not have it, or a migration has changed its columns.
+    """The server refused to execute ``text`` by name: it lacks the name, or a migration has changed the columns.
 
     Nothing of the statement was executed, and the transaction was rolled back.
     """
@@ -59,19 +59,19 @@ class _Stale(Exception):
 
 # Task: T-022
 class Connection(AsyncConnection[TupleRow]):
-    """Use ``execute_pipeline`` only. ``broken`` tells, without a trip, that the server has hung up.
+    """A connection for ``execute_pipeline``. ``broken`` shows, without a round trip, that the server has hung up.
 
-    One reader stays registered with the event loop for the connection's life: registering it anew for each
-    wait costs two system calls, and it is how an idle connection learns that it has died.
+    The socket stays registered with the event loop as long as the connection lives: registering it for each wait costs
+    two system calls, and an idle connection would not notice that the server has closed it.
     """
 
     broken = False
     is_pooled = True
-    # What may be executed by name.
+    # The statements that may be executed by name.
     names: prepared.OwnNames
-    # Whose it is while it is lent, where that counts.
+    # The user who has the connection, if it counts towards the user's limit.
     holder: str | None = None
-    # Called at the deadline; returns a later one, or None. ``has_extended_lease``: the pool has granted one.
+    # Called at the deadline; returns a later one, or None. ``has_extended_lease``: the pool has granted more time.
     extend_deadline: Callable[[], float | None] | None = None
     has_extended_lease = False
 
@@ -80,7 +80,7 @@ class Connection(AsyncConnection[TupleRow]):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self.names = prepared.no_names()
-        # What this transaction has executed by name, where names are shared; None before its identity.
+        # With shared names: the names that this transaction has executed; None before its identity is set.
         self._transaction_names: set[bytes] | None = None
         for name in ("uuid", "date", "json", "jsonb", "timestamptz"):
             self.adapters.register_loader(name, TextLoader)
@@ -91,12 +91,12 @@ class Connection(AsyncConnection[TupleRow]):
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether the next user finds nothing of this one: no transaction, no answer still to come."""
+        """Return whether nothing is left for the next user to find: no transaction, and no pending result."""
         return not self.broken and self.pgconn.transaction_status == TransactionStatus.IDLE
 
     def _on_readable(self) -> None:
-        # What arrives is taken from the socket here and not in the waiting task: the event loop would call again
-        # until then. An idle connection gets notices, changed parameters, or the server's last words.
+        # Read the socket here and not in the waiting task: until it is read, the event loop would call this again and
+        # again. An idle connection receives notices, changed parameters, or the server's shutdown error.
         try:
             self.pgconn.consume_input()
         except OperationalError:
@@ -117,12 +117,12 @@ class Connection(AsyncConnection[TupleRow]):
                 self._timer = self._loop.call_at(extended, self._expire)
 
     def _extended_deadline(self) -> float | None:
-        """Return a deadline that is still to come, if there is one."""
+        """Return a later deadline that has not passed yet; ``None`` if there is none."""
         extended = self.extend_deadline() if self.extend_deadline is not None else None
         return extended if extended is not None and self._loop.time() < extended else None
 
     def mark_broken(self) -> None:
-        """Mark the connection as beyond use; the pool replaces it."""
+        """Mark the connection as unusable. The pool replaces it."""
         if not self.broken:
             self.broken = True
             if hasattr(self, "_loop"):
@@ -139,11 +139,11 @@ class Connection(AsyncConnection[TupleRow]):
         await super().close()
 
     async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
-        """Send every statement at once and return a result for each; all of it is one trip.
+        """Send all statements at once and return a result for each, in one round trip.
 
-        ``deadline`` is a time of the event loop's clock. Raises DatabaseError when a statement failed (all are
-        rolled back), ConnectionLost, and TimeoutError. When the answer has not come whole, whatever the reason, the
-        connection is lost: what the server still says must never reach another user.
+        ``deadline`` is a time of the event loop's clock. Raises DatabaseError if a statement failed (all are rolled
+        back), ConnectionLost, and TimeoutError. If the results did not arrive completely, for whatever reason, the
+        connection is broken: later results must never reach another user.
         """
         if self.broken:
             raise ConnectionLost(untouched=True)
@@ -161,9 +161,9 @@ class Connection(AsyncConnection[TupleRow]):
     async def _execute_pipeline_once(
         self, calls: Sequence[Call], deadline: float, *, afresh: bool = False
     ) -> list[PGresult]:
-        """Send and receive once. ``afresh`` prepares everything anew; otherwise raises _Stale."""
+        """Send and receive once. ``afresh`` prepares all statements again; without it, may raise _Stale."""
         if self._loop.time() >= deadline and self._extended_deadline() is None:
-            # Nothing is sent that there is no time to wait for: a COMMIT above all.
+            # Send nothing, above all no COMMIT, if there is no time to wait for the result.
             raise TimeoutError
         try:
             sent = self._send(calls, afresh=afresh)
@@ -182,16 +182,16 @@ class Connection(AsyncConnection[TupleRow]):
         raise to_database_error(failed, before)
 
     async def _roll_back(self, deadline: float, *, began_before: bool) -> None:
-        """End the transaction in which a statement was refused."""
+        """Roll back the transaction in which a statement was refused. Raises ConnectionLost if it began earlier."""
         if began_before:
-            # What came before in it is not ours to repeat.
+            # This connection cannot repeat the earlier round trips of the transaction.
             self.mark_broken()
             raise ConnectionLost(untouched=True)
         await self._execute_pipeline_once([(ROLLBACK, ())], deadline)
 
     # Task: T-412
     async def probe(self, *, deadline: float) -> Row:
-        """Return the row of `prepared.PROBE`, which tells what stands between."""
+        """Return the row of ``prepared.PROBE``, which shows whether there is a pooler, and what it does with names."""
         name = prepared.PROBE_PREFIX + secrets.token_hex(16).encode()
         try:
             self.pgconn.send_prepare(name, prepared.PROBE.sql)
@@ -217,7 +217,8 @@ class Connection(AsyncConnection[TupleRow]):
             if pgconn.transaction_status != TransactionStatus.INTRANS:
                 self._transaction_names = None
             elif self._transaction_names is not None:
-                # The server connection is ours until the end. Nothing is guessed: a refusal would end the transaction.
+                # The transaction keeps its server connection. Use only names that it has executed before: a refusal
+                # would end the transaction.
                 known, may_name = self._transaction_names, True
         prepares: list[bytes | None] = []
         by_known_name = False
@@ -231,7 +232,7 @@ class Connection(AsyncConnection[TupleRow]):
                 elif name in prepares:
                     pgconn.send_query_prepared(name, values)
                 elif may_name and names.may_prepare(name):
-                    # The server, or the pooler, may have it already. To close what it does not have is no error.
+                    # The server or the pooler may have the name already. Closing an unknown name is not an error.
                     pgconn.send_close_prepared(name)
                     pgconn.send_prepare(name, text.sql)
                     pgconn.send_query_prepared(name, values)
@@ -241,7 +242,7 @@ class Connection(AsyncConnection[TupleRow]):
                 prepares.append(None)
             pgconn.pipeline_sync()
         except OperationalError:
-            # Without the Sync nothing can have been committed.
+            # Without the Sync, the server cannot have committed anything.
             raise ConnectionLost(untouched=True) from None
         return _Sent(prepares, by_known_name)
 
@@ -252,14 +253,14 @@ class Connection(AsyncConnection[TupleRow]):
         stream_ended = False
         while self._is_sending():
             await self._wait(deadline, for_writing=True)
-        # Up to one more than are due, should a lost connection go on and on.
+        # Limited, in case a lost connection returns results without end.
         while len(results) <= expected + 1:
             while not self.broken and pgconn.is_busy():
                 await self._wait(deadline)
             result = pgconn.get_result()
             if result is None:
-                # The end of a statement's results. After a lost connection, what came before, the server's last words
-                # among it, is still to be read, until there is nothing where another statement's should begin.
+                # The end of a statement's results. On a lost connection, results that have arrived, such as the
+                # server's shutdown error, are still read, until a statement has no result at all.
                 if stream_ended:
                     break
                 stream_ended = self.broken
@@ -280,7 +281,7 @@ class Connection(AsyncConnection[TupleRow]):
             return False
 
     async def _wait(self, deadline: float, *, for_writing: bool = False) -> None:
-        """Wait until an answer is there (or the socket takes more). Raises TimeoutError at the deadline."""
+        """Wait for a result, or until the socket accepts more data. Raises TimeoutError at the deadline."""
         self._waiter = waiter = self._loop.create_future()
         self._timer = self._loop.call_at(deadline, self._expire)
         if for_writing:
@@ -290,12 +291,12 @@ class Connection(AsyncConnection[TupleRow]):
         finally:
             self._waiter = None
             self._timer.cancel()
-            # Of a lost connection the descriptor is closed, and may be another's by now.
+            # The descriptor of a broken connection is closed, and may belong to another socket by now.
             if for_writing and not self.broken:
                 self._loop.remove_writer(self._descriptor)
 
     def _record_prepared(self, results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> PGresult | None:
-        """Remember what was prepared, which outlives even a rollback. Returns the first failure, if any."""
+        """Note the prepared names, which a rollback does not remove. Return the first failed result, if any."""
         failed = None
         for index, result in enumerate(results):
             if result.status in _FAILED:
@@ -305,7 +306,7 @@ class Connection(AsyncConnection[TupleRow]):
         return failed
 
     def _note_shared(self, calls: Sequence[Call], sent: _Sent) -> None:
-        """Remember what an explicit transaction, whose identity is set, has executed by name."""
+        """Note the names that an explicit transaction has executed, once its identity is set."""
         if sent.by_known_name:
             self.names.note_executed()
         if self.pgconn.transaction_status != TransactionStatus.INTRANS:
@@ -317,14 +318,14 @@ class Connection(AsyncConnection[TupleRow]):
         self._transaction_names.update(text.name for text, _ in calls if text.name in self.names)
 
     def encode(self, text: CompiledText, values: Mapping[str, Any]) -> Sequence[Any]:
-        """Return the values as PostgreSQL reads them, in the order of the statement's placeholders."""
+        """Return the values in PostgreSQL's text format, in the order of the statement's placeholders."""
         return text.encode(values, self._transformer)
 
     # Task: T-211
     def rows(self, result: PGresult, text: CompiledText) -> list[Row]:
-        """Return the result's rows as dictionaries, by column name, in the server's order.
+        """Return the result's rows as dictionaries by column name, in the server's order.
 
-        Instants are RFC 3339 in UTC, as text: nothing is made of them but the answer. JSON is what it says.
+        Instants are RFC 3339 text in UTC, because they are only copied to responses. JSON is parsed.
         """
         if not result.ntuples:
             return []
@@ -336,7 +337,7 @@ class Connection(AsyncConnection[TupleRow]):
         rows = [dict(zip(columns, values, strict=False)) for values in transformer.load_rows(0, result.ntuples, tuple)]
         for name in instants:
             for row in rows:
-                # The server says ``2026-03-10 09:00:00.5+00``: the identity's statement has set form and zone.
+                # The server sends ``2026-03-10 09:00:00.5+00``: the identity has set the format and the zone.
                 if instant := row[name]:
                     row[name] = f"{instant[:10]}T{instant[11:-3]}Z"
         for name in documents:
@@ -347,7 +348,7 @@ class Connection(AsyncConnection[TupleRow]):
 
 
 def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the columns, and of those that are instants, and that are JSON."""
+    """Return the names of all columns, of the timestamptz columns, and of the JSONB columns."""
     columns = tuple((result.fname(index) or b"").decode() for index in range(result.nfields))
 
     def of_type(oid: int) -> tuple[str, ...]:
@@ -357,14 +358,14 @@ def _shape_of(result: PGresult) -> tuple[tuple[str, ...], tuple[str, ...], tuple
 
 
 def _statement_results(results: Sequence[PGresult], prepares: Sequence[bytes | None]) -> list[PGresult]:
-    """Return the statements' own results, without those of their preparation."""
+    """Return the results of the statements, without those of closing and preparing names."""
     return [result for result, name in zip(results, prepares, strict=False) if name is None]
 
 
 def _ended_before_commit(results: Sequence[PGresult], expected: int) -> bool:
-    """Tell whether the server said goodbye in the place of a statement's answer.
+    """Return whether the server sent its shutdown error in place of a statement's result.
 
-    It commits at the Sync, when it has answered every statement. So nothing has been kept.
+    It commits at the Sync, after it has answered every statement. So nothing was committed.
     """
     for result in results[:expected]:
         if result.status in _FAILED:

@@ -73,7 +73,7 @@ WITH {OBJECTS}, me AS (
         OR has_table_privilege(hats.oid, tables.oid, 'DELETE, TRUNCATE'))
 )
 SELECT 'statements run as ' || current_user || ', not as ' || $1 AS problem WHERE current_user <> $1
-UNION ALL SELECT 'the user of a statement does not arrive' WHERE app.uid() IS DISTINCT FROM $2
+UNION ALL SELECT 'app.uid() does not return the user of the statement' WHERE app.uid() IS DISTINCT FROM $2
 UNION ALL SELECT who || ' is a superuser' FROM hats WHERE rolsuper
 UNION ALL SELECT who || ' has BYPASSRLS' FROM hats WHERE rolbypassrls
 UNION ALL SELECT who || ' has CREATEROLE' FROM hats WHERE rolcreaterole
@@ -87,11 +87,11 @@ UNION ALL SELECT who || ' may create schemas in the database' FROM hats
     WHERE is_worn AND has_database_privilege(hats.oid, current_database(), 'CREATE')
 UNION ALL SELECT 'row-level security is not both enabled and forced on ' || name FROM owned
     WHERE oid IN (SELECT oid FROM reach) AND NOT (relrowsecurity AND relforcerowsecurity)
-UNION ALL SELECT 'the one policy that keeps users apart is not all that there is on ' || name FROM owned
+UNION ALL SELECT 'the policy that isolates users is missing, different or not the only one on ' || name FROM owned
     WHERE oid IN (SELECT oid FROM reach) AND relrowsecurity AND ({NOT_ONE_POLICY} OR {OTHER_POLICY})
 UNION ALL SELECT who || ' may empty ' || name FROM reach
     WHERE oid IN (SELECT oid FROM owned) AND hat <> relowner AND has_table_privilege(hat, oid, 'TRUNCATE')
-UNION ALL SELECT who || ' has access to ' || name || CASE relkind WHEN 'v' THEN ', which asks as its owner'
+UNION ALL SELECT who || ' has access to ' || name || CASE relkind WHEN 'v' THEN ', a view that runs as its owner'
         WHEN 'm' THEN ', which no policy guards' ELSE ', which has no user_id' END FROM reach
     WHERE (relkind = 'm' OR {VIEW_OF_ITS_OWNER} OR (relkind IN ('r', 'p', 'f') AND owner_column IS NULL))
         AND ('pg_class'::regclass, oid) NOT IN (SELECT classid, objid FROM extended)
@@ -123,7 +123,7 @@ async def verify(connection: Connection, *, role: str, deadline: float) -> None:
             raise UnsafeDatabase(f"the database's user may not switch to {role}: GRANT {role} TO it") from None
         raise
     if rows:
-        raise UnsafeDatabase("users would not be kept apart: " + "; ".join(rows))
+        raise UnsafeDatabase("users would not be isolated from each other: " + "; ".join(rows))
 
 
 async def _ask(connection: Connection, *, role: str, deadline: float) -> list[str]:

@@ -56,7 +56,7 @@ async def prune(
 async def empty_trash(
     database: Database, *, kept_days: int, from_user: int, max_rows: int = MAX_ROWS, max_users: int = MAX_USERS
 ) -> PruneBatch:
-    """Permanently delete one batch of tasks that are in the trash for more than ``kept_days`` days.
+    """Permanently delete one batch of tasks that have been in the trash for more than ``kept_days`` days.
 
     Parameters and errors as in ``prune``. Skips users who are writing at the moment.
     """
@@ -68,7 +68,7 @@ async def _prune_batch(database: Database, statement: CompiledText, values: Mapp
     deadline = asyncio.get_running_loop().time() + database.options.budget_seconds
     texts = {name: str(value) for name, value in values.items()}
 
-    async def bite(connection: Connection) -> PruneBatch:
+    async def run_batch(connection: Connection) -> PruneBatch:
         identity = database.caller_context.statement_for(_NOBODY, is_pooled=connection.is_pooled)
         calls: list[Call] = [identity, (statement, connection.encode(statement, texts))]
         _, result = await connection.execute_pipeline(calls, deadline=deadline)
@@ -76,7 +76,7 @@ async def _prune_batch(database: Database, statement: CompiledText, values: Mapp
         return PruneBatch(**row)
 
     try:
-        return await database.run(bite, deadline=deadline)
+        return await database.run(run_batch, deadline=deadline)
     except DatabaseError as error:
         raise as_unavailable(error) or error from None
     except (ConnectionLost, TimeoutError):

@@ -1,12 +1,12 @@
 """Planner settings: one generic plan for each statement, which scans indexes in their order.
 
-PostgreSQL makes a plan for the average user, who has few rows: reading all of them and sorting or hashing them looks
-cheap. The same plan serves the user with 30,000 tasks. These settings make the planner scan an index that has the order
-of the page, and stop when the page is full. They hold inside of the triggers' functions, too.
+PostgreSQL plans for the average user, who has few rows: reading, sorting or hashing all of them looks cheap. The same
+plan serves the user with 30,000 tasks. These settings make the planner scan an index that has the order of the page,
+and stop when the page is full. They also hold inside of trigger functions.
 
-A direct connection gets them once. Behind a pooler the identity's statement sets them for its transaction, because the
-server connection belongs to other clients afterwards. ``tests/architecture/test_planner.py`` fails if a setting is
-missing, and if a statement gets a plan that they are to prevent.
+A direct connection gets them once. Behind a pooler, the identity sets them for each transaction, because the server
+connection belongs to other clients afterwards. ``tests/architecture/test_planner.py`` fails if a setting is missing, or
+if a statement gets a plan that the settings should prevent.
 """
 
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from typing import NamedTuple
 class PlannerSetting(NamedTuple):
     """A setting, and a query that needs it.
 
-    ``factor`` is how many times as many pages of 8 KB that query reads without this one setting. The first five were
-    measured for a user with 30,000 tasks among 8,100 users, ``enable_hashjoin`` for one with 300 in a new database.
+    Without this setting, that query reads ``factor`` times as many pages of 8 KB. The first five factors were measured
+    for a user with 30,000 tasks among 8,100 users, that of ``enable_hashjoin`` for a user with 300 in a new database.
     """
 
     name: str
@@ -37,7 +37,7 @@ PLANNER_SETTINGS = (
 
 
 def set_config_calls(*, is_local: bool) -> str:
-    """Return one call of ``set_config`` for each setting, separated by commas: for this transaction, or the session.
+    """Return one call of ``set_config`` per setting, separated by commas. ``is_local``: for this transaction only.
 
     Every name is qualified, because the search path may still be another client's.
     """

@@ -1,4 +1,4 @@
-"""The pool of connections, and the check that what runs on them cannot pass the policies."""
+"""The connection pool, and the check that statements on its connections cannot bypass the policies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -26,9 +26,9 @@ _MAX_ATTEMPTS = 3
 _PING = raw("SELECT 1")
 _NOTIFY = raw("SELECT pg_catalog.pg_notify($1, m) FROM pg_catalog.jsonb_array_elements_text($2::pg_catalog.jsonb) AS m")
 APPLY_PLANNER_SETTINGS = raw(f"SELECT {planner.set_config_calls(is_local=False)}")
-"""What a direct connection is told once. Behind a pooler it travels with the identity."""
+"""Sent once on each direct connection. Behind a pooler, the identity sets the same."""
 
-# Seconds (and, for the last, milliseconds) until a dead network is noticed. What the URL says goes first.
+# Time limits that detect a dead network, in seconds; the last one in milliseconds. Values in the URL take precedence.
 CONNECTING = {
     "application_name": "todo",
     "connect_timeout": 5,
@@ -46,14 +46,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
-    """How to use the database. Only tests change ``role`` and ``filter_by_owner``: each takes one wall away."""
+    """Options of the database. Only tests change ``role`` and ``filter_by_owner``: each removes one of two walls."""
 
     pool_size: int = 10
-    # Less than the two seconds after which a caller is promised an answer, if only a 503.
+    # Less than two seconds, within which every caller gets a response, if only a 503.
     budget_seconds: float = 1.6
     statement_timeout_milliseconds: int = 1_400
-    # What changes very many rows may take longer, where its route says so: less than the 30 seconds after which the
-    # usual load balancer, or an impatient client, gives up.
+    # For bulk routes, which may change very many rows. Less than 30 seconds, after which many load balancers and
+    # clients give up.
     bulk_budget_seconds: float = 22.0
     bulk_statement_timeout_milliseconds: int = 20_000
     role: str = APP_ROLE
@@ -61,7 +61,7 @@ class DatabaseOptions:
 
 
 class _Pool(AsyncConnectionPool[Connection]):
-    """psycopg's pool, which checks an idle connection without a round trip."""
+    """psycopg's pool, with a check of idle connections that needs no round trip."""
 
     @staticmethod
     async def check_connection(conn: Connection) -> None:
@@ -83,30 +83,31 @@ class Database:
             timeout_milliseconds=self.options.statement_timeout_milliseconds,
             bulk_timeout_milliseconds=self.options.bulk_statement_timeout_milliseconds,
         )
-        # Called with the user after a write has been committed.
+        # Called with the user id after a write has been committed.
         self.on_write: Callable[[str], None] | None = None
-        # What nobody waits for any more: the event loop holds tasks weakly.
+        # References to background tasks: the event loop holds only weak ones.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ping: asyncio.Task[Unavailable | None] | None = None
         self._ping_is_good_until = 0.0
-        # One user never has more than half of the connections, if there are two.
+        # One user gets at most half of the connections, but at least one.
         per_user_limit = max(1, self.options.pool_size // 2)
         self._limiter = PerUserLimiter(limit=per_user_limit, max_waiting=20 * per_user_limit)
-        # Who has a connection for longer, until the end: one each, and together a quarter of them, never the only one.
+        # Users with an extended lease, and an event that is set at its end. One lease per user; together at most a
+        # quarter of the connections, and never the only one.
         self._extended_leases: dict[str, asyncio.Event] = {}
         self._max_extended_leases = min(self.options.pool_size - 1, max(1, self.options.pool_size // 4))
-        # What the server connections behind a pooler have, if it passes names of prepared statements through.
+        # The statements of the server connections behind a pooler that passes their names through.
         self._shared_names = SharedNames()
         self._pool = _Pool(
             connection_class=Connection,
             kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
             min_size=min(2, self.options.pool_size),
             max_size=self.options.pool_size,
-            # Waiting is bounded by the caller's budget; this many callers may do so, the next is told at once.
+            # Callers wait within their time budgets. If this many wait, the next one is refused at once.
             max_waiting=20 * self.options.pool_size,
-            # The pool doubles its pauses up to here, and then starts anew: back within seconds.
+            # The pool doubles its pauses for this many seconds, then starts again: it reconnects within seconds.
             reconnect_timeout=2.0,
-            # It connects again without being asked: while the queue is full, no request could ask.
+            # Reconnect without a request: while the queue is full, no request reaches the pool.
             reconnect_failed=lambda pool: pool.check(),
             configure=self._configure,
             open=False,
@@ -123,14 +124,14 @@ class Database:
         await self._pool.close(timeout=2.0)
 
     async def ping(self) -> None:
-        """Ask the server for an answer, once for all who ask at about the same time. Raises Unavailable.
+        """Check that the server answers. Raises Unavailable.
 
-        Anybody may ask, without a token: however many do, they take one place in the pool.
+        This needs no token. Callers at about the same time share one check, so they take one connection altogether.
         """
         now = asyncio.get_running_loop().time()
         if self._ping is None or (self._ping.done() and now >= self._ping_is_good_until):
             self._ping = self._start(self._try_ping())
-        # Who leaves does not take the answer along.
+        # A caller that is cancelled must not cancel the check for the others.
         failure = await asyncio.shield(self._ping)
         if failure is not None:
             raise Unavailable(failure.detail, code=failure.code)
@@ -157,7 +158,7 @@ class Database:
         return task
 
     async def notify(self, channel: str, messages: Sequence[str]) -> None:
-        """Send messages to whoever listens on ``channel``, in a transaction of their own. Raises Unavailable."""
+        """Send messages to the listeners of ``channel``, in a transaction of their own. Raises Unavailable."""
         deadline = asyncio.get_running_loop().time() + self.options.budget_seconds
         call = (_NOTIFY, (channel.encode(), orjson.dumps(messages)))
         try:
@@ -167,7 +168,7 @@ class Database:
 
     # Task: T-025
     async def verify_isolation(self, *, budget_seconds: float = 10.0) -> None:
-        """Raise UnsafeDatabase if what runs here could pass the policies, Unavailable if the database is not there."""
+        """Raise UnsafeDatabase if statements could bypass the policies, Unavailable if the database does not answer."""
         deadline = asyncio.get_running_loop().time() + budget_seconds
         try:
             await self.run(
@@ -185,11 +186,11 @@ class Database:
         repeatable: bool = True,
         user_id: str | None = None,
     ) -> T:
-        """Do ``work``, one transaction, on a connection; and again after a deadlock, or on another if that was lost.
+        """Run ``work``, one transaction, on a connection. Repeat it after a deadlock or a lost connection.
 
-        The connection counts as ``user_id``'s. One that was lost in the middle is no reason to repeat what is not
-        ``repeatable``: it may have been done. What has taken long is not done twice. Raises what ``work`` raises, and
-        Unavailable.
+        The connection counts towards the limit of ``user_id``. If the server may have committed before the connection
+        was lost, only ``repeatable`` work is repeated. Work with an extended lease is never repeated. Raises what
+        ``work`` raises, and Unavailable.
         """
         attempts_left = _MAX_ATTEMPTS
         while True:
@@ -207,9 +208,10 @@ class Database:
                 await self.release(connection)
 
     async def acquire(self, *, deadline: float, user_id: str | None = None) -> Connection:
-        """Take a connection out of the pool; give it back with ``release``. Raises Unavailable.
+        """Take a connection out of the pool; return it with ``release``. Raises Unavailable.
 
-        It counts as ``user_id``'s until it is back, or replaced; who has a share of them waits for one's own.
+        It counts towards the limit of ``user_id`` until it is returned or replaced. A user at the limit waits until one
+        of their own connections is returned.
         """
         if user_id is None:
             return await self._lend(deadline)
@@ -224,10 +226,10 @@ class Database:
 
     # Task: T-383
     def grant_extended_lease(self, connection: Connection) -> bool:
-        """Let a user keep a connection for longer than a request takes; say whether that can be.
+        """Grant the user of a connection an extended lease; return whether the connection has one.
 
-        One user has one of these, since the others would only wait for their turn behind it, and all users together
-        leave most of the pool to what is quick.
+        One per user, because another bulk write of the same user would only wait for the user write lock. All users
+        together leave most of the pool to quick requests.
         """
         user_id = connection.holder
         if user_id is None or connection.has_extended_lease:
@@ -240,9 +242,9 @@ class Database:
 
     # Task: T-383
     async def wait_for_extended_lease(self, user_id: str, *, deadline: float) -> None:
-        """Wait until the user keeps no connection for longer. Raises Unavailable.
+        """Wait until the user has no extended lease. Raises Unavailable.
 
-        For what writes, which would wait for its turn behind that anyway: so it takes no connection meanwhile.
+        For writes. They would wait for the user write lock anyway; this way they hold no connection meanwhile.
         """
         ended = self._extended_leases.get(user_id)
         if ended is None:
@@ -252,7 +254,7 @@ class Database:
                 await ended.wait()
         except TimeoutError:
             raise Unavailable(
-                "Another request of yours still changes very much. Try again in a moment.", code="overloaded"
+                "Another request of yours is still changing many tasks. Try again in a moment.", code="overloaded"
             ) from None
 
     async def _lend(self, deadline: float) -> Connection:
@@ -269,10 +271,10 @@ class Database:
             raise _unreachable() from None
 
     async def _configure(self, connection: Connection) -> None:
-        """Find out what stands between, and prepare statements accordingly.
+        """Find out whether there is a pooler, and how statements can be prepared.
 
-        A direct connection gets the planner settings here, for its life. A pooler in transaction mode gives its clients
-        a process id of its own.
+        A direct connection gets the planner settings here, once. Behind a pooler in transaction mode, the server's
+        process id is not the one that the client was told.
         """
         connection.prepare()
         deadline = asyncio.get_running_loop().time() + _CONFIGURE_SECONDS
@@ -283,7 +285,7 @@ class Database:
             if not connection.is_pooled:
                 await connection.execute_pipeline([(APPLY_PLANNER_SETTINGS, ())], deadline=deadline)
         except (ConnectionLost, DatabaseError, TimeoutError):
-            # A server that takes connections and says nothing must not keep the pool's workers waiting.
+            # A server that accepts connections but does not answer must not block the pool's workers.
             await connection.close()
             raise OperationalError("the server took the connection and did not answer") from None
 
@@ -295,12 +297,12 @@ class Database:
         return TrackedNames() if found["tracks"] else no_names()
 
     async def release(self, connection: Connection) -> None:
-        """Give a connection back. One that is lost, or in the middle of something, is closed and replaced."""
+        """Return a connection to the pool. One that is broken or not idle is closed and replaced."""
         if connection.is_idle:
             await self._put(connection)
             return
         connection.mark_broken()
-        # The caller has no time for it, and may be cancelled.
+        # In the background: the caller has no time left, or may be cancelled.
         self._start(self._replace(connection))
 
     async def _replace(self, connection: Connection) -> None:
@@ -308,7 +310,8 @@ class Database:
         await self._put(connection)
 
     async def _put(self, connection: Connection) -> None:
-        # Before anybody else has it, and given back after: who waits for the share finds the connection.
+        # Reset the connection before the pool has it. Release the user's limit afterwards, so that the next request in
+        # the queue finds the connection.
         holder, connection.holder = connection.holder, None
         had_extended_lease, connection.has_extended_lease = connection.has_extended_lease, False
         connection.extend_deadline = None

@@ -1,14 +1,15 @@
 """Prepared statements: which of them a connection may execute by name, directly and through a pooler.
 
-A name is a hash of the statement's text (``CompiledText.name``). Two clients of ours cannot mean different statements
-by one name, and no other client makes such names. So it is safe to execute a statement that another client prepared.
+A name is a hash of the statement's text (``CompiledText.name``). Two clients of ours cannot have different statements
+with the same name, and no other client uses such names. So it is safe to execute a statement that another client
+prepared.
 
-A probe at the beginning of each connection tells which of these it is:
+A probe at the start of each connection finds out which of these it is:
 
 * A direct connection, or a pooler that keeps track of what each of its clients has prepared (PgBouncer 1.21 and newer
   with ``max_prepared_statements``): the names belong to this connection.
 * A pooler that passes names through to the server connection that the transaction gets (PgBouncer before 1.21): the
-  names belong to the server connections, and all clients share those. See `SharedNames`.
+  names belong to the server connections, which all clients share. See ``SharedNames``.
 * Anything else: nothing is prepared.
 """
 
@@ -47,7 +48,7 @@ class OwnNames:
         return name in self._known
 
     def may_prepare(self, name: bytes) -> bool:
-        """Tell whether a statement may be prepared, again or for the first time."""
+        """Return whether a statement may be prepared, again or for the first time."""
         return name in self._known or len(self._known) < self._most
 
     def add(self, name: bytes) -> None:
@@ -56,7 +57,7 @@ class OwnNames:
             self._known.add(name)
 
     def note_executed(self) -> None:
-        """Note that the server had every statement that a trip executed by name."""
+        """Note that the server had every statement that a round trip executed by name."""
 
     def note_refused(self, text: CompiledText) -> None:
         """Note that the server refused to execute a statement by name. It is prepared again, if it may be."""
@@ -67,8 +68,8 @@ class OwnNames:
 class TrackedNames(OwnNames):
     """The statements that a pooler tracks for this connection.
 
-    It would map a statement that is prepared again to the one that the server refuses. So a refused statement has no
-    name any more on this connection, which lives for an hour.
+    If a refused statement were prepared again, the pooler would map it to the same refused one. So the connection sends
+    it without a name from then on, for the hour that a connection lives.
     """
 
     def __init__(self) -> None:
@@ -85,19 +86,20 @@ class TrackedNames(OwnNames):
 
 # Task: T-412
 class SharedNames(OwnNames):
-    """The statements that some server connection behind a pooler has, as far as this process knows. Shared by all.
+    """The statements that some server connection behind a pooler has. Shared by all connections of this process.
 
-    A connection executes them by name although its next transaction may get another server connection. If that lacks
-    one, it refuses before it executes anything of it, and the trip is repeated with everything prepared anew: at most
-    once for each statement and server connection.
+    A connection executes them by name, although its next transaction may get another server connection. If that one
+    lacks a statement, it refuses before executing it, and the round trip is repeated with all statements prepared
+    again: at most once for each statement and server connection.
 
-    What is prepared under a shared name is read as the identity has set the session: search path, role, time zone.
+    A statement is prepared only after the identity, so it is parsed with the identity's search path, role and time
+    zone.
     """
 
     are_shared = True
-    # Where statements are taken away from a server connection after each transaction (``server_reset_query_always``),
-    # every trip is refused, and repeated. This is a moving average over about so many trips. A pooler that keeps
-    # statements misses the identity's only once for each server connection.
+    # A pooler may remove the statements of a server connection after each transaction (``server_reset_query_always``).
+    # Then every round trip is refused and repeated. ``_missed`` is the share of such round trips, as a moving average
+    # over about ``_WINDOW`` of them. Other poolers lack the identity only once per server connection.
     _WINDOW = 1_000
     _MAX_MISSED = 0.5
 
@@ -120,5 +122,5 @@ class SharedNames(OwnNames):
 
 
 def no_names() -> OwnNames:
-    """Return names for a pooler that is not understood: nothing is prepared."""
+    """Return names for an unknown kind of pooler: nothing is prepared."""
     return OwnNames(most=0)

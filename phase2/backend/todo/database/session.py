@@ -1,8 +1,8 @@
-"""A session: statements run as one user, and cannot run as nobody."""
+"""A session runs statements as one user. No statement can run without a user."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -33,7 +33,7 @@ _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
 _OWNER_KEY = f"_{USER_ID}_user"
 
-# Where the look-up's answer is: behind the identity's.
+# The index of the look-up's result. The identity's result is the first.
 _LOOKED_UP = len(PREAMBLE)
 
 _FAILURES = (ConnectionLost, DatabaseError, TimeoutError)
@@ -44,14 +44,14 @@ _Text = tuple[CompiledText, Mapping[str, Any]]
 
 # Task: T-023
 class Session:
-    """What a route gets: runs statements as ``user_id`` and as nobody else.
+    """Runs statements as ``user_id``, for one request.
 
-    It is good for one request. All of its trips share one budget of time, which begins with the first: what takes
-    longer, such as a stream, opens a session for each step. One that ``bulk`` gets more time at its end, if
-    not too many have: so that what is quick at the same door is one of many, as elsewhere.
+    All round trips share one time budget, which begins with the first one. Longer work, such as a stream, opens a
+    session for each step. A ``bulk`` session gets an extended lease when its budget ends, if not too many have one.
+    Until then it is an ordinary session, so a quick request to a bulk route is treated as any other.
 
-    The values of a statement are given by name; ``user_id`` is added. Every method may raise Unavailable, and
-    Forbidden when a verified user's account is gone; DatabaseError only for violations that the caller expects.
+    The values of a statement are passed by name; ``user_id`` is added. Every method may raise Unavailable, and
+    Forbidden if the account of a valid token was deleted; DatabaseError only for violations that the caller expects.
     """
 
     __slots__ = (
@@ -68,14 +68,14 @@ class Session:
     )
 
     def __init__(self, database: Database, user_id: str, *, bulk: bool = False) -> None:
-        # Under this key the first statement that writes, or the transaction, has its effect once, and is answered
-        # the same again.
+        # With a key, the first statement that writes, or the transaction, has its effect once. A repeated request gets
+        # the stored response.
         self.idempotency_key: IdempotencyKey | None = None
-        # Whether the answer was a kept one.
+        # Whether the response is a stored one.
         self.replayed = False
         self._database = database
         self._connection: Connection | None = None
-        # What travels with the transaction's commit.
+        # Statements that are sent with the transaction's commit.
         self._closing: list[_Text] = []
         self._deadline: float | None = None
         self._has_written = False
@@ -93,7 +93,7 @@ class Session:
         return rows[0] if rows else None
 
     async def fetch_one(self, statement: Statement, /, **values: Any) -> Row:
-        """Return the only row. Raises NotFound when there is none."""
+        """Return the only row. Raises NotFound if there is none."""
         row = await self.fetch_first(statement, **values)
         if row is None:
             if statement.part_of_write:
@@ -102,9 +102,9 @@ class Session:
         return row
 
     async def execute_many(self, *requests: Request) -> list[list[Row]]:
-        """Run several statements in one trip and one transaction; return the rows of each.
+        """Run several statements in one round trip and one transaction; return the rows of each.
 
-        With an idempotency key, the last statement is the one that writes, and only its rows are returned.
+        With an idempotency key, the last statement must be the one that writes, and only its rows are returned.
         """
         writes = any(statement.writes for statement, _ in requests)
         if writes and self._connection is None:
@@ -112,14 +112,13 @@ class Session:
             if self.idempotency_key is not None:
                 *before, (statement, values) = requests
                 return [*([] for _ in before), await self._once(self.idempotency_key, before, statement, values)]
-        texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
-        rows = await self._run(texts, repeatable=all(statement.repeatable for statement, _ in requests))
+        rows = await self._run(self._texts(requests), repeatable=all(statement.repeatable for statement, _ in requests))
         if writes:
             self._note_write()
         return rows
 
     async def ensure_caller_exists(self) -> None:
-        """Raise Forbidden if the account of a token that still verifies has been deleted."""
+        """Raise Forbidden if the account was deleted while its token is still valid."""
         [[row]] = await self._run([(_CALLER_EXISTS, {})], repeatable=True)
         if not row["caller_exists"]:
             raise _account_is_gone()
@@ -135,7 +134,7 @@ class Session:
         if self._connection is not None:
             raise RuntimeError("a transaction inside of a transaction")
         await self._database.wait_for_extended_lease(self.user_id, deadline=self._until())
-        texts = [(statement.text(self._database.dialect), values) for statement, values in requests]
+        texts = self._texts(requests)
         in_front = self._preamble(self.idempotency_key) if self.idempotency_key is not None else []
         try:
             connection, results = await self._begin([*in_front, *texts])
@@ -143,22 +142,18 @@ class Session:
             raise self._as_in_use(error) or self._to_caller_error(error) from None
         self._connection = connection
         try:
-            kept = (
-                self._replayed(stored_response(self.idempotency_key, results[len(in_front) - 1]))
-                if self.idempotency_key
-                else None
-            )
+            kept = self._stored(self.idempotency_key, results[len(in_front) - 1]) if self.idempotency_key else None
             own = zip(results[len(in_front) :], texts, strict=True)
             self._is_finished = False
             yield kept, [connection.rows(result, text) for result, (text, _) in own]
             if not self._is_finished:
-                await self._commit(connection)
+                await self._commit(connection, self._closing)
             self._connection = None
             if self._has_written:
                 self._note_write()
         except BaseException:
             if not connection.is_idle:
-                # Where that fails, the connection is closed, and the server rolls back by itself.
+                # If this fails, the connection is closed, and the server rolls back by itself.
                 with contextlib.suppress(ConnectionLost, DatabaseError, TimeoutError):
                     await connection.execute_pipeline([(ROLLBACK, ())], deadline=self._until())
             raise
@@ -168,13 +163,13 @@ class Session:
             await self._database.release(connection)
 
     async def _begin(self, texts: Sequence[_Text]) -> tuple[Connection, list[PGresult]]:
-        """Begin a transaction of this user, with ``texts``; return their results, and the connection to release."""
+        """Begin a transaction of this user with ``texts``. Return the connection to release, and their results."""
         while True:
             connection = await self._database.acquire(deadline=self._until(), user_id=self.user_id)
             try:
-                calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in texts]
                 opening = [(_BEGIN, ()), self._identify(connection)]
-                results = await connection.execute_pipeline([*opening, *calls], deadline=self._until())
+                calls = [*opening, *self._encode(connection, texts)]
+                results = await connection.execute_pipeline(calls, deadline=self._until())
             except BaseException as error:
                 was_long = connection.has_extended_lease
                 await self._database.release(connection)
@@ -183,51 +178,45 @@ class Session:
             else:
                 return connection, results[len(opening) :]
 
-    async def _commit(self, connection: Connection) -> None:
-        calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in self._closing]
+    async def _commit(self, connection: Connection, texts: Sequence[_Text]) -> list[PGresult]:
+        """Send ``texts`` and the commit in one round trip; return their results."""
+        calls = [*self._encode(connection, texts), (_COMMIT, ())]
         try:
-            *_, result = await connection.execute_pipeline([*calls, (_COMMIT, ())], deadline=self._until())
+            *results, commit = await connection.execute_pipeline(calls, deadline=self._until())
         except _FAILURES as error:
             raise self._to_caller_error(error) from None
-        if result.command_status != b"COMMIT":
+        if commit.command_status != b"COMMIT":
             raise DatabaseError(SqlState.in_failed_sql_transaction)
+        return results
 
     async def finish(self, *requests: Request) -> list[Row]:
-        """Send the transaction's last statements and its commit in one trip; return the rows of the last of them.
+        """Send the transaction's last statements and its commit in one round trip; return the rows of the last one.
 
-        Those rows are what is kept as the answer.
+        With an idempotency key, these rows are stored as the response.
         """
         connection = self._connection
         if connection is None:
             raise RuntimeError("no transaction to finish")
         *others, (answer, values) = requests
         if self.idempotency_key is not None:
-            others.append((with_stored_response(answer), {**values, **self.idempotency_key.values}))
-        else:
-            others.append((answer, values))
-        texts = [(statement.text(self._database.dialect), each) for statement, each in others]
-        calls = [(text, connection.encode(text, self._with_owner(each))) for text, each in texts]
-        try:
-            results = await connection.execute_pipeline([*calls, (_COMMIT, ())], deadline=self._until())
-        except _FAILURES as error:
-            raise self._to_caller_error(error) from None
-        if results[-1].command_status != b"COMMIT":
-            raise DatabaseError(SqlState.in_failed_sql_transaction)
+            answer, values = with_stored_response(answer), {**values, **self.idempotency_key.values}
+        texts = self._texts([*others, (answer, values)])
+        results = await self._commit(connection, texts)
         self._is_finished = True
         self._has_written = self._has_written or any(statement.writes for statement, _ in requests)
-        return connection.rows(results[-2], texts[-1][0])
+        return connection.rows(results[-1], texts[-1][0])
 
     def store_response(self, answer: list[Row]) -> None:
-        """Keep what this transaction answers, in case the request comes again: it travels with the commit."""
+        """Store the response of this transaction for a repeated request. It is sent with the commit."""
         if self.idempotency_key is not None:
             kept = {**self.idempotency_key.values, "retry_answer": orjson.dumps(answer).decode()}
             self._closing.append((STORE_RESPONSE.text(self._database.dialect), kept))
 
     def _as_in_use(self, error: Exception) -> Exception | None:
-        """Tell whether the beginning failed because an equal request is still running."""
+        """Return Conflict if the transaction could not begin because an equal request is still running."""
         if self.idempotency_key is None or not isinstance(error, DatabaseError):
             return None
-        # BEGIN and the identity are answered.
+        # BEGIN and the identity precede the lock.
         return in_use(error, answered=2)
 
     async def _once(
@@ -237,12 +226,11 @@ class Session:
         statement: Statement,
         values: Mapping[str, Any],
     ) -> list[Row]:
-        """Run a statement that writes, unless an equal request has done so: then return what that one returned."""
-        effect = with_stored_response(statement).text(self._database.dialect)
-        own = [(one.text(self._database.dialect), its) for one, its in before]
-        texts = [*self._preamble(idempotency_key), *own, (effect, {**values, **idempotency_key.values})]
+        """Run a statement that writes; if an equal request has run it already, return that one's rows."""
+        effect = (with_stored_response(statement), {**values, **idempotency_key.values})
+        texts = [*self._preamble(idempotency_key), *self._texts([*before, effect])]
         try:
-            # Repeatable, whatever the statement is: the key sees to that.
+            # Any statement is repeatable with a key.
             *_, rows = await self._database.run(
                 lambda connection: self._send(connection, texts),
                 deadline=self._until(),
@@ -250,11 +238,8 @@ class Session:
                 user_id=self.user_id,
             )
         except DatabaseError as error:
-            kept = (
-                self._replayed(stored_response(idempotency_key, error.before[_LOOKED_UP]))
-                if _was_looked_up(error)
-                else None
-            )
+            was_looked_up = len(error.before) > _LOOKED_UP
+            kept = self._stored(idempotency_key, error.before[_LOOKED_UP]) if was_looked_up else None
             if kept is not None:
                 return kept
             if is_without_effect(error):
@@ -267,22 +252,27 @@ class Session:
         return rows
 
     def _preamble(self, idempotency_key: IdempotencyKey) -> list[_Text]:
-        return [(statement.text(self._database.dialect), idempotency_key.values) for statement in PREAMBLE]
+        return self._texts((statement, idempotency_key.values) for statement in PREAMBLE)
 
-    def _replayed(self, answer: list[Row] | None) -> list[Row] | None:
-        self.replayed = answer is not None
-        return answer
+    def _texts(self, requests: Iterable[Request]) -> list[_Text]:
+        return [(statement.text(self._database.dialect), values) for statement, values in requests]
+
+    def _encode(self, connection: Connection, texts: Sequence[_Text]) -> list[Call]:
+        # ``user_id`` is last, so that no value can name another user.
+        return [(text, connection.encode(text, {**values, USER_ID: self.user_id})) for text, values in texts]
+
+    def _stored(self, idempotency_key: IdempotencyKey, looked_up: PGresult) -> list[Row] | None:
+        """Return the rows stored by an equal request, if any, and note in ``replayed`` whether there are some."""
+        rows = stored_response(idempotency_key, looked_up)
+        self.replayed = rows is not None
+        return rows
 
     def _note_write(self) -> None:
-        """Say after the commit that the user has something new."""
+        """Report a write: after the commit to ``on_write``, and inside of a transaction to the transaction."""
         if self._connection is not None:
             self._has_written = True
         elif self._database.on_write is not None:
             self._database.on_write(self.user_id)
-
-    def _with_owner(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        # Last, so that no value can name another user.
-        return {**values, USER_ID: self.user_id}
 
     def _until(self) -> float:
         if self._deadline is None:
@@ -290,25 +280,25 @@ class Session:
         return self._deadline
 
     def _to_caller_error(self, error: Exception) -> Exception:
-        """Turn what the database says into the errors that callers know; what is left is for the service."""
+        """Convert a database error to the error for the caller. Violations that a service expects stay as they are."""
         if isinstance(error, ConnectionLost):
-            return _unavailable("The connection to the database was lost. Look whether your change was made.")
+            return _unavailable("The connection to the database was lost. Check whether your change was made.")
         if isinstance(error, TimeoutError):
-            return _unavailable("The database did not answer in time. Look whether your change was made.")
+            return _unavailable("The database did not answer in time. Check whether your change was made.")
         if not isinstance(error, DatabaseError):
             return error
         if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
             return _account_is_gone()
         if self._is_bulk and error.sqlstate == SqlState.query_canceled:
-            # It worked all the while: of waiting for others the server says something else.
+            # It ran all the time: a wait for a lock ends with another SQLSTATE.
             return Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
         return as_unavailable(error) or error
 
     def _identify(self, connection: Connection) -> Call:
-        """Return the statement that says who is asking, for a connection that this session has from here on."""
+        """Return the identity statement for a connection that this session uses from now on."""
         options = self._database.options
         left = inf
-        # Who gives less time to the request than to a statement has the client end it.
+        # With a budget shorter than the statement timeout, the client's deadline ends the request.
         if options.statement_timeout_milliseconds < options.budget_seconds * 1_000:
             left = self._until() - asyncio.get_running_loop().time()
         if not self._is_bulk:
@@ -321,7 +311,7 @@ class Session:
         )
 
     def _extend_deadline(self, connection: Connection) -> float | None:
-        """Return a later deadline for what is not done at the end of the usual time; ``None`` if too many have one."""
+        """Return a later deadline when the usual time ends; ``None`` if too many sessions have an extended lease."""
         if not connection.has_extended_lease and self._database.grant_extended_lease(connection):
             options = self._database.options
             self._deadline = self._until() + options.bulk_budget_seconds - options.budget_seconds
@@ -341,16 +331,12 @@ class Session:
             raise self._to_caller_error(error) from None
 
     async def _send(self, connection: Connection, texts: Sequence[_Text]) -> list[list[Row]]:
-        calls = [(text, connection.encode(text, self._with_owner(values))) for text, values in texts]
+        calls = self._encode(connection, texts)
         if self._connection is None:
             calls.insert(0, self._identify(connection))
         results = await connection.execute_pipeline(calls, deadline=self._until())
         own = results[len(results) - len(texts) :]
         return [connection.rows(result, text) for result, (text, _) in zip(own, texts, strict=True)]
-
-
-def _was_looked_up(error: DatabaseError) -> bool:
-    return len(error.before) > _LOOKED_UP
 
 
 def _unavailable(detail: str) -> Unavailable:

@@ -90,7 +90,7 @@ class PostgresSignals:
         self._sender = secrets.token_hex(4)
 
     def publish(self, user_id: str) -> None:
-        self._tell(user_id)
+        self._notify_listener(user_id)
         self._pending.add(user_id)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
@@ -128,16 +128,16 @@ class PostgresSignals:
                     await connection.execute(f"LISTEN {_CHANNEL}")
                     pause = _RECONNECT_SECONDS[0]
                     # Signals from before LISTEN are lost.
-                    self._tell(None)
+                    self._notify_listener(None)
                     async for notify in connection.notifies():
                         sender, _, user_id = notify.payload.partition(" ")
                         if sender != self._sender:
-                            self._tell(user_id)
+                            self._notify_listener(user_id)
             except psycopg.Error as error:
                 log.warning("listening for signals was interrupted: %s", type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
 
-    def _tell(self, user_id: str | None) -> None:
+    def _notify_listener(self, user_id: str | None) -> None:
         if self._listener is not None:
             self._listener(user_id)

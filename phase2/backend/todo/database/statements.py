@@ -1,4 +1,4 @@
-"""Statements: SQLAlchemy expressions, compiled once per shape to the text that PostgreSQL gets."""
+"""Statements: SQLAlchemy expressions, each compiled once to the SQL that PostgreSQL receives."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from todo.database import planner
 
 USER_ID = "user_id"
 
-# A plan that was made with other planner settings, by an older version of this package, has another name.
+# Part of every name, so that no plan is used that an older version made with other planner settings.
 _PLANNED_WITH = hashlib.blake2b(planner.set_config_calls(is_local=True).encode()).digest()
 
 
 class Dialect(PGDialect_psycopg):
-    """psycopg's dialect with the server's own placeholders (``$1``), and the switch of the isolation tests."""
+    """psycopg's dialect with PostgreSQL's own placeholders (``$1``). ``filter_by_owner`` is for the isolation tests."""
 
     supports_statement_cache = False
 
@@ -32,9 +32,9 @@ class Dialect(PGDialect_psycopg):
 
 # Task: T-021
 class OwnedByCaller(ColumnElement[bool]):
-    """``table.user_id = <the caller>``: the services' wall, in one place. Every statement has one per table.
+    """``table.user_id = <the caller>``: the wall of the services. Every statement has one per table.
 
-    The isolation suite compiles it to ``true`` to show that the database alone holds.
+    The isolation tests compile it to ``true`` to show that row-level security alone isolates users.
     """
 
     inherit_cache = False
@@ -52,12 +52,12 @@ def _compile_owned_by_caller(element: OwnedByCaller, compiler: SQLCompiler, **kw
 
 # Task: T-021
 class Statement:
-    """One statement: give it values by name and it can be sent again and again.
+    """A statement that can be executed any number of times, with values by name.
 
-    ``writes`` tells that a SELECT writes, by a function that it calls; ``None`` means that no SELECT does, and any
-    other statement. ``repeatable`` tells that executing it twice equals executing it once, so that it may be sent again
-    after a lost connection. ``part_of_write`` tells that a missing row is a write that failed: then a deleted
-    account is Forbidden rather than NotFound. ``None`` means for both: as for any that reads, or any that writes.
+    ``writes``: it changes data. Default: true unless it is a SELECT; a SELECT may write by calling a function.
+    ``repeatable``: executing it twice equals executing it once, so it may be sent again after a lost connection.
+    Default: true if it only reads. ``part_of_write``: a missing row means that a write failed, so a deleted account is
+    Forbidden and not NotFound. Default: as ``writes``.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class Statement:
 
 
 class CompiledText:
-    """SQL as bytes, the order of its parameters, and the name it is prepared under.
+    """SQL as bytes, the order of its parameters, and the name of its prepared statement.
 
-    The name is a hash of 128 bits of all that decides what the statement does and how it is planned: clients that share
-    a server connection behind a pooler execute each other's statements by it (``database/prepared.py``).
+    The name is a 128-bit hash of the SQL and of the planner settings: clients that share a server connection behind a
+    pooler execute each other's statements by name (``database/prepared.py``).
     """
 
     __slots__ = ("_formats", "constants", "is_identity", "name", "names", "shape", "sql")
@@ -98,9 +98,9 @@ class CompiledText:
         self.names = tuple(names)
         self.constants = {name: value for name, value in constants.items() if value is not None}
         self.name = b"todo_" + hashlib.blake2b(self.sql, digest_size=16, key=_PLANNED_WITH).hexdigest().encode()
-        # It says, for the rest of the transaction, who is asking and how names are looked up.
+        # Whether it sets the caller and the search path for the rest of the transaction.
         self.is_identity = is_identity
-        # The names of the columns, of those that are instants, and of JSON; known after the first answer.
+        # The names of all columns, of the timestamptz and of the JSONB columns; None before the first result.
         self.shape: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None = None
         self._formats = [PyFormat.TEXT] * len(self.names)
 
@@ -110,7 +110,7 @@ class CompiledText:
         return cls(compiled.string, compiled.positiontup or (), compiled.params)
 
     def encode(self, values: Mapping[str, Any], transformer: Transformer) -> Sequence[Any]:
-        """Return ``values`` as PostgreSQL's text format, in the order of the placeholders.
+        """Return ``values`` in PostgreSQL's text format, in the order of the placeholders.
 
         Raises KeyError for a parameter without a value, psycopg.DataError for text with a NUL.
         """
@@ -122,5 +122,5 @@ class CompiledText:
 
 
 def raw(sql: str, *names: str, is_identity: bool = False) -> CompiledText:
-    """Make a statement of hand-written SQL with ``$1`` placeholders: for this package's own use."""
+    """Return a statement of hand-written SQL with ``$1`` placeholders, for use in this package only."""
     return CompiledText(sql, names, {}, is_identity=is_identity)

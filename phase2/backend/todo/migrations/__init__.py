@@ -1,1 +1,1 @@
-"""The schema, step by step: Alembic's revisions, and what runs them."""
+"""The database schema: Alembic's revisions, the SQL files, and the modules that apply them."""

@@ -1,4 +1,4 @@
-"""``python -m todo.migrations``: bring the database up to date whose URL is on standard input."""
+"""``python -m todo.migrations``: migrate the database whose URL is on standard input."""
 
 import sys
 from typing import cast
@@ -12,7 +12,7 @@ from todo.migrations.schema import SchemaError
 
 
 def main() -> int:
-    """Run the migrations. What goes wrong is one line on stderr."""
+    """Run the migrations. A failure prints one line on standard error."""
     try:
         runner.upgrade(sys.stdin.read())
     except DBAPIError as error:

@@ -1,16 +1,16 @@
-"""Which tables are in the change log, and how: the functions and the tests are derived from this list.
+"""The tables in the change log. The trigger functions and the tests are derived from this list.
 
 A logged table has user_id, id, updated_at and revision. Its triggers ``t10_lock_user_writes``, ``t40_log_write`` and
-``t70_log_delete`` stand in ``sql/triggers/<table>.sql``.
+``t70_log_delete`` are in ``sql/triggers/<table>.sql``.
 
-An INSERT that has ON CONFLICT DO NOTHING names the primary key: if it met another unique index, it would be in the log
-without having happened. Where a statement raises, its log goes with it.
+An INSERT with ON CONFLICT DO NOTHING must name the primary key: if it met another unique index, the log would contain
+an insert that did not happen. If a statement raises, its log entries are rolled back with it.
 """
 
 from dataclasses import dataclass
 
 ALWAYS_EXCLUDED = ("user_id", "revision")
-"""Columns that no state in the log holds: the log has both in columns of its own."""
+"""Columns that are not in the logged state: the log has columns of its own for them."""
 
 
 # Task: T-434
@@ -18,8 +18,8 @@ ALWAYS_EXCLUDED = ("user_id", "revision")
 class LoggedTable:
     """A table in the change log.
 
-    ``computed_columns`` follow from the other columns and from elsewhere: they are left out of the log, and a write
-    that changes nothing else is no change. A table that ``is_ordered`` has a position, which the user changes.
+    ``computed_columns`` are computed from other columns and tables: they are not logged, and a write that changes
+    nothing else is not a change. A table that ``is_ordered`` has a position, which users can change.
     """
 
     name: str
@@ -29,7 +29,7 @@ class LoggedTable:
 
     @property
     def excluded_columns(self) -> tuple[str, ...]:
-        """Return all columns that are left out of the log."""
+        """Return all columns that are not logged."""
         return (*ALWAYS_EXCLUDED, *self.computed_columns)
 
 

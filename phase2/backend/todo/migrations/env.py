@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations over the connection that ``todo.migrations.runner`` gives it."""
+"""Alembic's entry point: runs the migrations on the connection that ``todo.migrations.runner`` provides."""
 
 from typing import cast
 
@@ -7,5 +7,5 @@ from alembic.runtime.environment import EnvironmentContext
 
 from todo.migrations.environment import run
 
-# The module has the functions of the EnvironmentContext that is running.
+# The module ``context`` has the functions of the EnvironmentContext that is running.
 run(cast("EnvironmentContext", context))

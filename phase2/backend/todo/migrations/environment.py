@@ -1,4 +1,4 @@
-"""How Alembic runs: over the connection that the runner gives it, touching our tables only."""
+"""Alembic's environment: it runs on the connection of the runner, and touches only our tables."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from sqlmodel.sql.sqltypes import AutoString
 from todo.migrations.schema import VERSION_TABLE
 from todo.models import metadata
 
-_OTHERS_TABLES = frozenset({"user"})
+_FOREIGN_TABLES = frozenset({"user"})
 
 
 # Task: T-024
@@ -32,10 +32,10 @@ def run(context: EnvironmentContext) -> None:
 
 
 def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:
-    """Leave Better Auth's tables alone, its ``"user"`` included, which we only make where it is missing."""
-    return kind != "table" or (name in metadata.tables and name not in _OTHERS_TABLES)
+    """Return False for Better Auth's tables, including ``"user"``, which we only create if it is missing."""
+    return kind != "table" or (name in metadata.tables and name not in _FOREIGN_TABLES)
 
 
 def _render_item(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
-    """Write SQLModel's string type as plain SQLAlchemy."""
+    """Render SQLModel's string type as plain SQLAlchemy."""
     return "sa.Text()" if kind == "type" and isinstance(item, AutoString) else False

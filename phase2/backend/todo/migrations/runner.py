@@ -1,6 +1,6 @@
-"""Alembic and the SQL files on one connection: safe to run twice, and by two processes at once.
+"""Run Alembic and the SQL files on one connection. Safe to run twice, and in two processes at once.
 
-Servers ask ``schema`` instead, which does without Alembic.
+Servers use ``schema`` instead, which does not import Alembic.
 """
 
 import re
@@ -18,19 +18,19 @@ from alembic.config import Config
 from todo.migrations import schema, sql_files
 from todo.migrations.schema import SchemaError
 
-# Any constant will do, as long as every process of ours takes the same one.
+# The key of an advisory lock: an arbitrary constant, the same in every process.
 _LOCK = 7_203_114_529
-# Fifteen migrations of the first day, before anything was deployed. One initial migration replaced them.
+# Fifteen migrations from before the first release. One initial migration has replaced them.
 _RETIRED = re.compile(r"00(?:0[1-9]|1[0-5])")
 
 
 # Task: T-024
 # Task: T-431
 def upgrade(url: str) -> None:
-    """Run every migration that ``url`` (a direct connection, not a pooler's) has not seen, then apply the SQL files.
+    """Run every migration that has not run yet, then apply the SQL files. ``url`` is a direct one, not a pooler's.
 
-    The role, its privileges and the planner's statistics are made sure of whether there is something to run or not: a
-    dump lacks them. Raises SchemaError for a database from before the initial migration.
+    The role, its privileges and the planner statistics are checked in any case, because a dump lacks them. Raises
+    SchemaError for a database from before the initial migration.
     """
     with _configured(url) as (config, connection):
         _refuse_retired(connection)
@@ -40,9 +40,9 @@ def upgrade(url: str) -> None:
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Go back to ``revision``; ``base`` drops everything of ours.
+    """Go back to ``revision``; ``base`` drops all our objects.
 
-    Functions and triggers stay as this version has them, until the older version runs ``upgrade`` with its own files.
+    Functions and triggers stay those of this version, until the older version runs ``upgrade`` with its own files.
     """
     with _configured(url) as (config, connection):
         command.downgrade(config, revision)
@@ -51,7 +51,7 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def check(url: str) -> None:
-    """Raise alembic.util.CommandError if the models say something that the migrations did not make."""
+    """Raise alembic.util.CommandError if the models differ from the tables that the migrations have created."""
     with _configured(url) as (config, _):
         command.check(config)
 
@@ -67,7 +67,7 @@ def _refuse_retired(connection: psycopg.Connection[Any]) -> None:
 
 @contextmanager
 def _configured(url: str) -> Iterator[tuple[Config, psycopg.Connection[Any]]]:
-    """Give Alembic's configuration, and the connection below it, which nothing has a transaction on."""
+    """Yield Alembic's configuration, and the driver's connection below it, without an open transaction."""
     with _connected(url) as connection:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
@@ -89,7 +89,7 @@ def _connected(url: str) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _locked(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Let one process at a time migrate. It gives up where somebody keeps a table locked."""
+    """Let one process at a time migrate. Its statements fail if a table stays locked for 5 seconds."""
     connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     connection.execute("SET lock_timeout = '5s'")
     connection.commit()

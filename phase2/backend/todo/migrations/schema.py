@@ -1,6 +1,6 @@
-"""What starting a server asks of the migrations, without Alembic: whether they have run, and to run them.
+"""Check whether the migrations have run, and run them, without importing Alembic.
 
-Alembic runs in a process of its own. In ours it would stay for good, and take a tenth of a worker's memory.
+Alembic runs in a process of its own. In a server's process it would stay in memory: a tenth of a worker's.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ VERSION_TABLE = "todo_alembic_version"
 
 _CONNECT_TIMEOUT_SECONDS = 10
 _RUN = (sys.executable, "-P", "-m", "todo.migrations")
-# What to do about it, where PostgreSQL does not say.
+# What to do about an error, by the beginning of PostgreSQL's message.
 _ADVICE = {
     "permission denied": "Migrate with a login that owns the database and may create roles: set DIRECT_DATABASE_URL.",
     "must be ": "Migrate with the login that did so the last time: set DIRECT_DATABASE_URL.",
@@ -28,11 +28,11 @@ _ADVICE = {
 
 
 class SchemaError(CommandFailed):
-    """The schema cannot be read, or not be brought up to date. The message is one line."""
+    """The schema cannot be read or migrated. The message is one line."""
 
 
 def is_current(url: str) -> bool:
-    """Return whether the database has seen every migration and every SQL file. Raises SchemaError."""
+    """Return whether every migration and every SQL file has been applied. Raises SchemaError."""
     with _reading(url) as connection:
         try:
             return revision(connection) == newest() and sql_files.are_applied(connection)
@@ -42,7 +42,7 @@ def is_current(url: str) -> bool:
 
 # Task: T-432
 def differences(url: str) -> list[str]:
-    """Return what the database has otherwise than this version would make it, by name. Raises SchemaError."""
+    """Return the names of the objects that differ from those of this version. Raises SchemaError."""
     with _reading(url) as connection:
         if revision(connection) != newest():
             return [f"revision {newest()}"]
@@ -51,20 +51,20 @@ def differences(url: str) -> list[str]:
 
 # Task: T-024
 def upgrade(url: str) -> None:
-    """Run every migration that ``url`` (a direct connection, not a pooler's) has not seen. Raises SchemaError."""
-    # The URL holds a password, and arguments can be seen by everybody on the machine.
+    """Run every migration that has not run yet. ``url`` is a direct one, not a pooler's. Raises SchemaError."""
+    # On standard input: the URL contains a password, and every account on the machine can see arguments.
     done = subprocess.run(_RUN, input=url, capture_output=True, text=True, check=False)  # noqa: S603 - all ours.
     if done.returncode:
         raise SchemaError((done.stderr.splitlines() or ["The migrations were interrupted."])[-1])
 
 
 def newest() -> str:
-    """Return the newest revision. The names of the files begin with it: date and number."""
+    """Return the newest revision. File names begin with the revision: date and number."""
     return max("_".join(path.name.split("_")[:4]) for path in (Path(__file__).parent / "versions").glob("*_*_*_*_*.py"))
 
 
 def revision(connection: psycopg.Connection[Any]) -> str | None:
-    """Return the revision that the database is at; None if no migration has run."""
+    """Return the revision of the database; ``None`` if no migration has run."""
     with connection.transaction():
         if connection.execute("SELECT to_regclass(%s)", (f"public.{VERSION_TABLE}",)).fetchone() == (None,):
             return None
@@ -87,7 +87,7 @@ def _reading(url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def connect(url: str) -> psycopg.Connection:
-    """Connect, with our tables in ``public`` whatever the login or the database would take for its own schema."""
+    """Connect, with ``public`` as the search path, whatever the login or the database has configured."""
     connection = psycopg.connect(url, connect_timeout=_CONNECT_TIMEOUT_SECONDS)
     connection.execute("SET search_path = public, pg_temp")
     connection.commit()
@@ -95,7 +95,7 @@ def connect(url: str) -> psycopg.Connection:
 
 
 def reason(error: psycopg.Error) -> str:
-    """Say in one line what the database refused, and what to do about it."""
+    """Return one line: what the database refused, and what to do about it."""
     words = (error.diag.message_primary or str(error) or type(error).__name__).splitlines()[0]
     advice = next((advice for beginning, advice in _ADVICE.items() if words.startswith(beginning)), None)
     return f"The database refused: {words}" + (f". {advice}" if advice else "")

@@ -1,12 +1,12 @@
 """The SQL files: functions, triggers, policies, privileges and planner statistics. Each file is what the database runs.
 
-``apply`` executes the files that changed since the last time, and drops the functions, triggers and policies of ours
-that no file names any more. The database holds the SHA-256 of each file, and of the definition of each object that the
-files made, as PostgreSQL gave it: so an object that was changed by hand is found without a lock on any table.
+``apply`` executes the files that changed since the last time, and drops our functions, triggers and policies that no
+file names any more. The database stores the SHA-256 of each file, and of the definition of each object that the files
+created, as PostgreSQL returns it. So an object that was changed by hand is found without a lock on any table.
 
-A file of ``functions_per_table`` is a template for several functions. From CREATE on, ``{table}``, ``{entity}`` and
-``{excluded_columns}`` stand for what ``change_log`` says of a table; a line with ``{computed_column}`` is repeated for
-each of its computed columns. Nothing is replaced in any other file.
+A file in ``functions_per_table`` is a template for one function per table. From CREATE on, ``{table}``, ``{entity}``
+and ``{excluded_columns}`` are replaced with the values of a table in ``change_log``; a line with ``{computed_column}``
+is repeated for each of its computed columns. Nothing is replaced in any other file.
 """
 
 import re
@@ -25,7 +25,7 @@ Connection = psycopg.Connection[Any]
 
 DIRECTORY = Path(__file__).parent / "sql"
 
-# Functions before the triggers that call them; all else in the order of names.
+# Functions before the triggers that call them. The files of one pattern are in the order of their names.
 _ORDER = (
     "schema.sql",
     "role.sql",
@@ -36,19 +36,19 @@ _ORDER = (
     "triggers/*.sql",
     "planner_statistics.sql",
 )
-# Executed every time: a dump holds neither roles nor the planner's statistics, and not every owner may read the latter.
+# Executed every time: a dump contains neither roles nor planner statistics, and not every owner may read the latter.
 _ALWAYS_FIRST = ("schema.sql", "role.sql")
 _ALWAYS_LAST = ("planner_statistics.sql",)
 # Executed before the migrations, if they changed: generated columns, indexes and constraints of tables call them.
 _CALLED_BY_TABLES = ("functions/normalize_for_search.sql",)
-# Templates for ordered tables only; the others are for every table in the change log.
+# Templates for ordered tables only; all other templates are for every table in the change log.
 _OF_ORDERED_TABLES = ("position_in_{table}.sql", "ensure_unique_position_in_{table}.sql")
 
 _TRIGGER = re.compile(r"^CREATE OR REPLACE TRIGGER (\w+)", re.MULTILINE)
 _POLICY = re.compile(r"^CREATE POLICY (\w+) ON public\.(\w+)", re.MULTILINE)
 
-# Every object that the files make, with its definition. Of privileges those of todo_app and of PUBLIC: what others were
-# granted is the operator's matter. The role is the cluster's; the server looks at it when it starts.
+# Every object that the files create, with its definition. Privileges: only those of todo_app and PUBLIC, because the
+# operator decides about other roles. The role belongs to the cluster; the server checks it at startup.
 _CATALOGUE = """
 WITH grantees AS (
     SELECT 0::oid AS oid, 'PUBLIC' AS role UNION ALL SELECT oid, rolname FROM pg_roles WHERE rolname = 'todo_app'
@@ -90,8 +90,8 @@ WITH grantees AS (
 SELECT name, encode(sha256(convert_to(definition, 'UTF8')), 'hex') FROM objects
 """
 
-# Statements that drop whatever no file names. Of two functions with one name, the one that this transaction did not
-# write has the arguments of an older file.
+# Statements that drop the objects that no file names. If two functions have the same name, the one that this
+# transaction did not write has the arguments of an older file.
 _STRAYS = """
 SELECT format('DROP TRIGGER %%I ON %%s', tgname, tgrelid::regclass)
 FROM pg_trigger JOIN pg_proc AS p ON p.oid = tgfoid
@@ -109,7 +109,7 @@ WHERE pronamespace = 'app'::regnamespace AND (proname <> ALL (%(functions)s) OR 
 ))
 """
 
-# With check_function_bodies off a file may name what a later file makes; now everything is there.
+# While check_function_bodies is off, a file may refer to objects of a later file. Now all of them exist.
 _VALIDATE = """
 SELECT CASE lanname WHEN 'sql' THEN fmgr_sql_validator(p.oid) ELSE plpgsql_validator(p.oid) END
 FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang WHERE pronamespace = 'app'::regnamespace
@@ -118,14 +118,14 @@ FROM pg_proc AS p JOIN pg_language AS l ON l.oid = prolang WHERE pronamespace = 
 
 @dataclass(frozen=True, slots=True)
 class SqlFile:
-    """A file, or what a template makes for one table. ``path`` is below the directory."""
+    """A file, or a template filled in for one table. ``path`` is relative to ``DIRECTORY``."""
 
     path: str
     text: str
 
     @property
     def name(self) -> str:
-        """Return the name of the function, or of the table whose triggers it has."""
+        """Return the name of the function, or of the table whose triggers the file creates."""
         return Path(self.path).stem
 
     @property
@@ -141,7 +141,7 @@ def files() -> list[SqlFile]:
 
 # Task: T-431
 def prepare(connection: Connection) -> None:
-    """Make what the migrations need: the role, the schema, and the functions that tables call."""
+    """Create what the migrations need: the role, the schema, and the functions that tables call."""
     wanted = {file.path: file for file in files()}
     with connection.transaction():
         for path in _ALWAYS_FIRST:
@@ -154,9 +154,9 @@ def prepare(connection: Connection) -> None:
 
 # Task: T-431
 def apply(connection: Connection) -> None:
-    """Execute the files that changed, or all if an object was changed by hand; drop what no file names any more.
+    """Execute the changed files, or all if an object was changed by hand. Drop the objects that no file names any more.
 
-    In one transaction. The migrations have run, and nobody else applies files meanwhile.
+    In one transaction. The migrations must have run, and no other process may apply files at the same time.
     """
     wanted = files()
     with connection.transaction():
@@ -174,14 +174,14 @@ def apply(connection: Connection) -> None:
 
 
 def remove(connection: Connection) -> None:
-    """Undo ``prepare`` and ``apply``, when our tables are gone. The role stays: another database may use it."""
+    """Undo ``prepare`` and ``apply``, after our tables were dropped. The role stays: another database may use it."""
     with connection.transaction():
         connection.execute("DROP SCHEMA app CASCADE")
         connection.execute("REVOKE USAGE ON SCHEMA public FROM todo_app")
 
 
 def are_applied(connection: Connection) -> bool:
-    """Return whether every file was applied as it is, and no other. Locks no table."""
+    """Return whether exactly these files were applied, with their current content. Locks no table."""
     return _stored(connection, "sql_files") == {file.path: file.digest for file in files()}
 
 
@@ -196,7 +196,7 @@ def differences(connection: Connection) -> list[str]:
 
 # Task: T-434
 def fill(template: str, table: LoggedTable) -> str:
-    """Return a template's text with what it says of a table filled in."""
+    """Return the text of a template with the values of a table filled in."""
     head, create, body = template.partition("CREATE OR REPLACE")
     lines = []
     for line in body.splitlines(keepends=True):
@@ -222,7 +222,7 @@ def _execute(connection: Connection, file: SqlFile) -> None:
 
 
 def _names(wanted: list[SqlFile]) -> dict[str, list[str]]:
-    """Return what the files name: functions, triggers, policies, and the tables that have policies."""
+    """Return the names in the files: functions, triggers, policies, and the tables with policies."""
     policies = [match for file in wanted for match in _POLICY.findall(file.text)]
     triggers = [f"{trigger} on {file.name}" for file in wanted for trigger in _TRIGGER.findall(file.text)]
     return {

@@ -1,4 +1,4 @@
-"""The specification beyond single routes: the introduction, and the errors and types that features add."""
+"""The parts of the OpenAPI document beyond single routes: the introduction, and the errors and types of features."""
 
 from typing import Any
 
@@ -6,34 +6,34 @@ from todo import errors
 from todo.web.openapi import Documentation
 
 _DESCRIPTION = """\
-Tasks of many users, each of whom sees only their own.
+Tasks of many users. Each user sees only their own.
 
-Every path below `/api/` wants a bearer token. Press *Authorize* and paste one, or send it along:
+Every path below `/api/` needs a bearer token. Press *Authorize* and paste one, or send it in a header:
 
     curl http://127.0.0.1:8000/api/v1/tasks -H "Authorization: Bearer $TOKEN"
 
-`todo token alice` prints one where the server verifies tokens with a secret of its own; otherwise the web app's issuer
+If the server verifies tokens with its own secret, `todo token alice` prints one. Otherwise the issuer of the web app
 signs them.
 
-Whatever goes wrong is told in one form, `application/problem+json` (RFC 9457). Its `code` is for programs and does not
-change; its `detail` is for people. Every answer names its request in `X-Request-ID`, which a client may choose.
+Every error is an `application/problem+json` (RFC 9457). Its `code` is for programs and does not change; its `detail` is
+for people. Every response has the id of its request in `X-Request-ID`. You may send this header to choose the id.
 
-Some requests may change thousands of tasks, and take up to 22 seconds then: renaming or deleting a tag; deleting,
-restoring, replacing, changing or completing a task; deleting a category; changing your settings; a batch; an undo. Let
-a client wait for 30. Your other changes wait for their turn meanwhile, and are 503 with `Retry-After` after a second or
-so; a second such request of yours may be, too. What is more than one request can change is 409 with the code
-`too_much_at_once`, of these operations only: nothing was changed then, and doing it in parts helps."""
+Some requests can change thousands of tasks and then take up to 22 seconds: to rename or delete a tag; to delete,
+restore, replace, change or complete a task; to delete a category; to change your settings; a batch; an undo. Give them
+a timeout of 30 seconds. Meanwhile, your other changes wait; after about a second they are answered with 503 and
+`Retry-After`. A second request of this kind may be, too. If one of these requests would change more than one request
+can, the answer is 409 with the code `too_much_at_once`, and nothing was changed. Then change the tasks in parts."""
 
 _CONFLICTING_CHANGE: dict[str, Any] = {
     "type": "object",
     "description": "A later change that touched the same fields.",
     "required": ["revision", "operation", "fields"],
     "properties": {
-        "revision": {"type": "integer", "description": "Its number.", "examples": [18]},
-        "operation": {"type": "string", "enum": ["create", "update", "delete"], "description": "What it did."},
+        "revision": {"type": "integer", "description": "The revision of the later change.", "examples": [18]},
+        "operation": {"type": "string", "enum": ["create", "update", "delete"], "description": "The kind of change."},
         "fields": {
             "type": "array",
-            "description": "The fields that both changed, by name; empty if it created or deleted the whole thing.",
+            "description": "The names of the fields that both changes set. Empty if it created or deleted the object.",
             "items": {"type": "string", "examples": ["title"]},
         },
     },
@@ -41,12 +41,12 @@ _CONFLICTING_CHANGE: dict[str, Any] = {
 _PROBLEM_FIELDS: dict[str, Any] = {
     "pointer": {
         "type": "string",
-        "description": "Of a batch the operation that failed, as a JSON pointer (RFC 6901).",
+        "description": "The operation of a batch that failed, as a JSON pointer (RFC 6901).",
         "examples": ["/body/operations/1"],
     },
     "conflicts": {
         "type": "array",
-        "description": "The later changes in the way of an undo, at most 100; only with the code `changed_since`.",
+        "description": "The later changes that prevent an undo, at most 100. Only with the code `changed_since`.",
         "items": {"$ref": "#/components/schemas/ConflictingChange"},
     },
 }

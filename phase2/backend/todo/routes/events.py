@@ -72,7 +72,7 @@ _EXPIRED = 4408
 _RESYNC_REQUIRED = 4410
 _TOO_MANY = 4429
 
-_CODE_OF_FAREWELL = {"reconnect": _SERVICE_RESTART, "resume": _TRY_AGAIN_LATER, "expired": _EXPIRED}
+_CODE_OF_LAST_EVENT = {"reconnect": _SERVICE_RESTART, "resume": _TRY_AGAIN_LATER, "expired": _EXPIRED}
 _CODES: dict[type[TodoError], int] = {
     Unauthenticated: _UNAUTHENTICATED,
     Gone: _RESYNC_REQUIRED,
@@ -149,10 +149,10 @@ async def follow_events(
     batches = live.follow(user.user_id, since, expires_at=lambda: user.expires_at)
     # Read the first events before the response starts, so that an error can still be an ordinary response.
     first = await anext(batches)
-    return EventStream(_written(first, batches))
+    return EventStream(_chunks_of(first, batches))
 
 
-async def _written(first: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[bytes, None]:
+async def _chunks_of(first: list[Event], batches: AsyncGenerator[list[Event], None]) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(batches):
         # A random delay, so that after a restart the clients do not all connect at the same moment.
         yield b"retry: %d\n" % (500 + secrets.randbelow(2_000)) + _chunk(first)
@@ -193,7 +193,7 @@ async def follow_over_websocket(websocket: WebSocket) -> None:
         # A client with a token does not count towards the limit of unauthenticated connections.
         with live.unauthenticated() if token is None else contextlib.nullcontext():
             await websocket.accept(_PROTOCOL if _PROTOCOL in offered else None)
-            caller = await _introduced(websocket, token, since)
+            caller = await _authenticate(websocket, token, since)
         set_identity(websocket.scope, caller.identity)
         await _handle_websocket(websocket, caller, live)
     except _Closing as closing:
@@ -212,25 +212,25 @@ def _since_in_query(websocket: WebSocket) -> int | None:
     if not given:
         return None
     if len(given) > 1 or given[0][0] != "since":
-        raise Invalid(FieldError("/query", "There is one parameter here, since. A token is not sent in the address."))
+        raise Invalid(FieldError("/query", "The only parameter here is since. Do not send a token in the URL."))
     try:
         return _revision(given[0][1])
     except ValueError as error:
         raise Invalid(FieldError("/query/since", str(error))) from None
 
 
-async def _introduced(websocket: WebSocket, token: str | None, since: int | None) -> _Caller:
+async def _authenticate(websocket: WebSocket, token: str | None, since: int | None) -> _Caller:
     if token is not None:
-        return _Caller(await _verified(websocket, token), since)
+        return _Caller(await _verify(websocket, token), since)
     try:
         async with asyncio.timeout(websocket.app.state.live.options.introduction_seconds):
-            token, asked = await _heard(websocket)
+            token, asked = await _receive_token(websocket)
     except TimeoutError:
         raise _Closing(_UNAUTHENTICATED, "Send a token first.") from None
-    return _Caller(await _verified(websocket, token), since if asked is None else asked)
+    return _Caller(await _verify(websocket, token), since if asked is None else asked)
 
 
-async def _heard(websocket: WebSocket) -> tuple[str, int | None]:
+async def _receive_token(websocket: WebSocket) -> tuple[str, int | None]:
     """Wait for the next message, and return its token and ``since``. Raises _Closing and WebSocketDisconnect."""
     message = await websocket.receive()
     if message["type"] == "websocket.disconnect":
@@ -247,7 +247,7 @@ async def _heard(websocket: WebSocket) -> tuple[str, int | None]:
     raise _Closing(_MALFORMED, 'Expected {"type": "authenticate", "token": "...", "since": 17}.')
 
 
-async def _verified(websocket: WebSocket, token: str) -> Identity:
+async def _verify(websocket: WebSocket, token: str) -> Identity:
     try:
         identity: Identity = await websocket.app.state.verifier.verify(token.encode())
     except TodoError as error:
@@ -261,17 +261,17 @@ def _closing_of(error: TodoError) -> _Closing:
 
 async def _handle_websocket(websocket: WebSocket, caller: _Caller, live: Live) -> None:
     """Send events and receive new tokens until one side ends. Raises _Closing and WebSocketDisconnect."""
-    telling = asyncio.create_task(_tell(websocket, caller, live))
-    hearing = asyncio.create_task(_hear(websocket, caller))
+    sending = asyncio.create_task(_send_events(websocket, caller, live))
+    receiving = asyncio.create_task(_receive_tokens(websocket, caller))
     try:
-        done, _ = await asyncio.wait((telling, hearing), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        await cancelled(telling, hearing)
+        await cancelled(sending, receiving)
 
 
-async def _tell(websocket: WebSocket, caller: _Caller, live: Live) -> None:
+async def _send_events(websocket: WebSocket, caller: _Caller, live: Live) -> None:
     batches = live.follow(caller.identity.user_id, caller.since, expires_at=lambda: caller.identity.expires_at)
     last = caller.since or 0
     try:
@@ -280,8 +280,8 @@ async def _tell(websocket: WebSocket, caller: _Caller, live: Live) -> None:
                 for event in batch or [Event("heartbeat", last, b"null")]:
                     await websocket.send_text(_message(event))
                     last = event.revision
-                    if event.name in _CODE_OF_FAREWELL:
-                        raise _Closing(_CODE_OF_FAREWELL[event.name], event.name)
+                    if event.name in _CODE_OF_LAST_EVENT:
+                        raise _Closing(_CODE_OF_LAST_EVENT[event.name], event.name)
     except TodoError as error:
         raise _closing_of(error) from None
 
@@ -290,11 +290,11 @@ def _message(event: Event) -> str:
     return f'{{"event":"{event.name}","revision":{event.revision},"data":{event.data.decode()}}}'
 
 
-async def _hear(websocket: WebSocket, caller: _Caller) -> None:
+async def _receive_tokens(websocket: WebSocket, caller: _Caller) -> None:
     """Receive new tokens of the same user."""
     while True:
-        token, _ = await _heard(websocket)
-        identity = await _verified(websocket, token)
+        token, _ = await _receive_token(websocket)
+        identity = await _verify(websocket, token)
         if identity.user_id != caller.identity.user_id:
-            raise _Closing(_UNAUTHENTICATED, "That is somebody else's token. Open another connection for it.")
+            raise _Closing(_UNAUTHENTICATED, "This token belongs to another user. Open another connection for it.")
         caller.identity = identity

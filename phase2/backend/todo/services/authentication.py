@@ -30,7 +30,7 @@ _JWS = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 _END_OF_TIME = 2**53
 # PostgreSQL can store neither NUL nor half a surrogate pair. Other control characters do not belong in a name.
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-_MAX_OF_AN_ID, _MAX_OF_A_NAME, _MAX_OF_AN_ADDRESS = 255, 200, 320
+_MAX_ID_LENGTH, _MAX_NAME_LENGTH, _MAX_EMAIL_LENGTH = 255, 200, 320
 
 
 class Verifier(Protocol):
@@ -138,18 +138,18 @@ class KeySetVerifier:
             raise Unauthenticated("The token has expired. Get a new one.", code="token_expired")
         for claim in ("nbf", "iat"):
             if claim in claims and now < _instant(claims, claim) - LEEWAY_SECONDS:
-                _refuse("The token is not valid yet: look at the clocks.")
+                _refuse("The token is not valid yet. Check the clocks of the issuer and of this server.")
         if self._issuer is not None and claims.get("iss") != self._issuer:
             _refuse("The token comes from another issuer (iss).")
         if self._audience is not None and not _names(claims.get("aud"), self._audience):
             _refuse("The token is meant for another audience (aud).")
-        user_id = _text(claims.get("sub"), _MAX_OF_AN_ID)
+        user_id = _text(claims.get("sub"), _MAX_ID_LENGTH)
         if user_id is None:
-            _refuse("The token does not say whom it is for (sub).")
+            _refuse("The token does not name a user (sub).")
         name, email = claims.get("name"), claims.get("email")
         if isinstance(name, str):
-            name = name[:_MAX_OF_A_NAME]
-        return Identity(user_id, expires_at, _text(name, _MAX_OF_A_NAME), _text(email, _MAX_OF_AN_ADDRESS))
+            name = name[:_MAX_NAME_LENGTH]
+        return Identity(user_id, expires_at, _text(name, _MAX_NAME_LENGTH), _text(email, _MAX_EMAIL_LENGTH))
 
 
 # Task: T-047
@@ -238,7 +238,7 @@ def _instant(claims: Mapping[str, Any], claim: str) -> float:
     value = claims.get(claim)
     # In Python a bool is an int, in JSON it is not.
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _END_OF_TIME:
-        _refuse(f"The token does not give an instant as {claim}.")
+        _refuse(f"The token has no valid time in {claim}.")
     return float(value)
 
 

@@ -70,7 +70,7 @@ class Live:
         self._signals = signals
         self._clock = clock
         self._channels: dict[str, _Channel] = {}
-        self._strangers = 0
+        self._unauthenticated_count = 0
         self._stopping = False
 
     def stop(self) -> None:
@@ -83,13 +83,13 @@ class Live:
     @contextlib.contextmanager
     def unauthenticated(self) -> Iterator[None]:
         """Count a connection that is not yet authenticated. Raises Unavailable if there are too many."""
-        if self._strangers >= self.options.max_unauthenticated:
+        if self._unauthenticated_count >= self.options.max_unauthenticated:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
-        self._strangers += 1
+        self._unauthenticated_count += 1
         try:
             yield
         finally:
-            self._strangers -= 1
+            self._unauthenticated_count -= 1
 
     async def follow(
         self, user_id: str, since: int | None, *, expires_at: Callable[[], float]
@@ -99,8 +99,8 @@ class Live:
         ``expires_at`` returns the expiry of the token in Unix seconds; it is called repeatedly, because a token can be
         renewed. An empty list is a heartbeat. The last event gives the reason for the end: ``reconnect`` when the
         server stops, ``resume`` when the reader was too slow or the log cannot be read, ``expired`` when the token has
-        expired. Before the first event it raises TooMany, Unavailable, and Gone if the log does not contain ``since``.
-        Close the generator: the connection counts for the user until then.
+        expired. Before the first event it may raise TooManyRequests, Unavailable, and Gone if the log does not contain
+        ``since``. Close the generator: the connection counts towards the user's limit until then.
         """
         with self._channel(user_id) as (channel, wakeup):
             cursor, events = await self._begin(channel, since)
@@ -180,15 +180,15 @@ class _Channel:
         # The tail contains everything in (_from, _to]. ``_from`` is None before the first read of the log.
         self._from: int | None = None
         self._to = 0
-        self._looks = asyncio.Event()
+        self._poll_requested = asyncio.Event()
         # One read at a time, so that a user with many connections does not crowd out other users.
-        self._turn = asyncio.Lock()
+        self._read_lock = asyncio.Lock()
         self._closed = False
         self._reader = asyncio.create_task(self._keep_reading())
 
     def poll(self) -> None:
         """Request a read of the log. Returns at once."""
-        self._looks.set()
+        self._poll_requested.set()
 
     def wake(self) -> None:
         """Wake every reader, so that it checks the tail."""
@@ -198,7 +198,7 @@ class _Channel:
     def close(self) -> None:
         """Stop reading. A read in progress is not cancelled: that would cost its database connection."""
         self._closed = True
-        self._looks.set()
+        self._poll_requested.set()
 
     def has(self, cursor: int) -> bool:
         """Return whether the tail contains everything after ``cursor``."""
@@ -215,21 +215,21 @@ class _Channel:
         """
         # Rows that do not fit in the page are read in vain. The previous page shows how many fit.
         limit = min(_PAGE, 2 * len(after)) or _PAGE
-        async with self._turn:
+        async with self._read_lock:
             return _page_of(await self._log.read(self.user_id, cursor, limit=limit))
 
     async def _keep_reading(self) -> None:
         while not self._closed:
-            self._looks.clear()
-            patience = self._poll_seconds
+            self._poll_requested.clear()
+            pause = self._poll_seconds
             try:
                 await self._read()
             except TodoError:
-                patience = min(patience, _RETRY_SECONDS)
+                pause = min(pause, _RETRY_SECONDS)
             except Exception:
                 # If this task ended, the user would get no more events, without any notice.
-                log.exception("a look at the log failed")
-            await _wait_for_event(self._looks, within=patience)
+                log.exception("reading the change log failed")
+            await _wait_for_event(self._poll_requested, within=pause)
 
     async def _read(self) -> None:
         if self._from is None:

@@ -1,4 +1,4 @@
-"""The framework's application, without what a request of ours has no use for."""
+"""The FastAPI application, without the parts of FastAPI that our requests do not need."""
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
@@ -9,10 +9,10 @@ from todo.web.router import TrieRouter
 
 # Task: T-040
 class Application(FastAPI):
-    """Declares and documents routes as FastAPI does, but answers through our own middleware alone.
+    """Declares and documents routes as FastAPI does, but serves requests through our own middleware only.
 
-    Left out are the framework's handlers of errors (``Problems`` answers in one form for all), its limit of bodies
-    and its telemetry: together with the search for the route they cost more than the rest of a small request.
+    FastAPI's error handlers (``Problems`` renders all errors), its body limit and its telemetry are left out. Together
+    with FastAPI's route search, they cost more than the rest of a small request.
     """
 
     def build_middleware_stack(self) -> ASGIApp:

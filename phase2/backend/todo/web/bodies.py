@@ -1,7 +1,7 @@
-"""Reading a JSON body: bounded in size and time, and never kept when it is refused.
+"""Read a JSON body, limited in size and time. A refused body is not kept in memory.
 
-JSON is what RFC 8259 says, in UTF-8 without a byte order mark. Where a name stands twice in an object, the last one
-counts, as in every browser; nothing else reads the same bytes, so nobody can understand them otherwise.
+JSON as in RFC 8259, in UTF-8 without a byte order mark. If an object has the same name twice, the last one counts, as
+in every browser. Nothing else parses the same bytes, so no second parser can understand them differently.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _MAX_DIGITS = 20
 
 # Task: T-043
 async def read_body(request: Request, *, required: bool) -> bytes:
-    """Return the body, empty if there is none and none is required.
+    """Return the body; empty if there is none and none is required.
 
     Raises UnsupportedMediaType, ContentTooLarge, BadRequest (framing), Timeout, and Invalid for a missing body.
     """
@@ -40,7 +40,7 @@ async def read_body(request: Request, *, required: bool) -> bytes:
 
 
 def _check_headers(headers: list[tuple[bytes, bytes]]) -> None:
-    """Refuse what need not be read to be refused: a client that asks before it sends is spared the sending."""
+    """Refuse a body by its headers alone. A client that sent ``Expect: 100-continue`` then does not send it."""
     has_body = declares_json = False
     length = 0
     for name, value in headers:
@@ -51,7 +51,7 @@ def _check_headers(headers: list[tuple[bytes, bytes]]) -> None:
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise UnsupportedMediaType("Send the body as plain JSON, without a content-encoding.")
         elif name == b"content-length":
-            # The server has looked at it before; more digits than these it does not let through.
+            # The server has already refused other values, and those with more digits.
             if not value.isdigit() or len(value) > _MAX_DIGITS:
                 raise BadRequest
             length = int(value)
@@ -88,12 +88,12 @@ async def _receive(request: Request) -> bytes:
 
 
 def _too_large() -> ContentTooLarge:
-    return ContentTooLarge(f"The body is too large: {MAX_BYTES:,} bytes are the most that is accepted.")
+    return ContentTooLarge(f"The body is too large. The limit is {MAX_BYTES:,} bytes.")
 
 
 # Task: T-043
 def parse_json(body: bytes, validate: Callable[[bytes], Any], errors: list[FieldError]) -> Any:
-    """Validate ``body``; what is wrong with its content is added to ``errors``. Raises BadRequest if it is no JSON."""
+    """Return the validated ``body``; ``None`` after adding to ``errors``. Raises BadRequest if it is not JSON."""
     try:
         return validate(body)
     except ValidationError as error:
@@ -101,20 +101,20 @@ def parse_json(body: bytes, validate: Callable[[bytes], Any], errors: list[Field
         if first is None or first["type"] != "json_invalid":
             errors.extend(field_errors_of(error, "body"))
         elif "hex escape" in first["msg"] and _is_json_for_others(body):
-            errors.append(FieldError("/body", "Text holds half of a surrogate pair, which is no character."))
+            errors.append(FieldError("/body", "A text contains half of a surrogate pair, which is not a character."))
         else:
             raise BadRequest(f"The body is not valid JSON.{_where(first['msg'])}", code="malformed_json") from None
     return None
 
 
 def _where(message: str) -> str:
-    """Say where the parser stopped. The rest of its message may hold a piece of the body."""
+    """Return where the parser stopped, as a sentence. The rest of its message may contain a piece of the body."""
     found = re.search(r" at line ([0-9]+) column ([0-9]+)$", message)
     return f" Look at line {found[1]}, column {found[2]}." if found else ""
 
 
 def _is_json_for_others(body: bytes) -> bool:
-    r"""Tell JSON that names an impossible character (``\ud800``), whose content is invalid, from what is no JSON."""
+    r"""Return whether Python parses ``body`` as JSON. If it contains ``\ud800``, it is JSON with invalid content."""
     try:
         json.loads(body)
     except (ValueError, RecursionError):

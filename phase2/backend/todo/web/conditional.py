@@ -1,4 +1,4 @@
-"""Conditional requests: the headers as a route asks for them, and answers that carry an entity tag."""
+"""Conditional requests: the header parameters of routes, and responses with an ``ETag``."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -19,14 +19,20 @@ IfMatch = Annotated[
     _SCHEMA,
     Header(
         alias="If-Match",
-        description="Do it only if it is still as this `ETag` says; otherwise 412 with what it is now.",
+        description=(
+            'Send the `ETag` of your last read, such as `"17"`, to write only if nothing has changed since. If the'
+            " object has changed, the answer is 412, with the current object in `current`."
+        ),
     ),
 ]
 IfNoneMatch = Annotated[
     Condition | None,
     PlainValidator(weak_condition),
     _SCHEMA,
-    Header(alias="If-None-Match", description="The `ETag` that you have already: 304 if it still holds."),
+    Header(
+        alias="If-None-Match",
+        description="Send the `ETag` of the copy that you have. If it is current, the answer is 304, without a body.",
+    ),
 ]
 OnlyIfNew = Annotated[
     Condition | None,
@@ -34,7 +40,10 @@ OnlyIfNew = Annotated[
     WithJsonSchema({"type": "string", "examples": ["*"]}),
     Header(
         alias="If-None-Match",
-        description="`*`: only if there is none with this `id`; otherwise 412 with the one there is.",
+        description=(
+            "Send `*` to create the object only if none has this `id`. If one has, the answer is 412, with that object"
+            " in `current`."
+        ),
     ),
 ]
 
@@ -48,7 +57,7 @@ def response_with_etag(
     status_code: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Answer with JSON and its entity tag, or with 304 if the client has it already."""
+    """Return a JSON response with its ``ETag``, or 304 if ``if_none_match`` names ``revision``."""
     sent = {"ETag": etag(revision), **(headers or {})}
     if if_none_match is not None and if_none_match.names(revision):
         return Response(None, 304, sent)

@@ -1,4 +1,4 @@
-"""What a request carries with it: its id, who is calling, and how it was answered."""
+"""The state of a request: its id, its caller, and the status of its response."""
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Scope = MutableMapping[str, Any]
 
 @dataclass(slots=True)
 class Trace:
-    """What is known of a request so far. ``status`` is 0 until the answer has begun."""
+    """The state of a request. ``status`` is 0 until the response has started."""
 
     request_id: str
     identity: Identity | None = None
@@ -24,27 +24,27 @@ _UNTRACED = Trace("")
 
 
 def begin_trace(scope: Scope, request_id: str) -> Trace:
-    """Name the request: in its answer, its problem and its line in the log."""
+    """Start the trace of a request. Its id is in the response, in problems and in the log."""
     trace = scope[_TRACE] = Trace(request_id)
     return trace
 
 
 def trace_of(scope: Mapping[str, Any]) -> Trace:
-    """Return what is known of the request; an empty trace before it was begun."""
+    """Return the trace of a request; an empty one if none was started."""
     trace: Trace = scope.get(_TRACE, _UNTRACED)
     return trace
 
 
 def request_id_of(scope: Mapping[str, Any]) -> str:
-    """Return the request's id; empty before one was given."""
+    """Return the id of a request; empty if none was given yet."""
     return trace_of(scope).request_id
 
 
 def identity_of(scope: Mapping[str, Any]) -> Identity | None:
-    """Return who is calling, if the request was authenticated."""
+    """Return the caller; ``None`` if the request is not authenticated."""
     return trace_of(scope).identity
 
 
 def set_identity(scope: Scope, identity: Identity) -> None:
-    """Note who is calling: only the authentication does so."""
+    """Set the caller. Only authentication does this."""
     scope[_TRACE].identity = identity

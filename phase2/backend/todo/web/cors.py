@@ -1,4 +1,4 @@
-"""Browsers of other origins: which may call, what they may send, and what they may see."""
+"""CORS: the origins that may call the API, the headers that they may send, and those that they may read."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from todo.errors import Forbidden
 from todo.web.problems import problem_response
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_MAY_SEND = (
+_ALLOWED_HEADERS = (
     "Authorization",
     "Content-Type",
     "If-Match",
@@ -20,16 +20,16 @@ _MAY_SEND = (
     "Last-Event-ID",
     "X-Request-ID",
 )
-_MAY_SEE = ("Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed")
-# Chromium's most.
-_REMEMBER_SECONDS = 7200
+_EXPOSED_HEADERS = ("Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed")
+# The maximum in Chromium.
+_MAX_AGE_SECONDS = 7200
 
 
 # Task: T-048
 class Cors(CORSMiddleware):
-    """Let browsers of ``origins`` in. Callers bring a token in a header: cookies are never allowed.
+    """Allows browsers of ``origins``. Callers authenticate with a token in a header, so cookies are never allowed.
 
-    It stands outside of ``Problems``, so that a browser may read errors, too.
+    It wraps ``Problems``, so that browsers can read errors too.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
@@ -37,9 +37,9 @@ class Cors(CORSMiddleware):
             app,
             allow_origins=origins,
             allow_methods=_METHODS,
-            allow_headers=_MAY_SEND,
-            expose_headers=_MAY_SEE,
-            max_age=_REMEMBER_SECONDS,
+            allow_headers=_ALLOWED_HEADERS,
+            expose_headers=_EXPOSED_HEADERS,
+            max_age=_MAX_AGE_SECONDS,
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
@@ -48,10 +48,10 @@ class Cors(CORSMiddleware):
 
 
 class _Refusal(Response):
-    """A refused preflight, as a problem: only when it is sent is the request known."""
+    """A refused preflight, as a problem. Its request is known only when it is sent."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = Forbidden("Browsers may not send this from there: the origin, method or a header.", code="cors_refused")
+        error = Forbidden("CORS does not allow this request: its origin, its method or a header.", code="cors_refused")
         response = problem_response(error, scope)
         response.headers.update(self.headers)
         await response(scope, receive, send)

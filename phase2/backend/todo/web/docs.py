@@ -1,4 +1,4 @@
-"""The interactive documentation: Swagger UI, served from this package, so that it works without internet."""
+"""The interactive documentation: Swagger UI, served from this package, so that it works without internet access."""
 
 import hashlib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _FILES = {
     "docs.js": _STATIC / "docs.js",
 }
 
-# Addresses are relative, so that the page works below a proxy's prefix as well.
+# URLs are relative, so that the page also works below a path prefix of a proxy.
 _PAGE = Template("""\
 <!doctype html>
 <html lang="en">
@@ -39,7 +39,7 @@ _PAGE = Template("""\
 </html>
 """)
 
-# Everything comes from here, and nothing goes elsewhere. Swagger UI's icons are data: addresses.
+# The page loads from this server and sends to this server only. Swagger UI's icons are data: URLs.
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -52,7 +52,7 @@ _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 # Task: T-051
 def install(app: FastAPI) -> None:
-    """Serve ``/docs`` and what it needs, ``/openapi.json``, and at ``/`` the way there. All of it is public."""
+    """Serve ``/docs`` with its files and ``/openapi.json``, and redirect ``/`` to ``/docs``. All of it is public."""
     digest = _digest_of(_FILES.values())
     page = _PAGE.substitute(title=escape(app.title), digest=digest)
     specification: list[bytes] = []
@@ -65,10 +65,10 @@ def install(app: FastAPI) -> None:
             specification.append(orjson.dumps(app.openapi()))
         return Response(specification[0], media_type="application/json")
 
-    async def lead_to_docs(_: Request) -> Response:
+    async def redirect_to_docs(_: Request) -> Response:
         return RedirectResponse("docs", 302)
 
-    app.add_route("/", lead_to_docs, include_in_schema=False)
+    app.add_route("/", redirect_to_docs, include_in_schema=False)
     app.add_route("/docs", show_docs, include_in_schema=False)
     app.add_route("/openapi.json", read_specification, include_in_schema=False)
     for name, path in _FILES.items():
@@ -76,7 +76,7 @@ def install(app: FastAPI) -> None:
 
 
 def _serve_forever(app: FastAPI, address: str, path: Path) -> None:
-    """Serve a file whose address changes with its content: a browser need never ask again."""
+    """Serve a file whose URL changes with its content, so that browsers may cache it forever."""
 
     async def read_file(_: Request) -> Response:
         return FileResponse(path, headers=_FOREVER)

@@ -1,4 +1,4 @@
-"""``Idempotency-Key``: what a client calls a request that it may have to send again."""
+"""``Idempotency-Key``: the client's name for a request that it may have to send again."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ _ACCEPTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
 
 # Task: T-131
 def idempotency_key_of(scope: Mapping[str, Any], content: bytes) -> IdempotencyKey | None:
-    """Return the request's key and digest; ``None`` if it has no key. Raises Invalid for a key that is none."""
+    """Return the request's key and digest; ``None`` if it has no key. Raises Invalid for a malformed or second key."""
     keys = [value for name, value in scope["headers"] if name == _NAME]
     if not keys:
         return None
@@ -30,6 +30,6 @@ def idempotency_key_of(scope: Mapping[str, Any], content: bytes) -> IdempotencyK
         )
     digest = hashlib.blake2b(digest_size=16)
     for part in (scope["method"].encode(), scope["path"].encode(), scope["query_string"], content):
-        # The length in front, so that no two requests run together into the same bytes.
+        # The length in front of each part keeps two different requests from giving the same bytes.
         digest.update(len(part).to_bytes(8, "big") + part)
     return IdempotencyKey(keys[0].decode("ascii"), digest.digest())

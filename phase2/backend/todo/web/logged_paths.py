@@ -1,4 +1,4 @@
-"""Paths as logs may show them: as they were sent, but without text that users wrote."""
+"""Request paths for the log: as they were sent, but without text that users wrote."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,10 @@ _MAX_LENGTH = 200
 
 # Task: T-421
 class LoggedPaths:
-    """The paths of ``routes``. Where a route marks a parameter with ``UserText``, its template is logged up to there.
+    """The paths of ``routes``, for the log.
 
-    So is every path that begins in the same way, whether or not it leads anywhere.
+    If a route marks a path parameter with ``UserText``, its template up to that parameter is logged instead of the
+    path. The same holds for every path that begins in the same way, even if it has no route.
     """
 
     def __init__(self, routes: Sequence[BaseRoute] = ()) -> None:
@@ -25,17 +26,17 @@ class LoggedPaths:
 
     def path_of(self, scope: Mapping[str, Any]) -> str:
         """Return the path of a request for its log line."""
-        # The decoded path: "%74ags" is "tags" for the routes as well.
+        # Match the decoded path, as the routes do: "%74ags" is "tags".
         found = self._pattern.match(scope["path"])
         if found and found.lastindex:
             return self._templates[found.lastindex - 1]
-        # As it was sent, still percent-encoded: so it cannot send control sequences to a terminal.
+        # Percent-encoded as it was sent, so that it cannot send control sequences to a terminal.
         raw_path: bytes = scope.get("raw_path") or b""
         return raw_path[:_MAX_LENGTH].decode("ascii", "backslashreplace")
 
 
 def _paths_with_user_text(routes: Sequence[BaseRoute]) -> list[str]:
-    """Return the templates of such paths, each up to its first parameter that holds user text."""
+    """Return the templates of paths with user text, each up to the first parameter that contains it."""
     found = []
     for context in iter_route_contexts(routes):
         if not isinstance(context.original_route, Route):
@@ -50,6 +51,6 @@ def _paths_with_user_text(routes: Sequence[BaseRoute]) -> list[str]:
 
 
 def _pattern_before_last(template: str) -> str:
-    """Return a pattern for the part of a template before its last segment."""
+    """Return a regular expression for a template without its last segment."""
     segments = template.split("/")[:-1]
     return "".join(("[^/]+" if segment.startswith("{") else re.escape(segment)) + "/" for segment in segments)

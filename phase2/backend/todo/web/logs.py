@@ -1,9 +1,8 @@
-"""Logs of every logger of the process, on standard error: JSON lines, or readable text in a terminal.
+"""The logs of all loggers of the process, on standard error: JSON lines, or readable text on a terminal.
 
-No personal data may reach a log by way of an exception: PostgreSQL, pydantic and Python itself quote values in their
-messages (``Key (email)=(alice@...) already exists``). So the text of an exception is never written, not even where a
-logger gets one as an argument. Its type, the names that it carries (SQLSTATE, constraint, errno), and the frames that
-it passed through are written: they are what finds a defect.
+No personal data may reach a log through an exception: PostgreSQL, pydantic and Python quote values in their messages
+(``Key (email)=(alice@...) already exists``). Therefore the text of an exception is never written, not even if it is an
+argument of a log message. Its type, its names (SQLSTATE, constraint, errno) and its stack frames are written instead.
 """
 
 import json
@@ -23,7 +22,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# The message once more, by uvicorn, for a terminal.
+# uvicorn's ``color_message`` is the message again, for a terminal.
 _LEFT_OUT = _STANDARD | {"color_message"}
 _MAX_CAUSES = 5
 _MAX_FRAMES = 30
@@ -33,13 +32,13 @@ _requests = logging.getLogger("todo.request")
 
 
 class AnswerBroken(Exception):
-    """Raised towards the server where an answer that has begun cannot be finished; what happened is in the log."""
+    """A response that has started cannot be finished. Raised to the server; the cause was logged before."""
 
 
 # Task: T-044
 # Task: T-468
 def configure(level: str) -> None:
-    """Send the logs of ``level`` and above to standard error, whoever writes them. Safe to call again."""
+    """Send the logs of all loggers, of ``level`` and above, to standard error. Idempotent."""
     is_terminal = sys.stderr.isatty()
     handler = terminal_handler() if is_terminal else json_handler()
     root = logging.getLogger()
@@ -49,20 +48,20 @@ def configure(level: str) -> None:
     for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
-    # The server's own line per request would show query strings; ours is written by Tracing.
+    # uvicorn's line per request would show query strings. ``Tracing`` writes ours.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
-    # It announces every loan of a connection, in three lines per request.
+    # It logs three lines per request about taking and returning a connection.
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 
 def json_handler(stream: TextIO | None = None) -> "Handler":
-    """Write JSON lines: the time in UTC, the level, the logger, the message, and whatever the record adds."""
+    """Return a handler that writes JSON lines: time (UTC), level, logger, message, and the record's extra fields."""
     return Handler(stream, _described, JSONRenderer(serializer=_line))
 
 
 def terminal_handler(stream: TextIO | None = None, *, colors: bool | None = None) -> "Handler":
-    """Write text for people. Control characters are escaped: they could forge lines."""
+    """Return a handler that writes text for people. It escapes control characters, which could forge lines."""
     colors = "NO_COLOR" not in os.environ if colors is None else colors
     renderer = ConsoleRenderer(
         colors=colors, event_key="message", timestamp_key="time", repr_native_str=True, pad_event_to=0
@@ -71,12 +70,12 @@ def terminal_handler(stream: TextIO | None = None, *, colors: bool | None = None
 
 
 class Handler(logging.Handler):
-    """Writes each record in one piece. ``None`` for the stream is standard error as it is when a line is written."""
+    """Writes each record with one call. If ``stream`` is ``None``, uses the ``sys.stderr`` of that moment."""
 
     def __init__(self, stream: TextIO | None, *processors: Processor) -> None:
         super().__init__()
         self._stream = stream
-        # Not by the record's own method, which would format exceptions among the arguments.
+        # ``getMessage`` of the record would format exceptions among the arguments.
         self.setFormatter(ProcessorFormatter(processors=processors, use_get_message=False, pass_foreign_args=True))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -96,19 +95,19 @@ class Handler(logging.Handler):
 class RequestLog:
     """The log of requests: one line each.
 
-    With a ``handler`` of JSON lines it writes there directly. A record and structlog's processors would take 8 us
-    instead of 2. Then no other handler sees these lines.
+    With a ``handler`` of JSON lines, it writes to that handler directly, and no other handler sees these lines. This
+    takes 2 us; a record and structlog's processors would take 8 us.
     """
 
     def __init__(self, handler: Handler | None = None) -> None:
         self.handler = handler
 
     def write(self, fields: Mapping[str, Any]) -> None:
-        """Write the line of a request. A log that cannot be written does not fail the request."""
+        """Write the line of a request. An error while writing does not fail the request."""
         if not _requests.isEnabledFor(logging.INFO):
             return
         if self.handler is None:
-            # It does not look for its caller, which would cost as much as the rest.
+            # ``makeRecord`` does not search for the calling frame, which would double the cost.
             record = _requests.makeRecord(_requests.name, logging.INFO, "", 0, "request", (), None, extra=dict(fields))
             _requests.handle(record)
             return
@@ -130,7 +129,7 @@ request_log = RequestLog()
 
 
 def _described(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is written of a record. structlog gives the record, and its arguments beside it."""
+    """Return the fields of a record. structlog passes the record's arguments separately."""
     record: logging.LogRecord = event["_record"]
     error = (event.get("exc_info") or (None, None))[1]
     message = _message(record.msg, event.get("positional_args"))
@@ -138,7 +137,7 @@ def _described(_logger: object, _method: str, event: MutableMapping[str, Any]) -
         "time": datetime.fromtimestamp(record.created, UTC),
         "level": record.levelname,
         "logger": record.name,
-        # asyncio goes on with the exception's text in the lines below.
+        # asyncio adds the exception's text in further lines.
         "message": message.partition("\n")[0] if error else message,
     }
     content |= {name: value for name, value in vars(record).items() if name not in _LEFT_OUT}
@@ -148,7 +147,7 @@ def _described(_logger: object, _method: str, event: MutableMapping[str, Any]) -
 
 
 def _readable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Prepare a record for a terminal: the local time of day, and exceptions in lines of their own."""
+    """Return the fields for a terminal: the local time of day, and exceptions in lines of their own."""
     lines = []
     for error in event.pop("errors", ()):
         frames = error.pop("frames")
@@ -166,9 +165,9 @@ def _line(content: Mapping[str, Any], **_: Any) -> str:
     try:
         line = orjson.dumps(content, default=_type_name, option=orjson.OPT_UTC_Z).decode()
     except TypeError:
-        # Text from outside that is no Unicode, such as half a surrogate pair.
+        # Text from outside that is not valid Unicode, such as half a surrogate pair.
         line = json.dumps({name: ascii(value) for name, value in content.items()})
-    # Beyond ASCII there are more line ends and control characters than JSON escapes.
+    # orjson does not escape the line ends and control characters outside of ASCII; json does.
     return line if line.isascii() else json.dumps(orjson.loads(line))
 
 
@@ -185,7 +184,7 @@ def _unquoted(value: object) -> object:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, then what caused it, at most five."""
+    """Yield the error and its causes, at most five exceptions."""
     current: BaseException | None = error
     for _ in range(_MAX_CAUSES):
         if current is None:

@@ -1,6 +1,6 @@
 """Pure ASGI middleware, outermost first: ``Tracing``, (CORS), ``Problems``, ``Authentication``, then the routes.
 
-WebSockets are traced, and pass the rest: their routes authenticate by the first message.
+WebSockets are traced, and pass through the others: their routes authenticate them.
 """
 
 import itertools
@@ -19,27 +19,27 @@ from todo.web.problems import internal_response, known_error, problem_response
 
 log = logging.getLogger("todo.request")
 
-# What only a verified caller may reach. The specification takes it from here.
+# Paths that begin so need a valid token. The OpenAPI document uses this too.
 PROTECTED = "/api/"
 
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-# Where an answer begins; the second one refuses a WebSocket.
+# Messages that start a response. The second one refuses a WebSocket.
 _ANSWERS = frozenset({"http.response.start", "websocket.http.response.start"})
 _MASK = (1 << 128) - 1
-# Nobody else counts from there: unique without a system call per request.
+# Counting from a random number gives unique ids without a system call per request.
 _request_numbers = itertools.count(secrets.randbits(128))
 
 
 def new_request_id() -> str:
-    """Make an id for a request that brings none: 32 hexadecimal digits."""
+    """Return an id for a request that has none: 32 hexadecimal digits."""
     return f"{next(_request_numbers) & _MASK:032x}"
 
 
 # Task: T-044
 class Tracing:
-    """Give every request an id, answer with it, and write one line when it is done.
+    """Gives every request an id, adds it to the response, and logs one line at the end.
 
-    ``paths`` hides text of users from these lines.
+    ``paths`` removes user text from the logged paths.
     """
 
     def __init__(self, app: ASGIApp, *, paths: LoggedPaths | None = None) -> None:
@@ -71,7 +71,7 @@ class Tracing:
 
 
 def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return what every answer carries."""
+    """Return the headers that every response has."""
     return (b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")
 
 
@@ -89,7 +89,7 @@ def _log(scope: Scope, trace: Trace, path: str, seconds: float) -> None:
             "user_id": trace.identity.user_id if trace.identity else None,
             "method": scope.get("method", "WEBSOCKET"),
             "path": path,
-            # 0: nobody was left to answer to. Of a WebSocket the code that we closed it with.
+            # 0 if the client left before the response. For a WebSocket, the close code that we sent.
             "status": trace.status,
             "milliseconds": round(seconds * 1000, 2),
         }
@@ -98,7 +98,7 @@ def _log(scope: Scope, trace: Trace, path: str, seconds: float) -> None:
 
 # Task: T-041
 class Problems:
-    """Turn whatever is raised below into a problem, unless the answer has already begun."""
+    """Turns every exception into a problem response. Raises AnswerBroken if the response has already started."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -122,7 +122,7 @@ class Problems:
 
 # Task: T-045
 class Authentication:
-    """Demand a valid bearer token for everything under ``PROTECTED``, before anything else is looked at."""
+    """Requires a valid bearer token for every path below ``PROTECTED``, before any other check."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,9 +1,8 @@
-"""The specification, OpenAPI 3.1: what FastAPI finds in the routes, and what follows from their shape.
+"""The OpenAPI 3.1 document: FastAPI's description of the routes, completed with what follows from their shape.
 
-A new route documents itself: its function's name is the ``operationId``, the first sentence of its docstring the
-summary, and its module's docstring says what its tag means. Its examples are put together from those of the fields, and
-its errors follow from what it takes. Only what its service refuses of its own accord is declared with it, as in
-``responses={409: {}}``.
+A new route documents itself: the name of its function is the ``operationId``, the first sentence of its docstring is
+the summary, and the docstring of its module describes its tag. Its examples are built from those of the fields, and its
+errors follow from its parameters. A route declares only the errors of its service, as in ``responses={409: {}}``.
 """
 
 import inspect
@@ -30,59 +29,59 @@ _SECURITY_SCHEME = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "JWT",
-    "description": "A JWT of the issuer that the server trusts, or one that `todo token` printed.",
+    "description": "A JWT from the issuer that the server trusts, or one that `todo token` printed.",
 }
 
 _REQUEST_ID = "0197f0c2a6b47e0b8d3c5a1e9f60b7d2"
 
 _PROBLEM: _Json = {
     "type": "object",
-    "description": "What went wrong (RFC 9457).",
+    "description": "An error (RFC 9457).",
     "required": ["type", "title", "status", "detail", "code", "request_id"],
     "properties": {
         "type": {
             "type": "string",
-            "description": "Always `about:blank`: `code` says more.",
+            "description": "Always `about:blank`. Use `code` to tell errors apart.",
             "examples": ["about:blank"],
         },
-        "title": {"type": "string", "description": "The status in words.", "examples": ["Not Found"]},
-        "status": {"type": "integer", "description": "The status of the answer.", "examples": [404]},
-        "detail": {"type": "string", "description": "What happened and what to do, for people."},
-        "code": {"type": "string", "description": "What happened, for programs.", "examples": ["not_found"]},
+        "title": {"type": "string", "description": "The name of the HTTP status.", "examples": ["Not Found"]},
+        "status": {"type": "integer", "description": "The HTTP status.", "examples": [404]},
+        "detail": {"type": "string", "description": "For people: a sentence that says what happened and what to do."},
+        "code": {"type": "string", "description": "For programs: the kind of error.", "examples": ["not_found"]},
         "request_id": {
             "type": "string",
-            "description": "The request's name in our log, as in `X-Request-ID`.",
+            "description": "The id of the request in the server's log, as in `X-Request-ID`.",
             "examples": [_REQUEST_ID],
         },
         "errors": {
             "type": "array",
-            "description": "What exactly is not acceptable; only with status 422.",
+            "description": "Each error in the input. Only with status 422.",
             "items": {"$ref": "#/components/schemas/FieldError"},
         },
         "current": {
             "type": "object",
-            "description": "The thing as it is now; only with status 412.",
+            "description": "The object as it is now. Only with status 412.",
         },
         "conflicting_id": {
             "type": "string",
-            "description": "The thing that has the name already; only with the code `name_taken`.",
+            "description": "The id of the object that already has this name. Only with the code `name_taken`.",
             "examples": ["0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17"],
         },
     },
 }
 _FIELD_ERROR: _Json = {
     "type": "object",
-    "description": "One thing that is not acceptable.",
+    "description": "One error in the input.",
     "required": ["pointer", "detail"],
     "properties": {
         "pointer": {
             "type": "string",
-            "description": "Where: a JSON pointer (RFC 6901) that begins with `body`, `query`, `path` or `header`.",
+            "description": "A JSON pointer (RFC 6901) that begins with `body`, `query`, `path` or `header`.",
             "examples": ["/body/title"],
         },
         "detail": {
             "type": "string",
-            "description": "What is wrong, for people.",
+            "description": "For people: a sentence that says what is wrong or what is expected.",
             "examples": ["This field is required."],
         },
     },
@@ -93,11 +92,12 @@ _IDEMPOTENCY_KEY: _Json = {
     "in": "header",
     "required": False,
     "description": (
-        "What you call this request, 1 to 255 printable ASCII characters. Sent again with the same key within 24 hours,"
-        " the same request has no second effect and is answered the same, with `Idempotency-Replayed: true`; another"
-        " request is 422 with the code `idempotency_key_reused`. While the first one is still running, the second"
-        " waits for up to two seconds, and is then 409 with the code `idempotency_key_in_use`. After an error the key"
-        " may be used again."
+        "Send a new key with each new request, for example a UUID: 1 to 255 printable ASCII characters. If you receive"
+        " no answer, send the same request with the same key again. Within 24 hours, it has no second effect: you"
+        " receive the stored answer, with the header `Idempotency-Replayed: true`. If the first request is still"
+        " running, the second one waits for up to two seconds; then the answer is 409 with the code"
+        " `idempotency_key_in_use`. A different request with the same key is 422 with the code"
+        " `idempotency_key_reused`. After an error, you may use the key again."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["0197f0c2-a6b4-7e0b"]},
 }
@@ -105,12 +105,16 @@ _IDEMPOTENCY_KEY: _Json = {
 _HEADERS: _Json = {
     "ETag": {
         "required": True,
-        "description": "The revision: send it as `If-None-Match` to a read, or as `If-Match` to a write.",
+        "description": (
+            "The revision of the object. Send it as `If-None-Match` with a read, or as `If-Match` with a write."
+        ),
         "schema": {"type": "string", "examples": ['"17"']},
     },
-    # The same where some of the answers depend on the time, and have none.
+    # For operations with some answers that depend on the current time.
     "ETag-Unless-Timed": {
-        "description": "The revision: send it as `If-None-Match`. An answer that depends on the time has none.",
+        "description": (
+            "The revision of the answer. Send it as `If-None-Match`. Missing if the answer depends on the current time."
+        ),
         "schema": {"type": "string", "examples": ['"17"']},
     },
     "Idempotency-Replayed": {
@@ -119,12 +123,12 @@ _HEADERS: _Json = {
     },
     "X-Request-ID": {
         "required": True,
-        "description": "The request's name in our log: the one that the client sent, or a new one.",
+        "description": "The id of the request in the server's log: the one that you sent, or a new one.",
         "schema": {"type": "string", "examples": [_REQUEST_ID]},
     },
     "Location": {
         "required": True,
-        "description": "Where the new thing is.",
+        "description": "The URL of the new object.",
         "schema": {
             "type": "string",
             "format": "uri-reference",
@@ -138,7 +142,7 @@ _HEADERS: _Json = {
     },
     "Retry-After": {
         "required": True,
-        "description": "After how many seconds to try again.",
+        "description": "The number of seconds to wait before you try again.",
         "schema": {"type": "integer", "minimum": 0, "examples": [1]},
     },
 }
@@ -146,7 +150,7 @@ _HEADERS: _Json = {
 _REUSED = "This Idempotency-Key was used for another request. Choose a new key for a new request."
 _CURRENT = {"id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "title": "Buy milk", "revision": 17}
 
-# What an operation can answer with, the usual error of each status first. Others, such as 405, belong to no operation.
+# The errors that operations return, the usual one of each status first. Others, such as 405, belong to no operation.
 _ERRORS: tuple[TodoError, ...] = (
     errors.BadRequest(),
     errors.Unauthenticated(),
@@ -177,10 +181,10 @@ _FAILURE = "400"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documentation:
-    """The parts of the document that features add. This module knows none of them.
+    """The parts of the document that features add. This module knows no feature.
 
-    ``errors`` are examples of what only some operations answer. ``problem_fields`` are members that such a problem has,
-    and ``schemas`` are the types that they refer to. ``location`` is an example of the address of a new thing.
+    ``errors`` are examples of errors that only some operations return. ``problem_fields`` are the extra members of such
+    problems, and ``schemas`` the types that these members refer to. ``location`` is an example of a new object's URL.
     """
 
     description: str = ""
@@ -194,7 +198,7 @@ _NOTHING = Documentation()
 
 
 def install(app: FastAPI, documentation: Documentation = _NOTHING) -> None:
-    """Let ``app.openapi()`` be this document, made when it is first asked for."""
+    """Make ``app.openapi()`` return this document. The first call builds it."""
     made: list[_Json] = []
 
     def openapi() -> _Json:
@@ -207,10 +211,10 @@ def install(app: FastAPI, documentation: Documentation = _NOTHING) -> None:
 
 # Task: T-050
 def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
-    """Describe every route of ``app`` that is not hidden. Raises ValueError for what cannot be described."""
+    """Return the document with every route of ``app`` that is not hidden. Raises ValueError if one lacks a text."""
     made = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: _Json = made.get("components", {}).get("schemas", {})
-    # Conditions are text, and are documented as such.
+    # A Condition is documented as the text of its header.
     for unused in ("HTTPValidationError", "ValidationError", "Condition"):
         schemas.pop(unused, None)
     for schema in schemas.values():
@@ -245,7 +249,7 @@ def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
 
 
 def _endpoints_of(app: FastAPI) -> dict[tuple[str, str], Callable[..., Any]]:
-    """Return the function behind every path and method."""
+    """Return the route function of every path and method."""
     return {
         (found.path_format, method.lower()): found.endpoint
         for found in iter_route_contexts(app.routes)
@@ -261,7 +265,7 @@ def _operations_of(document: _Json) -> Iterator[tuple[tuple[str, str], _Json]]:
 
 
 def _tags_of(document: _Json, endpoints: dict[tuple[str, str], Callable[..., Any]]) -> Iterator[_Json]:
-    """Describe each tag by the module that its first operation stands in."""
+    """Yield each tag with its description: the docstring of the module of its first operation."""
     seen = set()
     for place, operation in _operations_of(document):
         for tag in operation.get("tags", ()):
@@ -278,11 +282,11 @@ def _completed(
     schemas: _Json,
     names: Mapping[str, str],
 ) -> _Json:
-    """Return the operation with all that follows from its shape, in the order in which one reads it."""
+    """Return the operation with everything that follows from its shape, in reading order."""
     summary, description = _sentences_of(endpoint)
     for parameter in operation.get("parameters", ()):
         _without_titles(parameter["schema"])
-        # It stands beside the schema already.
+        # The parameter itself has this description.
         parameter["schema"].pop("description", None)
     takes_key = path.startswith(PROTECTED) and method.upper() in METHODS_WITH_IDEMPOTENCY_KEY
     if takes_key:
@@ -316,8 +320,8 @@ def _completed(
 
 
 def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
-    """Return what can go wrong with any operation of this shape."""
-    # Every one refuses what it does not know in a query.
+    """Return the statuses of the errors that any operation of this shape can return."""
+    # Every operation refuses unknown query parameters.
     found = {"400", "422", "500"}
     if "requestBody" in operation:
         found |= {"408", "413", "415"}
@@ -325,7 +329,7 @@ def _failures_of(operation: _Json, path: str, method: str) -> set[str]:
         found.add("404")
     if path.startswith(PROTECTED):
         found |= {"401", "503"}
-        # The account of a token that still verifies may be gone.
+        # The account may have been deleted while its token is still valid.
         if method != "get":
             found.add("403")
         if method.upper() in METHODS_WITH_IDEMPOTENCY_KEY:
@@ -339,7 +343,7 @@ def _is_conditional(operation: _Json) -> bool:
 
 
 def _sentences_of(endpoint: Callable[..., Any]) -> tuple[str, str]:
-    """Return the first sentence of the docstring, without its full stop, and all the others."""
+    """Return the first sentence of the docstring, without its full stop, and the rest."""
     text = inspect.getdoc(endpoint) or ""
     match = re.fullmatch(r"(.+?)[.](?:\s+(.*))?", text, re.DOTALL)
     if match is None:
@@ -367,7 +371,7 @@ def _headers(documentation: Documentation) -> _Json:
 
 
 def _responses(documentation: Documentation) -> Iterator[tuple[str, str, _Json]]:
-    """Yield the status, the name and the description of every answer that operations share."""
+    """Yield the status, the name and the description of every shared response."""
     described: dict[str, list[Response]] = {}
     for error in (*_ERRORS, *documentation.errors):
         described.setdefault(type(error).__name__, []).append(problem_response(error, {}))
@@ -392,7 +396,7 @@ def _responses(documentation: Documentation) -> Iterator[tuple[str, str, _Json]]
 
 
 def _add_example(message: _Json, schemas: _Json) -> None:
-    """Give a body an example; ``x-example`` says where it differs from that of its schema."""
+    """Add an example to a body: the example of its schema, changed by the fields in ``x-example``."""
     differences = message.pop("x-example", {})
     for content in message.get("content", {}).values():
         example = _example_of(content["schema"], schemas, "")
@@ -400,10 +404,10 @@ def _add_example(message: _Json, schemas: _Json) -> None:
 
 
 def _example_of(schema: _Json, schemas: _Json, name: str) -> Any:
-    """Put an example together from those of the fields. Raises ValueError for a field that has none."""
+    """Build an example from those of the fields. Raises ValueError for a field that has none."""
     if schema.get("examples"):
         example = schema["examples"][0]
-        # pydantic sorts the names.
+        # Restore the order of the fields: pydantic sorts the names in examples.
         order = [field for field in schema.get("properties", ()) if field in example]
         return {field: example[field] for field in order} if order else example
     for keyword in ("const", "default"):
@@ -419,7 +423,7 @@ def _example_of_parts(schema: _Json, schemas: _Json, name: str) -> Any:
         target = schema["$ref"].rpartition("/")[2]
         return _example_of(schemas[target], schemas, target)
     if "anyOf" in schema:
-        # Something or null: something.
+        # A nullable field: null is the last alternative.
         return _example_of(schema["anyOf"][0], schemas, name)
     if "items" in schema:
         return [_example_of(schema["items"], schemas, name)]
@@ -432,7 +436,7 @@ def _example_of_parts(schema: _Json, schemas: _Json, name: str) -> Any:
 
 
 def _without_titles(schema: _Json) -> None:
-    """Take out the titles that pydantic makes of names: client generators would name types by them."""
+    """Remove the titles that pydantic derives from names: client generators would name types after them."""
     schema.pop("title", None)
     for below in _schemas_below(schema):
         _without_titles(below)

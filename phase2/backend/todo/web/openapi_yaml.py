@@ -1,4 +1,4 @@
-"""The specification as a file. Apart from ``openapi``, because a server does without YAML and its memory."""
+"""The OpenAPI document as YAML. Separate from ``openapi``, so that a server does not load the YAML library."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import yaml
 
 
 def render(document: dict[str, Any]) -> str:
-    """Write the document as YAML: always the same text for the same document."""
+    """Return the document as YAML. The same document always gives the same text."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return f"# Generated from the code by `make openapi`: do not edit.\n{text}"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes text of several lines as such, and what stands in two places twice."""
+    """Writes text of several lines as a block, and repeated objects in full instead of aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the same for everything.
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - no object gets an alias.
         return True
 
 

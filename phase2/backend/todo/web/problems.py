@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): the one place where they become answers."""
+"""Errors as ``application/problem+json`` (RFC 9457). The only module that turns errors into responses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class _Internal(TodoError):
-    """A defect of ours. What happened is in the log, under the request id."""
+    """A defect of the application. The log has the details, under the request id."""
 
     status, title, code = 500, "Internal Server Error", "internal_error"
     detail = "Something went wrong on our side. If it happens again, report the request_id."
@@ -58,7 +58,7 @@ def problem_body(error: TodoError, request_id: str) -> bytes:
 
 
 def known_error(error: Exception) -> TodoError | None:
-    """Return what to tell the user, the framework's own errors included; ``None`` for a defect of ours."""
+    """Return the error to report to the user, also for errors of the framework; ``None`` for a defect of ours."""
     if isinstance(error, TodoError):
         return error
     if isinstance(error, RequestValidationError):
@@ -74,10 +74,10 @@ def known_error(error: Exception) -> TodoError | None:
 
 
 def not_found() -> NotFound:
-    """Return the error for a path that leads nowhere."""
+    """Return the error for a path that has no route."""
     return NotFound("There is nothing at this path.")
 
 
 def internal_response(scope: Mapping[str, Any]) -> Response:
-    """Render a 500, which shows nothing but the request id."""
+    """Render a 500, which contains no detail but the request id."""
     return problem_response(_Internal(), scope)

@@ -1,8 +1,8 @@
-"""Routes: FastAPI declares and documents them; this module reads their requests and writes their answers.
+"""Routes: FastAPI declares and documents them; this module reads their requests and writes their responses.
 
-FastAPI's own handler takes ``"1"`` for a number, answers a malformed body 422, echoes the input, and spends more CPU
-on solving dependencies than a query costs. This one takes the steps of an error's order: unsupported media type 415,
-too large 413, malformed JSON 400, invalid content 422, and only then the route.
+FastAPI's own handler accepts ``"1"`` as a number, answers a malformed body with 422, echoes the input, and spends more
+CPU on solving dependencies than a query costs. This one checks the media type (415), the size (413), the JSON syntax
+(400) and the content (422), in this order, and only then calls the route.
 """
 
 import inspect
@@ -31,7 +31,7 @@ _MAX_PARAMETERS = 200
 
 
 class UserText:
-    """Marks a path parameter that holds text which a user wrote: it may hold a slash, and logs hide it.
+    """Marks a path parameter that contains text written by a user. It may contain a slash, and logs hide it.
 
     Add an instance to the parameter's ``Annotated`` type. Every other path parameter is an id.
     """
@@ -40,10 +40,10 @@ class UserText:
 # Task: T-042
 # Task: T-209
 class Route(APIRoute):
-    """A route whose function takes path and query parameters, headers, one JSON body, and what ``dependencies`` offer.
+    """A route whose function takes path and query parameters, headers, one JSON body, and dependencies.
 
-    A dependency is an ``async`` or plain function of the request alone. The function returns what JSON can say, or a
-    Response. Anything else that FastAPI could inject is refused when the route is declared.
+    A dependency is a function, async or not, whose only parameter is the request. The route's function returns data for
+    JSON, or a Response. Raises TypeError at declaration for anything else that FastAPI could inject.
     """
 
     def get_route_handler(self) -> Handler:
@@ -60,7 +60,7 @@ class Route(APIRoute):
         fields = _fields_of(body.field_info.annotation) if body else ()
         places = [("body", fields), *head.places]
         request_name: str | None = dependant.request_param_name
-        # The session of an operation that may come again under a key.
+        # The session that gets the idempotency key, if the method accepts one.
         sessions = [str(d.name) for d in dependant.dependencies if _returns_session(d.call)]
         retried = sessions[0] if sessions and not METHODS_WITH_IDEMPOTENCY_KEY.isdisjoint(self.methods or ()) else None
         status_code = self.status_code or 200
@@ -102,7 +102,7 @@ def user_text_in(route: Route) -> frozenset[str]:
 
 
 def _fields_of(annotation: Any) -> list[str]:
-    """Return the fields of a body, which may be one that can be left out: ``Model | None``."""
+    """Return the field names of a body, which may be optional: ``Model | None``."""
     return [name for model in (annotation, *get_args(annotation)) for name in getattr(model, "model_fields", ())]
 
 
@@ -111,14 +111,14 @@ def _returns_session(dependency: Any) -> bool:
 
 
 def json_response(content: Any, status_code: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with JSON; ``None`` with status 204 is an empty answer."""
+    """Return a JSON response; with status 204, an empty one."""
     if status_code == 204:
         return Response(None, 204, headers)
     return Response(orjson.dumps(content), status_code, headers, "application/json")
 
 
 def _provider(dependency: Any) -> Callable[[Request], Any]:
-    """Return a function of the request. Raises TypeError for a dependency that asks for more."""
+    """Return the function of a dependency. Raises TypeError if it takes anything but the request."""
     asks_for_more = (
         dependency.path_params, dependency.query_params, dependency.header_params,
         dependency.body_params, dependency.cookie_params, dependency.dependencies,
@@ -129,7 +129,7 @@ def _provider(dependency: Any) -> Callable[[Request], Any]:
 
 
 class _Head:
-    """What a request of one route says in front of its body."""
+    """The path and query parameters and the headers of one route."""
 
     def __init__(self, dependant: Dependant) -> None:
         self._path = _Parameters("path", dependant.path_params)
@@ -143,7 +143,7 @@ class _Head:
         ]
 
     def read(self, scope: Scope, arguments: dict[str, Any], errors: list[FieldError]) -> None:
-        """Put the arguments where they belong, or say what is wrong with them."""
+        """Add the validated parameters to ``arguments``, and the errors in them to ``errors``."""
         if self._path:
             self._path.read(scope["path_params"].items(), arguments, errors)
         if self._query:
@@ -155,21 +155,21 @@ class _Head:
 
 
 class _Parameters:
-    """The path or query parameters, or the headers, of one route: strings in, validated arguments out."""
+    """The path parameters, the query parameters, or the headers of one route. Validates strings to arguments."""
 
     def __init__(self, place: str, fields: Sequence[Any]) -> None:
         self.place = place
-        # A single pydantic model stands for all of its fields.
+        # If there is a single pydantic model, its fields are the parameters.
         annotation = fields[0].field_info.annotation if len(fields) == 1 else None
         self._model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-        # The names of headers are documented as one knows them, and come in small letters.
+        # Header names are documented in their usual spelling, and arrive in lower case.
         self._fields = {field.alias.lower() if place == "header" else field.alias: field for field in fields}
         if self._model is not None:
             self._name = fields[0].name
             self._adapter = TypeAdapter(self._model)
-            to_field_errors = self._model.model_fields
-            self._lists = {name for name, info in to_field_errors.items() if _is_list(info.annotation)}
-            self.names = frozenset(to_field_errors)
+            model_fields = self._model.model_fields
+            self._lists = {name for name, info in model_fields.items() if _is_list(info.annotation)}
+            self.names = frozenset(model_fields)
         else:
             self._adapters = {alias: _adapter_of(field.field_info) for alias, field in self._fields.items()}
             self._lists = set()
@@ -179,7 +179,7 @@ class _Parameters:
         return bool(self._fields)
 
     def read(self, given: Iterable[tuple[str, str]], arguments: dict[str, Any], errors: list[FieldError]) -> None:
-        """Put the arguments where they belong, or say what is wrong with them."""
+        """Add the validated parameters to ``arguments``, and the errors in them to ``errors``."""
         raw: dict[str, Any] = {}
         for name, value in given:
             if name not in self.names:
@@ -191,7 +191,7 @@ class _Parameters:
             else:
                 raw[name] = value
         if self._model is not None:
-            # Pydantic's mode for strings knows no lists.
+            # Pydantic's mode for strings does not support lists.
             self._validate(self._adapter.validate_python, raw, arguments, self._name, errors)
             return
         for alias, field in self._fields.items():
@@ -245,7 +245,7 @@ def _query_of(query_string: bytes) -> list[tuple[str, str]]:
 
 
 def _headers_of(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Iterable[tuple[str, str]]:
-    """Return the headers of these names; what comes in several lines is one list (RFC 9110, section 5.3)."""
+    """Return the headers with these names. Repeated ones are joined with commas (RFC 9110, section 5.3)."""
     found: dict[str, str] = {}
     for name, value in headers:
         if name in names:

@@ -1,9 +1,9 @@
-"""Finding the route of a request in one walk along its path, however many routes there are.
+"""Find the route of a request in one walk along its path, independent of the number of routes.
 
-The framework's router tries one route after the other, twice, and names only the first one's methods in a 405.
+FastAPI's router tries one route after the other, twice, and lists only the methods of the first one in a 405.
 
-Where GET is answered, HEAD is (RFC 9110, section 9.3.2): by the same function, so that all headers are GET's. That
-goes without saying: the OpenAPI document does not list it.
+A path that answers GET answers HEAD (RFC 9110, section 9.3.2): with the same function, so that all headers are the
+same. The OpenAPI document does not list HEAD.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -43,13 +43,13 @@ class _Node:
 
 # Task: T-042
 class TrieRouter:
-    """Answers what our routes answer, and leaves everything else to ``fallback``.
+    """Sends requests to our routes, and all other requests to ``fallback``.
 
-    A concrete path goes before a templated one, as OpenAPI has it, whichever was declared first.
+    A concrete path takes precedence over a templated one, as in OpenAPI, in whatever order they were declared.
     """
 
     def __init__(self, routes: Sequence[BaseRoute], fallback: ASGIApp) -> None:
-        self._otherwise = fallback
+        self._fallback = fallback
         self._root = _Node()
         self._sockets: dict[str, Callable[[WebSocket], Awaitable[None]]] = {}
         for found in iter_route_contexts(routes):
@@ -82,33 +82,33 @@ class TrieRouter:
             if scope["type"] == "websocket":
                 await self._handle_websocket(WebSocket(scope, receive, send))
             else:
-                await self._otherwise(scope, receive, send)
+                await self._fallback(scope, receive, send)
             return
         raw_path = scope.get("raw_path") or b""
-        # A hidden slash parts nothing: it would lead to another route than the one that a proxy in front has seen.
-        has_hidden_slash = b"%" in raw_path and b"%2f" in raw_path.lower()
-        segments = _segments_of(raw_path) if has_hidden_slash else scope["path"].split("/")
+        # An encoded slash does not separate segments: the route would be another one than a proxy in front has seen.
+        has_encoded_slash = b"%" in raw_path and b"%2f" in raw_path.lower()
+        segments = _segments_of(raw_path) if has_encoded_slash else scope["path"].split("/")
         node = _find(self._root, segments, 0)
         if node is None:
-            if has_hidden_slash:
+            if has_encoded_slash:
                 raise not_found()
             if not segments[-1] and _find(self._root, segments[:-1], 0):
                 raise NotFound("There is nothing at this path. Leave out the slash at its end.")
-            await self._otherwise(scope, receive, send)
+            await self._fallback(scope, receive, send)
             return
         try:
             handler, parameters, ids = node.methods[scope["method"]]
         except KeyError:
             raise MethodNotAllowed(list(node.methods)) from None
         scope["path_params"] = {name: segments[position] for position, name in parameters}
-        if has_hidden_slash and any("/" in scope["path_params"][name] for name in ids):
+        if has_encoded_slash and any("/" in scope["path_params"][name] for name in ids):
             raise not_found()
         response = await handler(Request(scope, receive, send))
         await response(scope, receive, send)
 
     # Task: T-154
     async def _handle_websocket(self, websocket: WebSocket) -> None:
-        """Let a route have the WebSocket. An error before it is accepted is the answer to the handshake."""
+        """Call the route of a WebSocket. An error before it is accepted becomes the response to the handshake."""
         try:
             endpoint = self._sockets.get(websocket.scope["path"])
             if endpoint is None:
@@ -119,7 +119,7 @@ class TrieRouter:
 
 
 def _segments_of(raw_path: bytes) -> list[str]:
-    """Part a path as it was sent, and decode its segments: one may hold a slash then."""
+    """Split a path as it was sent, then decode its segments, which may contain a slash."""
     return [unquote(segment) for segment in raw_path.decode("ascii", "replace").split("/")]
 
 

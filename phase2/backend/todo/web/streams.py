@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML, section 9.2): an answer that goes on until one of the two has enough."""
+"""Server-sent events (WHATWG HTML, section 9.2): a response that lasts until the server or the client ends it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,40 +12,40 @@ HEARTBEAT = b": heartbeat\n\n"
 
 
 def sse(name: str, revision: int, data: bytes) -> bytes:
-    """Write one event. Its id is the revision, which a client sends back as ``Last-Event-ID``."""
+    """Return the bytes of an event. Its id is the revision, which a client sends back as ``Last-Event-ID``."""
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (revision, name.encode(), data)
 
 
 # Task: T-153
 class EventStream(Response):
-    """Send ``chunks`` as they come, and close them at the end: theirs, or the client's.
+    """Sends ``chunks`` as they come, and closes the generator when it ends or the client disconnects.
 
-    A chunk is taken only when the one before is on its way. Who reads nothing at all is cut off by ``HttpProtocol``.
+    Takes the next chunk only after the previous one was written. ``HttpProtocol`` aborts a client that reads nothing.
     """
 
     media_type = "text/event-stream"
 
     def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
         self._chunks = chunks
-        # nginx would hold it back.
+        # Without this header, nginx would buffer the response.
         super().__init__(None, 200, {"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(_until_left(receive))
+        disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
         try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((sending, disconnecting), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
         finally:
-            await cancelled(sending, leaving)
+            await cancelled(sending, disconnecting)
             await self._chunks.aclose()
 
     async def close(self) -> None:
-        """End what was never sent."""
-        # A generator that has not begun does not end what it was given.
+        """Close a stream that was never sent."""
+        # ``aclose`` alone runs no code of a generator that has not started, so nothing inside of it would be closed.
         await anext(self._chunks, None)
         await self._chunks.aclose()
 
@@ -55,6 +55,6 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _until_left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, said to the user without repeating what the user sent."""
+"""Pydantic's errors as sentences for the user, which never repeat the input."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from todo.errors import FieldError
 from todo.kit.ids import UUID_EXPECTED
 
-_MAX_FAULTS = 50
-_LONGEST_NAME = 100
+_MAX_ERRORS = 50
+_MAX_NAME_LENGTH = 100
 
-# What to do, where pydantic says what should have been, repeats the input, or names its inner workings.
+# Sentences by pydantic's error type. They replace messages that repeat the input, name pydantic's internals, or say
+# "should have been" instead of what to send.
 _SENTENCES = {
     "bool_parsing": "Expected true or false.",
     "bool_type": "Expected true or false.",
@@ -47,27 +48,27 @@ _SENTENCES = {
     "uuid_parsing": UUID_EXPECTED,
     "uuid_type": UUID_EXPECTED,
 }
-_ONE = {" 1 characters ": " 1 character ", " 1 entries ": " 1 entry "}
+_SINGULARS = {" 1 characters ": " 1 character ", " 1 entries ": " 1 entry "}
 
 
 # Task: T-042
 def field_errors_of(error: ValidationError, place: str, *at: str) -> list[FieldError]:
-    """Return where and what, for the user. ``place`` is ``body``, ``query``, ``path`` or ``header``."""
-    if error.error_count() > _MAX_FAULTS:
-        return [FieldError(f"/{place}", f"More than {_MAX_FAULTS} things are wrong here.")]
+    """Return the errors for the user. ``place`` is ``body``, ``query``, ``path`` or ``header``."""
+    if error.error_count() > _MAX_ERRORS:
+        return [FieldError(f"/{place}", f"More than {_MAX_ERRORS} things are wrong here.")]
     return to_field_errors(error.errors(include_url=False, include_input=False), place, *at)
 
 
 def to_field_errors(found: Iterable[Any], *at: str) -> list[FieldError]:
-    """Turn pydantic's descriptions of errors into faults below ``at``."""
+    """Convert pydantic's error descriptions to field errors. ``at`` goes in front of each location."""
     return [
         FieldError(pointer(*at, *one["loc"]), _sentence(one["type"], one["msg"], one.get("ctx", {}))) for one in found
     ]
 
 
 def with_locations(errors: Iterable[FieldError], places: Sequence[tuple[str, Collection[str]]]) -> list[FieldError]:
-    """Put before a service's pointers the place that the field came in; a field of none of them stays as it is."""
-    return [FieldError(_place(fault.pointer, places) + fault.pointer, fault.detail) for fault in errors]
+    """Prefix each pointer of a service with the place of its field, such as ``/body``, if one of ``places`` has it."""
+    return [FieldError(_place(error.pointer, places) + error.pointer, error.detail) for error in errors]
 
 
 def _place(field_pointer: str, places: Sequence[tuple[str, Collection[str]]]) -> str:
@@ -76,8 +77,8 @@ def _place(field_pointer: str, places: Sequence[tuple[str, Collection[str]]]) ->
 
 
 def pointer(*parts: str | int) -> str:
-    """Join as RFC 6901 does: ``~`` becomes ``~0`` and ``/`` becomes ``~1``. Names are cut off at 100 characters."""
-    return "".join("/" + str(part)[:_LONGEST_NAME].replace("~", "~0").replace("/", "~1") for part in parts)
+    """Return a JSON pointer (RFC 6901): ``~`` becomes ``~0``, ``/`` becomes ``~1``. Parts end after 100 characters."""
+    return "".join("/" + str(part)[:_MAX_NAME_LENGTH].replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
@@ -85,8 +86,8 @@ def _sentence(kind: str, message: str, context: Mapping[str, Any]) -> str:
     if template is None:
         return message.removeprefix("Value error, ")
     sentence = template.format_map({name: _readable(value) for name, value in context.items()})
-    for one, readable in _ONE.items():
-        sentence = sentence.replace(one, readable)
+    for wrong, right in _SINGULARS.items():
+        sentence = sentence.replace(wrong, right)
     return sentence
 
 

@@ -1,5 +1,5 @@
 -- The privileges of todo_app: rows of the tables that row-level security guards, and nothing else.
--- What was granted by hand is revoked first. A SECURITY DEFINER function has its grants in its own file.
+-- Privileges that were granted by hand are revoked first. A SECURITY DEFINER function has its grants in its own file.
 
 REVOKE ALL ON SCHEMA public FROM todo_app;
 REVOKE ALL ON SCHEMA app FROM todo_app, PUBLIC;

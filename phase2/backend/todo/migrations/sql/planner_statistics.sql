@@ -1,16 +1,16 @@
--- Planner statistics of some columns, instead of the real ones, which would mislead it. A plan is made once for all
+-- Fixed planner statistics for some columns, because the real ones mislead the planner. A plan is made once for all
 -- users. Most users have few tasks, so for the average user any index that begins with user_id looks as good as the
--- primary key: the plan reads all that the user has. For a user with many tasks that is repeated for each task that a
--- word or a tag found. So the planner is told that one user has 10,000 tasks, changes and tags and 100,000 words, that
--- a twentieth of the tasks is in one category or has one tag, and that a hundredth of the words is the same word.
+-- primary key: the plan reads all rows of the user. For a user with many tasks, it does so for each task that a word or
+-- a tag found. So these statistics say that one user has 10,000 tasks, changes and tags and 100,000 words, that a
+-- twentieth of the tasks is in one category or has one tag, and that a hundredth of the words is the same word.
 --
 -- Measured for a user with 30,000 tasks among 21,000 users with 3 each (specs/003-speed/plan.md, D8), CPU with the real
 -- statistics and with these: a batch of 20 updates 51.9 and 12.7 ms (among 8,000 users), a search for two words 98.7
 -- and 2.9 ms. Users with few tasks pay the same or less.
 --
--- PostgreSQL 18 takes the statistics themselves (pg_restore_attribute_stats), and SET STATISTICS 0 keeps ANALYZE from
--- replacing them. Older ones only take n_distinct, at the next ANALYZE. Executed by every `todo migrate`: a dump holds
--- n_distinct and SET STATISTICS 0, but not the statistics.
+-- PostgreSQL 18 accepts the statistics themselves (pg_restore_attribute_stats), and SET STATISTICS 0 keeps ANALYZE from
+-- replacing them. Older versions accept only n_distinct, which takes effect at the next ANALYZE. Executed by every
+-- `todo migrate`: a dump contains n_distinct and SET STATISTICS 0, but not the statistics.
 -- Task: T-212
 
 DO $$
@@ -59,8 +59,8 @@ BEGIN
             RAISE EXCEPTION 'the statistics of %.% cannot be set', pin.table_name, pin.column_name;
         END IF;
     END LOOP;
-    -- An index that was created on an empty table says that it is empty: the planner takes it for one page, and any
-    -- other index for a dearer one. Until the first ANALYZE it is to look at the index itself.
+    -- The statistics of an index on a table that was empty say that the index is empty: the planner assumes one page,
+    -- and every other index looks more expensive. Without them, it uses the real size until the first ANALYZE.
     IF takes_statistics THEN
         FOR empty_index IN
             SELECT i.relname FROM pg_index
@@ -71,7 +71,7 @@ BEGIN
             PERFORM pg_clear_relation_stats('public', empty_index::text);
         END LOOP;
     END IF;
-    -- An empty table is left alone: the planner would believe that it stays empty.
+    -- An empty table is not analyzed: the planner would assume that it stays empty.
     FOREACH new_table IN ARRAY ARRAY(SELECT DISTINCT name FROM unnest(new_tables) AS name ORDER BY name) LOOP
         IF pg_relation_size(format('public.%I', new_table)::regclass) > 0 THEN
             EXECUTE format('ANALYZE public.%I', new_table);

@@ -1,8 +1,8 @@
 -- The role todo_app, which every statement of the application runs as: no login, no way past row-level security.
--- Executed by every `todo migrate`, because a dump holds no roles: a restored database gets its role back this way.
+-- Executed by every `todo migrate`: a dump contains no roles, so a restored database gets its role this way.
 
 -- Roles belong to the cluster. Another database of the same cluster may have created the role already, or may be
--- creating it at this moment; then it is used as it is.
+-- creating it at this moment. Then that role is used.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'todo_app') THEN
@@ -23,7 +23,7 @@ BEGIN
         GRANT todo_app TO CURRENT_USER;
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE EXCEPTION 'the role todo_app is another''s: who made it has to run GRANT todo_app TO %',
+    RAISE EXCEPTION 'the role todo_app belongs to another login: whoever created it must run GRANT todo_app TO %',
         quote_ident(current_user) USING ERRCODE = 'insufficient_privilege';
 END
 $$;

@@ -1,6 +1,6 @@
--- Row-level security: every table that has a user_id, forced on the owner of the table too, with one policy of one
--- form. A role sees and writes the rows of the user whom app.uid() names, and nothing where it names nobody. (SELECT
--- app.uid()) is evaluated once per statement; app.uid() would be evaluated once per row.
+-- Row-level security: on every table with a user_id, forced on the owner of the table too, with one policy each, of the
+-- same form. A role reads and writes only rows of the user that app.uid() returns, and no rows if it returns NULL.
+-- (SELECT app.uid()) is evaluated once per statement; app.uid() would be evaluated once per row.
 
 ALTER TABLE public.categories ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS owner ON public.categories;

@@ -3,21 +3,21 @@
 
 DO $$
 BEGIN
-    -- CREATE SCHEMA IF NOT EXISTS asks for the privilege to create one even where there is one.
+    -- CREATE SCHEMA IF NOT EXISTS needs the privilege to create a schema even if it exists.
     IF to_regnamespace('app') IS NULL THEN
         CREATE SCHEMA app;
     END IF;
 END
 $$;
 
--- Which files were applied, by the SHA-256 of what was executed.
+-- The applied files, with the SHA-256 of the executed text.
 CREATE TABLE IF NOT EXISTS app.sql_files (
     path text CONSTRAINT pk_sql_files PRIMARY KEY,
     sha256 text NOT NULL
 );
 
--- What the files made, by the SHA-256 of the definition that PostgreSQL gave for it right afterwards. An object whose
--- definition has another one by now was changed by hand.
+-- The objects that the files created, with the SHA-256 of the definition that PostgreSQL returned right afterwards. If
+-- the definition of an object has another one now, the object was changed by hand.
 CREATE TABLE IF NOT EXISTS app.sql_objects (
     name text CONSTRAINT pk_sql_objects PRIMARY KEY,
     sha256 text NOT NULL

@@ -44,7 +44,7 @@ def downgrade() -> None:
 
 
 def _create_users() -> None:
-    # Better Auth's table, column for column as it makes it. Whichever of the two comes first, the other finds it there.
+    # Better Auth's table, with the columns that Better Auth creates. Whichever runs first, the other finds the table.
     now = sa.text("CURRENT_TIMESTAMP")
     op.create_table(
         "user",
@@ -116,7 +116,7 @@ def _create_profiles() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("id = 'me'", name=op.f("ck_profiles_id")),
-        # A lookup more than a check: it raises 22023 for a zone that PostgreSQL does not know.
+        # Not only a comparison: it raises 22023 for a zone that PostgreSQL does not know.
         sa.CheckConstraint(
             "'epoch'::timestamptz AT TIME ZONE (':' || time_zone) IS NOT NULL", name=op.f("ck_profiles_time_zone")
         ),
@@ -259,7 +259,7 @@ def _create_indexes_of_tasks() -> None:
         ("status_created_at", ("status",), _NOT_TRASHED),
         ("priority_created_at", ("priority",), _NOT_TRASHED),
         ("undated_created_at", (), f"due_at IS NULL AND {_NOT_TRASHED}"),
-        # With the trash: the foreign keys look rows up by these, too.
+        # Including the trash: the foreign keys look up rows with these indexes too.
         ("category_id_created_at", ("category_id",), "category_id IS NOT NULL"),
         ("parent_id_created_at", ("parent_id",), "parent_id IS NOT NULL"),
     ):

@@ -1,4 +1,4 @@
-"""One request and its answer, between uvicorn's request cycle and the application."""
+"""One request and its response, between uvicorn's request cycle and the application."""
 
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from todo.web.server.write_backpressure import UnsentBytes
 
-# A transport gets at most so many bytes at once: as many as it holds before it pauses writing.
+# The most bytes that a transport gets at once: as many as it buffers before it pauses writing.
 CHUNK_BYTES = 65_536
 
 
@@ -17,8 +17,8 @@ CHUNK_BYTES = 65_536
 class ConnectionEnd:
     """How a connection will end.
 
-    ``broken`` is the last request, if its rest could not be read. ``must_drain`` says that the last answer began before
-    all of its request had come: the connection is closed after the rest was discarded.
+    ``broken`` is the last request, if the rest of it could not be read. ``must_drain`` is true if the last response
+    started before its request was complete: the rest is discarded before the connection is closed.
     """
 
     broken: RequestResponseCycle | None = None
@@ -29,8 +29,8 @@ class ConnectionEnd:
 class Exchange:
     """Wraps an application for one request.
 
-    Large bodies are written in chunks, as the client takes them: a transport holds the whole of what it was given until
-    its last byte is gone. The bytes can be counted meanwhile, and the next answer does not begin.
+    Writes large bodies in chunks, as fast as the client reads: a transport keeps everything that it was given until the
+    last byte is sent. Meanwhile the waiting bytes are counted, and the next response does not start.
     """
 
     __slots__ = ("_app", "_cycle", "_end", "_unsent")
@@ -45,13 +45,13 @@ class Exchange:
         return self._app(scope, self.receive, self.send)
 
     async def receive(self) -> Any:
-        """Receive a part of the body; ``http.disconnect`` if the rest could not be read."""
+        """Return the next part of the body; ``http.disconnect`` if the rest could not be read."""
         if self._end.broken is not self._cycle:
             message = await self._cycle.receive()
         return {"type": "http.disconnect"} if self._end.broken is self._cycle else message
 
     def send(self, message: Any) -> Coroutine[Any, Any, None]:
-        """Send a part of the answer. Returns the cycle's own coroutine for most: they are small."""
+        """Send a part of the response. Returns the cycle's own coroutine for small parts, which most are."""
         cycle = self._cycle
         if cycle.response_started:
             if cycle.flow.write_paused or len(message.get("body", b"")) > CHUNK_BYTES:
@@ -67,7 +67,7 @@ class Exchange:
             end = start + CHUNK_BYTES
             chunk = message
             if len(body) > CHUNK_BYTES:
-                # A copy: a view would hold the whole.
+                # A copy: a memoryview would keep the whole body in memory.
                 is_last = end >= len(body)
                 chunk = {**message, "body": body[start:end], "more_body": not is_last or message.get("more_body")}
             if cycle.flow.write_paused and not cycle.disconnected:
@@ -75,7 +75,7 @@ class Exchange:
             await cycle.send(chunk)
 
     async def _send_last_start(self, message: Any) -> None:
-        """Begin an answer after which the connection is closed, with a header that says so."""
+        """Start a response with ``Connection: close``, after which the connection is drained and closed."""
         self._cycle.keep_alive = False
         await self._cycle.send(message)
         # uvicorn would close the connection before the rest of the request was discarded.

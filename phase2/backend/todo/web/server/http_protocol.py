@@ -1,12 +1,12 @@
-"""HTTP/1.1: uvicorn's protocol with limits, and with problems as its answers.
+"""HTTP/1.1: uvicorn's protocol with limits, and with problems as error responses.
 
-uvicorn waits for headers without end, accepts them at any size, and answers a request that it cannot read in plain
-text. Its parser, llhttp, refuses what makes a request ambiguous: conflicting lengths, folded lines, bare line feeds. It
-does not refuse other transfer codings than ``chunked``, chunks in HTTP/1.0, or a body together with an upgrade, and
-does not limit trailers and chunk extensions: those checks are here.
+uvicorn waits for headers without a time limit, accepts them at any size, and answers an unreadable request in plain
+text. Its parser, llhttp, refuses ambiguous requests: conflicting lengths, folded lines, bare line feeds. It does not
+refuse other transfer codings than ``chunked``, chunks in HTTP/1.0, or a body together with an upgrade, and it does not
+limit trailers and chunk extensions. This module does.
 
-A connection whose request was refused, or answered before its body had come, is drained before it is closed: bytes that
-nobody read would make the kernel send a reset, and a reset would take the answer from the client.
+If a request was refused, or answered before its body was complete, the connection is drained before it is closed:
+unread bytes would make the kernel send a reset, and because of the reset the client could lose the response.
 """
 
 import socket
@@ -29,44 +29,45 @@ from todo.web.server.write_backpressure import SHUTDOWN_GRACE_SECONDS, STALL_SEC
 class HttpProtocol(HttpToolsProtocol):
     """One connection. A subclass may change the limits, as tests do.
 
-    ``header_seconds`` counts from the connection, later from the first byte of a request. Between requests uvicorn's
-    ``timeout_keep_alive`` counts. ``bodies`` limits the time and size of a body; here only its framing is limited.
+    ``header_seconds`` runs from the start of the connection, later from the first byte of a request. Between requests,
+    uvicorn's ``timeout_keep_alive`` applies. ``web/bodies.py`` limits the time and size of a body; this class limits
+    only its framing.
     """
 
     header_seconds = 10.0
     max_header_bytes = 32_768
     max_headers = 100
-    # What comes with a body besides its content: the heads of chunks, chunk extensions and trailers.
+    # The bytes of a body that are not its content: chunk headers, chunk extensions and trailers.
     max_framing_bytes = 1_048_576
     max_pipelined = 16
     drain_seconds = 2.0
     max_drained_bytes = 16_777_216
     stall_seconds = STALL_SECONDS
-    # One for the process.
+    # Shared by all connections of the process.
     unsent: ClassVar[UnsentBytes] = UnsentBytes()
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
         super().__init__(config, server_state, app_state, **others)
-        # uvicorn would answer in plain text.
+        # uvicorn would answer in plain text, so its own limit is off.
         self._max_connections, self.limit_concurrency = self.limit_concurrency, None
         # The last request whose headers are complete.
         self._latest: RequestResponseCycle | None = None
-        # The request that is being answered. Pipelined ones wait behind it.
+        # The request that is being answered. Pipelined requests wait for it.
         self._answering: RequestResponseCycle | None = None
         self._end = ConnectionEnd()
-        # For headers, or for draining.
+        # The time limit for headers, or for draining.
         self._timer: TimerHandle | None = None
         self._header_bytes = 0
         self._framing_bytes = 0
-        # None until the connection is drained.
+        # None until draining begins.
         self._drained_bytes: int | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family != socket.AF_UNIX:
-            # Without it the kernel buffers megabytes for a client that reads nothing, and does not tell that a slow
-            # client reads.
+            # Without this, the kernel buffers megabytes for a client that reads nothing, and hides that a slow client
+            # reads.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, CHUNK_BYTES)
         self._stall_timer = WriteStallTimer(self.loop, transport, self.stall_seconds)
         self._start_header_timer()
@@ -76,7 +77,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stall_timer.stop()
         self.unsent.remove(self.transport)
         if self._answering is not None:
-            # uvicorn tells only the latest of pipelined requests.
+            # uvicorn notifies only the latest of the pipelined requests.
             self._answering.disconnected = True
             self._answering.message_event.set()
         super().connection_lost(exc)
@@ -106,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._limit_incomplete_request()
 
     def _limit_incomplete_request(self) -> None:
-        """Limit what is not complete yet. A request that arrives in one piece costs nothing here."""
+        """Limit a request that is not complete yet. A request that arrives in one piece costs nothing here."""
         latest = self._latest
         if latest is None or self.scope is not latest.scope:
             if self._header_bytes > self.max_header_bytes:
@@ -115,7 +116,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._start_header_timer()
             return
         if latest.response_complete:
-            # Empty lines before a request are allowed, and would keep a connection for ever.
+            # Empty lines before a request are allowed, and could keep a connection open forever.
             self._start_header_timer()
             return
         if self._timer is not None:
@@ -153,9 +154,9 @@ class HttpProtocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _has_unambiguous_framing(self) -> bool:
-        """Tell whether every proxy agrees where the body ends (RFC 9112, section 6.1)."""
+        """Return whether every proxy agrees where the body ends (RFC 9112, section 6.1)."""
         if self.parser.should_upgrade():
-            # The parser would take the body for data of another protocol.
+            # The parser would treat the body as data of the other protocol.
             return False
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         return not codings or (codings == [b"chunked"] and self.parser.get_http_version() == "1.1")
@@ -194,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_timer()
             self.handle_websocket_upgrade()
         else:
-            # A client may offer another protocol, such as h2c. This one request stays with HTTP/1.1.
+            # A client may offer another protocol, such as h2c. This request is answered in HTTP/1.1, and is the last.
             self._refuse(BadRequest())
 
     def _start_header_timer(self) -> None:
@@ -204,16 +205,16 @@ class HttpProtocol(HttpToolsProtocol):
     def _on_header_timeout(self) -> None:
         self._timer = None
         if self.flow.read_paused:
-            # The server itself does not read: earlier answers of this connection are still under way.
+            # The server has paused reading: earlier responses of this connection are still being sent.
             self._start_header_timer()
         elif self._header_bytes == 0 or (self._latest is not None and self.scope is self._latest.scope):
-            # There is no request: browsers connect ahead.
+            # There is no request: browsers open connections in advance.
             self._close()
         else:
             self._refuse(Timeout())
 
     def _refuse(self, error: TodoError) -> None:
-        """Read no more. Earlier requests are answered, and then this one unless it was answered already."""
+        """Stop reading. Earlier requests are answered first, then this one, unless its response has started already."""
         self._stop_timer()
         self._drained_bytes = 0
         latest = self._latest
@@ -226,7 +227,7 @@ class HttpProtocol(HttpToolsProtocol):
             latest.message_event.set()
 
     def _drain_and_close(self) -> None:
-        """Tell the client that this was the last answer, and discard what it still sends for a while."""
+        """Tell the client that this was the last response. Discard what it still sends for ``drain_seconds``."""
         self._unset_keepalive_if_required()
         self._drained_bytes = self._drained_bytes or 0
         if self.transport.is_closing():
@@ -243,7 +244,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._close()
 
     def _close(self) -> None:
-        """Close the connection after what was written, or abort it if the client does not take that."""
+        """Close the connection after the pending bytes were sent; abort it if the client does not read them."""
         self._stop_timer()
         if not self.transport.is_closing():
             self.transport.close()

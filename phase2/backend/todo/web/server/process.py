@@ -1,4 +1,4 @@
-"""A process that serves: uvicorn, with our protocols and limits."""
+"""A serving process: uvicorn, with our protocols and limits."""
 
 import socket
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProto
 
 MAX_CONNECTIONS = 2_000
 SHUTDOWN_SECONDS = 10
-# Longer than the minute of a load balancer, so that we never close a connection that it is about to use.
+# Longer than the usual 60 seconds of load balancers, so that we never close a connection that one is about to use.
 _KEEP_ALIVE_SECONDS = 75
 
 
 class StartupFailed(Exception):
-    """The application did not start. Its log says why."""
+    """The application did not start. Its log contains the reason."""
 
 
 # Task: T-018
 def serve(make_app: Callable[[], ASGIApp], listener: socket.socket) -> None:
-    """Serve the application until SIGINT or SIGTERM; requests in flight end first.
+    """Serve the application until SIGINT or SIGTERM, then finish the requests in flight.
 
-    A second SIGINT does not wait for them: KeyboardInterrupt. Raises StartupFailed.
+    A second SIGINT does not wait for them, and raises KeyboardInterrupt. Raises StartupFailed.
     """
     config = uvicorn.Config(
         make_app,
@@ -32,12 +32,12 @@ def serve(make_app: Callable[[], ASGIApp], listener: socket.socket) -> None:
         lifespan="on",
         ws=WebSocketProtocol,
         ws_max_size=MAX_MESSAGE_BYTES,
-        # It would cost more memory than all the rest of a connection.
+        # Compression would cost more memory than the rest of a connection.
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
         server_header=False,
-        # Behind a proxy nothing here depends on the client's address; and anybody can send these headers.
+        # Nothing depends on the client's address, and any client can send these headers.
         proxy_headers=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,

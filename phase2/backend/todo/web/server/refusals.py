@@ -1,4 +1,4 @@
-"""Answers to what never becomes a request: problems like all others, written by hand."""
+"""Responses to bytes that never become a request: problems like all others, written without the application."""
 
 import time
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from todo.web.problems import MEDIA_TYPE, problem_body
 
 
 def refusal(error: TodoError, default_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the whole answer, after which the connection is closed, and log it."""
+    """Return the whole response, with ``Connection: close``, and log it."""
     started = time.perf_counter()
     request_id = new_request_id()
     body = problem_body(error, request_id)

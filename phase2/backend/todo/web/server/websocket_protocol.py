@@ -1,7 +1,7 @@
 """WebSockets: uvicorn's protocol with limits, and without its logs.
 
-uvicorn logs the address of each connection with its query, and messages at debug level. The handshake has passed the
-limits of ``HttpProtocol``.
+uvicorn logs the URL of each connection with its query, and messages at debug level. The limits of ``HttpProtocol``
+apply to the handshake.
 """
 
 import logging
@@ -17,7 +17,7 @@ from todo.web.server import notify_application
 from todo.web.server.http_protocol import HttpProtocol
 from todo.web.server.write_backpressure import SHUTDOWN_GRACE_SECONDS, STALL_SECONDS, WriteStallTimer
 
-# The longest message that is read: clients send a token and nothing else.
+# The longest message that is accepted: clients send only tokens.
 MAX_MESSAGE_BYTES = 65_536
 
 _log = logging.getLogger("todo.socket")
@@ -26,14 +26,14 @@ _log.setLevel(logging.WARNING)
 
 # Task: T-154
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """One WebSocket. Bytes that a client does not read are bounded as in ``HttpProtocol``."""
+    """One WebSocket. Bytes that a client does not read are limited as in ``HttpProtocol``."""
 
     stall_seconds = STALL_SECONDS
     max_fragments = 1_000
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
         super().__init__(config, server_state, app_state, **others)
-        # At debug level it would log messages, and so tokens.
+        # At debug level, uvicorn's logger would log messages, which contain tokens.
         self.logger = self.conn.logger = _log
         self.conn.debug = False
         self._close_timer: TimerHandle | None = None
@@ -52,11 +52,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            # A refusal is an answer to the handshake as well: uvicorn would log an error for each.
+            # A refusal completes the handshake too. Without this, uvicorn would log an error for each.
             self.handshake_complete = True
 
     def handle_cont(self, event: Frame) -> None:
-        # The limit of a message's size does not count empty fragments.
+        # The size limit of a message does not count empty fragments.
         if len(self.frames) >= self.max_fragments:
             self.conn.fail(CloseCode.MESSAGE_TOO_BIG)
             self.handle_parser_exception()
@@ -65,7 +65,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        # Each ping gets an answer, whether or not the client reads it.
+        # Every ping that is read adds a pong to the bytes that the client does not read.
         self.transport.pause_reading()
         self._stall_timer.start()
         HttpProtocol.unsent.add(self.transport, self.transport.get_write_buffer_size())

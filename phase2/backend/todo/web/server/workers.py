@@ -1,7 +1,7 @@
-"""Several processes that serve from one socket: started again when they end, stopped together.
+"""Several processes that serve from one socket. A worker that ends is replaced; all are stopped together.
 
-The supervisor blocks the signals that it waits for, and its workers inherit that. A terminal sends Ctrl-C to all of
-them, and so only the supervisor gets it. A worker that imports its modules would otherwise end with a traceback.
+The supervisor blocks the signals that it waits for, and its workers inherit the mask. A terminal sends Ctrl-C to all of
+them; so only the supervisor receives it. Otherwise a worker that is importing modules would end with a traceback.
 """
 
 import logging
@@ -28,9 +28,9 @@ _spawn = multiprocessing.get_context("spawn")
 
 # Task: T-463
 def supervise(make_app: Callable[[], ASGIApp], listener: socket.socket, *, count: int) -> None:
-    """Serve in ``count`` processes until SIGINT, SIGTERM or SIGHUP; requests in flight end first.
+    """Serve in ``count`` processes until SIGINT, SIGTERM or SIGHUP, then finish the requests in flight.
 
-    ``make_app`` is pickled. A second signal does not wait: KeyboardInterrupt. Raises StartupFailed.
+    ``make_app`` is pickled. A second signal does not wait, and raises KeyboardInterrupt. Raises StartupFailed.
     """
     with _blocked_signals() as signals:
         workers = [_start(make_app, listener) for _ in range(count)]
@@ -63,7 +63,7 @@ def _start(make_app: Callable[[], ASGIApp], listener: socket.socket) -> SpawnPro
 
 
 def _stop(workers: list[SpawnProcess], listener: socket.socket) -> None:
-    # Nobody accepts connections any more: those that came now would wait in vain.
+    # No process accepts connections any more: new ones would wait in the queue without an answer.
     listener.close()
     _end(workers, SpawnProcess.terminate)
 
@@ -75,12 +75,12 @@ def _end(workers: list[SpawnProcess], how: Callable[[SpawnProcess], None]) -> No
 
 @contextmanager
 def _blocked_signals() -> Iterator[set[signal.Signals]]:
-    """Block the signals that end a process, and the one that tells that a child has ended."""
+    """Block the signals that end a process, and SIGCHLD, which reports the end of a worker. Yield them."""
     signals = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
-    # It is ignored under nohup.
+    # Under nohup, SIGHUP is ignored.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signals.add(signal.SIGHUP)
-    # It unblocks signals when it starts. Spawned processes need it.
+    # Spawned processes need the resource tracker, which unblocks signals when it starts.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     # Some systems discard an ignored signal even if it is blocked.
@@ -102,7 +102,7 @@ def _work(make_app: Callable[[], ASGIApp], listener: socket.socket) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the supervisor was killed, and end then: nobody else would tell a worker to."""
+    """Wait until the supervisor was killed, then end this worker, which nothing else would end."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,10 +1,10 @@
-"""Bytes that clients do not read: bounded for the whole process, and for each client in time."""
+"""Limits for bytes that clients do not read: their number for the process, and the time for each client."""
 
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 
 MAX_UNSENT_BYTES = 67_108_864
 STALL_SECONDS = 10.0
-# The same when the server stops.
+# Takes the place of STALL_SECONDS when the server stops.
 SHUTDOWN_GRACE_SECONDS = 1.0
 
 
@@ -12,18 +12,18 @@ SHUTDOWN_GRACE_SECONDS = 1.0
 class UnsentBytes:
     """The bytes that wait in the transports of all connections that are paused for writing.
 
-    If they are too many, connections that have taken nothing for the longest time are aborted: a client that reads,
-    however slowly, is not harmed by those that do not.
+    If they are too many, the connections that have read nothing for the longest time are aborted. A client that reads,
+    even slowly, is not affected by clients that do not.
     """
 
     def __init__(self, max_bytes: int = MAX_UNSENT_BYTES) -> None:
         self._max_bytes = max_bytes
         self._total = 0
-        # In the order in which they stalled. A client that takes something is removed, and comes last the next time.
+        # In the order in which they stalled. A client that reads is removed, and comes last the next time.
         self._stalled: dict[Transport, int] = {}
 
     def add(self, transport: Transport, size: int) -> None:
-        """Count bytes that wait for a client, and abort as many connections as are needed to make room."""
+        """Count bytes that wait for a client, and abort connections until the total is within the limit."""
         self._stalled[transport] = self._stalled.get(transport, 0) + size
         self._total += size
         while self._total > self._max_bytes:
@@ -32,13 +32,13 @@ class UnsentBytes:
             longest.abort()
 
     def remove(self, transport: Transport) -> None:
-        """Stop counting a client, because it reads again or is gone. Safe to call again."""
+        """Stop counting a client, because it reads again or is gone. Idempotent."""
         self._total -= self._stalled.pop(transport, 0)
 
 
 # Task: T-018
 class WriteStallTimer:
-    """Aborts a connection whose client takes nothing of what was written for ``seconds``."""
+    """Aborts a connection whose client reads nothing of the written bytes for ``seconds``."""
 
     def __init__(self, loop: AbstractEventLoop, transport: Transport, seconds: float) -> None:
         self._loop = loop
@@ -48,19 +48,19 @@ class WriteStallTimer:
         self._left = 0
 
     def start(self) -> None:
-        """Start to watch. Safe to call again."""
+        """Start the timer. Idempotent."""
         if self._timer is None:
             self._left = self._transport.get_write_buffer_size()
             self._timer = self._loop.call_later(self._seconds, self._check)
 
     def stop(self) -> None:
-        """Stop watching. Safe to call again."""
+        """Stop the timer. Idempotent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def shorten(self, seconds: float) -> None:
-        """Watch from now on, and with this limit."""
+        """Restart the timer with a new limit."""
         self.stop()
         self._seconds = seconds
         self.start()

@@ -1,5 +1,5 @@
--- Appends a row to the change log. For an update, "before" holds the old values of the keys that changed; updated_at
--- alone is no change and is left out.
+-- Appends a row to the change log. For an update, "before" holds the old values of the keys that changed, without
+-- updated_at, which does not count as a change.
 -- Task: T-111
 CREATE OR REPLACE FUNCTION app.append_change(
     owner text, revision bigint, entity text, entity_id text, operation text, state jsonb, previous jsonb

@@ -1,5 +1,5 @@
--- Computes due_at and start_at of a task, so that no writer can forget them. What a client sent is the truth (due_date,
--- start_date, due_time_zone); the instants follow from it and from the user's zone and day_start. They serve sorting,
+-- Computes due_at and start_at of a task, so that no writer can forget them. These instants depend on the columns that
+-- clients send (due_date, start_date, due_time_zone) and on the user's zone and day_start. They are for sorting,
 -- "today" and reminders, and are not in the change log.
 -- Task: T-311
 CREATE OR REPLACE FUNCTION app.compute_due_and_start() RETURNS trigger LANGUAGE plpgsql

@@ -1,6 +1,6 @@
 -- Deletes one batch of tasks that have been in the trash for longer than kept_days. Batches, users and next_user as in
--- app.prune(). From the leaves up: deleting a parent would delete its subtree and make the batch larger. A user who is
--- writing is left for the next run: nobody waits for this function, and it waits for nobody.
+-- app.prune(). Starts with the leaves: deleting a parent would delete its subtree and make the batch larger. Skips a
+-- user who is writing until the next run, so it never waits for a writer.
 -- Task: T-352
 CREATE OR REPLACE FUNCTION app.empty_trash(
     kept_days integer,

@@ -1,6 +1,6 @@
--- Refuses a row (TD006) of a user who has as many as the trigger's argument says. The writer holds the lock of its
--- user, so two of them cannot exceed the limit together. A row that exists already is no new one. The tables are named,
--- because a query built from TG_TABLE_NAME would be planned at every call.
+-- Refuses a row (TD006) of a user who already has the number of rows in the trigger's argument. The writer holds the
+-- user write lock, so two writers cannot exceed the limit together. A row that exists already does not count as new.
+-- The tables are named, because a query built from TG_TABLE_NAME would be planned at every call.
 -- Task: T-331
 -- Task: T-373
 CREATE OR REPLACE FUNCTION app.limit_rows_per_user() RETURNS trigger LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- Returns the user's day that an instant belongs to. The clock may have changed since the day began, or may go back
--- behind the beginning of the next day; so the first guess is compared with the two boundaries.
+-- Returns the user's day that an instant belongs to. The UTC offset may have changed since the day began, or may change
+-- at the beginning of the next day. So the first guess is compared with both boundaries of the day.
 -- Task: T-304
 CREATE OR REPLACE FUNCTION app.local_day(instant timestamptz, zone text, day_start time) RETURNS date LANGUAGE plpgsql
     IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,8 +1,8 @@
--- Returns what is left of a series' precomputed occurrences when the open one was completed at an instant, or NULL if
--- the rule has to be evaluated again (in Python: todo/services/recurrence/series.py). The occurrences are an array, the open one
--- first: due date, start, number if the rule counts, and the zone if the dates depend on the user's zone. With missed =
--- 'skip', occurrences that are over are left out: by their instants where there is a time, and by the user's day where
--- there is none.
+-- Returns the remaining precomputed occurrences of a series after the open one was completed at an instant, or NULL if
+-- the rule must be evaluated again (in Python: todo/services/recurrence/series.py). The occurrences are an array, the
+-- open one first: due date, start, number if the rule counts, and the zone if the dates depend on the user's zone. With
+-- missed = 'skip', past occurrences are left out: occurrences with a time are compared as instants, those without a
+-- time by the user's day.
 -- Task: T-327
 CREATE OR REPLACE FUNCTION app.next_occurrences_after(
     occurrences jsonb, missed text, completed_at timestamptz, task_zone text, owner text

@@ -1,4 +1,4 @@
--- Returns the words of each text of a JSON array, with a bar between the texts that no phrase goes across.
+-- Returns the words of each text of a JSON array. The bar between two texts keeps a phrase from matching across them.
 -- Task: T-361
 CREATE OR REPLACE FUNCTION app.normalize_array_for_search(originals jsonb) RETURNS text LANGUAGE sql
     IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

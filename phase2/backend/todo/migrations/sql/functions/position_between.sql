@@ -1,9 +1,9 @@
 -- Returns a position between two others: the shortest one near the middle; without an upper (lower) one, the next
 -- (previous) whole number. Raises TD005 if there is no room. A position is text of 15 digits or more: the digits of a
 -- number behind the decimal point. Compared as text, which an index can do under row-level security, positions have the
--- order of the numbers, and there is always a third between two. A new row gets 500 000 000 000 000 plus its revision,
--- and is the last. Moving behind the last row adds at most one and takes a revision, so no position is ever ahead of
--- the counter. Each move into the same gap takes a third of a digit.
+-- order of the numbers, and between two of them there is always another one. A new row gets 500 000 000 000 000 plus
+-- its revision, and is the last. A move behind the last row adds at most one and takes a revision, so no position is
+-- ever ahead of the counter. Each move into the same gap needs a third of a digit.
 -- Task: T-333
 CREATE OR REPLACE FUNCTION app.position_between(lower_position text, upper_position text) RETURNS text LANGUAGE plpgsql
     IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -1,8 +1,8 @@
--- Deletes one batch of expired rows: changes older than kept_days and idempotency keys older than 24 hours. Of the log
--- always the oldest revisions, so that the rest has no gaps. Users are addressed by their number in the order of ids,
--- so that the caller learns nobody's id; next_user is where the next batch begins, NULL when all users are done.
--- SECURITY DEFINER and on behalf of one user after the other, because the policies also apply to the owner of the
--- tables. Only one process prunes at a time; another one returns at once.
+-- Deletes one batch of expired rows: changes older than kept_days and idempotency keys older than 24 hours. It always
+-- deletes the oldest revisions of the log, so that the rest has no gaps. Users are addressed by their number in the
+-- order of ids, so that the caller does not learn ids; next_user is the start of the next batch, NULL when all users
+-- are done. SECURITY DEFINER and on behalf of one user after the other, because the policies also apply to the owner of
+-- the tables. Only one process prunes at a time; another one returns at once.
 CREATE OR REPLACE FUNCTION app.prune(
     kept_days integer,
     from_user bigint,

@@ -1,4 +1,4 @@
--- Deletes the search index of a user who is gone, when the revision counter goes with the user. task_words has no
+-- Deletes the search index of a deleted user, whose revision counter is deleted with the user. task_words has no
 -- foreign key to "user", because it would be checked at every word; the counter's row stands in for it. SECURITY
 -- DEFINER and on behalf of that user, for the reasons given in purge_user_changes.sql. If only the counter was deleted,
 -- the tasks are still there, and so their words stay.

@@ -1,6 +1,6 @@
--- Recomputes due_at and start_at of a user's open tasks when the user's zone or day_start changes, as far as they
--- depend on it. Closed tasks stay as they are until they are reopened. due_at only gets some other value:
--- app.compute_due_and_start() computes the right one.
+-- Recomputes due_at and start_at of the user's open tasks that depend on the zone or on day_start, when one of these
+-- changes. Closed tasks stay as they are until they are reopened. It sets due_at to another value only to make the
+-- trigger call app.compute_due_and_start(), which computes both.
 -- Task: T-311
 CREATE OR REPLACE FUNCTION app.recompute_due_on_profile_change() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$

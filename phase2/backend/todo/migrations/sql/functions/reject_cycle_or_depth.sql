@@ -1,7 +1,7 @@
 -- Refuses a task that would be its own ancestor (TD001), or a tree of more than max_levels levels (TD002). A task
--- without a parent is the first level. When the statement is done: a repeated creation that does nothing is not
--- refused. The writer holds the lock of its user, so nobody else moves the user's tasks meanwhile. A parent that does
--- not exist is left to the foreign key.
+-- without a parent is the first level. Fires after the statement, so that a repeated creation that does nothing is not
+-- refused. The writer holds the user write lock, so no other writer moves the user's tasks meanwhile. The foreign key
+-- refuses a parent that does not exist.
 -- Task: T-342
 CREATE OR REPLACE FUNCTION app.reject_cycle_or_depth() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$

@@ -1,5 +1,5 @@
 -- Refuses a task that is not in the trash below one that is (TD003), whichever of the two was written.
--- When the statement is done, in whatever order it went through its rows.
+-- Fires after the statement, so that the order of its rows does not matter.
 -- Task: T-342
 CREATE OR REPLACE FUNCTION app.reject_live_under_trashed() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$

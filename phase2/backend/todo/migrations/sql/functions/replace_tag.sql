@@ -1,5 +1,5 @@
 -- Returns a task's tags, or their keys, with one tag replaced, or removed if new_text is NULL. "texts" are the tags or
--- the keys; call it once for each. If the task has the new tag already, that one stays and the old one goes.
+-- the keys; call it once for each. If the task has the new tag already, that one stays and the old one is removed.
 -- Task: T-341
 CREATE OR REPLACE FUNCTION app.replace_tag(texts jsonb, keys jsonb, old_key text, new_key text, new_text text)
     RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

@@ -2,10 +2,10 @@
 -- subtasks in their parents, task_counts, and task_tags (one row per tag, so that an index finds the tasks of a tag;
 -- under a policy, tags @> ... could not use one). It sees all rows of the statement, before and after, and writes each
 -- parent and each counter once: a row that one transaction updates n times leaves n dead versions behind, and each
--- lookup by key visits all of them. One function for all three, with one look at what changed, because most statements
--- change none of them (measured in plan 005, SQL files). The trash counts nowhere and has no tags here. The zero UUID
--- stands for "no category". Hash joins are allowed for the two tables of the trigger, which are in memory; the sessions
--- of the application disable them for tables.
+-- lookup by key visits all of them. One function for all three, which first checks what changed, because most
+-- statements change none of them (measured in plan 005, SQL files). Tasks in the trash are not counted and have no rows
+-- in task_tags. The zero UUID stands for "no category". Hash joins are enabled for the two transition tables of the
+-- trigger, which are in memory; the sessions of the application disable them for tables.
 -- Task: T-210
 -- Task: T-341
 -- Task: T-342
@@ -18,7 +18,7 @@ DECLARE
     parent record;
     counter record;
 BEGIN
-    -- A row that got another key stands alone on either side.
+    -- A row whose key was changed has no counterpart on either side.
     SELECT
         bool_or(b.parent_id IS DISTINCT FROM a.parent_id OR coalesce(b.parent_id, a.parent_id) IS NOT NULL AND (
             (b.trashed_at IS NULL) <> (a.trashed_at IS NULL)
@@ -32,7 +32,7 @@ BEGIN
     INTO changed
     FROM rows_before AS b FULL JOIN rows_after AS a ON a.user_id = b.user_id AND a.id = b.id;
 
-    -- The update gives a parent one revision, so whoever holds the parent learns of it.
+    -- The update gives a parent one revision, so that clients with a copy of the parent learn of it.
     IF changed.parents THEN
         FOR parent IN
             SELECT user_id, parent_id AS id, sum(one) AS total, sum(completed) AS completed,
@@ -78,7 +78,7 @@ BEGIN
         END LOOP;
     END IF;
 
-    -- tag_keys has the same order as tags. A tag that stays as it is typed is left alone.
+    -- tag_keys has the same order as tags. A tag whose spelling stays the same is not touched.
     IF changed.tags THEN
         DELETE FROM public.task_tags AS t USING (
             SELECT user_id, id, key.value, tags ->> (key.ordinality - 1)::integer

@@ -1,6 +1,6 @@
--- Keeps task_words in step with title, tags and description of a task: one row per word, with the best (least) weight
--- of the places where it occurs: 1 in the title, 2 in a tag, 3 in the description. Of a word longer than 64 characters
--- the beginning is kept. An update touches only the rows that change.
+-- Keeps task_words in step with title, tags and description of a task: one row per word, with the least weight of the
+-- places where it occurs: 1 in the title, 2 in a tag, 3 in the description. A word longer than 64 characters is cut
+-- off. An update touches only the rows that change.
 -- Task: T-361
 CREATE OR REPLACE FUNCTION app.sync_task_words() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$

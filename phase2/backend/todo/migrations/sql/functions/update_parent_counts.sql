@@ -1,5 +1,5 @@
--- Counts a new or deleted subtask in its parent: subtasks_total and subtasks_completed. The trash does not count.
--- The update gives the parent a revision of its own, so whoever holds the parent learns of it.
+-- Counts a new or deleted subtask in its parent: subtasks_total and subtasks_completed. Tasks in the trash do not
+-- count. The update gives the parent a revision of its own, so that clients with a copy of the parent learn of it.
 -- Task: T-342
 CREATE OR REPLACE FUNCTION app.update_parent_counts() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$

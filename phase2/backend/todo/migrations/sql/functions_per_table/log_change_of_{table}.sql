@@ -1,12 +1,13 @@
 -- Assigns a revision to every write of a row of {table} and appends it to the change log. One function per table of
--- migrations/change_log.py, which says what stands for {entity} and {excluded_columns}; a line with {computed_column}
+-- migrations/change_log.py, which has the values of {entity} and {excluded_columns}; a line with {computed_column}
 -- is repeated for each of its computed columns. A generic function would have to compare rows as JSON: measured in plan
 -- 005, SQL files.
 --
--- An update of computed columns, updated_at or revision alone is no change: nothing is logged, and updated_at and
--- revision stay. An INSERT that meets its own key gives its revision back, because it will fail, do nothing or become
--- an UPDATE; it looks once it holds the counter, because another writer may have come first. A row that gets another
--- key is logged as deleted and created. The state must not depend on the session: instants are in UTC.
+-- An update of only computed columns, updated_at or revision is not a change: nothing is logged, and updated_at and
+-- revision stay. An INSERT whose key exists already gives its revision back, because it will fail, do nothing or become
+-- an UPDATE. It looks for the key after it has locked the counter, because another writer may have come first. A row
+-- that gets another key is logged as deleted and created. The state must not depend on the session: instants are in
+-- UTC.
 -- Task: T-111
 -- Task: T-434
 CREATE OR REPLACE FUNCTION app.log_change_of_{table}() RETURNS trigger LANGUAGE plpgsql
@@ -33,8 +34,8 @@ BEGIN
         END IF;
     END IF;
     IF TG_OP <> 'INSERT' THEN
-        -- A row that goes with its user is not logged: nobody is left to read it. Whoever deletes users may read them
-        -- and has no caller. Before PostgreSQL 18 this runs as that role, which may not be allowed to call app.uid().
+        -- A row that is deleted with its user is not logged: nobody can read it. A role that deletes users may read
+        -- them, and has no caller. Before PostgreSQL 18 this runs as that role, which may lack access to app.uid().
         IF coalesce(current_setting('app.user', true), '') = '' THEN
             IF NOT EXISTS (SELECT FROM public."user" WHERE id = OLD.user_id) THEN
                 RETURN NULL;

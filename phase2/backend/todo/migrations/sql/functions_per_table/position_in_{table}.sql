@@ -1,8 +1,8 @@
 -- Returns the position that puts a row of {table} right behind a neighbour, or right before it; without a neighbour,
 -- first (behind nothing) or last. Call it in the UPDATE that moves the row. Raises TD004 for an unknown neighbour. A
--- row that stands there already keeps its position. One function per ordered table: see migrations/change_log.py.
--- VOLATILE, so that it sees what is there once the writer holds the lock of its user, however old the statement's
--- snapshot is.
+-- row that is there already keeps its position. One function per ordered table: see migrations/change_log.py. VOLATILE,
+-- so that it reads the rows as they are when the writer holds the user write lock, and not as they were in the
+-- statement's snapshot.
 -- Task: T-333
 CREATE OR REPLACE FUNCTION app.position_in_{table}(owner text, moved uuid, neighbour uuid, is_behind boolean)
     RETURNS text LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

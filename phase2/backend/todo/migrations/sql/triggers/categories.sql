@@ -3,7 +3,7 @@
 CREATE OR REPLACE TRIGGER t10_lock_user_writes BEFORE INSERT OR UPDATE OR DELETE ON public.categories
     FOR EACH STATEMENT EXECUTE FUNCTION app.lock_user_writes_trigger();
 
--- models/categories.py says the same limit.
+-- The same limit is in models/categories.py.
 CREATE OR REPLACE TRIGGER t20_limit_rows BEFORE INSERT ON public.categories
     FOR EACH ROW EXECUTE FUNCTION app.limit_rows_per_user('1000');
 

@@ -3,7 +3,7 @@
 CREATE OR REPLACE TRIGGER t10_lock_user_writes BEFORE INSERT OR UPDATE OR DELETE ON public.views
     FOR EACH STATEMENT EXECUTE FUNCTION app.lock_user_writes_trigger();
 
--- models/views.py says the same limit.
+-- The same limit is in models/views.py.
 CREATE OR REPLACE TRIGGER t20_limit_rows BEFORE INSERT ON public.views
     FOR EACH ROW EXECUTE FUNCTION app.limit_rows_per_user('200');
 
