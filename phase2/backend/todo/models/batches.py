@@ -10,7 +10,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
@@ -23,6 +22,7 @@ from todo.models.base import UNSET, RequestBody
 from todo.models.fields import TASK_ID, described
 from todo.models.task_actions import Completion, TaskMove
 from todo.models.tasks import TaskCreate, TaskPublic, TaskUpdate
+from todo.models.values import Pattern
 
 MAX_OPERATIONS = 100
 
@@ -40,7 +40,7 @@ def _id_or_reference(value: Any) -> UUID | str:
     return value
 
 
-Ref = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
+Ref = Annotated[str, Pattern(_NAME, "Expected 1 to 50 letters, digits, - and _, such as 'milk'.")]
 # One validator instead of a union: a union reports a wrong value once per member, with the member in its location.
 IdOrReference = Annotated[
     UUID | str,

@@ -13,7 +13,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field as ColumnField
 
 from todo.models.recurrence import Recurrence
-from todo.models.values import NO_NUL, DistinctTags, DueDate, Id, Name, Priority, Status, TimeOfDay, Weekday, ZoneName
+from todo.models.values import (
+    NO_NUL,
+    DistinctTags,
+    DueDate,
+    HexColor,
+    Id,
+    Name,
+    Priority,
+    Status,
+    TimeOfDay,
+    Weekday,
+    ZoneName,
+)
 
 # Examples.
 TASK_ID = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
@@ -124,7 +136,7 @@ ChosenCategoryId = Annotated[Id | None, described(_CHOSEN, CATEGORY_ID)]
 _CATEGORY_NAME = "1 to 100 characters after trimming. Names are unique; `Work` and `work` are the same name."
 CategoryName = Annotated[Name, TEXT, described(_CATEGORY_NAME, "Groceries")]
 Color = Annotated[
-    Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$", to_lower=True)] | None,
+    HexColor | None,
     TEXT,
     described("An RGB color in hexadecimal notation, such as `#1e90ff`. Returned in lower case.", "#1e90ff"),
 ]

@@ -1,12 +1,23 @@
 """Value types: what a value may be, wherever it occurs. ``todo.models.fields`` makes the fields of them."""
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 
 from todo.kit.dates import canonical_due, format_due, parse_due
 from todo.kit.ids import plain_uuid
@@ -22,6 +33,25 @@ def _without_nul(text: str) -> str:
 
 NO_NUL = AfterValidator(_without_nul)
 """Text that PostgreSQL can hold. Put it behind StringConstraints, which trim before they count only in the front."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Text that matches ``pattern`` as a whole. The schema shows the pattern, an error the sentence ``expected``."""
+
+    pattern: str
+    expected: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+
+    def _checked(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(self.expected)
+        return text
 
 
 def _plain(value: Any) -> Any:
@@ -100,16 +130,10 @@ Instant = Annotated[str, AfterValidator(_instant)]
 ZoneName = Annotated[str, AfterValidator(canonical_zone)]
 
 TIME_OF_DAY = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TimeOfDay = Annotated[str, Pattern(TIME_OF_DAY, "Expected a time of day from 00:00 to 23:59, such as 03:00.")]
 
-
-def _time_of_day(text: str) -> str:
-    if not re.fullmatch(TIME_OF_DAY, text):
-        raise ValueError("Expected a time of day from 00:00 to 23:59, such as 03:00.")
-    return text
-
-
-TimeOfDay = Annotated[
-    str, AfterValidator(_time_of_day), WithJsonSchema({"type": "string", "pattern": f"^{TIME_OF_DAY}$"})
+HexColor = Annotated[
+    str, StringConstraints(to_lower=True), Pattern("#[0-9A-Fa-f]{6}", "Expected a color such as '#3366ff'.")
 ]
 
 MAX_TAGS = 20
