@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlmodel import Field
 
-from todo.models.base import QueryBool, RequestBody, WholeNumber
+from todo.models.base import UNSET, RequestBody, Response
+from todo.models.values import QueryBool, WholeNumber
 
 
 class Filter(BaseModel):
@@ -28,6 +29,24 @@ def in_body(value: dict[str, Any]) -> SavedFilter:
 
 def in_query(value: dict[str, Any]) -> Filter:
     return TypeAdapter(Filter).validate_python(value)
+
+
+class NoteBase(BaseModel):
+    text: str
+    color: str | None = None
+    words: list[str] = Field(default_factory=list)
+
+
+class Note(Response, NoteBase):
+    leading = ("id", "color")
+
+    id: int
+    number: int
+    excerpt: str = UNSET
+
+
+class LongNote(Note):
+    pages: int
 
 
 # Task: T-011
@@ -71,3 +90,22 @@ class TestBody:
         assert Due.model_validate_json('{"due": "2026-03-10"}').due == date(2026, 3, 10)
         with pytest.raises(ValidationError):
             Due.model_validate_json('{"due": 20260310}')
+
+
+# Task: T-011
+class TestResponse:
+    def test_a_response_always_has_what_a_client_may_leave_out(self) -> None:
+        schema = LongNote.model_json_schema()
+
+        assert schema["required"] == ["id", "color", "text", "words", "number", "pages"]
+        assert [name for name, field in schema["properties"].items() if "default" in field] == []
+
+    def test_the_leading_fields_come_first_and_the_others_as_declared(self) -> None:
+        assert list(Note.model_fields) == ["id", "color", "text", "words", "number", "excerpt"]
+        assert list(Note.model_json_schema()["properties"]) == list(Note.model_fields)
+        assert list(LongNote.model_fields) == [*Note.model_fields, "pages"]
+
+    def test_a_request_body_from_the_same_base_keeps_its_defaults(self) -> None:
+        note = NoteBase(text="Buy milk")
+
+        assert (note.color, note.words) == (None, [])

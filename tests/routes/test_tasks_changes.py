@@ -22,7 +22,7 @@ from support.tasks import (
     without_request_id,
 )
 from todo.kit.ids import uuid7
-from todo.models.tasks import Status
+from todo.models.values import Status
 
 STATUSES = [status.value for status in Status]
 OPEN = {"pending", "in_progress"}

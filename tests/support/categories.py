@@ -29,7 +29,7 @@ async def names_of(client: AsyncClient) -> list[str]:
     return [category["name"] for category in await categories_of(client)]
 
 
-COLOR_EXPECTED = "Expected text of the form ^#[0-9A-Fa-f]{6}$."
+COLOR_EXPECTED = "Expected a color such as '#3366ff'."
 
 
 def conflict(code: str, detail: str, **members: Any) -> dict[str, Any]:

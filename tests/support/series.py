@@ -7,6 +7,7 @@ from httpx import AsyncClient, Response
 
 from support.subtrees import act, read
 from support.tasks import add_task
+from todo.models.tasks import TaskBase
 
 Task = dict[str, Any]
 
@@ -54,8 +55,7 @@ async def refused(client: AsyncClient, task: Task, action: str, **said: Any) -> 
 
 async def replace(client: AsyncClient, task: Task, **fields: Any) -> Task:
     """Send back a task as it was read, but for these fields; return the answer."""
-    writable = ("title", "description", "status", "priority", "due_date", "due_time_zone", "start_date", "recurrence")
-    body = {name: task[name] for name in (*writable, "category_id", "parent_id", "tags")}
+    body = {name: task[name] for name in TaskBase.model_fields}
     response = await client.put(f"/tasks/{task['id']}", json={**body, **fields})
     assert response.status_code == 200, response.text
     replaced: Task = response.json()

@@ -17,6 +17,7 @@ from support.people import client_of, sign_up
 from support.state_machines import StatefulApp, Write, tell
 from support.sync import Change, Copy, Key, Thing, everything, shown
 from todo.models.entities import ENTITY_MODELS
+from todo.models.tasks import TaskBase
 
 pytestmark = pytest.mark.slow
 
@@ -406,6 +407,12 @@ def _lasting(thing: Thing) -> Thing:
 # Task: T-351
 # Task: T-353
 class TestFamilies:
+    def test_set_every_field_of_a_task(self) -> None:
+        some_story_sets = {"title", "due_date", "start_date", "recurrence", *FIELDS, *PLACES}
+
+        forgotten = TaskBase.model_fields.keys() - some_story_sets
+        assert not forgotten, f"no story sets these fields: add values to FIELDS, in this file, for each of {forgotten}"
+
     def test_are_on_all_devices_what_they_are_on_the_server(self, world: StatefulApp) -> None:
         class Story(Families):
             pass

@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from todo.errors import FieldError, Invalid
-from todo.models.base import QueryBool, RequestBody, WholeNumber
+from todo.models.base import RequestBody
+from todo.models.values import QueryBool, WholeNumber
 from todo.web.application import Application
 from todo.web.middleware import Problems, Tracing
 from todo.web.route import Route, UserText

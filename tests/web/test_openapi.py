@@ -16,7 +16,8 @@ from support.openapi import BODY, WRITING, operations_of
 from support.repository import ROOT, text_of
 from todo.models.base import RequestBody
 from todo.models.task_list import TaskQuery
-from todo.models.tasks import Status, TaskBase
+from todo.models.tasks import TaskBase
+from todo.models.values import Status
 from todo.routes.documentation import DOCUMENTATION
 from todo.web import openapi, openapi_yaml
 from todo.web.route import Route

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from todo.errors import FieldError
+from todo.models.values import HexColor, Pattern, TimeOfDay
 from todo.web.validation import field_errors_of, pointer, with_locations
 
 
@@ -30,7 +31,11 @@ SENTENCES: list[tuple[Any, Any, str]] = [
     (Annotated[str, Field(min_length=2)], "a", "Expected 2 characters or more."),
     (Annotated[str, Field(max_length=1)], SECRET, "Expected 1 character or fewer."),
     (Annotated[str, Field(max_length=1_000)], SECRET * 1_000, "Expected 1,000 characters or fewer."),
-    (Annotated[str, Field(pattern="^a+$")], SECRET, "Expected text of the form ^a+$."),
+    (Annotated[str, Field(pattern="^a+$")], SECRET, "Expected text of another form."),
+    (Annotated[str, Pattern("a+", "Expected some a's, such as 'aa'.")], SECRET, "Expected some a's, such as 'aa'."),
+    (TimeOfDay, "24:00", "Expected a time of day from 00:00 to 23:59, such as 03:00."),
+    *((HexColor, color, "Expected a color such as '#3366ff'.") for color in ("blue", "#3366f", "#3366ff0", "#3366fg")),
+    *((HexColor, color, "Expected a color such as '#3366ff'.") for color in ("3366ff", "#3366ff\n", " #3366ff", "")),
     (Colour, SECRET, "Expected 'red' or 'blue'."),
     (Literal["red", "blue"], SECRET, "Expected 'red' or 'blue'."),
     (int, SECRET, "Expected a whole number."),

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import Integer, bindparam
 
 from support.filters import NOW, problems_of, query_of
-from todo.models.base import WholeNumber, table_of
+from todo.models.base import table_of
 from todo.models.task_list import DueFilter, TaskFilter
-from todo.models.tasks import Status, TaskCount
+from todo.models.tasks import TaskCount
+from todo.models.values import Status, WholeNumber
 from todo.services.task_list import filters
 from todo.services.task_list.filter_types import FLAG, MULTI, SET, SINGLE, SINGLE_VALUE, Filter, Kind, Variant
 from todo.services.task_list.filters import REGISTRY

@@ -23,7 +23,8 @@ from todo.errors import Invalid
 from todo.kit.etags import Condition
 from todo.models.profiles import ProfileUpdate
 from todo.models.recurrence import Recurrence
-from todo.models.tasks import Scope, Status, TaskCreate, TaskUpdate
+from todo.models.tasks import Scope, TaskCreate, TaskUpdate
+from todo.models.values import Status
 from todo.services import changes, profiles
 from todo.services.tasks import single as tasks
 from todo.services.tasks import unit_of_work

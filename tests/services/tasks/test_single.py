@@ -23,7 +23,8 @@ from todo.kit.ids import uuid7
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
 from todo.models.task_list import TaskQuery
-from todo.models.tasks import Priority, Status, Task, TaskCreate, TaskReplace, TaskUpdate
+from todo.models.tasks import Task, TaskCreate, TaskReplace, TaskUpdate
+from todo.models.values import Priority, Status
 from todo.services import changes
 from todo.services.recurrence import series
 from todo.services.task_list import page as task_list

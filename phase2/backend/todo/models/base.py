@@ -1,14 +1,12 @@
-"""What all tables and shapes share: names of constraints, the owner's column, and strict request bodies."""
+"""What all tables and shapes share: names of constraints, the owner's column, request bodies, and responses."""
 
 import hashlib
-from typing import Annotated, Any, cast
-from uuid import UUID
+from typing import Any, ClassVar, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from sqlalchemy import Column, ForeignKey, MetaData, Table, Text
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticUndefined
+from sqlalchemy import MetaData, Table
 from sqlmodel import SQLModel
-
-from todo.kit.ids import plain_uuid
 
 # Before the first table class exists: SQLModel's tables take their names from here.
 SQLModel.metadata.naming_convention = {
@@ -21,54 +19,9 @@ SQLModel.metadata.naming_convention = {
 metadata: MetaData = SQLModel.metadata
 
 
-def owner_column() -> Column[str]:
-    """Make the first key column of every user-owned table. Rows go with their user."""
-    return Column("user_id", Text, ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
-
-
 def table_of(model: type[SQLModel]) -> Table:
     """Return the table of a ``table=True`` class, typed."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]
-
-
-def _without_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("The character NUL (U+0000) cannot be stored.")
-    return text
-
-
-NO_NUL = AfterValidator(_without_nul)
-"""Text that PostgreSQL can hold. Put it behind StringConstraints, which trim before they count only in the front."""
-
-
-def _plain(value: Any) -> Any:
-    return plain_uuid(value) if isinstance(value, str) else value
-
-
-Id = Annotated[UUID, BeforeValidator(_plain)]
-"""An id as a client sends it: in one form only."""
-
-
-def _digits_only(value: Any) -> Any:
-    # Pydantic also parses "1.0" and "1_000". A query sends text, a JSON body sends a number.
-    if isinstance(value, str) and not (value.removeprefix("-").isdecimal() and value.isascii()):
-        raise ValueError("Expected a whole number.")
-    return value
-
-
-WholeNumber = Annotated[int, BeforeValidator(_digits_only)]
-"""A whole number in a query (digits only) or in a JSON body (a number)."""
-
-
-def _true_or_false(value: Any) -> Any:
-    # Pydantic also parses "1" and "yes". A query sends text, a JSON body sends true or false.
-    if isinstance(value, str) and value not in {"true", "false"}:
-        raise ValueError("Expected true or false.")
-    return value
-
-
-QueryBool = Annotated[bool, BeforeValidator(_true_or_false)]
-"""``true`` or ``false`` in a query (these two words only) or in a JSON body."""
 
 
 # Task: T-011
@@ -92,11 +45,30 @@ def digest_of(body: RequestBody) -> bytes:
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
 
 
-def optional_field(*, description: str | None = None, schema_extra: dict[str, Any] | None = None) -> Any:
-    """Declare an update's field that may be left out: the column then keeps its value. A ``null`` is validated."""
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
 
-    def without_default(schema: dict[str, Any]) -> None:
-        schema.pop("default", None)
-        schema.update(schema_extra or {})
 
-    return Field(default=None, description=description, json_schema_extra=without_default)
+UNSET: Any = Field(default=None, json_schema_extra=_without_default)
+"""The default of a field that may be absent. In an update, the column then keeps its value; a ``null`` is validated."""
+
+
+class Response(SQLModel):
+    """An object in a response. ``leading`` are its first fields, in order; the others follow as declared.
+
+    Every field is always there, except for ``UNSET`` ones: other defaults are for clients, which may leave a field out.
+    """
+
+    leading: ClassVar[tuple[str, ...]] = ("id",)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Put the fields in order, and make them required."""
+        super().__pydantic_init_subclass__(**kwargs)
+        fields = dict(cls.model_fields)
+        cls.model_fields.clear()
+        for name in (*(name for name in cls.leading if name in fields), *fields):
+            field = cls.model_fields[name] = fields[name]
+            if field.json_schema_extra is not _without_default:
+                field.default, field.default_factory = PydanticUndefined, None
+        cls.model_rebuild(force=True)

@@ -10,7 +10,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
@@ -19,9 +18,11 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from todo.kit.ids import plain_uuid
-from todo.models.base import RequestBody, optional_field
+from todo.models.base import UNSET, RequestBody
+from todo.models.fields import TASK_ID, described
 from todo.models.task_actions import Completion, TaskMove
 from todo.models.tasks import TaskCreate, TaskPublic, TaskUpdate
+from todo.models.values import Pattern
 
 MAX_OPERATIONS = 100
 
@@ -39,7 +40,7 @@ def _id_or_reference(value: Any) -> UUID | str:
     return value
 
 
-Ref = Annotated[str, StringConstraints(pattern=f"^{_NAME}$")]
+Ref = Annotated[str, Pattern(_NAME, "Expected 1 to 50 letters, digits, - and _, such as 'milk'.")]
 # One validator instead of a union: a union reports a wrong value once per member, with the member in its location.
 IdOrReference = Annotated[
     UUID | str,
@@ -48,9 +49,11 @@ IdOrReference = Annotated[
 ]
 """An id, or ``$`` and the ref of a task that the same batch creates. A reference stays text until its id is known."""
 
-_ID = "The id of a task, or `$` and the `ref` of a task that an earlier operation creates."
-_ID_EXAMPLE = "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"
-_ID_EXTRA: dict[str, Any] = {"examples": [_ID_EXAMPLE, "$milk"]}
+_described = described(
+    "The id of a task, or `$` and the `ref` of a task that an earlier operation creates.", TASK_ID, "$milk"
+)
+OperandId = Annotated[IdOrReference, _described]
+OptionalOperandId = Annotated[IdOrReference | None, _described]
 _REVISION = (
     "Run the operation only if the task had this `revision` before the batch; otherwise the operation fails with 412. "
     "Leave it out for a task that the batch creates."
@@ -64,21 +67,19 @@ def _such_as(**members: Any) -> ConfigDict:
 class BatchTask(TaskCreate):
     """A new task. Its parent may be a task that the batch creates."""
 
-    parent_id: IdOrReference | None = Field(  # type: ignore[assignment]
-        default=None, description=_ID, json_schema_extra=_ID_EXTRA
-    )
+    parent_id: OptionalOperandId = None  # type: ignore[assignment]
 
 
 class BatchChanges(TaskUpdate):
     """The fields of a task to change. The new parent may be a task that the batch creates."""
 
-    parent_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    parent_id: OptionalOperandId = UNSET  # type: ignore[assignment]
 
 
 class TaskOperation(RequestBody):
     """The fields that all operations on an existing task share."""
 
-    id: IdOrReference = Field(description=_ID, json_schema_extra=_ID_EXTRA)
+    id: OperandId
     revision: int | None = Field(default=None, ge=0, description=_REVISION, examples=[17])
 
 
@@ -105,7 +106,7 @@ class UpdateOperation(TaskOperation):
 class CompleteOperation(TaskOperation, Completion):
     """Complete a task, as `POST /tasks/{id}/complete` does."""
 
-    model_config = _such_as(op="complete", id=_ID_EXAMPLE)
+    model_config = _such_as(op="complete", id=TASK_ID)
 
     op: Literal["complete"]
 
@@ -121,12 +122,12 @@ class ReopenOperation(TaskOperation):
 class MoveOperation(TaskOperation, TaskMove):
     """Move a task, as `POST /tasks/{id}/move` does."""
 
-    model_config = _such_as(op="move", id=_ID_EXAMPLE, after_id="$milk")
+    model_config = _such_as(op="move", id=TASK_ID, after_id="$milk")
 
     op: Literal["move"]
-    after_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
-    before_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
-    parent_id: IdOrReference | None = optional_field(description=_ID, schema_extra=_ID_EXTRA)  # type: ignore[assignment]
+    after_id: OptionalOperandId = UNSET  # type: ignore[assignment]
+    before_id: OptionalOperandId = UNSET  # type: ignore[assignment]
+    parent_id: OptionalOperandId = UNSET  # type: ignore[assignment]
 
 
 # Task: T-353
@@ -196,29 +197,25 @@ class BatchError(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    title: str = Field(description="The name of the status.", examples=["Not Found"])
-    status: int = Field(description="The HTTP status.", examples=[404])
-    detail: str = Field(
-        description="A message for people: the reason, and what to do.",
-        examples=["There is nothing here, or it is not yours."],
+    title: str = described("The name of the status.", "Not Found")
+    status: int = described("The HTTP status.", 404)
+    detail: str = described(
+        "A message for people: the reason, and what to do.", "There is nothing here, or it is not yours."
     )
-    code: str = Field(description="The reason, for programs.", examples=["not_found"])
+    code: str = described("The reason, for programs.", "not_found")
 
 
 # Task: T-353
 class BatchResult(BaseModel):
     """The result of one operation."""
 
-    op: str = Field(description="The kind of operation.", examples=["create"])
-    status: int = Field(description="The HTTP status that a single request would return.", examples=[201])
-    id: UUID = Field(
-        description="The id of the task. If the task was not created, the id that it would have had.",
-        examples=[_ID_EXAMPLE],
+    op: str = described("The kind of operation.", "create")
+    status: int = described("The HTTP status that a single request would return.", 201)
+    id: UUID = described("The id of the task. If the task was not created, the id that it would have had.", TASK_ID)
+    task: TaskPublic | None = described(
+        "The task after the whole batch. Null if the operation failed, or if the task no longer exists."
     )
-    task: TaskPublic | None = Field(
-        description="The task after the whole batch. Null if the operation failed, or if the task no longer exists."
-    )
-    error: BatchError | None = Field(description="The error. Null if the operation succeeded.", examples=[None])
+    error: BatchError | None = described("The error. Null if the operation succeeded.", None)
 
 
 # Task: T-353

@@ -1,49 +1,29 @@
 """Categories: the table and the API schemas."""
 
-from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema, model_validator
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    DateTime,
-    Index,
-    LargeBinary,
-    Text,
-    UniqueConstraint,
-    Uuid,
-)
-from sqlmodel import Field, SQLModel
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlmodel import SQLModel
 
-from todo.models.base import NO_NUL, Id, QueryBool, RequestBody, optional_field, owner_column
+from todo.models import fields
+from todo.models.base import UNSET, RequestBody, Response
+from todo.models.fields import described
 from todo.models.ordering import Move
+from todo.models.values import QueryBool
 
 MAX_CATEGORIES = 1000
 """The limit for one user. The database enforces it."""
-
-CategoryName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), NO_NUL]
-Color = Annotated[str, StringConstraints(pattern=r"^#[0-9A-Fa-f]{6}$", to_lower=True)]
-
-_ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-c1d0-7a55-9b1e-2f6d3c8a4e17"]}
-_NAME = "1 to 100 characters after trimming. Names are unique; `Work` and `work` are the same name."
-_NAME_EXTRA: dict[str, Any] = {"examples": ["Groceries"]}
-_COLOR = "An RGB color in hexadecimal notation, such as `#1e90ff`. Returned in lower case."
-_COLOR_EXTRA: dict[str, Any] = {"examples": ["#1e90ff"]}
-_ARCHIVED = "Whether the category is archived. Its tasks stay in it."
-_INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
 
 
 # Task: T-331
 class CategoryBase(BaseModel):
     """The fields that a client may set. The table and the schemas inherit them."""
 
-    name: CategoryName = Field(description=_NAME, schema_extra=_NAME_EXTRA, sa_type=Text)
-    color: Color | None = Field(default=None, description=_COLOR, schema_extra=_COLOR_EXTRA, sa_type=Text)
-    archived: bool = Field(default=False, description=_ARCHIVED)
+    name: fields.CategoryName
+    color: fields.Color = None
+    archived: fields.Archived = False
 
 
 # Task: T-331
@@ -60,17 +40,16 @@ class Category(CategoryBase, SQLModel, table=True):
         Index("ix_categories_user_id_position", "user_id", "position"),
     )
 
-    user_id: str = Field(sa_column=owner_column())
-    id: UUID = Field(sa_column=Column("id", Uuid, primary_key=True))
+    user_id: fields.OwnerId
+    id: fields.UuidKey
     # The case-folded name, which is unique per user.
-    name_key: str = Field(sa_column=Column("name_key", Text, nullable=False))
+    name_key: Annotated[str, fields.TEXT]
     # Digits, compared as text. The database puts a new category at the end.
-    position: str = Field(sa_column=Column("position", Text(collation="C"), nullable=False))
-    created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
-    updated_at: datetime = Field(sa_column=Column("updated_at", DateTime(timezone=True), nullable=False))
-    revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
-    # A digest of the body that created it, to recognize a repeated request.
-    creation_digest: bytes = Field(sa_column=Column("creation_digest", LargeBinary, nullable=False))
+    position: fields.CategoryPosition
+    created_at: fields.CreatedAt
+    updated_at: fields.UpdatedAt
+    revision: fields.CategoryRevision
+    creation_digest: fields.CreationDigest
 
 
 # Task: T-331
@@ -84,11 +63,7 @@ class CategoryCreate(RequestBody, CategoryBase):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Groceries", "color": "#1e90ff"}]})
 
-    id: Id | None = Field(
-        default=None,
-        description="An id of your choice, preferably a UUID version 7. The same request sent again returns 200.",
-        schema_extra=_ID_EXTRA,
-    )
+    id: fields.ChosenCategoryId = None
 
 
 # Task: T-331
@@ -97,9 +72,9 @@ class CategoryUpdate(RequestBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"color": "#1e90ff", "archived": True}]})
 
-    name: CategoryName = optional_field(description=_NAME, schema_extra=_NAME_EXTRA)
-    color: Color | None = optional_field(description=_COLOR, schema_extra=_COLOR_EXTRA)
-    archived: bool = optional_field(description=_ARCHIVED)
+    name: fields.CategoryName = UNSET
+    color: fields.Color = UNSET
+    archived: fields.Archived = UNSET
 
 
 # Task: T-333
@@ -114,36 +89,22 @@ class CategoryMove(Move):
 
 
 # Task: T-331
-class CategoryState(SQLModel):
+class CategoryState(Response, CategoryBase):
     """A category without the number of its tasks, as in the change log."""
 
-    id: UUID = Field(description="A UUID, version 7 unless the client chose another one.", schema_extra=_ID_EXTRA)
-    name: str = Field(description=_NAME, schema_extra=_NAME_EXTRA)
-    color: str | None = Field(description=_COLOR, schema_extra=_COLOR_EXTRA)
-    archived: bool = Field(description=_ARCHIVED, schema_extra={"examples": [False]})
-    position: str = Field(
-        description="The place in your order. Compare it as text. Move the category to change it.",
-        schema_extra={"examples": ["500000000000017"]},
-    )
-    created_at: datetime = Field(description="When it was created, in UTC.", schema_extra=_INSTANT_EXTRA)
-    updated_at: datetime = Field(description="When it last changed, in UTC.", schema_extra=_INSTANT_EXTRA)
-    revision: int = Field(
-        description="The revision of its last change, for `If-Match`. The changes of a user are numbered 1, 2, 3.",
-        schema_extra={"examples": [17]},
-    )
+    id: fields.CategoryId
+    position: fields.CategoryPosition
+    created_at: fields.CreatedAt
+    updated_at: fields.UpdatedAt
+    revision: fields.CategoryRevision
 
 
 # Task: T-331
 class CategoryPublic(CategoryState):
     """A category with the number of its tasks."""
 
-    tasks_open: int = Field(
-        description="The number of its pending and in-progress tasks, without the trash.",
-        schema_extra={"examples": [4]},
-    )
-    tasks_completed: int = Field(
-        description="The number of its completed tasks, without the trash.", schema_extra={"examples": [2]}
-    )
+    tasks_open: int = described("The number of its pending and in-progress tasks, without the trash.", 4)
+    tasks_completed: int = described("The number of its completed tasks, without the trash.", 2)
 
 
 # Task: T-331
@@ -151,7 +112,7 @@ class CategoryList(SQLModel):
     """All categories, in the user's order."""
 
     categories: list[CategoryPublic]
-    total: int = Field(description="The number of categories in this list.", schema_extra={"examples": [1]})
+    total: int = described("The number of categories in this list.", 1)
 
 
 # Task: T-331

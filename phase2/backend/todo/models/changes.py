@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 from pydantic import WithJsonSchema, create_model
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Index, LargeBinary, Text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Index, LargeBinary
 from sqlmodel import Field, SQLModel
 
-from todo.models.base import WholeNumber, owner_column
 from todo.models.entities import ENTITY_MODELS, EntityModels, EntityState, InSnapshot, one_of
+from todo.models.fields import BIGINT, DOCUMENT, INSTANT, TASK_ID, TEXT, TIMESTAMP, OwnerId, TextKey, described
+from todo.models.values import WholeNumber
 
 MAX_CHANGES = 500
 
@@ -30,8 +30,8 @@ class Revision(SQLModel, table=True):
 
     __tablename__ = "revisions"
 
-    user_id: str = Field(sa_column=owner_column())
-    revision: int = Field(sa_column=Column("revision", BigInteger, nullable=False))
+    user_id: OwnerId
+    revision: Annotated[int, BIGINT]
 
 
 # Task: T-111
@@ -47,16 +47,16 @@ class Change(SQLModel, table=True):
         Index("ix_changes_user_id_entity", "user_id", "entity", "entity_id", "revision"),
     )
 
-    user_id: str = Field(sa_column=Column("user_id", Text, primary_key=True))
-    revision: int = Field(sa_column=Column("revision", BigInteger, primary_key=True, autoincrement=False))
-    entity: str = Field(sa_column=Column("entity", Text, nullable=False))
-    entity_id: str = Field(sa_column=Column("entity_id", Text, nullable=False))
-    operation: Operation = Field(sa_column=Column("operation", Text, nullable=False))
-    changed_at: datetime = Field(sa_column=Column("changed_at", DateTime(timezone=True), nullable=False))
+    user_id: TextKey
+    revision: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    entity: Annotated[str, TEXT]
+    entity_id: Annotated[str, TEXT]
+    operation: Annotated[Operation, TEXT]
+    changed_at: Annotated[datetime, TIMESTAMP]
     # The row after the change, without its revision, which is the one above. Null if the row was deleted.
-    state: dict[str, Any] | None = Field(sa_column=Column("state", JSONB))
+    state: Annotated[dict[str, Any] | None, DOCUMENT]
     # The previous values of the changed fields. The whole row if it was deleted, null if it was created.
-    before: dict[str, Any] | None = Field(sa_column=Column("before", JSONB))
+    before: Annotated[dict[str, Any] | None, DOCUMENT]
 
 
 # Task: T-131
@@ -69,52 +69,37 @@ class IdempotencyRecord(SQLModel, table=True):
         Index("ix_idempotency_keys_user_id_created_at", "user_id", "created_at"),
     )
 
-    user_id: str = Field(sa_column=owner_column())
-    key: str = Field(sa_column=Column("key", Text, primary_key=True))
-    request_digest: bytes = Field(sa_column=Column("request_digest", LargeBinary, nullable=False))
-    answer: list[dict[str, Any]] = Field(sa_column=Column("answer", JSON, nullable=False))
-    created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
+    user_id: OwnerId
+    key: TextKey
+    request_digest: bytes = Field(sa_type=LargeBinary)
+    answer: list[dict[str, Any]] = Field(sa_type=JSON)
+    created_at: Annotated[datetime, TIMESTAMP]
 
 
-_REVISION_EXTRA: dict[str, Any] = {"examples": [17]}
-_TYPE = f"The type of the object: {one_of(ENTITY_MODELS)}."
-_TYPE_EXTRA: dict[str, Any] = {"examples": ["task"]}
-_ID = "The id of the object; `me` for the profile."
-_ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
-_OPERATION = "The kind of change."
-_OPERATION_EXTRA: dict[str, Any] = {"examples": [Operation.update]}
-_AT = "The time of the change, in UTC."
-_AT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
+_EntityType = Annotated[str, described(f"The type of the object: {one_of(ENTITY_MODELS)}.", "task")]
+_EntityId = Annotated[str, described("The id of the object; `me` for the profile.", TASK_ID)]
+_OfChange = Annotated[Operation, described("The kind of change.", Operation.update)]
+_ChangedAt = Annotated[datetime, described("The time of the change, in UTC.", INSTANT)]
 
 
 class FieldChange(SQLModel):
     """The values of one field before and after a change."""
 
-    before: Any = Field(
-        description="The value before the change. Null also if there was none.", schema_extra={"examples": ["Buy milk"]}
-    )
-    after: Any = Field(description="The value after the change.", schema_extra={"examples": ["Buy bread"]})
+    before: Any = described("The value before the change. Null also if there was none.", "Buy milk")
+    after: Any = described("The value after the change.", "Buy bread")
 
 
 # Task: T-141
 class ChangePublic(SQLModel):
     """A change, as in the change feed and in live events."""
 
-    revision: int = Field(
-        description="The number of the change. The changes of a user are numbered 1, 2, 3, without gaps.",
-        schema_extra=_REVISION_EXTRA,
-    )
-    type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
-    id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
-    operation: Operation = Field(description=_OPERATION, schema_extra=_OPERATION_EXTRA)
-    at: datetime = Field(description=_AT, schema_extra=_AT_EXTRA)
-    fields: list[str] = Field(
-        description="The fields that changed. Empty if the object was created or deleted.",
-        schema_extra={"examples": [["title"]]},
-    )
-    state: EntityState | None = Field(
-        description="The object after the change. Null if it was deleted for good (a tombstone)."
-    )
+    revision: int = described("The number of the change. The changes of a user are numbered 1, 2, 3, without gaps.", 17)
+    type: _EntityType
+    id: _EntityId
+    operation: _OfChange
+    at: _ChangedAt
+    fields: list[str] = described("The fields that changed. Empty if the object was created or deleted.", ["title"])
+    state: EntityState | None = described("The object after the change. Null if it was deleted for good (a tombstone).")
 
 
 # Task: T-141
@@ -122,8 +107,8 @@ class ChangeFeed(SQLModel):
     """Changes, in order."""
 
     changes: list[ChangePublic]
-    revision: int = Field(description="Send it as `since` in the next request.", schema_extra=_REVISION_EXTRA)
-    has_more: bool = Field(description="Whether there are more changes now.", schema_extra={"examples": [False]})
+    revision: int = described("Send it as `since` in the next request.", 17)
+    has_more: bool = described("Whether there are more changes now.", False)
 
 
 _PAGED = [entity.snapshot_field for entity in ENTITY_MODELS.values() if entity.in_snapshot is InSnapshot.paged]
@@ -135,9 +120,9 @@ def _snapshot_field(entity: EntityModels) -> tuple[Any, Any]:
     state: Any = entity.state
     if entity.in_snapshot is InSnapshot.single:
         sentence = "On the first page only; null there if you have not changed a setting. Null on the other pages."
-        return state | None, Field(description=sentence)
+        return state | None, described(sentence)
     if entity.in_snapshot is InSnapshot.complete:
-        return list[state], Field(description="All of them, on the first page. Empty on the other pages.")
+        return list[state], described("All of them, on the first page. Empty on the other pages.")
     before = _PAGED_AFTER.get(entity.snapshot_field)
     return list[state], Field(description=f"On the pages after the last of the `{before}`." if before else None)
 
@@ -146,17 +131,11 @@ _SNAPSHOT_FIELDS: dict[str, Any] = {
     **{entity.snapshot_field: _snapshot_field(entity) for entity in ENTITY_MODELS.values()},
     "revision": (
         int,
-        Field(
-            description="After the last page, continue with `GET /changes?since=` this revision.",
-            schema_extra=_REVISION_EXTRA,
-        ),
+        described("After the last page, continue with `GET /changes?since=` this revision.", 17),
     ),
     "next_cursor": (
         str | None,
-        Field(
-            description="Send it as `cursor` to get the next page. Null on the last page.",
-            schema_extra={"examples": [None]},
-        ),
+        described("Send it as `cursor` to get the next page. Null on the last page.", None),
     ),
 }
 
@@ -174,12 +153,12 @@ Snapshot = create_model(
 class HistoryEntry(SQLModel):
     """One change of a task."""
 
-    revision: int = Field(description="The number of the change.", schema_extra=_REVISION_EXTRA)
-    operation: Operation = Field(description=_OPERATION, schema_extra=_OPERATION_EXTRA)
-    at: datetime = Field(description=_AT, schema_extra=_AT_EXTRA)
-    changed: dict[str, FieldChange] = Field(
-        description="The fields that changed, with their values before and after.",
-        schema_extra={"examples": [{"title": {"before": "Buy milk", "after": "Buy bread"}}]},
+    revision: int = described("The number of the change.", 17)
+    operation: _OfChange
+    at: _ChangedAt
+    changed: dict[str, FieldChange] = described(
+        "The fields that changed, with their values before and after.",
+        {"title": {"before": "Buy milk", "after": "Buy bread"}},
     )
 
 
@@ -188,21 +167,18 @@ class History(SQLModel):
     """The changes of a task, the latest first."""
 
     history: list[HistoryEntry]
-    next_before: int | None = Field(
-        description="Send it as `before` to get earlier changes. Null if there are none.",
-        schema_extra={"examples": [None]},
-    )
+    next_before: int | None = described("Send it as `before` to get earlier changes. Null if there are none.", None)
 
 
 # Task: T-144
 class UndoResult(SQLModel):
     """The result of an undo. The undo is itself a change and can be undone."""
 
-    undone: int = Field(description="The revision that was undone.", schema_extra=_REVISION_EXTRA)
-    revision: int = Field(description="The revision of the undo.", schema_extra={"examples": [18]})
-    type: str = Field(description=_TYPE, schema_extra=_TYPE_EXTRA)
-    id: str = Field(description=_ID, schema_extra=_ID_EXTRA)
-    state: EntityState | None = Field(description="The object as it is now. Null if the undo removed it.")
+    undone: int = described("The revision that was undone.", 17)
+    revision: int = described("The revision of the undo.", 18)
+    type: _EntityType
+    id: _EntityId
+    state: EntityState | None = described("The object as it is now. Null if the undo removed it.")
 
 
 class FeedQuery(SQLModel):

@@ -1,12 +1,20 @@
 """Moves: a place in the user's order, relative to another object of the same type."""
 
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import ConfigDict, model_validator
 
-from todo.models.base import Id, RequestBody, optional_field
+from todo.models.base import UNSET, RequestBody
+from todo.models.fields import TASK_ID, described
+from todo.models.values import Id
 
-_ID_EXTRA = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
+AfterId = Annotated[
+    Id | None, described("Move it directly after the object with this id. Null moves it to the first place.", TASK_ID)
+]
+BeforeId = Annotated[
+    Id | None, described("Move it directly before the object with this id. Null moves it to the last place.", TASK_ID)
+]
 
 
 # Task: T-333
@@ -14,16 +22,10 @@ _ID_EXTRA = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
 class Move(RequestBody):
     """Body of every ``move`` request: at most one of the two fields."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"after_id": TASK_ID}]})
 
-    after_id: Id | None = optional_field(
-        description=("Move it directly after the object with this id. Null moves it to the first place."),
-        schema_extra=_ID_EXTRA,
-    )
-    before_id: Id | None = optional_field(
-        description=("Move it directly before the object with this id. Null moves it to the last place."),
-        schema_extra=_ID_EXTRA,
-    )
+    after_id: AfterId = UNSET
+    before_id: BeforeId = UNSET
 
     @model_validator(mode="after")
     def _names_one_place(self) -> "Move":

@@ -1,10 +1,12 @@
 """The words of tasks: the index of the full-text search."""
 
 from datetime import datetime
-from uuid import UUID
+from typing import Annotated
 
-from sqlalchemy import Column, DateTime, Index, SmallInteger, Text, Uuid, text
+from sqlalchemy import Index, SmallInteger, text
 from sqlmodel import Field, SQLModel
+
+from todo.models.fields import TIMESTAMP, BytewiseKey, TextKey, UuidKey
 
 
 # Task: T-361
@@ -20,10 +22,10 @@ class TaskWord(SQLModel, table=True):
         Index("ix_task_words_user_id_word", "user_id", "word", "weight", text("created_at DESC"), text("task_id DESC")),
     )
 
-    user_id: str = Field(sa_column=Column("user_id", Text, primary_key=True))
-    task_id: UUID = Field(sa_column=Column("task_id", Uuid, primary_key=True))
-    word: str = Field(sa_column=Column("word", Text(collation="C"), primary_key=True))
+    user_id: TextKey
+    task_id: UuidKey
+    word: BytewiseKey
     # 1 if the word is in the title, 2 in the tags, 3 in the description; the smallest of these.
-    weight: int = Field(sa_column=Column("weight", SmallInteger, nullable=False))
+    weight: int = Field(sa_type=SmallInteger)
     # A copy of the task's.
-    created_at: datetime = Field(sa_column=Column("created_at", DateTime(timezone=True), nullable=False))
+    created_at: Annotated[datetime, TIMESTAMP]

@@ -1,21 +1,17 @@
 """Statistics: the API schemas. All days are days of the user."""
 
 import datetime as dt
-from typing import Any
 from uuid import UUID
 
-from sqlmodel import Field, SQLModel
+from pydantic import Field
+from sqlmodel import SQLModel
 
-from todo.models.base import WholeNumber
-from todo.models.tasks import Priority, Status
+from todo.models.fields import TASK_ID, described
+from todo.models.values import Priority, Status, WholeNumber
 
 MAX_DAYS = 366
 LONGEST_STREAK = 3_660
 """In days: ten years. No request looks further back."""
-
-
-def _how_many(number: int) -> dict[str, Any]:
-    return {"examples": [number]}
 
 
 # Task: T-381
@@ -31,39 +27,29 @@ class StatsQuery(SQLModel):
 class DayStats(SQLModel):
     """One day of the user: in their time zone, starting at their `day_start`."""
 
-    date: dt.date = Field(description="The day.", schema_extra={"examples": ["2026-03-10"]})
-    created: int = Field(description="The number of tasks created.", schema_extra=_how_many(4))
-    completed: int = Field(
-        description="The number of tasks completed. Each occurrence of a recurring task counts.",
-        schema_extra=_how_many(3),
-    )
+    date: dt.date = described("The day.", "2026-03-10")
+    created: int = described("The number of tasks created.", 4)
+    completed: int = described("The number of tasks completed. Each occurrence of a recurring task counts.", 3)
 
 
 # Task: T-381
 class CategoryStats(SQLModel):
     """The open tasks of a category."""
 
-    category_id: UUID | None = Field(
-        description="The category. Null for tasks without a category.",
-        schema_extra={"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]},
-    )
-    tasks: int = Field(description="The number of open tasks.", schema_extra=_how_many(5))
+    category_id: UUID | None = described("The category. Null for tasks without a category.", TASK_ID)
+    tasks: int = described("The number of open tasks.", 5)
 
 
 # Task: T-381
 class OpenStats(SQLModel):
     """The number of open tasks."""
 
-    total: int = Field(description="The number of all open tasks.", schema_extra=_how_many(7))
-    by_status: dict[Status, int] = Field(
-        description="The number by status.", schema_extra={"examples": [{"pending": 5, "in_progress": 2}]}
-    )
-    by_priority: dict[Priority, int] = Field(
-        description="The number by priority.", schema_extra={"examples": [{"low": 1, "medium": 4, "high": 2}]}
-    )
-    by_category: list[CategoryStats] = Field(
-        description="The number by category, the largest first, without categories that have no open tasks.",
-        schema_extra={"examples": [[{"category_id": "0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2", "tasks": 7}]]},
+    total: int = described("The number of all open tasks.", 7)
+    by_status: dict[Status, int] = described("The number by status.", {"pending": 5, "in_progress": 2})
+    by_priority: dict[Priority, int] = described("The number by priority.", {"low": 1, "medium": 4, "high": 2})
+    by_category: list[CategoryStats] = described(
+        "The number by category, the largest first, without categories that have no open tasks.",
+        [{"category_id": TASK_ID, "tasks": 7}],
     )
 
 
@@ -73,9 +59,8 @@ class Stats(SQLModel):
 
     days: list[DayStats] = Field(description="Each of the days, today last.")
     open: OpenStats
-    overdue: int = Field(description="The number of open tasks past their due date.", schema_extra=_how_many(1))
-    streak: int = Field(
-        description=f"The number of consecutive days with completed tasks, up to today or yesterday: {LONGEST_STREAK:,}"
-        " at most.",
-        schema_extra=_how_many(12),
+    overdue: int = described("The number of open tasks past their due date.", 1)
+    streak: int = described(
+        f"The number of consecutive days with completed tasks, up to today or yesterday: {LONGEST_STREAK:,} at most.",
+        12,
     )

@@ -1,29 +1,15 @@
 """Schemas of the actions on a task: complete, skip, move, delete."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, model_validator
-from sqlmodel import Field, SQLModel
+from pydantic import ConfigDict, Field, model_validator
+from sqlmodel import SQLModel
 
-from todo.kit.dates import format_due, parse_due
-from todo.models.base import Id, QueryBool, RequestBody, WholeNumber, optional_field
+from todo.models.base import UNSET, RequestBody
+from todo.models.fields import DUE_DATES, INSTANT, TASK_ID, described
 from todo.models.ordering import Move
-from todo.models.tasks import DueDate
-
-_DUE_DATE_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
-_INSTANT_EXTRA: dict[str, Any] = {"examples": ["2026-03-01T07:30:00.123456Z"]}
-_ID_EXTRA: dict[str, Any] = {"examples": ["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"]}
-
-
-def _instant(text: str) -> str:
-    due = parse_due(text)
-    if not isinstance(due, datetime) or due.tzinfo is None:
-        raise ValueError("Expected a date and time with an offset, such as 2026-03-10T09:00:00Z.")
-    return format_due(due)
-
-
-Instant = Annotated[str, AfterValidator(_instant)]
+from todo.models.values import DueDate, Id, Instant, QueryBool, WholeNumber
 
 
 # Task: T-326
@@ -32,22 +18,22 @@ class Completion(RequestBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
 
-    completed_at: Instant | None = Field(
-        default=None,
-        description=(
+    completed_at: Annotated[
+        Instant | None,
+        described(
             "When the task was done, if not now: an instant with an offset, not in the future. "
-            "A recurring task advances from there."
+            "A recurring task advances from there.",
+            "2026-03-01T07:30:00Z",
         ),
-        schema_extra={"examples": ["2026-03-01T07:30:00Z"]},
-    )
-    occurrence: DueDate | None = Field(
-        default=None,
-        description=(
+    ] = None
+    occurrence: Annotated[
+        DueDate | None,
+        described(
             "The due date of the occurrence to complete. If that is the one completed last, nothing changes. Any other "
-            "occurrence than the open one returns 409 with the code `occurrence_passed`."
+            "occurrence than the open one returns 409 with the code `occurrence_passed`.",
+            *DUE_DATES,
         ),
-        schema_extra=_DUE_DATE_EXTRA,
-    )
+    ] = None
 
     @property
     def instant(self) -> datetime | None:
@@ -61,29 +47,24 @@ class Skip(RequestBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"occurrence": "2026-03-10"}]})
 
-    occurrence: DueDate | None = Field(
-        default=None,
-        description=(
+    occurrence: Annotated[
+        DueDate | None,
+        described(
             "The due date of the occurrence to skip. If that is the one skipped last, nothing changes. Any other "
-            "occurrence than the open one returns 409 with the code `occurrence_passed`."
+            "occurrence than the open one returns 409 with the code `occurrence_passed`.",
+            *DUE_DATES,
         ),
-        schema_extra=_DUE_DATE_EXTRA,
-    )
+    ] = None
 
 
 # Task: T-326
 class Occurrence(SQLModel):
     """One date of a series."""
 
-    due_date: str = Field(
-        description="The due date, in the format of the due date of the task.", schema_extra=_DUE_DATE_EXTRA
-    )
-    start_date: str | None = Field(
-        description="The start date, in the format of the start date of the task.", schema_extra={"examples": [None]}
-    )
-    due_at: datetime = Field(
-        description="The due date as an instant, in UTC. For an all-day task, the last microsecond of its local day.",
-        schema_extra=_INSTANT_EXTRA,
+    due_date: str = described("The due date, in the format of the due date of the task.", *DUE_DATES)
+    start_date: str | None = described("The start date, in the format of the start date of the task.", None)
+    due_at: datetime = described(
+        "The due date as an instant, in UTC. For an all-day task, the last microsecond of its local day.", INSTANT
     )
 
 
@@ -105,8 +86,8 @@ class OccurrenceList(SQLModel):
 class TaskMove(Move):
     """Body of `POST /tasks/{id}/move`: a place, a category, a parent, or a combination."""
 
-    category_id: Id | None = optional_field(description="The new category; null for none.", schema_extra=_ID_EXTRA)
-    parent_id: Id | None = optional_field(description="The new parent; null for none.", schema_extra=_ID_EXTRA)
+    category_id: Annotated[Id | None, described("The new category; null for none.", TASK_ID)] = UNSET
+    parent_id: Annotated[Id | None, described("The new parent; null for none.", TASK_ID)] = UNSET
 
     @model_validator(mode="after")
     def _says_where(self) -> "TaskMove":

@@ -3,16 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, WithJsonSchema
-from pydantic import Field as PydanticField
-from sqlmodel import Field, SQLModel
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from sqlmodel import SQLModel
 
 from todo.kit.cursors import LONGEST
 from todo.kit.ids import plain_uuid
 from todo.kit.queries import parse
-from todo.models.base import Id, QueryBool, WholeNumber, optional_field
-from todo.models.tags import MAX_TAGS, Tag
-from todo.models.tasks import DueDate, Priority, Status, TaskPublic
+from todo.models.base import UNSET
+from todo.models.fields import DUE_DATES, VIEW_ID, described
+from todo.models.tasks import TaskPublic
+from todo.models.values import MAX_TAGS, DueDate, Id, Priority, QueryBool, Status, Tag, WholeNumber
 
 NONE = "none"
 """The value of a filter for tasks without a category or without a parent."""
@@ -87,11 +87,9 @@ IdOrNone = Annotated[
 ]
 Search = Annotated[str, AfterValidator(_searched)]
 SortKeys = Annotated[list[str], AfterValidator(_sorted_by)]
-TagNames = Annotated[list[Tag], PydanticField(max_length=MAX_TAGS)]
+TagNames = Annotated[list[Tag], Field(max_length=MAX_TAGS)]
 Statuses = Annotated[list[Status], AfterValidator(_deduplicated)]
 Priorities = Annotated[list[Priority], AfterValidator(_deduplicated)]
-
-_TIME_EXTRA: dict[str, Any] = {"examples": ["2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z"]}
 
 
 def _times(what: str, *, is_before: bool) -> Any:
@@ -100,7 +98,7 @@ def _times(what: str, *, is_before: bool) -> Any:
         if is_before
         else ("after this time. A date stands for the end of your day")
     )
-    return Field(default=None, description=f"Only tasks that {what} {described}.", schema_extra=_TIME_EXTRA)
+    return Field(default=None, description=f"Only tasks that {what} {described}.", examples=list(DUE_DATES))
 
 
 # Task: T-371
@@ -117,22 +115,22 @@ class TaskFilter(BaseModel):
     category_id: IdOrNone | None = Field(
         default=None,
         description="Only tasks in this category. `none`: only tasks without a category.",
-        schema_extra={"examples": [NONE]},
+        examples=[NONE],
     )
     tag: TagNames = Field(
         default_factory=list,
         description="Only tasks with this tag, in any case. Repeat it for several: a task must have all of them.",
-        schema_extra={"examples": [["errand"]]},
+        examples=[["errand"]],
     )
     not_tag: TagNames = Field(
         default_factory=list,
         description="Only tasks without this tag, including those without any. Repeat it to exclude several.",
-        schema_extra={"examples": [["someday"]]},
+        examples=[["someday"]],
     )
     parent_id: IdOrNone | None = Field(
         default=None,
         description="Only direct subtasks of this task. `none`: only tasks without a parent.",
-        schema_extra={"examples": [NONE]},
+        examples=[NONE],
     )
     due: DueFilter | None = Field(
         default=None,
@@ -141,7 +139,7 @@ class TaskFilter(BaseModel):
             "`day_start`. `overdue`: open, and due before now. `upcoming`: open, and due tomorrow or later. `week`: "
             "due in the current week, which starts on your `week_start`."
         ),
-        schema_extra={"examples": [DueFilter.today]},
+        examples=[DueFilter.today],
     )
     due_before: DueDate | None = _times("are due", is_before=True)
     due_after: DueDate | None = _times("are due", is_before=False)
@@ -160,7 +158,7 @@ class TaskFilter(BaseModel):
             "The words to search for in title, tags and description. All of them must occur: words `milk`, prefixes "
             '`choc*`, phrases `"oat milk"`. A term with a `-` in front must not occur.'
         ),
-        schema_extra={"examples": ["milk -soy"]},
+        examples=["milk -soy"],
     )
     sort: SortKeys = Field(
         default_factory=list,
@@ -173,7 +171,7 @@ class TaskFilter(BaseModel):
             "comes first; with a filter by due date, the earliest; with a filter by completion, last change or trash, "
             "the latest; otherwise the newest."
         ),
-        schema_extra={"examples": [["-priority,due_date"]]},
+        examples=[["-priority,due_date"]],
     )
 
 
@@ -191,12 +189,12 @@ class TaskQuery(TaskFilter):
             "The `next_cursor` of a page with the same filters and sort order. Returns the tasks after that page. No "
             "task is returned twice or left out if tasks are created or deleted meanwhile."
         ),
-        schema_extra={"examples": ["WyJvd1pXT0Vxb0RnZk8iLDUwLDAsW11d"]},
+        examples=["WyJvd1pXT0Vxb0RnZk8iLDUwLDAsW11d"],
     )
     view: Id | None = Field(
         default=None,
         description="The id of a saved view. Parameters of the request override those of the view.",
-        schema_extra={"examples": ["0197f0c2-d2e3-7b66-8c2f-3a7e4d9b5f28"]},
+        examples=[VIEW_ID],
     )
 
 
@@ -207,10 +205,13 @@ FILTERS = frozenset(TaskFilter.model_fields)
 class TaskSearchResult(TaskPublic):
     """A task in the task list."""
 
-    excerpt: str = optional_field(
-        description="Only with `q`: a part of the text, as HTML, with each match between `<mark>` and `</mark>`.",
-        schema_extra={"examples": ["Buy <mark>milk</mark>"]},
-    )
+    excerpt: Annotated[
+        str,
+        described(
+            "Only with `q`: a part of the text, as HTML, with each match between `<mark>` and `</mark>`.",
+            "Buy <mark>milk</mark>",
+        ),
+    ] = UNSET
 
 
 # Task: T-011
@@ -218,17 +219,10 @@ class TaskPage(SQLModel):
     """A page of tasks."""
 
     tasks: list[TaskSearchResult]
-    total: int = Field(description="The number of matching tasks on all pages.", schema_extra={"examples": [1]})
-    total_is_exact: bool = Field(
-        description="Whether `total` is exact. If false, it is a lower bound, because not all tasks were counted.",
-        schema_extra={"examples": [True]},
+    total: int = described("The number of matching tasks on all pages.", 1)
+    total_is_exact: bool = described(
+        "Whether `total` is exact. If false, it is a lower bound, because not all tasks were counted.", True
     )
-    page: int = Field(
-        description="The number of this page: the tasks before it divided by `limit`, rounded down, plus 1.",
-        schema_extra={"examples": [1]},
-    )
-    page_size: int = Field(description="The number of tasks on this page.", schema_extra={"examples": [1]})
-    next_cursor: str | None = Field(
-        description="Send it as `cursor` to get the next page. Null on the last page.",
-        schema_extra={"examples": [None]},
-    )
+    page: int = described("The number of this page: the tasks before it divided by `limit`, rounded down, plus 1.", 1)
+    page_size: int = described("The number of tasks on this page.", 1)
+    next_cursor: str | None = described("Send it as `cursor` to get the next page. Null on the last page.", None)

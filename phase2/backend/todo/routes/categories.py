@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
-from todo.models.base import Id
 from todo.models.categories import (
     CategoryCreate,
     CategoryDeletion,
@@ -26,6 +25,7 @@ from todo.models.categories import (
     CategoryReplace,
     CategoryUpdate,
 )
+from todo.models.values import Id
 from todo.services import categories
 from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, response_with_etag
 from todo.web.route import Route

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
-from todo.models.tags import Tag, TagList, TagPublic, TagRename
+from todo.models.tags import TagList, TagPublic, TagRename
+from todo.models.values import Tag
 from todo.services import tags
 from todo.web.conditional import IfNoneMatch, response_with_etag
 from todo.web.route import Route, UserText

@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from todo.dependencies import BulkSessionDep, SessionDep
 from todo.kit.clock import utc_now
-from todo.models.base import Id
 from todo.models.batches import Batch, BatchResults
 from todo.models.changes import History, HistoryQuery
 from todo.models.task_actions import (
@@ -20,6 +19,7 @@ from todo.models.task_actions import (
 )
 from todo.models.task_list import TaskPage, TaskQuery
 from todo.models.tasks import TaskCreate, TaskPublic, TaskReplace, TaskUpdate
+from todo.models.values import Id
 from todo.services import changes
 from todo.services.recurrence import series
 from todo.services.task_list import page as task_list

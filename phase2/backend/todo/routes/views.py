@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from todo.dependencies import SessionDep
 from todo.kit.clock import utc_now
-from todo.models.base import Id
+from todo.models.values import Id
 from todo.models.views import ViewCreate, ViewList, ViewPublic, ViewUpdate
 from todo.services import views
 from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, response_with_etag

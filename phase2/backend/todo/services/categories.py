@@ -51,7 +51,8 @@ from todo.models.categories import (
     CategoryUpdate,
     TaskDisposition,
 )
-from todo.models.tasks import Status, Task, TaskCount
+from todo.models.tasks import Task, TaskCount
+from todo.models.values import Status
 from todo.services.named_resource import NamedResource
 from todo.services.revisions import (
     CURRENT_REVISION,

@@ -31,7 +31,8 @@ from todo.database import OwnedByCaller, Session, Statement
 from todo.models.base import table_of
 from todo.models.profiles import Profile
 from todo.models.stats import LONGEST_STREAK
-from todo.models.tasks import Priority, TaskCount
+from todo.models.tasks import TaskCount
+from todo.models.values import Priority
 from todo.services.tasks.statements import OPEN, not_trashed, now, owned_by_caller, tasks
 
 _profiles = table_of(Profile)

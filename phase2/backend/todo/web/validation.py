@@ -38,7 +38,8 @@ _SENTENCES = {
     "model_attributes_type": "Expected an object.",
     "model_type": "Expected an object.",
     "none_required": "Expected null.",
-    "string_pattern_mismatch": "Expected text of the form {pattern}.",
+    # No field uses pydantic's patterns: ``todo.models.values.Pattern`` has a sentence for people.
+    "string_pattern_mismatch": "Expected text of another form.",
     "string_too_long": "Expected {max_length} characters or fewer.",
     "string_too_short": "Expected {min_length} characters or more.",
     "string_type": "Expected text.",

@@ -29,9 +29,10 @@ from sqlalchemy import (
 
 from todo.database import OwnedByCaller
 from todo.models.base import table_of
-from todo.models.profiles import Profile, Weekday
+from todo.models.profiles import Profile
 from todo.models.task_list import NONE, DueFilter
 from todo.models.tasks import TagCount, TaskCount, TaskTag
+from todo.models.values import Weekday
 from todo.services.task_list import intersection
 from todo.services.task_list.filter_types import DATE, INSTANT, MULTI, SINGLE, Condition, Context, DrivingIndex
 from todo.services.tasks.statements import OPEN, now, tasks

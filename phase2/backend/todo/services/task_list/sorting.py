@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, Text, bindparam, case, cast, literal_column, tuple_
 
-from todo.models.tasks import Priority, Status
+from todo.models.values import Priority, Status
 from todo.services.tasks.statements import tasks
 
 
