@@ -154,7 +154,7 @@ class TestStatements:
 
         assert making - {name.rpartition(".")[0] for name in found} == set()
         assert found >= {
-            "todo.services.tasks.statements.READ",
+            "todo.services.tasks.read.READ",
             "todo.services.task_list.page._statements",
             "todo.services.changes.undo._reinsert_statement",
             "todo.database.idempotency._EXPIRE",

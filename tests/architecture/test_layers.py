@@ -85,7 +85,7 @@ class TestContracts:
     @pytest.mark.parametrize(
         ("importer", "imported", "broken"),
         [
-            ("models", "todo.services.tasks.single", {"layers"}),
+            ("models", "todo.services.tasks.create", {"layers"}),
             ("services", "todo.web.tasks", {"layers"}),
             ("web", "todo.dependencies.tasks", {"layers"}),
             ("database", "todo.models.tasks", {"layers"}),
@@ -94,7 +94,7 @@ class TestContracts:
             ("routes", "todo.jobs.tasks", {"layers"}),
             ("jobs", "todo.routes.tasks", {"layers"}),
             ("routes", "todo.migrations.tasks", {"layers"}),
-            ("migrations", "todo.services.tasks.single", {"migrations"}),
+            ("migrations", "todo.services.tasks.create", {"migrations"}),
             ("services", "psycopg", {"driver"}),
             ("jobs", "psycopg_pool", {"driver"}),
             ("web", "uvicorn", {"server"}),
@@ -117,8 +117,8 @@ class TestContracts:
         ("importer", "imported"),
         [
             ("routes", "todo.dependencies.tasks"),
-            ("routes", "todo.services.tasks.single"),
-            ("jobs", "todo.services.tasks.single"),
+            ("routes", "todo.services.tasks.create"),
+            ("jobs", "todo.services.tasks.create"),
             ("services", "todo.database.tasks"),
             ("migrations", "todo.models.tasks"),
             ("migrations", "psycopg"),

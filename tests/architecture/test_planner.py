@@ -29,7 +29,7 @@ from todo.migrations import runner
 from todo.models.task_list import TaskQuery
 from todo.services.task_list import filters
 from todo.services.task_list import page as task_list
-from todo.services.tasks import statements as task_statements
+from todo.services.tasks.unit_of_work import LOAD_SUBTREES
 
 # Each would read or keep what a page does not need. A Sort has its place where no index has the order.
 FORBIDDEN = {"Seq Scan", "Bitmap Heap Scan", "Hash Join", "Merge Join", "Materialize", "Gather", "Gather Merge"}
@@ -55,7 +55,7 @@ CASES: Mapping[str, Case] = {
     "enable_bitmapscan": Case("Bitmap Heap Scan", listing(updated_before="2026-03-10"), where="new_url"),
     "enable_sort": Case("Sort", listing("-due_date", "priority", tag=["a"])),
     "enable_material": Case("Materialize", listing("-due_date", "priority", tag=["a", "b"])),
-    "enable_hashjoin": Case("Hash Join", task_statements.LOAD_SUBTREES, where="new_url"),
+    "enable_hashjoin": Case("Hash Join", LOAD_SUBTREES, where="new_url"),
 }
 # It makes no node of a plan: it decides whether the plan is made for the values.
 GENERIC = "plan_cache_mode"

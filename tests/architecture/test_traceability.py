@@ -7,8 +7,8 @@ import pytest
 from support.repository import ROOT
 from support.traceability import faults_of
 
-CODE = "phase2/backend/todo/services/tasks/single.py"
-TEST = "tests/services/tasks/test_single.py"
+CODE = "phase2/backend/todo/services/tasks/complete.py"
+TEST = "tests/services/tasks/test_complete.py"
 
 
 def mark(*numbers: str) -> str:

@@ -23,7 +23,8 @@ from support.batches import (
     update,
 )
 from support.tasks import add_task, invalid, problem_of, tasks_of
-from todo.services.tasks.errors import CIRCLE, MAX_LEVELS, NO_SUCH_NEIGHBOUR, TOO_DEEP, UNDER_TRASH, UNKNOWN
+from todo.services.tasks.errors import CIRCLE, MAX_LEVELS, TOO_DEEP, UNDER_TRASH, UNKNOWN
+from todo.services.tasks.move import NO_SUCH_NEIGHBOUR
 from todo.services.tasks.unit_of_work import IN_TRASH
 
 NOT_FOUND: Mapping[str, Any] = {
@@ -244,7 +245,7 @@ class TestBatchFailures:
         self, alice: AsyncClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         task = await add_task(alice)
-        monkeypatch.setattr("todo.services.tasks.batch._refuse_references", lambda *_: None)
+        monkeypatch.setattr("todo.services.tasks.unit_of_work.TaskUnitOfWork.refuse_references", lambda *_: None)
 
         response = await send(
             alice, create("a"), update(task, title="b"), create("c", parent_id=str(uuid4())), atomic=False

@@ -14,7 +14,7 @@ from support.people import add_user
 from support.trips import Trips, watched
 from todo.database import Database, Session
 from todo.models.tasks import TaskCreate
-from todo.services.tasks import single as tasks
+from todo.services import tasks
 
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from todo.services.entities import ENTITIES, Entity
 from todo.services.task_list import filters, search
 from todo.services.task_list import page as task_list
 from todo.services.task_list.filter_types import AppliedFilter
-from todo.services.tasks import statements as task_statements
+from todo.services.tasks.create import CREATE
 
 # No filter, each filter by itself with each of its variants, and all together.
 _FILTERS = [
@@ -35,7 +35,7 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
         dict.fromkeys(tuple(each for each in asked if each.filter.counter) for asked in _FILTERS)
     ),
     Entity: list(ENTITIES.values()),
-    Statement: [task_statements.CREATE],
+    Statement: [CREATE],
     search.SearchShape: [
         search.SearchShape(words, several, chosen, *[more] * 5)
         for words, several, chosen, more in itertools.product([False, True], repeat=4)
@@ -56,7 +56,8 @@ _NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "categories": [("name",), ("archived", "name")],
     "profiles": [("time_zone",), ("day_start", "time_zone")],
     "statements": [("title",), ("status", "title")],
-    "single": [("title",), ("status", "title")],
+    "update": [("title",), ("status", "title")],
+    "move": [("category_id",), ("category_id", "parent_id")],
     "undo": [("updated_at",)],
     "views": [("name",), ("name", "query")],
 }

@@ -25,9 +25,10 @@ from todo.models.profiles import ProfileUpdate
 from todo.models.recurrence import Recurrence
 from todo.models.tasks import Scope, TaskCreate, TaskUpdate
 from todo.models.values import Status
-from todo.services import changes, profiles
-from todo.services.tasks import single as tasks
-from todo.services.tasks import unit_of_work
+from todo.services import changes, profiles, tasks
+from todo.services.tasks.complete import CompleteTask
+from todo.services.tasks.skip import SkipOccurrence
+from todo.services.tasks.unit_of_work import run_unit_of_work
 
 
 def repeating(rule: str = "FREQ=DAILY", **options: str) -> Recurrence:
@@ -427,8 +428,8 @@ async def _run_scenario(scene: Series, scenario: Scenario, trips: Counter[int]) 
                     else tasks.complete(scene.session, one, now=LONG_AFTER, at=at)
                 )
             ] += 1
-            step = unit_of_work.SkipOccurrence() if skips else unit_of_work.CompleteTask(at=at)
-            await unit_of_work.run_command(scene.session, other, step, now=LONG_AFTER)
+            step = SkipOccurrence() if skips else CompleteTask(LONG_AFTER, at)
+            await run_unit_of_work(scene.session, other, step, now=LONG_AFTER)
         assert scene.sql(SERIES, id=one) == scene.sql(SERIES, id=other)
         # The remaining precomputed dates equal those that would be computed now.
         left, anew = (scene.next_occurrences(task_id) or [] for task_id in (one, other))

@@ -20,12 +20,8 @@ from todo.models.task_actions import (
 from todo.models.task_list import TaskPage, TaskQuery
 from todo.models.tasks import TaskCreate, TaskPublic, TaskReplace, TaskUpdate
 from todo.models.values import Id
-from todo.services import changes
-from todo.services.recurrence import series
+from todo.services import changes, tasks
 from todo.services.task_list import page as task_list
-from todo.services.tasks import batch as batches
-from todo.services.tasks import single as tasks
-from todo.services.tasks import trash
 from todo.web.conditional import IfMatch, IfNoneMatch, OnlyIfNew, response_with_etag
 from todo.web.route import Route, json_response
 
@@ -118,7 +114,7 @@ async def run_batch(body: Batch, session: BulkSessionDep) -> dict[str, Any]:
     The body can have up to 1 MiB, enough for a hundred descriptions of 10,000 ASCII characters. To repeat the request
     safely, send an `Idempotency-Key`.
     """
-    return {"results": await batches.run(session, body, now=utc_now())}
+    return {"results": await tasks.run_batch(session, body, now=utc_now())}
 
 
 # Task: T-032
@@ -183,9 +179,9 @@ async def delete_task(
     for good, and returns 404 from then on.
     """
     if query.permanent:
-        await trash.delete(session, task_id, if_match=if_match)
+        await tasks.delete(session, task_id, if_match=if_match)
     else:
-        await trash.trash(session, task_id, now=utc_now(), if_match=if_match)
+        await tasks.trash(session, task_id, now=utc_now(), if_match=if_match)
 
 
 # Task: T-351
@@ -202,7 +198,7 @@ async def restore_task(task_id: TaskId, session: BulkSessionDep, if_match: IfMat
     in the trash stays as it is, so the request is safe to repeat. If the parent is in the trash, restore the parent
     first: 409 with the code `under_trash`.
     """
-    task = await trash.restore(session, task_id, now=utc_now(), if_match=if_match)
+    task = await tasks.restore(session, task_id, now=utc_now(), if_match=if_match)
     return response_with_etag(task, task["revision"])
 
 
@@ -287,7 +283,7 @@ async def list_occurrences(
     Returns the next due dates of a task, the open one first, assuming that each occurrence is completed on its day. A
     task that does not repeat has one occurrence. A closed task, or a task without a due date, has none.
     """
-    return {"occurrences": await series.occurrences(session, task_id, limit=query.limit)}
+    return {"occurrences": await tasks.occurrences(session, task_id, limit=query.limit)}
 
 
 # Task: T-035

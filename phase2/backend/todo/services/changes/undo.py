@@ -36,7 +36,8 @@ from todo.services.changes.rows import before_of, changes, owned_by_caller, revi
 from todo.services.entities import ENTITIES, Entity
 from todo.services.revisions import CURRENT_REVISION, CURRENT_REVISION_FOR_UPDATE, LOCK_USER_WRITES
 from todo.services.tasks.errors import to_undo_conflict
-from todo.services.tasks.statements import READ, RESTORE, trash_statement
+from todo.services.tasks.read import READ
+from todo.services.tasks.trash import RESTORE, trash_statement
 
 # The columns that change when a task goes to the trash or comes back.
 _TRASH_COLUMNS = frozenset({"trashed_at", "trash_id"})

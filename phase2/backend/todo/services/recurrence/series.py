@@ -3,23 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
-from todo.database import Row, Session, Statement
-from todo.errors import Conflict, FieldError, Invalid, NotFound
+from todo.database import Row, Session
+from todo.errors import FieldError, Invalid
 from todo.kit import recurrence as rules
-from todo.kit.dates import format_due
 from todo.models.recurrence import CountedFrom, Missed
 from todo.models.tasks import TaskCreate
 from todo.services.recurrence.schedule import (
     ONE_DAY,
     depends_on_user_zone,
     next_occurrences,
-    next_start,
     parse_stored_rule,
     shift_start,
     to_columns,
@@ -27,26 +22,17 @@ from todo.services.recurrence.schedule import (
     to_state,
 )
 from todo.services.recurrence.user_time import PROFILE, UserTime
-from todo.services.tasks.statements import OPEN, SERIES, by_id, tasks
 
 # The columns with the state of a series.
-_STATE = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")
-# The columns from which ``next_occurrences`` is computed.
-_STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *_STATE})
+STATE = ("recurrence_anchor", "recurrence_number", "recurrence_due", "recurrence_start")
+COLUMNS = (*STATE, "series_id", "next_occurrences")
+"""The columns of a series that no client can set."""
 
-_READ = Statement(
-    select(
-        tasks.c.status,
-        tasks.c.due_date,
-        tasks.c.due_time_zone,
-        tasks.c.start_date,
-        tasks.c.recurrence,
-        *(tasks.c[name] for name in _STATE),
-    ).where(by_id)
-)
+# The columns from which ``next_occurrences`` is computed.
+_STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *STATE})
 
 # ``series_id`` stays: the completed occurrences still belong to the series.
-_NO_SERIES: Mapping[str, Any] = {name: None for name in SERIES if name != "series_id"}
+_NO_SERIES: Mapping[str, Any] = {name: None for name in COLUMNS if name != "series_id"}
 
 _NEEDS_DUE = FieldError("/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")
 _NEVER = FieldError("/recurrence", "From this due date on the rule never occurs. Choose another rule or another date.")
@@ -159,39 +145,6 @@ def columns_after_skip(row: Row, user_time: UserTime) -> dict[str, Any] | None:
     return to_columns(
         row, task_time, rules.skip_occurrence(to_recurrence(row["recurrence"], task_time), to_state(row, task_time))
     )
-
-
-# Task: T-326
-async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[dict[str, Any]]:
-    """Return at most ``limit`` dates of a series, from the open occurrence on.
-
-    A task without a recurrence has one date. A closed task and a task without a due date have none. Raises NotFound.
-    """
-    [rows, profiles] = await session.execute_many((_READ, {"task_id": task_id}), (PROFILE, {}))
-    if not rows:
-        raise NotFound
-    [row] = rows
-    if row["due_date"] is None or row["status"] not in OPEN:
-        return []
-    user_time = UserTime.of(profiles)
-    task_time = user_time.of_task(row["due_time_zone"])
-    found = [(row["due_date"], row["start_date"])]
-    if row["recurrence"] is not None:
-        following = rules.upcoming(to_recurrence(row["recurrence"], task_time), to_state(row, task_time))
-        due_texts = (
-            task_time.format_due(due, template=row["recurrence_due"]) for _, due in islice(following, limit - 1)
-        )
-        found += [(due_text, next_start(row, due_text, task_time)) for due_text in due_texts]
-    return [
-        {"due_date": due, "start_date": start, "due_at": format_due(user_time.due_at(due, row["due_time_zone"]))}
-        for due, start in found
-    ]
-
-
-def require_series(row: Row) -> None:
-    """Raise Conflict if the task has no recurrence."""
-    if row["recurrence"] is None:
-        raise Conflict("This task does not repeat. Complete or cancel it instead.", code="not_recurring")
 
 
 def _restart_columns(due_date: str, start_date: str | None) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from pydantic import BaseModel
 from sqlalchemy import ARRAY, Text, Uuid, any_, bindparam, cast, func, literal_column, select
 
 from todo.database import DatabaseError, OwnedByCaller, Row, Session, Statement
-from todo.errors import Conflict, FieldError, Invalid, PreconditionFailed, TodoError
-from todo.kit.dates import format_due
+from todo.errors import FieldError, Invalid, PreconditionFailed, TodoError
 from todo.kit.ids import uuid7
 from todo.kit.rows import instants_in_utc
-from todo.models.base import digest_of, table_of
+from todo.models.base import table_of
 from todo.models.batches import (
     Batch,
     CompleteOperation,
@@ -31,35 +30,17 @@ from todo.models.batches import (
     UpdateOperation,
 )
 from todo.models.categories import Category
-from todo.models.tasks import Status, TaskCreate, TaskUpdate
-from todo.services.idempotent_create import id_taken
-from todo.services.recurrence import series
 from todo.services.recurrence.user_time import PROFILE, UserTime
 from todo.services.revisions import LOCK_USER_WRITES
-from todo.services.tasks import unit_of_work
-from todo.services.tasks.errors import (
-    CIRCLE,
-    MAX_LEVELS,
-    NO_SUCH_NEIGHBOUR,
-    TOO_DEEP,
-    UNDER_TRASH,
-    UNKNOWN,
-    to_move_error,
-    to_user_error,
-)
-from todo.services.tasks.statements import (
-    CREATE,
-    LOAD_SUBTREES,
-    PUBLIC,
-    PUBLIC_NAMES,
-    WRITABLE,
-    delete_statement,
-    move_statement,
-    owned_by_caller,
-    tasks,
-    to_columns,
-    trash_statement,
-)
+from todo.services.tasks.complete import CompleteTask, refuse_future
+from todo.services.tasks.create import CreateTask
+from todo.services.tasks.errors import to_user_error
+from todo.services.tasks.move import MoveTask, to_move_error
+from todo.services.tasks.reopen import ReopenTask
+from todo.services.tasks.statements import PUBLIC, PUBLIC_NAMES, owned_by_caller, tasks
+from todo.services.tasks.trash import DeleteTask, TrashTask
+from todo.services.tasks.unit_of_work import LOAD_SUBTREES, Command, TaskUnitOfWork, refuse_too_many
+from todo.services.tasks.update import UpdateTask
 
 _categories = table_of(Category)
 _CATEGORIES = Statement(
@@ -86,7 +67,8 @@ _OUTCOME = Statement(
 _REFERRING = ("id", "parent_id", "after_id", "before_id")
 _NO_SUCH_REF = "No earlier operation creates a task of this ref."
 _REF_TAKEN = "An earlier operation has this ref. Choose another one."
-_PARTS: Mapping[type, str] = {CreateOperation: "/task", UpdateOperation: "/changes"}
+# The members that have the fields of the task. Other operations have these fields themselves.
+_PARTS: Mapping[type, str] = {CreateOperation: "task", UpdateOperation: "changes"}
 _PartT = TypeVar("_PartT", bound=BaseModel)
 _NO_REVISION = FieldError("/revision", "The batch itself creates this task. Leave the revision out.")
 
@@ -99,17 +81,8 @@ class _Target:
     task_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """The plan so far, the existing categories, and the public columns of the tasks before the batch."""
-
-    unit: unit_of_work.TaskUnitOfWork
-    categories: frozenset[str]
-    before: Mapping[str, Row]
-
-
 # Task: T-353
-async def run(session: Session, batch: Batch, *, now: datetime) -> list[dict[str, Any]]:
+async def run_batch(session: Session, batch: Batch, *, now: datetime) -> list[dict[str, Any]]:
     """Run the operations of a batch in order, in one transaction. Return the result of each operation.
 
     If an operation of an atomic batch fails, raise its error with a pointer to the operation, and change nothing. If
@@ -120,15 +93,16 @@ async def run(session: Session, batch: Batch, *, now: datetime) -> list[dict[str
     async with session.transaction(*_looking(named)) as (kept, [_, rows, profiles, categories]):
         if kept is not None:
             return _results(kept)
-        unit_of_work.refuse_too_many(rows)
-        unit = unit_of_work.TaskUnitOfWork({row["id"]: row for row in rows}, UserTime.of(profiles), now)
-        work = _Work(unit, frozenset(row["id"] for row in categories), _before(rows, named))
+        refuse_too_many(rows)
+        known = frozenset(row["id"] for row in categories)
+        unit = TaskUnitOfWork({row["id"]: row for row in rows}, UserTime.of(profiles), now, known)
+        before = _before(rows, named)
         outcomes: list[dict[str, Any]] = []
         ends: list[int] = []
         failed: TodoError | None = None
         for index, each in enumerate(named):
             try:
-                outcomes.append(_result_of(each, _do(work, each.task_id, each.operation)))
+                outcomes.append(_result_of(each, _apply(unit, each, before)))
             except TodoError as error:
                 failed = failed or _pointed(error, each, f"/operations/{index}")
                 if batch.atomic:
@@ -167,7 +141,7 @@ def _looking(named: Sequence[_Target]) -> tuple[tuple[Statement, Mapping[str, An
     beside: set[UUID] = set()
     categories: set[UUID] = set()
     for each in named:
-        part = _fields_of(each.operation)
+        part = getattr(each.operation, _PARTS.get(type(each.operation), ""), each.operation)
         beside |= {value for name in _REFERRING[1:] if (value := getattr(part, name, None))}
         categories |= {value for value in (getattr(part, "category_id", None),) if value}
     ids = sorted({each.task_id for each in named})
@@ -205,11 +179,10 @@ def _named(operations: Sequence[OneOperation], now: datetime) -> list[_Target]:
 def _resolved(operation: OneOperation, ids: Mapping[str, UUID], place: str, errors: list[FieldError]) -> OneOperation:
     """Return the operation with ids instead of references. Append an error to ``errors`` for each unknown reference."""
     known = _with_ids(operation, ids, place, errors)
-    if isinstance(known, CreateOperation):
-        return known.model_copy(update={"task": _with_ids(known.task, ids, f"{place}/task", errors)})
-    if isinstance(known, UpdateOperation):
-        return known.model_copy(update={"changes": _with_ids(known.changes, ids, f"{place}/changes", errors)})
-    return known
+    name = _PARTS.get(type(known))
+    if name is None:
+        return known
+    return known.model_copy(update={name: _with_ids(getattr(known, name), ids, f"{place}/{name}", errors)})
 
 
 def _with_ids(part: _PartT, ids: Mapping[str, UUID], place: str, errors: list[FieldError]) -> _PartT:
@@ -218,151 +191,60 @@ def _with_ids(part: _PartT, ids: Mapping[str, UUID], place: str, errors: list[Fi
     return part.model_copy(update={name: ids.get(value, value) for name, value in references.items()})
 
 
-def _fields_of(operation: OneOperation) -> Any:
-    """Return the part of an operation that has the fields of the task."""
-    if isinstance(operation, CreateOperation):
-        return operation.task
-    return operation.changes if isinstance(operation, UpdateOperation) else operation
-
-
-def _do(work: _Work, task_id: UUID, operation: OneOperation) -> int:
+def _apply(unit: TaskUnitOfWork, each: _Target, before: Mapping[str, Row]) -> int:
     """Plan one operation, and return the HTTP status of its result. If it raises, nothing was added to the plan.
 
     The checks run in the same order as for a single request, so both report the same error.
     """
-    if isinstance(operation, CreateOperation):
-        return _create(work, operation.task, task_id)
+    operation = each.operation
+    is_new = str(each.task_id) not in unit.rows
     if isinstance(operation, CompleteOperation):
-        unit_of_work.refuse_future(operation.instant, work.unit.now)
-    _refuse_if_stale(work, task_id, operation.revision)
-    if isinstance(operation, UpdateOperation):
-        _update(work, operation.changes, task_id)
-    elif isinstance(operation, CompleteOperation):
-        unit_of_work.CompleteTask(at=operation.instant, occurrence=operation.occurrence).apply(work.unit, task_id)
-    elif isinstance(operation, ReopenOperation):
-        unit_of_work.ReopenTask().apply(work.unit, task_id)
-    elif isinstance(operation, MoveOperation):
-        _move(work, operation, task_id)
-    else:
-        _delete(work.unit, operation, task_id)
-        return 204
-    return 200
+        refuse_future(operation.instant, unit.now)
+    if not isinstance(operation, CreateOperation):
+        _refuse_if_stale(unit.task(each.task_id), operation.revision, before)
+    _command_of(operation, unit.now).apply(unit, each.task_id)
+    if isinstance(operation, CreateOperation):
+        return 201 if is_new else 200
+    return 204 if isinstance(operation, DeleteOperation) else 200
 
 
-def _refuse_if_stale(work: _Work, task_id: UUID, revision: int | None) -> None:
-    row = work.unit.task(task_id)
+def _command_of(operation: OneOperation, now: datetime) -> Command:
+    match operation:
+        case CreateOperation():
+            return CreateTask(operation.task)
+        case UpdateOperation():
+            return UpdateTask.of(operation.changes)
+        case CompleteOperation():
+            return CompleteTask(now, operation.instant, operation.occurrence)
+        case ReopenOperation():
+            return ReopenTask()
+        case MoveOperation():
+            return MoveTask(operation)
+        case DeleteOperation():
+            return DeleteTask() if operation.permanent else TrashTask()
+
+
+def _refuse_if_stale(row: Row, revision: int | None, before: Mapping[str, Row]) -> None:
     if revision is None:
         return
     if row["revision"] is None:
         raise Invalid(_NO_REVISION)
     if row["revision"] != revision:
-        raise PreconditionFailed(current=work.before[row["id"]], revision=row["revision"])
-
-
-def _create(work: _Work, new: TaskCreate, task_id: UUID) -> int:
-    """Plan a new task, unless it exists already and was created from an equal body."""
-    # As a plain TaskCreate, so that the digest equals that of a single request: a client may retry without the batch.
-    new = TaskCreate.model_construct(new.model_fields_set, **dict(new))
-    digest = digest_of(new)
-    initial_columns = series.initial_columns(new, work.unit.user_time, task_id)
-    existing = work.unit.rows.get(str(task_id))
-    if existing is not None:
-        if existing["digest"] != digest.hex():
-            raise id_taken("task")
-        return 200
-    _refuse_references(work, new, task_id)
-    done_at = work.unit.now if new.status is Status.completed else None
-    row: Row = dict.fromkeys(column.name for column in tasks.c) | {
-        **{name: getattr(new, name) for name in WRITABLE},
-        **unit_of_work.as_read(initial_columns),
-        "id": str(task_id),
-        "category_id": None if new.category_id is None else str(new.category_id),
-        "parent_id": None if new.parent_id is None else str(new.parent_id),
-        "recurrence": None if new.recurrence is None else new.recurrence.stored(),
-        "completed_at": None if done_at is None else format_due(done_at),
-        "digest": digest.hex(),
-    }
-    values = {**to_columns(new, WRITABLE), **initial_columns, "completed_at": done_at, "creation_digest": digest}
-    work.unit.add(CREATE, row, **values)
-    work.unit.add_row(row)
-    return 201
-
-
-def _update(work: _Work, changes: TaskUpdate, task_id: UUID) -> None:
-    row = work.unit.require_not_trashed(task_id)
-    sent = tuple(name for name in WRITABLE if name in changes.model_fields_set)
-    edit = unit_of_work.UpdateTask(changes, sent, changes.scope)
-    # Called for its checks: their errors take precedence over those of the references.
-    edit.columns(row, work.unit.user_time)
-    _refuse_references(work, changes, task_id)
-    edit.apply(work.unit, task_id)
-
-
-def _move(work: _Work, move: MoveOperation, task_id: UUID) -> None:
-    row = work.unit.require_not_trashed(task_id)
-    neighbour = None if move.neighbour_id is None else str(move.neighbour_id)
-    if neighbour is not None and (neighbour not in work.unit.rows or neighbour == row["id"]):
-        raise Invalid(FieldError(f"/{'after_id' if move.is_behind else 'before_id'}", NO_SUCH_NEIGHBOUR))
-    _refuse_references(work, move, task_id)
-    statement, values = move_statement(move)
-    work.unit.add(statement, row, **values)
-    work.unit.patch_row(
-        row, unit_of_work.as_read({name: values[name] for name in ("category_id", "parent_id") if name in values})
-    )
-
-
-def _delete(unit: unit_of_work.TaskUnitOfWork, operation: DeleteOperation, task_id: UUID) -> None:
-    row = unit.task(task_id)
-    if operation.permanent:
-        unit.add(delete_statement(conditional=False), row)
-        for gone in [*unit.descendants(row, also_trashed=True), row]:
-            unit.remove_row(gone)
-    elif row["trashed_at"] is None:
-        unit.add(trash_statement(conditional=False), row)
-        for gone in [*unit.descendants(row), row]:
-            gone |= {"trashed_at": format_due(unit.now), "trash_id": row["id"]}
-
-
-def _refuse_references(work: _Work, part: Any, task_id: UUID) -> None:
-    """Raise for references that the database would reject, before anything is sent."""
-    category_id = getattr(part, "category_id", None)
-    if category_id is not None and str(category_id) not in work.categories:
-        raise Invalid(UNKNOWN["category_id"])
-    if part.parent_id is not None:
-        _refuse_parent(work.unit, str(task_id), str(part.parent_id))
-
-
-def _refuse_parent(unit: unit_of_work.TaskUnitOfWork, task_id: str, parent_id: str) -> None:
-    if parent_id == task_id:
-        raise Conflict(CIRCLE, code="parent_cycle")
-    parent = unit.rows.get(parent_id)
-    if parent is None:
-        raise Invalid(UNKNOWN["parent_id"])
-    if parent["trashed_at"] is not None:
-        raise Conflict(UNDER_TRASH, code="under_trash")
-    above = [parent_id]
-    while (row := unit.rows.get(unit.rows[above[-1]]["parent_id"] or "")) is not None and len(above) <= MAX_LEVELS:
-        above.append(row["id"])
-    if task_id in above:
-        raise Conflict(CIRCLE, code="parent_cycle")
-    if len(above) + unit.subtree_height(task_id) > MAX_LEVELS:
-        raise Invalid(TOO_DEEP)
+        raise PreconditionFailed(current=before[row["id"]], revision=row["revision"])
 
 
 def _pointed(error: TodoError, each: _Target, place: str) -> TodoError:
     """Return the error with pointers into the batch: to the fields if it is Invalid, else to the operation."""
     if isinstance(error, Invalid):
-        errors = [FieldError(f"{place}{_step_to(fault, each)}{fault.pointer}", fault.detail) for fault in error.errors]
+        kind = type(each.operation)
+        part = f"/{_PARTS[kind]}" if kind in _PARTS else ""
+        errors = [
+            FieldError(f"{place}{'' if fault.pointer[1:] in kind.model_fields else part}{fault.pointer}", fault.detail)
+            for fault in error.errors
+        ]
         return Invalid(*errors, detail=error.detail, code=error.code)
     error.pointer = place or None
     return error
-
-
-def _step_to(fault: FieldError, each: _Target) -> str:
-    """Return the pointer from the operation to the object with the field: task fields are nested one level deeper."""
-    if fault.pointer[1:] in type(each.operation).model_fields:
-        return ""
-    return _PARTS.get(type(each.operation), "")
 
 
 def _result_of(each: _Target, status: int, error: TodoError | None = None) -> dict[str, Any]:

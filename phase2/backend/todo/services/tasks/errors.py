@@ -2,7 +2,6 @@
 
 from todo.database import DatabaseError, SqlState
 from todo.errors import Conflict, FieldError, Invalid, TodoError
-from todo.models.task_actions import TaskMove
 
 UNKNOWN = {
     "category_id": FieldError("/category_id", "You have no such category."),
@@ -16,7 +15,6 @@ MAX_LEVELS = 5
 
 NO_SUCH_ZONE = FieldError("/due_time_zone", "The database does not know this time zone. Choose its current IANA name.")
 TOO_DEEP = FieldError("/parent_id", f"Tasks lie at most {MAX_LEVELS} levels deep. Choose a task further up.")
-NO_SUCH_NEIGHBOUR = "Expected the id of another task of yours."
 CIRCLE = "A task cannot lie under itself or under what lies under it. Choose another parent."
 UNDER_TRASH = "What it belongs to is in the trash. Restore that first."
 
@@ -48,13 +46,3 @@ def to_undo_conflict(error: DatabaseError) -> Conflict | None:
         ),
         SqlState.invalid_parameter_value.value: Conflict(NO_SUCH_ZONE.detail, code="unknown_zone"),
     }.get(error.sqlstate)
-
-
-def to_move_error(error: DatabaseError, body: TaskMove) -> TodoError | None:
-    """Return the error for an unknown neighbour, or for a place without room for another position; else ``None``."""
-    if error.sqlstate == SqlState.unknown_neighbour:
-        name = "after_id" if body.is_behind else "before_id"
-        return Invalid(FieldError(f"/{name}", NO_SUCH_NEIGHBOUR))
-    if error.sqlstate == SqlState.position_exhausted:
-        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="position_exhausted")
-    return None

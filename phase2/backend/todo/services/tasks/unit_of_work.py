@@ -4,54 +4,88 @@ The first round trip takes the user write lock, so nothing changes in between, a
 their subtrees. All checks run before a write is sent. The second round trip writes, reads the result and commits.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, TypeAlias
 from uuid import UUID
 
-from todo.database import DatabaseError, Row, Session, Statement
-from todo.errors import TOO_MUCH_AT_ONCE, Conflict, FieldError, Invalid, NotFound, PreconditionFailed
+from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, func, literal_column, select
+
+from todo.database import DatabaseError, OwnedByCaller, Row, Session, Statement
+from todo.errors import TOO_MUCH_AT_ONCE, Conflict, Invalid, NotFound, PreconditionFailed
 from todo.kit.dates import format_due
 from todo.kit.etags import Condition
-from todo.kit.ids import uuid7
 from todo.models.task_actions import TaskMove
-from todo.models.tasks import Scope, Status, TaskBase, TaskUpdate
-from todo.services.recurrence import series
+from todo.models.tasks import TaskBase, TaskUpdate
 from todo.services.recurrence.user_time import PROFILE, UserTime
-from todo.services.revisions import LOCK_USER_WRITES
-from todo.services.tasks.errors import UNDER_TRASH, to_user_error
-from todo.services.tasks.occurrences import INSERT_COMPLETED_COPY
+from todo.services.revisions import LOCK_USER_WRITES, expected_revisions, is_conditional
+from todo.services.tasks.errors import CIRCLE, MAX_LEVELS, TOO_DEEP, UNDER_TRASH, UNKNOWN, to_user_error
+from todo.services.tasks.read import READ
 from todo.services.tasks.statements import (
-    COMPLETE_BELOW,
-    LOAD_SUBTREES,
-    MAX_SUBTREE_ROWS,
-    OPEN,
     PUBLIC_NAMES,
-    READ,
-    REOPEN_BELOW,
-    RESTORE,
     TaskRow,
-    move_statement,
-    recurrence_column,
+    descendant_ids,
+    id_in,
+    owned_by_caller,
     set_columns_statement,
-    to_columns,
+    tasks,
 )
 
-_TIMES = ("due_date", "due_time_zone", "start_date", "recurrence")
+Request: TypeAlias = tuple[Statement, Mapping[str, Any]]
+
 IN_TRASH = "The task is in the trash. Restore it first."
+
+MAX_SUBTREE_ROWS = 20_000
+"""At most this many tasks are loaded into the process at once: about 50 MB."""
+
+_ids, _others = (bindparam(name, type_=ARRAY(Uuid)) for name in ("ids", "others"))
+# One array, so that PostgreSQL looks up its ids. For an OR of two arrays, it would scan all tasks of the user.
+_named = tasks.c.id == any_(func.array_cat(_ids, _others, type_=ARRAY(Uuid)))
+
+
+def _ancestor_ids() -> Select[Any]:
+    above = select(tasks.c.id, tasks.c.parent_id).where(owned_by_caller, _named).cte("above", recursive=True)
+    parent = tasks.alias("parent")
+    found = select(parent.c.id, parent.c.parent_id).where(OwnedByCaller(parent), parent.c.id == above.c.parent_id)
+    return select(above.union(found).c.id)
+
+
+_everything = tuple(
+    c for c in tasks.c if c.name not in ("user_id", "creation_digest", "next_occurrences", "description")
+)
+# Descriptions are long, and not needed for ancestors and descendants.
+_description = case((_named, tasks.c.description)).label("description")
+LOAD_SUBTREES = Statement(
+    select(*_everything, _description, func.encode(tasks.c.creation_digest, "hex").label("digest"))
+    .where(owned_by_caller, id_in(_ancestor_ids(), descendant_ids(tasks.c.id == any_(_ids))))
+    .limit(literal_column(str(MAX_SUBTREE_ROWS + 1)))
+)
+"""Load the tasks with these ``ids`` and their subtrees, the tasks ``others``, and the ancestors of all these.
+
+``description`` is null unless the task is one of ``ids`` or ``others``.
+"""
 
 
 @dataclass(slots=True)
 class TaskUnitOfWork:
-    """The loaded tasks, which each command updates in memory, and the statements that write the changes."""
+    """The loaded tasks, which each command updates in memory, and the statements that write the changes.
+
+    ``categories`` has the existing ones of the categories that a batch names. It is ``None`` for a single command: then
+    the database checks the references.
+    """
 
     rows: dict[str, Row]
     user_time: UserTime
     now: datetime
-    requests: list[tuple[Statement, Mapping[str, Any]]] = field(default_factory=list)
+    categories: frozenset[str] | None = None
+    requests: list[Request] = field(default_factory=list)
     _children: dict[str, list[Row]] | None = None
+
+    @property
+    def is_batch(self) -> bool:
+        """True if all tasks and categories that the commands name are loaded."""
+        return self.categories is not None
 
     def task(self, task_id: UUID) -> Row:
         """Return the row of a task. Raises NotFound."""
@@ -66,6 +100,31 @@ class TaskUnitOfWork:
         if row["trashed_at"] is not None:
             raise Conflict(IN_TRASH, code="in_trash")
         return row
+
+    def refuse_references(self, task_id: UUID, body: TaskBase | TaskUpdate | TaskMove) -> None:
+        """In a batch, raise for a category or a parent that the database would reject, before anything is sent."""
+        if self.categories is None:
+            return
+        if body.category_id is not None and str(body.category_id) not in self.categories:
+            raise Invalid(UNKNOWN["category_id"])
+        if body.parent_id is not None:
+            self._refuse_parent(str(task_id), str(body.parent_id))
+
+    def _refuse_parent(self, task_id: str, parent_id: str) -> None:
+        if parent_id == task_id:
+            raise Conflict(CIRCLE, code="parent_cycle")
+        parent = self.rows.get(parent_id)
+        if parent is None:
+            raise Invalid(UNKNOWN["parent_id"])
+        if parent["trashed_at"] is not None:
+            raise Conflict(UNDER_TRASH, code="under_trash")
+        above = [parent_id]
+        while (row := self.rows.get(self.rows[above[-1]]["parent_id"] or "")) is not None and len(above) <= MAX_LEVELS:
+            above.append(row["id"])
+        if task_id in above:
+            raise Conflict(CIRCLE, code="parent_cycle")
+        if len(above) + self._subtree_height(task_id) > MAX_LEVELS:
+            raise Invalid(TOO_DEEP)
 
     def set(self, row: Row, values: Mapping[str, Any], *, shown: Mapping[str, Any] | None = None) -> None:
         """Write columns of one task. ``shown`` has the values of columns that are read in another form than written."""
@@ -97,7 +156,7 @@ class TaskUnitOfWork:
         """Return the descendants of a task, without those in the trash unless ``also_trashed``."""
         return [each for level in self._levels(row["id"], also_trashed=also_trashed) for each in level]
 
-    def subtree_height(self, task_id: str) -> int:
+    def _subtree_height(self, task_id: str) -> int:
         """Return the number of levels of a task's subtree, including the task itself."""
         return 1 + sum(1 for _ in self._levels(task_id, also_trashed=True))
 
@@ -121,31 +180,62 @@ class TaskUnitOfWork:
             seen.update(above)
 
 
-class Command(Protocol):
-    """A command on one task. ``includes_subtree``: it needs the subtree of the task."""
+class Command:
+    """A command on one task: a statement that writes its row alone, and the unit of work for all other cases."""
 
     @property
-    def includes_subtree(self) -> bool: ...
+    def includes_subtree(self) -> bool:
+        """True if the unit of work needs the subtree of the task."""
+        return False
+
+    def request(self, *, conditional: bool) -> Request | None:
+        """Return the statement with its values; ``None`` if only a unit of work can run the command.
+
+        The statement matches no row if more than the row is concerned, or if the command must be refused.
+        """
 
     def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
         """Check the command, and add its statements to the plan. If it raises, it has added nothing."""
+        raise NotImplementedError
 
 
-@asynccontextmanager
-async def load(
-    session: Session, task_id: UUID, *, with_below: bool
-) -> AsyncIterator[tuple[list[Row] | None, dict[str, Row], UserTime]]:
-    """Begin a transaction under the user write lock. Yield the stored response, the tasks by id, and the user's clock.
+async def run_command(
+    session: Session, task_id: UUID, command: Command, *, now: datetime, if_match: Condition | None
+) -> TaskRow:
+    """Run a command by its statement or, if that matches no row, as a unit of work. Return the resulting task."""
+    request = command.request(conditional=is_conditional(if_match))
+    try:
+        if request is not None:
+            statement, values = request
+            revisions = expected_revisions(if_match)
+            row = await session.fetch_first(statement, task_id=task_id, now=now, **values, **revisions)
+            if row is not None:
+                return row
+        return await run_unit_of_work(session, task_id, command, now=now, if_match=if_match)
+    except DatabaseError as error:
+        raise to_user_error(error) or error from None
 
-    The stored response is ``None`` if there is none. ``with_below`` also loads the subtree.
-    """
-    families = {"ids": [task_id], "others": []} if with_below else {"ids": [], "others": [task_id]}
-    async with session.transaction((LOCK_USER_WRITES, {}), (LOAD_SUBTREES, families), (PROFILE, {})) as (
-        replayed,
+
+# Task: T-325
+async def run_unit_of_work(
+    session: Session, task_id: UUID, command: Command, *, now: datetime, if_match: Condition | None = None
+) -> TaskRow:
+    """Run a command in one transaction and two round trips. Return the resulting task."""
+    loaded = {"ids": [task_id], "others": []} if command.includes_subtree else {"ids": [], "others": [task_id]}
+    async with session.transaction((LOCK_USER_WRITES, {}), (LOAD_SUBTREES, loaded), (PROFILE, {})) as (
+        stored_response,
         [_, rows, profiles],
     ):
         refuse_too_many(rows)
-        yield replayed, {row["id"]: row for row in rows}, UserTime.of(profiles)
+        if stored_response is not None:
+            return stored_response[0]
+        unit = TaskUnitOfWork({row["id"]: row for row in rows}, UserTime.of(profiles), now)
+        if str(task_id) not in unit.rows:
+            await session.ensure_caller_exists()
+        refuse_if_stale(unit.task(task_id), if_match)
+        command.apply(unit, task_id)
+        [row] = await session.finish(*unit.requests, (READ, {"task_id": task_id}))
+        return row
 
 
 # Task: T-384
@@ -155,195 +245,10 @@ def refuse_too_many(rows: Sequence[Row]) -> None:
         raise Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
 
 
-# Task: T-325
-async def run_command(
-    session: Session, task_id: UUID, command: Command, *, now: datetime, if_match: Condition | None = None
-) -> TaskRow:
-    """Run one command on one task, in one transaction and two round trips. Return the resulting task."""
-    try:
-        async with load(session, task_id, with_below=command.includes_subtree) as (replayed, rows, user_time):
-            if replayed is not None:
-                return replayed[0]
-            unit = TaskUnitOfWork(rows, user_time, now)
-            if str(task_id) not in unit.rows:
-                await session.ensure_caller_exists()
-            refuse_if_stale(unit.task(task_id), if_match)
-            command.apply(unit, task_id)
-            [row] = await session.finish(*unit.requests, (READ, {"task_id": task_id}))
-            return row
-    except DatabaseError as error:
-        raise to_user_error(error) or error from None
-
-
 def refuse_if_stale(row: Row, if_match: Condition | None) -> None:
     """Raise PreconditionFailed if a task does not match the condition."""
     if if_match is not None and not if_match.names(row["revision"]):
         raise PreconditionFailed(current={name: row[name] for name in PUBLIC_NAMES}, revision=row["revision"])
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateTask:
-    """Set the named fields to their values in ``body``."""
-
-    body: TaskBase | TaskUpdate
-    names: Collection[str]
-    scope: Scope = Scope.series
-
-    @property
-    def includes_subtree(self) -> bool:
-        return "status" in self.names and self.body.status is Status.completed
-
-    def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
-        row = unit.require_not_trashed(task_id)
-        values, shown = self.columns(row, unit.user_time)
-        unit.set(row, values, shown=shown)
-        if "status" in self.names and self.body.status is Status.completed:
-            # After the other fields, with the same checks as any other completion.
-            CompleteTask().apply(unit, task_id)
-
-    def columns(self, row: Row, user_time: UserTime) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns to write, and those that are read in another form. Raises if a value is not allowed."""
-        values = to_columns(self.body, self.names)
-        shown = {name: getattr(self.body, name) for name in ("tags",) if name in values}
-        if "status" in values:
-            refuse_transition(row, values["status"])
-            if values["status"] == Status.completed:
-                values.pop("status")
-        moved = series.columns_after_edit(row, self._times(values), user_time, only_this=self.scope is Scope.occurrence)
-        if moved.get("recurrence") is not None:
-            shown["recurrence"] = moved["recurrence"]
-            moved["recurrence"] = recurrence_column(self.body.recurrence)
-        return {**values, **moved}, shown
-
-    def _times(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Remove the fields that move a series from ``values``, and return them in the form in which they are read."""
-        times = {name: values.pop(name) for name in _TIMES if name in values}
-        if times.get("recurrence") is not None and self.body.recurrence is not None:
-            times["recurrence"] = self.body.recurrence.stored()
-        return times
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteTask:
-    """Complete a task, or the open occurrence of a series, with its subtree.
-
-    ``at`` is the time of completion, ``None`` for now. ``occurrence`` is the due date of the occurrence, ``None`` for
-    the open one.
-    """
-
-    at: datetime | None = None
-    occurrence: str | None = None
-
-    includes_subtree: ClassVar[bool] = True
-
-    def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
-        row = unit.require_not_trashed(task_id)
-        at = self.at or unit.now
-        if is_repeated(row, self.occurrence, row["last_occurrence"]):
-            return
-        refuse_transition(row, Status.completed)
-        if row["status"] == Status.completed:
-            return
-        if row["recurrence"] is not None and series.already_completed_today(row, unit.user_time, at):
-            return
-        following = series.columns_after_completion(row, unit.user_time, at) if row["recurrence"] is not None else None
-        if following is None:
-            self._complete_finally(unit, row, at)
-        else:
-            self._complete_occurrence(unit, row, at, following)
-
-    def _complete_finally(self, unit: TaskUnitOfWork, row: Row, at: datetime) -> None:
-        below = unit.descendants(row)
-        if below:
-            unit.add(COMPLETE_BELOW, row, completed_at=at)
-            for each in below:
-                if each["status"] in OPEN:
-                    each |= {"status": Status.completed.value, "completed_at": format_due(at)}
-                    if each["recurrence"] is not None:
-                        each["last_completed_at"] = format_due(at)
-        done = {"status": Status.completed.value, "completed_at": at}
-        if row["recurrence"] is not None:
-            done |= _last_completion_columns(row, at)
-        unit.set(row, done)
-
-    def _complete_occurrence(self, unit: TaskUnitOfWork, row: Row, at: datetime, following: Mapping[str, Any]) -> None:
-        unit.add(INSERT_COMPLETED_COPY, row, new_id=uuid7(unit.now), completed_at=at)
-        below = unit.descendants(row)
-        if below:
-            unit.add(REOPEN_BELOW, row)
-            for each in below:
-                if each["status"] == Status.completed and each["recurrence"] is None:
-                    each |= {"status": Status.pending.value, "completed_at": None}
-        unit.set(row, {**following, **_last_completion_columns(row, at), "status": Status.pending.value})
-
-
-def _last_completion_columns(row: Row, at: datetime) -> dict[str, Any]:
-    """Return the columns with the last completed occurrence and its time. An offline client can send an older time."""
-    before = row["last_completed_at"]
-    latest = at if before is None else max(at, datetime.fromisoformat(before))
-    return {"last_completed_at": latest, "last_occurrence": row["due_date"]}
-
-
-@dataclass(frozen=True, slots=True)
-class SkipOccurrence:
-    """Skip the open occurrence of a series. If it is the last one, cancel the task."""
-
-    occurrence: str | None = None
-
-    includes_subtree: ClassVar[bool] = False
-
-    def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
-        row = unit.require_not_trashed(task_id)
-        series.require_series(row)
-        if is_repeated(row, self.occurrence, row["last_skipped"]):
-            return
-        if row["status"] in OPEN:
-            following = series.columns_after_skip(row, unit.user_time) or {"status": Status.cancelled.value}
-            unit.set(row, {**following, "last_skipped": row["due_date"]})
-        elif self.occurrence is None or self.occurrence != row["last_skipped"]:
-            raise Conflict("The series has ended. Reopen the task first.", code="series_ended")
-
-
-@dataclass(frozen=True, slots=True)
-class ReopenTask:
-    """Make a completed or cancelled task pending again."""
-
-    includes_subtree: ClassVar[bool] = False
-
-    def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
-        row = unit.require_not_trashed(task_id)
-        if row["status"] not in OPEN:
-            unit.set(row, {"status": Status.pending.value, "completed_at": None})
-
-
-@dataclass(frozen=True, slots=True)
-class MoveTask:
-    """Move a task next to another one, to another category, or under another task."""
-
-    body: TaskMove
-
-    includes_subtree: ClassVar[bool] = False
-
-    def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
-        row = unit.require_not_trashed(task_id)
-        statement, values = move_statement(self.body)
-        unit.add(statement, row, **values)
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreTask:
-    """Restore a task from the trash, with the tasks that were trashed with it."""
-
-    includes_subtree: ClassVar[bool] = False
-
-    def apply(self, unit: TaskUnitOfWork, task_id: UUID) -> None:
-        row = unit.task(task_id)
-        if row["trashed_at"] is None:
-            return
-        parent = unit.rows.get(row["parent_id"] or "")
-        if parent is not None and parent["trashed_at"] is not None:
-            raise Conflict(UNDER_TRASH, code="under_trash")
-        unit.add(RESTORE, row)
 
 
 def as_read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -355,32 +260,3 @@ def _as_read(value: Any) -> Any:
     if isinstance(value, datetime):
         return format_due(value)
     return str(value) if isinstance(value, UUID) else value
-
-
-def refuse_future(at: datetime | None, now: datetime) -> None:
-    """Raise Invalid if the time of completion is in the future."""
-    if at is not None and at > now:
-        raise Invalid(FieldError("/completed_at", "This is in the future. Send the time at which it was done."))
-
-
-def is_repeated(row: Row, occurrence: str | None, last: str | None) -> bool:
-    """Return whether a request is a repetition: the same was done to the named occurrence, which is the ``last`` one.
-
-    False if the named occurrence is open. Raises Conflict if it is neither open nor the last one.
-    """
-    if occurrence is None or occurrence in (row["due_date"], row["recurrence_due"]):
-        return False
-    if occurrence == last:
-        return True
-    raise Conflict(
-        "This is not the open occurrence. Read the task for the one that is.",
-        code="occurrence_passed",
-    )
-
-
-def refuse_transition(row: Row, new: Status) -> None:
-    """Raise Invalid if a task's status may not change to ``new``."""
-    current = Status(row["status"])
-    if not (current in OPEN or new in OPEN or current is new):
-        sentence = f"A {current} task cannot become {new}. Reopen it first."
-        raise Invalid(FieldError("/status", sentence), detail=sentence, code="invalid_status_transition")
