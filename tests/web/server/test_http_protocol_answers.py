@@ -247,13 +247,6 @@ class TestAnswers:
 
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
 
-    async def test_say_that_the_server_is_full(self, app: FastAPI) -> None:
-        async with serving(app, HttpProtocol, limit_concurrency=2) as server, server.connect(), server.connect():
-            answer = await server.ask(GET)
-
-        assert_refused(answer, 503, "overloaded")
-        assert answer.headers["retry-after"] == "1"
-
 
 # Task: T-018
 class TestWebSockets:

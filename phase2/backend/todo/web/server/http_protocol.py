@@ -18,11 +18,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from todo.errors import BadRequest, HeadersTooLarge, Timeout, TodoError, Unavailable
+from todo.errors import BadRequest, HeadersTooLarge, Timeout, TodoError, TooManyRequests, Unavailable
 from todo.web.server import notify_application
+from todo.web.server.connection_limits import ConnectionLimits
 from todo.web.server.exchange import CHUNK_BYTES, ConnectionEnd, Exchange
 from todo.web.server.refusals import refusal
 from todo.web.server.write_backpressure import SHUTDOWN_GRACE_SECONDS, STALL_SECONDS, UnsentBytes, WriteStallTimer
+
+# Served even if there are too many connections, so that an orchestrator does not end a busy process.
+_ALWAYS_SERVED = (b"/healthz", b"/readyz")
 
 
 # Task: T-018
@@ -45,6 +49,7 @@ class HttpProtocol(HttpToolsProtocol):
     stall_seconds = STALL_SECONDS
     # Shared by all connections of the process.
     unsent: ClassVar[UnsentBytes] = UnsentBytes()
+    limits: ClassVar[ConnectionLimits] = ConnectionLimits()
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
         super().__init__(config, server_state, app_state, **others)
@@ -59,6 +64,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._timer: TimerHandle | None = None
         self._header_bytes = 0
         self._framing_bytes = 0
+        self._is_counted = self._is_excess = False
         # None until draining begins.
         self._drained_bytes: int | None = None
 
@@ -71,8 +77,27 @@ class HttpProtocol(HttpToolsProtocol):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, CHUNK_BYTES)
         self._stall_timer = WriteStallTimer(self.loop, transport, self.stall_seconds)
         self._start_header_timer()
+        self._is_counted = True
+        self._is_excess = not self.limits.add(self, self._address, is_full=self._is_full())
+
+    @property
+    def _address(self) -> str | None:
+        return None if self.client is None else self.client[0]
+
+    def _is_full(self) -> bool:
+        return self._max_connections is not None and len(self.connections) > self._max_connections
+
+    def close_idle(self) -> None:
+        """Close the connection in favour of a new one. It has no request."""
+        self._close()
+
+    def _stop_counting(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self.limits.remove(self, self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_counting()
         self._stop_timer()
         self._stall_timer.stop()
         self.unsent.remove(self.transport)
@@ -137,8 +162,13 @@ class HttpProtocol(HttpToolsProtocol):
             raise BadRequest("The body's framing is not supported.")
         if len(self.pipeline) >= self.max_pipelined:
             raise BadRequest
-        if self._max_connections is not None and len(self.connections) > self._max_connections:
+        if self._is_excess:
+            raise TooManyRequests(
+                "Your address has too many open connections. Close some.", code="too_many_connections"
+            )
+        if self._is_full() and self.url not in _ALWAYS_SERVED:
             raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
+        self.limits.set_busy(self)
         super().on_headers_complete()
         if self.cycle is not self._latest:
             self._latest = self.cycle
@@ -163,6 +193,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._is_counted and self._latest is not None and self._latest.response_complete:
+            self.limits.set_idle(self, self._address)
         if self._end.must_drain and self._latest is not None and self._latest.response_complete:
             self._drain_and_close()
         elif self.transport.is_closing():
@@ -193,6 +225,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _upgrade(self) -> None:
         if self._should_upgrade():
             self._stop_timer()
+            self._stop_counting()
             self.handle_websocket_upgrade()
         else:
             # A client may offer another protocol, such as h2c. This request is answered in HTTP/1.1, and is the last.
