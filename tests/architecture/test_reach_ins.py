@@ -36,8 +36,8 @@ HTTP_PROTOCOL = ReachIn(
     "uvicorn.protocols.http.httptools_impl:HttpToolsProtocol",
     (
         "_should_upgrade", "_start_asgi_task", "_unset_keepalive_if_required", "app_state", "client", "connections",
-        "cycle", "flow", "handle_websocket_upgrade", "headers", "limit_concurrency", "loop", "parser", "pipeline", "scope",
-        "server_state", "transport", "url",
+        "cycle", "flow", "handle_websocket_upgrade", "headers", "limit_concurrency", "loop", "parser", "pipeline",
+        "scope", "server_state", "transport", "url",
         # Overridden.
         "connection_lost", "connection_made", "data_received", "on_headers_complete", "on_response_complete",
         "pause_writing", "resume_writing", "shutdown", "timeout_keep_alive_handler",
