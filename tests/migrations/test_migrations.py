@@ -272,7 +272,7 @@ class TestRole:
     @pytest.mark.usefixtures("database_url")
     def test_is_asked_for_where_it_was_not_granted(self, url: str, owner: str) -> None:
         with pytest.raises(
-            psycopg.errors.InsufficientPrivilege, match=f"who made it has to run GRANT todo_app TO {owner}"
+            psycopg.errors.InsufficientPrivilege, match=f"whoever created it must run GRANT todo_app TO {owner}"
         ):
             runner.upgrade(make_conninfo(url, user=owner))
 

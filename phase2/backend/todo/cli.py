@@ -75,7 +75,7 @@ examples:
 # Task: T-469
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    _let_signals_interrupt()
+    _interrupt_on_signals()
     options, unknown = _parser().parse_known_args(arguments)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -93,12 +93,12 @@ def _fail(message: str) -> int:
     return 1
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def _let_signals_interrupt() -> None:
+def _interrupt_on_signals() -> None:
     """Make SIGTERM and a closed terminal interrupt as Ctrl-C does, so that the embedded PostgreSQL is stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Under nohup, SIGHUP is ignored, and stays ignored.
@@ -165,7 +165,7 @@ def _serve(options: argparse.Namespace) -> None:
         host, port = listener.getsockname()[:2]
         address = f"http://{_reachable(host)}:{port}"
         shared = settings.database_url is not None
-        ready = partial(_say, _banner(settings, address))
+        ready = partial(_print, _banner(settings, address))
         server.serve(complete, listener, workers=options.workers, shared=shared, ready=ready)
 
 
@@ -230,7 +230,7 @@ def _migrate(options: argparse.Namespace) -> None:
         preparation.check_schema(settings)
     else:
         preparation.migrate(settings)
-    _say("The database is up to date.")
+    _print("The database is up to date.")
 
 
 # Task: T-017
@@ -261,7 +261,7 @@ def _token(options: argparse.Namespace) -> None:
         "iat": now,
         "exp": now + options.minutes * 60,
     }
-    _say(jwt.encode(claims, secret, "HS256"))
+    _print(jwt.encode(claims, secret, "HS256"))
 
 
 def _default_email(user_id: str) -> str:

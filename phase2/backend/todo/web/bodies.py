@@ -100,7 +100,7 @@ def parse_json(body: bytes, validate: Callable[[bytes], Any], errors: list[Field
         first = error.errors(include_url=False, include_input=False)[0] if error.error_count() == 1 else None
         if first is None or first["type"] != "json_invalid":
             errors.extend(field_errors_of(error, "body"))
-        elif "hex escape" in first["msg"] and _is_json_for_others(body):
+        elif "hex escape" in first["msg"] and _is_json_for_python(body):
             errors.append(FieldError("/body", "A text contains half of a surrogate pair, which is not a character."))
         else:
             raise BadRequest(f"The body is not valid JSON.{_where(first['msg'])}", code="malformed_json") from None
@@ -113,7 +113,7 @@ def _where(message: str) -> str:
     return f" Look at line {found[1]}, column {found[2]}." if found else ""
 
 
-def _is_json_for_others(body: bytes) -> bool:
+def _is_json_for_python(body: bytes) -> bool:
     r"""Return whether Python parses ``body`` as JSON. If it contains ``\ud800``, it is JSON with invalid content."""
     try:
         json.loads(body)

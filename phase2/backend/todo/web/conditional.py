@@ -20,8 +20,8 @@ IfMatch = Annotated[
     Header(
         alias="If-Match",
         description=(
-            'Send the `ETag` of your last read, such as `"17"`, to write only if nothing has changed since. If the'
-            " object has changed, the answer is 412, with the current object in `current`."
+            'Send the `ETag` of your last read, such as `"17"`, to write only if the object has not changed since.'
+            " Otherwise the answer is 412, with the current object in `current`."
         ),
     ),
 ]

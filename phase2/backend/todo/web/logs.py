@@ -21,12 +21,12 @@ from structlog.processors import JSONRenderer
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # uvicorn's ``color_message`` is the message again, for a terminal.
-_LEFT_OUT = _STANDARD | {"color_message"}
+_EXCLUDED_ATTRIBUTES = _STANDARD_ATTRIBUTES | {"color_message"}
 _MAX_CAUSES = 5
 _MAX_FRAMES = 30
-_NAMES_OF_ERRORS = ("sqlstate", "constraint", "errno")
+_ERROR_ATTRIBUTES = ("sqlstate", "constraint", "errno")
 
 _requests = logging.getLogger("todo.request")
 
@@ -57,7 +57,7 @@ def configure(level: str) -> None:
 
 def json_handler(stream: TextIO | None = None) -> "Handler":
     """Return a handler that writes JSON lines: time (UTC), level, logger, message, and the record's extra fields."""
-    return Handler(stream, _described, JSONRenderer(serializer=_line))
+    return Handler(stream, _fields_of_record, JSONRenderer(serializer=_line))
 
 
 def terminal_handler(stream: TextIO | None = None, *, colors: bool | None = None) -> "Handler":
@@ -66,7 +66,7 @@ def terminal_handler(stream: TextIO | None = None, *, colors: bool | None = None
     renderer = ConsoleRenderer(
         colors=colors, event_key="message", timestamp_key="time", repr_native_str=True, pad_event_to=0
     )
-    return Handler(stream, _described, _readable, renderer)
+    return Handler(stream, _fields_of_record, _fields_for_terminal, renderer)
 
 
 class Handler(logging.Handler):
@@ -128,7 +128,7 @@ class RequestLog:
 request_log = RequestLog()
 
 
-def _described(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def _fields_of_record(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields of a record. structlog passes the record's arguments separately."""
     record: logging.LogRecord = event["_record"]
     error = (event.get("exc_info") or (None, None))[1]
@@ -140,13 +140,13 @@ def _described(_logger: object, _method: str, event: MutableMapping[str, Any]) -
         # asyncio adds the exception's text in further lines.
         "message": message.partition("\n")[0] if error else message,
     }
-    content |= {name: value for name, value in vars(record).items() if name not in _LEFT_OUT}
+    content |= {name: value for name, value in vars(record).items() if name not in _EXCLUDED_ATTRIBUTES}
     if error:
-        content["errors"] = [_description(each) for each in _chain(error)]
+        content["errors"] = [_fields_of_error(each) for each in _chain(error)]
     return content
 
 
-def _readable(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def _fields_for_terminal(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields for a terminal: the local time of day, and exceptions in lines of their own."""
     lines = []
     for error in event.pop("errors", ()):
@@ -173,13 +173,13 @@ def _line(content: Mapping[str, Any], **_: Any) -> str:
 
 def _message(message: object, arguments: Any) -> str:
     if not arguments:
-        return str(_unquoted(message))
+        return str(_without_exception_text(message))
     if isinstance(arguments, Mapping):
-        return str(message) % {name: _unquoted(value) for name, value in arguments.items()}
-    return str(message) % tuple(map(_unquoted, arguments))
+        return str(message) % {name: _without_exception_text(value) for name, value in arguments.items()}
+    return str(message) % tuple(map(_without_exception_text, arguments))
 
 
-def _unquoted(value: object) -> object:
+def _without_exception_text(value: object) -> object:
     return _type_name(value) if isinstance(value, BaseException) else value
 
 
@@ -193,8 +193,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
-def _description(error: BaseException) -> dict[str, Any]:
-    names = {name: getattr(error, name, None) for name in _NAMES_OF_ERRORS}
+def _fields_of_error(error: BaseException) -> dict[str, Any]:
+    names = {name: getattr(error, name, None) for name in _ERROR_ATTRIBUTES}
     return {
         "type": f"{type(error).__module__}.{type(error).__qualname__}",
         **{name: value for name, value in names.items() if isinstance(value, str | int)},

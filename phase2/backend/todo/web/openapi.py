@@ -194,10 +194,10 @@ class Documentation:
     location: str | None = None
 
 
-_NOTHING = Documentation()
+_NO_DOCUMENTATION = Documentation()
 
 
-def install(app: FastAPI, documentation: Documentation = _NOTHING) -> None:
+def install(app: FastAPI, documentation: Documentation = _NO_DOCUMENTATION) -> None:
     """Make ``app.openapi()`` return this document. The first call builds it."""
     made: list[_Json] = []
 
@@ -210,7 +210,7 @@ def install(app: FastAPI, documentation: Documentation = _NOTHING) -> None:
 
 
 # Task: T-050
-def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
+def document(app: FastAPI, documentation: Documentation = _NO_DOCUMENTATION) -> _Json:
     """Return the document with every route of ``app`` that is not hidden. Raises ValueError if one lacks a text."""
     made = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: _Json = made.get("components", {}).get("schemas", {})
@@ -218,14 +218,14 @@ def document(app: FastAPI, documentation: Documentation = _NOTHING) -> _Json:
     for unused in ("HTTPValidationError", "ValidationError", "Condition"):
         schemas.pop(unused, None)
     for schema in schemas.values():
-        _without_titles(schema)
+        _remove_titles(schema)
     problem = {**_PROBLEM, "properties": {**_PROBLEM["properties"], **documentation.problem_fields}}
     schemas |= {"Problem": problem, "FieldError": _FIELD_ERROR, **documentation.schemas}
     names = _names_of(documentation)
     endpoints = _endpoints_of(app)
     for path, operations in made["paths"].items():
         for method, operation in operations.items():
-            operations[method] = _completed(operation, path, method, endpoints[path, method], schemas, names)
+            operations[method] = _complete(operation, path, method, endpoints[path, method], schemas, names)
     used = {name for _, operation in _operations_of(made) for name in operation["responses"]}
     return {
         "openapi": made["openapi"],
@@ -274,7 +274,7 @@ def _tags_of(document: _Json, endpoints: dict[tuple[str, str], Callable[..., Any
                 yield {"name": tag, "description": inspect.getdoc(inspect.getmodule(endpoints[place])) or tag}
 
 
-def _completed(
+def _complete(
     operation: _Json,
     path: str,
     method: str,
@@ -285,7 +285,7 @@ def _completed(
     """Return the operation with everything that follows from its shape, in reading order."""
     summary, description = _sentences_of(endpoint)
     for parameter in operation.get("parameters", ()):
-        _without_titles(parameter["schema"])
+        _remove_titles(parameter["schema"])
         # The parameter itself has this description.
         parameter["schema"].pop("description", None)
     takes_key = path.startswith(PROTECTED) and method.upper() in METHODS_WITH_IDEMPOTENCY_KEY
@@ -435,11 +435,11 @@ def _example_of_parts(schema: _Json, schemas: _Json, name: str) -> Any:
     raise ValueError(f"{name or schema}: give the field an example")
 
 
-def _without_titles(schema: _Json) -> None:
+def _remove_titles(schema: _Json) -> None:
     """Remove the titles that pydantic derives from names: client generators would name types after them."""
     schema.pop("title", None)
     for below in _schemas_below(schema):
-        _without_titles(below)
+        _remove_titles(below)
 
 
 def _schemas_below(schema: _Json) -> Iterable[_Json]:
