@@ -92,7 +92,7 @@ MATCHES: Mapping[str, Matches] = {
 
 
 async def add_tasks(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add tasks that differ in the fields that filters compare, on three days around ``TODAY``. It is noon of ``TODAY`` then."""
+    """Add tasks that differ in the fields that filters compare, on three days. Then make it noon of ``TODAY``."""
     await add_category(client, id=TASK_ID)
     tags, due, priorities = itertools.cycle(TAGS), itertools.cycle(DUE), itertools.cycle(("low", "medium", "high"))
     for number in range(27):
