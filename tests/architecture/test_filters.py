@@ -29,9 +29,11 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BooleanClauseList, ClauseElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, ScalarSelect, SelectBase, TableClause
+from sqlmodel import col
 
 from support.statements import modules, statements
 from todo import services
@@ -43,6 +45,7 @@ from todo.models.tasks import Task
 
 _tasks = table_of(Task)
 _changes = table_of(Change)
+_first = aliased(Change, name="first")
 
 
 def unfiltered(statement: Statement) -> set[str]:
@@ -231,6 +234,27 @@ class TestStatements:
                 {"SELECT tasks"},
             ),
             (text("SELECT title FROM tasks"), {"text"}),
+            # The same over the classes.
+            (select(col(Task.id)), {"SELECT tasks"}),
+            (select(col(Task.id)).where(OwnedByCaller(Change)), {"SELECT tasks"}),
+            (
+                select(col(Task.id)).join(Change, col(Change.user_id) == col(Task.user_id)).where(OwnedByCaller(Task)),
+                {"SELECT changes"},
+            ),
+            (select(col(_first.revision)).where(OwnedByCaller(Change)), {"SELECT first"}),
+            (
+                select(literal(1)).where(exists().where(OwnedByCaller(Change), col(Task.id) == bindparam("id"))),
+                {"SELECT tasks"},
+            ),
+            (update(Task).values(title="x").where(col(Task.id) == bindparam("id")), {"UPDATE tasks"}),
+            (delete(Task).where(OwnedByCaller(Task), col(Task.title) == col(Change.entity)), {"DELETE changes"}),
+            (insert(Task).values(user_id=bindparam("somebody")), {"INSERT tasks"}),
+            (
+                update(Task)
+                .where(OwnedByCaller(Task), col(Task.id).in_(select(col(Change.entity_id))))
+                .values(title="x"),
+                {"SELECT changes"},
+            ),
         ],
     )
     def test_are_caught_when_they_ask_for_more(self, expression: Any, found: set[str]) -> None:
@@ -243,6 +267,12 @@ class TestStatements:
             delete(_tasks).where(OwnedByCaller(_tasks)),
             insert(_tasks).values(user_id=bindparam("user_id")),
             select(literal(1)),
+            select(col(Task.id)).where(and_(OwnedByCaller(Task), col(Task.title) == "x")),
+            select(_tasks.c.id).where(OwnedByCaller(Task)),
+            select(col(_first.revision)).where(OwnedByCaller(_first)),
+            update(Task).values(title="x").where(OwnedByCaller(Task)),
+            delete(Task).where(OwnedByCaller(Task)),
+            insert(Task).values(user_id=bindparam("user_id")),
         ],
     )
     def test_are_let_through_when_they_do_not(self, expression: Any) -> None:

@@ -190,6 +190,20 @@ def is_docstring(statement: ast.AST) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(value, ast.Constant) and isinstance(value.value, str)
 
 
+# Task: T-021
+def test_the_orm_makes_statements_and_nothing_else() -> None:
+    """A session would keep rows as objects, and write them when it likes."""
+    imported = {
+        name.name
+        for path in (ROOT / "phase2/backend/todo").rglob("*.py")
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.ImportFrom) and node.module in {"sqlmodel", "sqlalchemy.orm"}
+        for name in node.names
+    }
+
+    assert imported == {"Field", "SQLModel", "aliased", "col"}
+
+
 # Task: T-421
 class TestWeb:
     @pytest.mark.parametrize("path", sorted((SOURCE / "web").rglob("*.py")), ids=lambda path: path.name)

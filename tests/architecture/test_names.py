@@ -54,7 +54,7 @@ RETIRED = {
     "unless": "if_none_match",
     "still_holds": "matches",
     "Named": "NamedResource",
-    "absent": "optional_field",
+    "absent": "UNSET",
     "STORABLE": "NO_NUL",
     "TrueOrFalse": "QueryBool",
     "YesOrNo": "QueryBool",

@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.abc import Transformer
 from psycopg.adapt import PyFormat
-from sqlalchemy import ColumnElement, Executable, FromClause, bindparam
+from sqlalchemy import ColumnElement, Executable, FromClause, bindparam, inspect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -32,15 +32,15 @@ class Dialect(PGDialect_psycopg):
 
 # Task: T-021
 class OwnedByCaller(ColumnElement[bool]):
-    """``table.user_id = <the caller>``: the wall of the services. Every statement has one per table.
+    """``user_id = <the caller>``: the wall of the services. Every statement has one per model, table or alias.
 
     The isolation tests compile it to ``true`` to show that row-level security alone isolates users.
     """
 
     inherit_cache = False
 
-    def __init__(self, table: FromClause) -> None:
-        self.comparison = table.c.user_id == bindparam(USER_ID)
+    def __init__(self, owned: FromClause | type[Any]) -> None:
+        self.comparison = inspect(owned).selectable.c.user_id == bindparam(USER_ID)
 
 
 @compiles(OwnedByCaller)

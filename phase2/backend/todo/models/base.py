@@ -1,11 +1,12 @@
 """What all tables and shapes share: names of constraints, the owner's column, request bodies, and responses."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticUndefined
-from sqlalchemy import MetaData, Table
+from sqlalchemy import Column, MetaData, Table
 from sqlmodel import SQLModel
 
 # Before the first table class exists: SQLModel's tables take their names from here.
@@ -22,6 +23,11 @@ metadata: MetaData = SQLModel.metadata
 def table_of(model: type[SQLModel]) -> Table:
     """Return the table of a ``table=True`` class, typed."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+def columns_of(model: type[SQLModel], names: Iterable[str]) -> tuple[Column[Any], ...]:
+    """Return the named columns of a table. If the name is known, write ``col(Task.title)``."""
+    return tuple(table_of(model).c[name] for name in names)
 
 
 # Task: T-011

@@ -28,7 +28,7 @@ class CategoryBase(BaseModel):
 
 # Task: T-331
 class Category(CategoryBase, SQLModel, table=True):
-    """One row. Create it with ``Category.model_validate``: the constructor of a table class validates nothing."""
+    """A row of the table. Statements name its columns. The application makes no object of this class."""
 
     __tablename__ = "categories"
     __table_args__ = (

@@ -36,6 +36,7 @@ DUE_DATES = ("2026-03-10", "2026-03-10T09:00:00", "2026-03-10T08:00:00Z")
 POSITION = "500000000000017"
 
 
+# Task: T-453
 def described(description: str, *examples: Any) -> Any:
     """Return the description of a field and its examples, as metadata of its type or in the place of a default."""
     return Field(description=description, examples=list(examples) or None)

@@ -47,7 +47,7 @@ def _by(column: str, *, where: str | None = None, name: str | None = None) -> In
 # Task: T-011
 # Task: T-312
 class Task(TaskBase, SQLModel, table=True):
-    """One row. Create it with ``Task.model_validate``: the constructor of a table class validates nothing."""
+    """A row of the table. Statements name its columns. The application makes no object of this class."""
 
     __tablename__ = "tasks"
     __table_args__ = (

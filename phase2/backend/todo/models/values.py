@@ -1,6 +1,5 @@
 """Value types: what a value may be, wherever it occurs. ``todo.models.fields`` makes the fields of them."""
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +16,7 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_after_validator_function
+from pydantic_core.core_schema import chain_schema, custom_error_schema, str_schema
 
 from todo.kit.dates import canonical_due, format_due, parse_due
 from todo.kit.ids import plain_uuid
@@ -43,15 +42,16 @@ class Pattern:
     expected: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_after_validator_function(self._checked, handler(source))
+        matching = str_schema(pattern=f"^{self.pattern}$")
+        return chain_schema(
+            [
+                handler(source),
+                custom_error_schema(matching, custom_error_type="wrong_form", custom_error_message=self.expected),
+            ]
+        )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(schema), "pattern": f"^{self.pattern}$"}
-
-    def _checked(self, text: str) -> str:
-        if not re.fullmatch(self.pattern, text):
-            raise ValueError(self.expected)
-        return text
 
 
 def _plain(value: Any) -> Any:

@@ -33,13 +33,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlmodel import col
 
 from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict, FieldError, Invalid
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.kit.text import fold_case
-from todo.models.base import digest_of, table_of
+from todo.models.base import columns_of, digest_of
 from todo.models.categories import (
     MAX_CATEGORIES,
     Category,
@@ -66,12 +67,9 @@ from todo.services.tasks.statements import CHILD, children_of
 
 LOGGED_NAMES = tuple(CategoryState.model_fields)
 
-_categories = table_of(Category)
-_tasks = table_of(Task)
-_counts = table_of(TaskCount)
-_owned_by_caller = OwnedByCaller(_categories)
-_by_id = and_(_owned_by_caller, _categories.c.id == bindparam("this_id", type_=Uuid))
-_its_tasks = and_(OwnedByCaller(_tasks), _tasks.c.category_id == bindparam("this_id", type_=Uuid))
+_owned_by_caller = OwnedByCaller(Category)
+_by_id = and_(_owned_by_caller, col(Category.id) == bindparam("this_id", type_=Uuid))
+_its_tasks = and_(OwnedByCaller(Task), col(Task.category_id) == bindparam("this_id", type_=Uuid))
 _now = bindparam("now", type_=DateTime(timezone=True))
 
 _OPEN = (Status.pending, Status.in_progress)
@@ -81,20 +79,20 @@ _WRITABLE = tuple(CategoryBase.model_fields)
 def _tasks_of(*statuses: Status) -> ColumnElement[int]:
     """Return the number of a category's tasks that have one of these statuses, without the trash."""
     return (
-        select(cast(func.coalesce(func.sum(_counts.c.tasks), 0), BigInteger))
+        select(cast(func.coalesce(func.sum(TaskCount.tasks), 0), BigInteger))
         .where(
-            OwnedByCaller(_counts),
-            _counts.c.category_id == _categories.c.id,
-            or_(*(_counts.c.status == status.value for status in statuses)),
+            OwnedByCaller(TaskCount),
+            col(TaskCount.category_id) == col(Category.id),
+            or_(*(col(TaskCount.status) == status.value for status in statuses)),
         )
-        .correlate(_categories)
+        .correlate(Category)
         .scalar_subquery()
     )
 
 
-_logged = tuple(_categories.c[name] for name in LOGGED_NAMES)
+_logged = columns_of(Category, LOGGED_NAMES)
 # A write assigns a new revision, which the statement's own snapshot of the counter does not contain. Hence greatest().
-_latest = func.greatest(LATEST_REVISION, _categories.c.revision).label("latest")
+_latest = func.greatest(LATEST_REVISION, Category.revision).label("latest")
 _COUNTED = (*_logged, _tasks_of(*_OPEN).label("tasks_open"), _tasks_of(Status.completed).label("tasks_completed"))
 _ANSWERED = (*_COUNTED, _latest)
 _none: ColumnElement[int] = literal_column("0::bigint")
@@ -102,9 +100,9 @@ _none: ColumnElement[int] = literal_column("0::bigint")
 _READ = Statement(select(*_ANSWERED).where(_by_id))
 # The same as part of a write: without a row, a deleted account is reported as Forbidden, not as NotFound.
 _READ_FOR_CHANGE = Statement(select(*_ANSWERED).where(_by_id), part_of_write=True)
-_READ_WITH_DIGEST = Statement(select(*_ANSWERED, _categories.c.creation_digest).where(_by_id))
+_READ_WITH_DIGEST = Statement(select(*_ANSWERED, col(Category.creation_digest)).where(_by_id))
 _CREATE = Statement(
-    insert(_categories)
+    insert(Category)
     .values(
         user_id=bindparam("user_id"),
         id=bindparam("this_id"),
@@ -113,7 +111,7 @@ _CREATE = Statement(
         updated_at=_now,
         creation_digest=bindparam("creation_digest"),
     )
-    .on_conflict_do_nothing(index_elements=[_categories.c.user_id, _categories.c.id])
+    .on_conflict_do_nothing(index_elements=[col(Category.user_id), col(Category.id)])
     .returning(*_logged, _none.label("tasks_open"), _none.label("tasks_completed"), _latest),
     # The id is chosen before sending, so a repetition finds the id taken, with the same digest.
     repeatable=True,
@@ -122,7 +120,7 @@ _known = func.unnest(bindparam("revisions", type_=ARRAY(BigInteger))).column_val
 # True if the category has not changed since the newest of these revisions. Revisions above the user's latest one are
 # ignored, because the server has not issued them.
 _revision_matches = (
-    _categories.c.revision <= select(func.max(_known)).where(_known <= LATEST_REVISION).scalar_subquery()
+    col(Category.revision) <= select(func.max(_known)).where(_known <= LATEST_REVISION).scalar_subquery()
 )
 
 
@@ -142,7 +140,7 @@ def _matches(if_match: Condition, current: Row) -> bool:
     return any(current["revision"] <= known <= current["latest"] for known in if_match.revisions)
 
 
-RESOURCE = NamedResource("category", _categories, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _to_conflict, _matches)
+RESOURCE = NamedResource("category", Category, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _to_conflict, _matches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,23 +255,23 @@ def _answer(row: Row) -> Answer:
 def _list_statement(*, filtered: bool, if_none_match: bool) -> Statement:
     which: list[ColumnElement[bool]] = [_owned_by_caller]
     if filtered:
-        which.append(_categories.c.archived == bindparam("archived", type_=Boolean))
+        which.append(col(Category.archived) == bindparam("archived", type_=Boolean))
     if if_none_match:
         which.append(revision_not_seen())
-    return Statement(select(*_COUNTED).where(*which).order_by(_categories.c.position, _categories.c.id))
+    return Statement(select(*_COUNTED).where(*which).order_by(col(Category.position), col(Category.id)))
 
 
 @cache
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
-    new = {name: bindparam(name, type_=_categories.c[name].type) for name in names}
+    new = {column.key: bindparam(column.key, type_=column.type) for column in columns_of(Category, names)}
     return _update_statement(new, conditional=conditional)
 
 
 @cache
 def _move_statement(*, conditional: bool) -> Statement:
     place = func.app.position_in_categories(
-        _categories.c.user_id,
-        _categories.c.id,
+        col(Category.user_id),
+        col(Category.id),
         bindparam("neighbour", type_=Uuid),
         bindparam("is_behind", type_=Boolean),
     )
@@ -283,10 +281,8 @@ def _move_statement(*, conditional: bool) -> Statement:
 def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: bool) -> Statement:
     """Return the statement that sets ``new``. If no value differs, the log trigger leaves the row unchanged."""
     # Never decrease it: machine clocks differ, and a write that waited for another one has an earlier time.
-    assignments = {**new, "updated_at": func.greatest(_categories.c.updated_at, _now)}
-    return Statement(
-        update(_categories).where(*_which(conditional=conditional)).values(assignments).returning(*_ANSWERED)
-    )
+    assignments = {**new, "updated_at": func.greatest(Category.updated_at, _now)}
+    return Statement(update(Category).where(*_which(conditional=conditional)).values(assignments).returning(*_ANSWERED))
 
 
 @cache
@@ -295,12 +291,12 @@ def _delete_statements(leftover: TaskDisposition, *, conditional: bool) -> Seque
     which = _which(conditional=conditional)
     goes = exists().where(*which).correlate(None)
     leave = (
-        update(_tasks)
+        update(Task)
         .where(_its_tasks, goes)
-        .values(category_id=null(), updated_at=func.greatest(_tasks.c.updated_at, _now))
-        .returning(_tasks.c.id)
+        .values(category_id=null(), updated_at=func.greatest(Task.updated_at, _now))
+        .returning(col(Task.id))
     )
-    going = Statement(delete(_categories).where(*which).returning(_categories.c.id))
+    going = Statement(delete(Category).where(*which).returning(col(Category.id)))
     # Tasks that are in the trash already only lose their category.
     return [*([_trash(goes)] if leftover is TaskDisposition.trash else []), Statement(leave), going]
 
@@ -311,8 +307,8 @@ def _trash(goes: ColumnElement[bool]) -> Statement:
     Each task is trashed as part of the topmost of the category's tasks above it (``trash_id``).
     """
     subtree_to_trash = (
-        select(_tasks.c.id, _tasks.c.id.label("root"), literal_column("0").label("depth"))
-        .where(_its_tasks, _tasks.c.trashed_at.is_(None), goes)
+        select(col(Task.id), col(Task.id).label("root"), literal_column("0").label("depth"))
+        .where(_its_tasks, col(Task.trashed_at).is_(None), goes)
         .cte("falling", recursive=True)
     )
     child = children_of(subtree_to_trash.c.id, CHILD.c.trashed_at.is_(None))
@@ -327,15 +323,15 @@ def _trash(goes: ColumnElement[bool]) -> Statement:
         .subquery("topmost")
     )
     return Statement(
-        update(_tasks)
-        .where(OwnedByCaller(_tasks), _tasks.c.id == topmost.c.id)
+        update(Task)
+        .where(OwnedByCaller(Task), col(Task.id) == topmost.c.id)
         .values(
             trashed_at=_now,
             trash_id=topmost.c.root,
-            category_id=func.nullif(_tasks.c.category_id, bindparam("this_id", type_=Uuid)),
-            updated_at=func.greatest(_tasks.c.updated_at, _now),
+            category_id=func.nullif(col(Task.category_id), bindparam("this_id", type_=Uuid)),
+            updated_at=func.greatest(Task.updated_at, _now),
         )
-        .returning(_tasks.c.id)
+        .returning(col(Task.id))
     )
 
 

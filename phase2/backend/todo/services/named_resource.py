@@ -6,11 +6,13 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, Text, bindparam, select
+from sqlalchemy import Text, bindparam, select
+from sqlmodel import SQLModel
 
 from todo.database import DatabaseError, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict
 from todo.kit.etags import Condition
+from todo.models.base import table_of
 from todo.services.idempotent_create import MAX_ATTEMPTS, create_once, precondition_failed, write_contention
 from todo.services.revisions import LOCK_USER_WRITES, expected_revisions
 
@@ -28,7 +30,7 @@ class NamedResource:
     """
 
     kind: str
-    table: Table
+    model: type[SQLModel]
     read: Statement
     read_with_digest: Statement
     to_conflict: Callable[[DatabaseError], Conflict | None]
@@ -112,9 +114,10 @@ class NamedResource:
 
     @cached_property
     def _uniqueness(self) -> str:
-        return f"uq_{self.table.name}_user_id_name_key"
+        return f"uq_{self.model.__tablename__}_user_id_name_key"
 
     @cached_property
     def _namesake(self) -> Statement:
-        own, key = OwnedByCaller(self.table), self.table.c.name_key
-        return Statement(select(self.table.c.id).where(own, key == bindparam("name_key", type_=Text)))
+        columns = table_of(self.model).c
+        own, key = OwnedByCaller(self.model), columns.name_key
+        return Statement(select(columns.id).where(own, key == bindparam("name_key", type_=Text)))

@@ -20,23 +20,23 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
 
 from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict, FieldError, Invalid, PreconditionFailed
 from todo.kit.etags import Condition
 from todo.kit.zones import ZONE_EXPECTED
-from todo.models.base import table_of
+from todo.models.base import columns_of
 from todo.models.profiles import PROFILE_ID, Profile, ProfileBase, ProfilePublic, ProfileUpdate
 from todo.services.revisions import expected_revisions, is_conditional
 
-_profiles = table_of(Profile)
 PUBLIC_NAMES = tuple(ProfilePublic.model_fields)
 _SETTINGS: dict[str, Any] = ProfileBase().model_dump(mode="json")
 _DEFAULTS: Row = {**_SETTINGS, "revision": 0}
-_SHOWN = tuple(_profiles.c[name] for name in _DEFAULTS)
+_SHOWN = columns_of(Profile, _DEFAULTS)
 _MAX_ATTEMPTS = 3
 
-_own = select(*_SHOWN).where(OwnedByCaller(_profiles))
+_own = select(*_SHOWN).where(OwnedByCaller(Profile))
 _now = bindparam("now", type_=DateTime(timezone=True))
 _wanted = any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 
@@ -98,12 +98,12 @@ def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement
     # Without a row, the defaults apply at revision 0. Setting only defaults, or nothing, is no change.
     differs = or_(false(), *(value != _SETTINGS[name] for name, value in sent.items()))
     may_begin = and_(differs, literal(0) == _wanted) if conditional else differs
-    statement = insert(_profiles).from_select(list(new), select(*new.values()).where(or_(_own.exists(), may_begin)))
+    statement = insert(Profile).from_select(list(new), select(*new.values()).where(or_(_own.exists(), may_begin)))
     return Statement(
         statement.on_conflict_do_update(
-            index_elements=[_profiles.c.user_id, _profiles.c.id],
+            index_elements=[col(Profile.user_id), col(Profile.id)],
             # Never decrease it: machine clocks differ. If no value differs, the log trigger leaves the row unchanged.
-            set_={**sent, "updated_at": func.greatest(_profiles.c.updated_at, _now)},
-            where=_profiles.c.revision == _wanted if conditional else None,
+            set_={**sent, "updated_at": func.greatest(Profile.updated_at, _now)},
+            where=col(Profile.revision) == _wanted if conditional else None,
         ).returning(*_SHOWN)
     )

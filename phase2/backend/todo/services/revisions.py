@@ -5,14 +5,13 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, all_, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import col
 
 from todo.database import OwnedByCaller, Row, Statement
 from todo.kit.etags import Condition
-from todo.models.base import table_of
 from todo.models.changes import Revision
 
-_revisions = table_of(Revision)
-_own = select(_revisions.c.revision).where(OwnedByCaller(_revisions))
+_own = select(col(Revision.revision)).where(OwnedByCaller(Revision))
 
 CURRENT_REVISION = Statement(_own)
 """The user's counter, ``revision``: the number of the latest change."""
@@ -27,8 +26,8 @@ CURRENT_REVISION_FOR_UPDATE = Statement(_own.with_for_update(), repeatable=False
 
 # A user who never wrote anything has no row: revision 0.
 LATEST_REVISION: ColumnElement[Any] = (
-    select(func.coalesce(func.max(_revisions.c.revision), literal_column("0")))
-    .where(OwnedByCaller(_revisions))
+    select(func.coalesce(func.max(Revision.revision), literal_column("0")))
+    .where(OwnedByCaller(Revision))
     .scalar_subquery()
 )
 

@@ -26,17 +26,15 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlmodel import col
 
 from todo.database import OwnedByCaller, Session, Statement
-from todo.models.base import table_of
 from todo.models.profiles import Profile
 from todo.models.stats import LONGEST_STREAK
-from todo.models.tasks import TaskCount
+from todo.models.tasks import Task, TaskCount
 from todo.models.values import Priority
-from todo.services.tasks.statements import OPEN, not_trashed, now, owned_by_caller, tasks
+from todo.services.tasks.statements import OPEN, not_trashed, now, owned_by_caller
 
-_profiles = table_of(Profile)
-_counts = table_of(TaskCount)
 _NO_CATEGORY = str(UUID(int=0))
 _zero, _one = literal_column("0", Integer), literal_column("1", Integer)
 # Constants, so that a generic plan can use the partial index of open tasks.
@@ -76,14 +74,17 @@ def _open_stats(counts: Sequence[tuple[str, str, str, int]]) -> dict[str, Any]:
     }
 
 
-def _setting(name: str, default: str) -> ColumnElement[Any]:
+def _setting(column: Any, default: str) -> ColumnElement[Any]:
     # A user who never changed a setting has no row: use the defaults.
-    return func.coalesce(func.max(_profiles.c[name]), literal_column(f"'{default}'"))
+    return func.coalesce(func.max(column), literal_column(f"'{default}'"))
 
 
 _clock = (
-    select(_setting("time_zone", "UTC").label("zone"), cast(_setting("day_start", "00:00"), Time).label("day_start"))
-    .where(OwnedByCaller(_profiles))
+    select(
+        _setting(Profile.time_zone, "UTC").label("zone"),
+        cast(_setting(Profile.day_start, "00:00"), Time).label("day_start"),
+    )
+    .where(OwnedByCaller(Profile))
     .cte("clock")
 )
 _today = select(_clock, func.app.local_day(now, _clock.c.zone, _clock.c.day_start, type_=Date).label("day")).cte(
@@ -99,9 +100,9 @@ def _end_of(day: ColumnElement[Any], clock: FromClause) -> ColumnElement[datetim
 def _number(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
     return (
         select(func.count())
-        .select_from(tasks)
+        .select_from(Task)
         .where(owned_by_caller, not_trashed, *conditions)
-        .correlate_except(tasks)
+        .correlate_except(Task)
         .scalar_subquery()
     )
 
@@ -116,10 +117,10 @@ def _days() -> ColumnElement[Any]:
     ended = ends.subquery("ended")
     day = select(ended, func.lag(ended.c.end).over(order_by=ended.c.day).label("start")).subquery("day")
     # A completed occurrence is a copy and has the ``created_at`` of its task. So these are subtracted.
-    created = _number(tasks.c.created_at > day.c.start, tasks.c.created_at <= day.c.end) - _number(
-        tasks.c.created_at > day.c.start, tasks.c.created_at <= day.c.end, tasks.c.series_id != tasks.c.id
+    created = _number(col(Task.created_at) > day.c.start, col(Task.created_at) <= day.c.end) - _number(
+        col(Task.created_at) > day.c.start, col(Task.created_at) <= day.c.end, col(Task.series_id) != col(Task.id)
     )
-    completed = _number(tasks.c.completed_at > day.c.start, tasks.c.completed_at <= day.c.end)
+    completed = _number(col(Task.completed_at) > day.c.start, col(Task.completed_at) <= day.c.end)
     counted = func.jsonb_build_array(day.c.day, created, completed)
     return (
         select(func.jsonb_agg(aggregate_order_by(counted, day.c.day))).where(day.c.start.is_not(None)).scalar_subquery()
@@ -154,18 +155,18 @@ def _streak() -> ColumnElement[int]:
 
 def _is_something_completed(start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[bool]:
     # A scalar subquery, which PostgreSQL evaluates per day. It would turn EXISTS into a join.
-    within = (tasks.c.completed_at > start, tasks.c.completed_at <= end)
+    within = (col(Task.completed_at) > start, col(Task.completed_at) <= end)
     found = (
-        select(_one).select_from(tasks).where(owned_by_caller, not_trashed, *within).limit(_one).correlate_except(tasks)
+        select(_one).select_from(Task).where(owned_by_caller, not_trashed, *within).limit(_one).correlate_except(Task)
     )
     return found.scalar_subquery().is_not(None)
 
 
 def _open_counts() -> ColumnElement[Any]:
-    each = func.jsonb_build_array(_counts.c.category_id, _counts.c.status, _counts.c.priority, _counts.c.tasks)
+    each = func.jsonb_build_array(TaskCount.category_id, TaskCount.status, TaskCount.priority, TaskCount.tasks)
     return (
         select(func.jsonb_agg(each))
-        .where(OwnedByCaller(_counts), _counts.c.status.in_(_open), _counts.c.tasks > _zero)
+        .where(OwnedByCaller(TaskCount), col(TaskCount.status).in_(_open), col(TaskCount.tasks) > _zero)
         .scalar_subquery()
     )
 
@@ -174,7 +175,7 @@ _READ = Statement(
     select(
         _days().label("days"),
         _open_counts().label("open"),
-        _number(tasks.c.due_at < now, tasks.c.status.in_(_open)).label("overdue"),
+        _number(col(Task.due_at) < now, col(Task.status).in_(_open)).label("overdue"),
         _streak().label("streak"),
     )
 )

@@ -6,23 +6,21 @@ from functools import cache
 
 from sqlalchemy import BigInteger, Text, bindparam, cast, func, literal_column, select, union_all, update
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import col
 
 from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import NotFound
 from todo.kit.etags import Condition
 from todo.kit.text import fold_case
-from todo.models.base import table_of
-from todo.models.tasks import TagCount, TaskTag
+from todo.models.tasks import TagCount, Task, TaskTag
 from todo.services.revisions import CURRENT_REVISION, LOCK_USER_WRITES, revision_from, revision_not_seen, seen_revisions
-from todo.services.tasks.statements import now, owned_by_caller, tasks
+from todo.services.tasks.statements import now, owned_by_caller
 
-_task_tags = table_of(TaskTag)
-_counts = table_of(TagCount)
-_own = OwnedByCaller(_task_tags)
-_counted = OwnedByCaller(_counts)
+_own = OwnedByCaller(TaskTag)
+_counted = OwnedByCaller(TagCount)
 # The smallest spelling by code points, so that it is the same one on every machine.
-_name = func.min(_counts.c.tag)
-_number = cast(func.sum(_counts.c.tasks), BigInteger)
+_name = func.min(TagCount.tag)
+_number = cast(func.sum(TagCount.tasks), BigInteger)
 _old_key = bindparam("old_key", type_=Text)
 _new_key = bindparam("new_key", type_=Text)
 _new_name = bindparam("new_name", type_=Text)
@@ -31,25 +29,25 @@ _new_name = bindparam("new_name", type_=Text)
 _ANSWER = Statement(
     select(
         func.coalesce(_name, _new_name).label("name"), func.coalesce(_number, literal_column("0")).label("tasks")
-    ).where(_counted, _counts.c.tag_key == _new_key)
+    ).where(_counted, col(TagCount.tag_key) == _new_key)
 )
 # Tasks in the trash have their tags only in their own row.
 _tagged = union_all(
-    select(_task_tags.c.task_id.label("id")).where(_own, _task_tags.c.tag_key == _old_key),
-    select(tasks.c.id).where(
-        owned_by_caller, tasks.c.trashed_at.is_not(None), func.jsonb_exists(tasks.c.tag_keys, _old_key)
+    select(col(TaskTag.task_id).label("id")).where(_own, col(TaskTag.tag_key) == _old_key),
+    select(col(Task.id)).where(
+        owned_by_caller, col(Task.trashed_at).is_not(None), func.jsonb_exists(Task.tag_keys, _old_key)
     ),
 ).subquery("tagged")
 _IS_THERE = Statement(select(_tagged.c.id).limit(1))
 _RENAME = Statement(
-    update(tasks)
-    .where(owned_by_caller, tasks.c.id.in_(select(_tagged.c.id)))
+    update(Task)
+    .where(owned_by_caller, col(Task.id).in_(select(_tagged.c.id)))
     .values(
-        tags=cast(func.app.replace_tag(tasks.c.tags, tasks.c.tag_keys, _old_key, _new_key, _new_name), JSONB),
-        tag_keys=cast(func.app.replace_tag(tasks.c.tag_keys, tasks.c.tag_keys, _old_key, _new_key, _new_key), JSONB),
-        updated_at=func.greatest(tasks.c.updated_at, now),
+        tags=cast(func.app.replace_tag(Task.tags, Task.tag_keys, _old_key, _new_key, _new_name), JSONB),
+        tag_keys=cast(func.app.replace_tag(Task.tag_keys, Task.tag_keys, _old_key, _new_key, _new_key), JSONB),
+        updated_at=func.greatest(Task.updated_at, now),
     )
-    .returning(tasks.c.id)
+    .returning(col(Task.id))
 )
 
 
@@ -110,6 +108,6 @@ def _list_statement(*, if_none_match: bool) -> Statement:
     return Statement(
         select(_name.label("name"), _number.label("tasks"))
         .where(*which)
-        .group_by(_counts.c.tag_key)
-        .order_by(_counts.c.tag_key)
+        .group_by(col(TagCount.tag_key))
+        .order_by(col(TagCount.tag_key))
     )

@@ -9,35 +9,35 @@ from uuid import UUID
 import orjson
 from sqlalchemy import ARRAY, BigInteger, DateTime, Uuid, and_, any_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlmodel import col
 
 from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.kit.text import fold_case
-from todo.models.base import digest_of, table_of
+from todo.models.base import columns_of, digest_of
 from todo.models.views import MAX_VIEWS, View, ViewCreate, ViewPublic, ViewQuery, ViewUpdate
 from todo.services.named_resource import NamedResource
 from todo.services.revisions import CURRENT_REVISION, is_conditional, revision_from
 
 PUBLIC_NAMES = tuple(ViewPublic.model_fields)
 
-_views = table_of(View)
-_PUBLIC = tuple(_views.c[name] for name in PUBLIC_NAMES)
-_owned_by_caller = OwnedByCaller(_views)
-_by_id = and_(_owned_by_caller, _views.c.id == bindparam("this_id", type_=Uuid))
-_revision_matches = _views.c.revision == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
+_PUBLIC = columns_of(View, PUBLIC_NAMES)
+_owned_by_caller = OwnedByCaller(View)
+_by_id = and_(_owned_by_caller, col(View.id) == bindparam("this_id", type_=Uuid))
+_revision_matches = col(View.revision) == any_(bindparam("revisions", type_=ARRAY(BigInteger)))
 _now = bindparam("now", type_=DateTime(timezone=True))
 
 _READ = Statement(select(*_PUBLIC).where(_by_id))
 # The same as part of a write: without a row, a deleted account is reported as Forbidden, not as NotFound.
 _READ_FOR_CHANGE = Statement(select(*_PUBLIC).where(_by_id), part_of_write=True)
-_READ_WITH_DIGEST = Statement(select(*_PUBLIC, _views.c.creation_digest).where(_by_id))
-ALL = Statement(select(*_PUBLIC).where(_owned_by_caller).order_by(_views.c.name_key))
+_READ_WITH_DIGEST = Statement(select(*_PUBLIC, col(View.creation_digest)).where(_by_id))
+ALL = Statement(select(*_PUBLIC).where(_owned_by_caller).order_by(col(View.name_key)))
 """All views of the user, by name."""
 
 _CREATE = Statement(
-    insert(_views)
+    insert(View)
     .values(
         user_id=bindparam("user_id"),
         id=bindparam("this_id"),
@@ -48,7 +48,7 @@ _CREATE = Statement(
         updated_at=_now,
         creation_digest=bindparam("creation_digest"),
     )
-    .on_conflict_do_nothing(index_elements=[_views.c.user_id, _views.c.id])
+    .on_conflict_do_nothing(index_elements=[col(View.user_id), col(View.id)])
     .returning(*_PUBLIC),
     # The id is chosen before sending, so a repetition finds the id taken, with the same digest.
     repeatable=True,
@@ -56,14 +56,14 @@ _CREATE = Statement(
 
 
 def _to_conflict(error: DatabaseError) -> Conflict | None:
-    if error.sqlstate == SqlState.limit_exceeded and error.table == _views.name:
+    if error.sqlstate == SqlState.limit_exceeded and error.table == View.__tablename__:
         return Conflict(
             f"You have {MAX_VIEWS} views, and more are not possible. Delete one first.", code="too_many_views"
         )
     return None
 
 
-RESOURCE = NamedResource("view", _views, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _to_conflict)
+RESOURCE = NamedResource("view", View, _READ_FOR_CHANGE, _READ_WITH_DIGEST, _to_conflict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,14 @@ def _values_of(body: ViewCreate | ViewUpdate) -> dict[str, Any]:
 
 @cache
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
-    new = {name: bindparam(name, type_=_views.c[name].type) for name in names}
+    new = {column.key: bindparam(column.key, type_=column.type) for column in columns_of(View, names)}
     # Never decrease it: machine clocks differ, and a write that waited for another one has an earlier time.
-    assignments = {**new, "updated_at": func.greatest(_views.c.updated_at, _now)}
+    assignments = {**new, "updated_at": func.greatest(View.updated_at, _now)}
     which = [_by_id, *([_revision_matches] if conditional else [])]
-    return Statement(update(_views).where(*which).values(assignments).returning(*_PUBLIC))
+    return Statement(update(View).where(*which).values(assignments).returning(*_PUBLIC))
 
 
 @cache
 def _delete_statement(*, conditional: bool) -> Statement:
     which = [_by_id, *([_revision_matches] if conditional else [])]
-    return Statement(delete(_views).where(*which).returning(_views.c.id))
+    return Statement(delete(View).where(*which).returning(col(View.id)))

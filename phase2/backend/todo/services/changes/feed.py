@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import case, select
+from sqlmodel import col
 
 from todo.database import Row, Session, Statement
 from todo.errors import Gone
 from todo.kit.rows import instants_in_utc
-from todo.models.changes import Operation
+from todo.models.changes import Change, Operation
 from todo.services.changes.rows import (
     COLUMNS,
     before_of,
-    changes,
     limit_parameter,
     owned_by_caller,
     revision_parameter,
@@ -21,17 +21,17 @@ from todo.services.changes.rows import (
 from todo.services.entities import ENTITIES
 from todo.services.revisions import CURRENT_REVISION, revision_from
 
-_is_new = changes.c.revision > revision_parameter
+_is_new = col(Change.revision) > revision_parameter
 # Starts with the change that the client knows, without its contents. If that row is missing, the log does not contain
 # the client's revision.
 _SINCE = Statement(
     select(
         *COLUMNS[:-2],
-        case((_is_new, changes.c.state)).label("state"),
-        case((_is_new, changes.c.before)).label("before"),
+        case((_is_new, col(Change.state))).label("state"),
+        case((_is_new, col(Change.before))).label("before"),
     )
-    .where(owned_by_caller, changes.c.revision >= revision_parameter)
-    .order_by(changes.c.revision)
+    .where(owned_by_caller, col(Change.revision) >= revision_parameter)
+    .order_by(col(Change.revision))
     .limit(limit_parameter)
 )
 

@@ -4,14 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Text, Uuid, bindparam, exists, literal, or_, select
+from sqlmodel import col
 
 from todo.database import OwnedByCaller, Row, Session, Statement
 from todo.errors import NotFound
 from todo.kit.rows import instants_in_utc
+from todo.models.changes import Change
 from todo.services.changes.rows import (
     COLUMNS,
     before_of,
-    changes,
     limit_parameter,
     owned_by_caller,
     revision_parameter,
@@ -24,13 +25,13 @@ _TASK = ENTITIES["task"]
 _STAMPS = frozenset({"revision", "updated_at"})
 
 _is_of_task = (
-    changes.c.entity == _TASK.name,
-    changes.c.entity_id == bindparam("entity_id", type_=Text),
+    col(Change.entity) == _TASK.name,
+    col(Change.entity_id) == bindparam("entity_id", type_=Text),
 )
 _HISTORY = Statement(
     select(*COLUMNS)
-    .where(owned_by_caller, *_is_of_task, changes.c.revision < revision_parameter)
-    .order_by(changes.c.revision.desc())
+    .where(owned_by_caller, *_is_of_task, col(Change.revision) < revision_parameter)
+    .order_by(col(Change.revision).desc())
     .limit(limit_parameter)
 )
 _KNOWN = Statement(

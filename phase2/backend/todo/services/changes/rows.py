@@ -3,21 +3,20 @@
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, bindparam
+from sqlmodel import col
 
 from todo.database import OwnedByCaller, Row
-from todo.models.base import table_of
 from todo.models.changes import Change
 
-changes = table_of(Change)
-owned_by_caller = OwnedByCaller(changes)
+owned_by_caller = OwnedByCaller(Change)
 COLUMNS = (
-    changes.c.revision,
-    changes.c.entity,
-    changes.c.entity_id,
-    changes.c.operation,
-    changes.c.changed_at,
-    changes.c.state,
-    changes.c.before,
+    col(Change.revision),
+    col(Change.entity),
+    col(Change.entity_id),
+    col(Change.operation),
+    col(Change.changed_at),
+    col(Change.state),
+    col(Change.before),
 )
 
 revision_parameter = bindparam("revision", type_=BigInteger)

@@ -28,11 +28,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import aliased
+from sqlmodel import col
 
 from todo.database import DatabaseError, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, NotFound
-from todo.models.changes import Operation
-from todo.services.changes.rows import before_of, changes, owned_by_caller, revision_parameter
+from todo.models.changes import Change, Operation
+from todo.services.changes.rows import before_of, owned_by_caller, revision_parameter
 from todo.services.entities import ENTITIES, Entity
 from todo.services.revisions import CURRENT_REVISION, CURRENT_REVISION_FOR_UPDATE, LOCK_USER_WRITES
 from todo.services.tasks.errors import to_undo_conflict
@@ -47,51 +49,51 @@ _COMPUTED = frozenset().union(*(entity.computed for entity in ENTITIES.values())
 _MAX_CONFLICTS = 100
 
 _now = bindparam("now", type_=DateTime(timezone=True))
-_first = changes.alias("first")
+_first = aliased(Change, name="first")
 
 
-def _names_in(state: ColumnElement[Any]) -> ColumnElement[Any]:
+def _names_in(state: Any) -> ColumnElement[Any]:
     names = func.jsonb_object_keys(state).table_valued("name")
     return select(func.array_agg(names.c.name)).scalar_subquery()
 
 
 _computed: ColumnElement[Any] = literal_column(f"'{{{','.join(sorted(_COMPUTED))}}}'::text[]")
-_is_first = changes.c.revision == _first.c.revision
-_is_update = changes.c.operation == Operation.update.value
+_is_first = col(Change.revision) == col(_first.revision)
+_is_update = col(Change.operation) == Operation.update.value
 # A create or a delete touches all fields.
 _touches_the_same = or_(
-    _first.c.operation != Operation.update.value,
-    changes.c.operation != Operation.update.value,
-    func.jsonb_exists_any(changes.c.before.op("-")(_computed), _names_in(_first.c.before)),
+    col(_first.operation) != Operation.update.value,
+    col(Change.operation) != Operation.update.value,
+    func.jsonb_exists_any(col(Change.before).op("-")(_computed), _names_in(_first.before)),
 )
 # A change and the later changes of the same fields, in one statement, so that nothing is pruned in between. For an
 # object with thousands of changes, it returns the contents of the first change only, and no more rows than the error
 # lists.
 _CHANGE_AND_LATER = Statement(
     select(
-        changes.c.revision,
-        changes.c.entity,
-        changes.c.entity_id,
-        changes.c.operation,
-        case((_is_first, changes.c.before)).label("before"),
-        case((_is_update, func.to_json(_names_in(changes.c.before)))).label("fields"),
+        col(Change.revision),
+        col(Change.entity),
+        col(Change.entity_id),
+        col(Change.operation),
+        case((_is_first, col(Change.before))).label("before"),
+        case((_is_update, func.to_json(_names_in(Change.before)))).label("fields"),
     )
     .join(
         _first,
         and_(
-            _first.c.user_id == changes.c.user_id,
-            _first.c.entity == changes.c.entity,
-            _first.c.entity_id == changes.c.entity_id,
-            _first.c.revision <= changes.c.revision,
+            col(_first.user_id) == col(Change.user_id),
+            col(_first.entity) == col(Change.entity),
+            col(_first.entity_id) == col(Change.entity_id),
+            col(_first.revision) <= col(Change.revision),
         ),
     )
     .where(
         owned_by_caller,
         OwnedByCaller(_first),
-        _first.c.revision == revision_parameter,
+        col(_first.revision) == revision_parameter,
         or_(_is_first, _touches_the_same),
     )
-    .order_by(changes.c.revision)
+    .order_by(col(Change.revision))
     .limit(1 + _MAX_CONFLICTS)
 )
 
