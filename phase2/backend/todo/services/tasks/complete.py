@@ -110,7 +110,7 @@ async def complete(
     return await run_command(session, task_id, CompleteTask(now, at, occurrence), now=now, if_match=if_match)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class CompleteTask(Command):
     """Complete a task, or the open occurrence of a series, with its subtree.
 

@@ -77,7 +77,7 @@ def _columns(body: TaskCreate, series_columns: dict[str, Any], digest: bytes, no
     }
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class CreateTask(Command):
     """Create a task in a batch, unless it exists already and was created from an equal body."""
 

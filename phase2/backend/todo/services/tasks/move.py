@@ -33,7 +33,7 @@ async def move(
         raise to_move_error(error, body) or error from None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class MoveTask(Command):
     """Move a task to the place, the category and the parent in ``body``."""
 

@@ -43,7 +43,7 @@ async def skip(
     return await run_command(session, task_id, SkipOccurrence(occurrence), now=now, if_match=if_match)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class SkipOccurrence(Command):
     """Skip the open occurrence of a series. If it is the last one, cancel the task."""
 

@@ -4,7 +4,7 @@ The first round trip takes the user write lock, so nothing changes in between, a
 their subtrees. All checks run before a write is sent. The second round trip writes, reads the result and commits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -183,6 +183,8 @@ class TaskUnitOfWork:
 class Command:
     """A command on one task: a statement that writes its row alone, and the unit of work for all other cases."""
 
+    __slots__ = ()
+
     @property
     def includes_subtree(self) -> bool:
         """True if the unit of work needs the subtree of the task."""
@@ -253,10 +255,5 @@ def refuse_if_stale(row: Row, if_match: Condition | None) -> None:
 
 def as_read(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return column values as they are read: ids and instants are text."""
-    return {name: _as_read(value) for name, value in values.items()}
-
-
-def _as_read(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return format_due(value)
-    return str(value) if isinstance(value, UUID) else value
+    as_text: Mapping[type, Callable[[Any], str]] = {datetime: format_due, UUID: str}
+    return {name: as_text[type(each)](each) if type(each) in as_text else each for name, each in values.items()}

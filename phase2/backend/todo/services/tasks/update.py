@@ -50,13 +50,12 @@ async def update(
     session: Session, task_id: UUID, body: TaskUpdate, *, now: datetime, if_match: Condition | None = None
 ) -> TaskRow:
     """Set only the fields that were sent."""
-    command = UpdateTask.of(body)
-    if command.names == ("status",) and body.status is Status.completed:
+    if body.status is Status.completed and body.model_fields_set - {"scope"} == {"status"}:
         return await complete(session, task_id, now=now, if_match=if_match)
-    return await run_command(session, task_id, command, now=now, if_match=if_match)
+    return await run_command(session, task_id, UpdateTask.of(body), now=now, if_match=if_match)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class UpdateTask(Command):
     """Set the named fields to their values in ``body``."""
 
