@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.helpers import UNHURRIED, eventually, grace_period
+from support.helpers import LONG_TIMEOUTS, eventually, grace_period
 from support.old_rows import Connection, keep_key, keys_left, log_days_ago, revisions_left
 from support.people import sign_up
 from support.subtrees import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
@@ -304,7 +304,7 @@ class TestKeepPruning:
     async def test_pruning_survives_an_unavailable_database(self, database_url: str, admin: Connection) -> None:
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91)
-        database = Database(database_url, UNHURRIED)
+        database = Database(database_url, LONG_TIMEOUTS)
         task = asyncio.create_task(keep_pruning(database, AT_ONCE))
         await grace_period()
         assert revisions_left(admin, user_id) == [1]

@@ -1,4 +1,4 @@
-"""Bodies that take their time, or never come."""
+"""Reading request bodies that arrive slowly, in pieces, or never."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,15 +16,15 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A time limit that a test can wait for."""
     monkeypatch.setattr(bodies, "MAX_SECONDS", 0.3)
 
 
 # Task: T-043
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.usefixtures("short_timeout")
 class TestReadBody:
-    async def test_waits_no_longer_than_its_limit_in_all(self, alice: AsyncClient) -> None:
+    async def test_body_that_arrives_slowly_gets_408_after_the_timeout(self, alice: AsyncClient) -> None:
         async def trickle() -> AsyncIterator[bytes]:
             yield b'{"title": "'
             while True:
@@ -35,7 +35,9 @@ class TestReadBody:
 
         assert (response.status_code, response.json()["code"]) == (408, "request_timeout")
 
-    async def test_lets_go_of_a_connection_on_which_no_body_comes(self, app: FastAPI, database_url: str) -> None:
+    async def test_connection_without_the_announced_body_is_closed_after_the_timeout(
+        self, app: FastAPI, database_url: str
+    ) -> None:
         token = token_of(sign_up(database_url, "alice"))
         async with serving(app, HttpProtocol) as server, server.connect() as connection:
             await connection.send(
@@ -53,7 +55,7 @@ class TestReadBody:
             assert (answer.status, answer.headers["connection"]) == (408, "close")
             assert await connection.is_closed()
 
-    async def test_takes_a_body_that_comes_in_pieces(self, alice: AsyncClient) -> None:
+    async def test_body_that_arrives_in_pieces_is_accepted(self, alice: AsyncClient) -> None:
         async def pieces() -> AsyncIterator[bytes]:
             for piece in (b'{"tit', b'le": ', b"", b'"milk"}'):
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What the specification says of answers: errors, and headers."""
+"""Responses in the OpenAPI document: errors and headers."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ def errors_of(operation: dict[str, Any]) -> set[str]:
 
 # Task: T-050
 class TestErrors:
-    def test_are_those_that_each_operation_can_answer(self, document: dict[str, Any]) -> None:
+    def test_operations_list_exactly_the_errors_that_they_can_return(self, document: dict[str, Any]) -> None:
         found = {name: set(operation["responses"]) for name, operation in operations_of(document).items()}
 
         assert found == {
@@ -57,14 +57,14 @@ class TestErrors:
             "read_readiness": {"200", "400", "422", "500", "503"},
         }
 
-    def test_are_shared(self, document: dict[str, Any]) -> None:
+    def test_errors_are_references_to_shared_responses(self, document: dict[str, Any]) -> None:
         operations = operations_of(document).values()
 
         inline = [op["operationId"] for op in operations for s in errors_of(op) if set(op["responses"][s]) != {"$ref"}]
 
         assert inline == []
 
-    def test_have_one_form(self, document: dict[str, Any]) -> None:
+    def test_errors_have_one_schema_and_media_type(self, document: dict[str, Any]) -> None:
         responses = document["components"]["responses"]
 
         forms = {json.dumps(response["content"], sort_keys=True).count("/Problem") for response in responses.values()}
@@ -74,7 +74,7 @@ class TestErrors:
             "application/problem+json"
         }
 
-    def test_name_their_headers(self, document: dict[str, Any]) -> None:
+    def test_errors_list_their_headers(self, document: dict[str, Any]) -> None:
         headers = {name: set(response["headers"]) for name, response in document["components"]["responses"].items()}
 
         assert headers == {
@@ -94,7 +94,7 @@ class TestErrors:
             "Unavailable": {"X-Request-ID", "Retry-After"},
         }
 
-    def test_show_what_is_really_answered(self, document: dict[str, Any]) -> None:
+    def test_example_of_an_error_equals_the_real_response(self, document: dict[str, Any]) -> None:
         response = document["components"]["responses"]["Invalid"]
 
         example = response["content"]["application/problem+json"]["examples"]["invalid_input"]["value"]
@@ -109,7 +109,7 @@ class TestErrors:
             "errors": [{"pointer": "/body/title", "detail": "This field is required."}],
         }
 
-    def test_show_one_of_each_code(self, document: dict[str, Any]) -> None:
+    def test_every_error_code_has_an_example(self, document: dict[str, Any]) -> None:
         shown = {}
 
         for name, response in document["components"]["responses"].items():
@@ -130,15 +130,15 @@ class TestErrors:
         assert (shown["Gone"], shown["PreconditionFailed"]) == (["resync_required"], ["precondition_failed"])
         assert all(shown.values())
 
-    def test_replace_the_frameworks_own(self, document: dict[str, Any]) -> None:
+    def test_schemas_of_the_framework_for_errors_are_removed(self, document: dict[str, Any]) -> None:
         assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
 
 
 # Task: T-121
 class TestHeaders:
-    """Each under the name that one knows it by, where it means something and nowhere else."""
+    """Each header is listed under its standard name, and only for operations that use it."""
 
-    def test_may_be_sent(self, document: dict[str, Any]) -> None:
+    def test_operations_list_the_request_headers_that_they_use(self, document: dict[str, Any]) -> None:
         found = {
             name: {one["name"] for one in operation.get("parameters", ()) if one["in"] == "header"}
             for name, operation in operations_of(document).items()
@@ -185,12 +185,12 @@ class TestHeaders:
             "read_readiness": set(),
         }
 
-    def test_may_be_left_out(self, document: dict[str, Any]) -> None:
+    def test_request_headers_are_optional(self, document: dict[str, Any]) -> None:
         parameters = [one for operation in operations_of(document).values() for one in operation.get("parameters", ())]
 
         assert {one["required"] for one in parameters if one["in"] == "header"} == {False}
 
-    def test_come_with_the_answer(self, document: dict[str, Any]) -> None:
+    def test_operations_list_their_response_headers(self, document: dict[str, Any]) -> None:
         found = {
             name: {
                 status: set(response["headers"]) - {"X-Request-ID"}
@@ -243,7 +243,7 @@ class TestHeaders:
             "read_readiness": {"200": set()},
         }
 
-    def test_always_come_but_for_what_only_some_answers_have(self, document: dict[str, Any]) -> None:
+    def test_response_headers_are_required_unless_only_some_responses_have_them(self, document: dict[str, Any]) -> None:
         headers = document["components"]["headers"]
 
         assert {name for name, header in headers.items() if not header.get("required")} == {
