@@ -25,7 +25,7 @@ OF_NOBODY: Mapping[str, str] = {
 # Functions that run as their owner, to whom the policies do not apply, and why.
 DEFINERS: Mapping[str, str] = {
     **isolation.DEFINERS,
-    "app.purge_user_changes()": "A trigger. Deletes the log with the revision counter; the deleting role has no access.",
+    "app.purge_user_changes()": "A trigger. Deletes the log with its counter; the deleting role has no access.",
     "app.purge_user_words()": "A trigger. Deletes the words with the user; the deleting role has no access.",
 }
 

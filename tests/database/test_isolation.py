@@ -280,7 +280,7 @@ class TestVerify:
 
 # Task: T-060
 class TestOwner:
-    """The database owner: Better Auth and the migrations connect as this role. FORCE applies the policies to it, too."""
+    """The database owner: Better Auth and the migrations connect as this role. FORCE applies the policies to it."""
 
     async def test_owner_sees_no_rows(self, own_url: str) -> None:
         user_id = sign_up(own_url, "alice")

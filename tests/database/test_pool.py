@@ -373,7 +373,7 @@ class TestConnecting:
 # Task: T-063
 class TestOutage:
     async def test_outage_ends_although_the_queue_was_full(self, relay: Relay, user_id: str) -> None:
-        """Requests that timed out stay in the queue of the pool. A full queue must not keep the pool from connecting."""
+        """Requests that timed out stay in the queue of the pool. A full queue must not stop it from connecting."""
         async with open_database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.1)) as database:
             await eventually(lambda: database._pool.get_stats()["pool_available"])
             relay.refusing = True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -53,10 +53,8 @@ WAYS = ["database_url", "passing_url", "tracking_url", "renaming_url"]
 POOLERS = ["passing_url", "tracking_url"]
 
 
-@asynccontextmanager
-async def opened(url: str, options: DatabaseOptions = SETTLED) -> AsyncIterator[Database]:
-    async with open_database(url, options) as database:
-        yield database
+def opened(url: str, options: DatabaseOptions = SETTLED) -> AbstractAsyncContextManager[Database]:
+    return open_database(url, options)
 
 
 @pytest.fixture(params=WAYS)

@@ -454,7 +454,7 @@ class TestRetries:
     """Transactions that were rolled back in favour of others are repeated."""
 
     @pytest.fixture
-    async def contended(self, database_url: str, admin: Admin) -> AsyncIterator[Database]:
+    async def retrying(self, database_url: str, admin: Admin) -> AsyncIterator[Database]:
         """A database that detects deadlocks after 50 ms, with a sequence that counts attempts."""
         admin.execute("CREATE SEQUENCE attempts; GRANT USAGE, SELECT ON attempts TO todo_app")
         options = replace(LONG_TIMEOUTS, statement_timeout_milliseconds=19_000)
@@ -465,26 +465,26 @@ class TestRetries:
 
     @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
     async def test_serialization_failure_is_retried_until_it_succeeds(
-        self, contended: Database, user_id: str, sqlstate: str
+        self, retrying: Database, user_id: str, sqlstate: str
     ) -> None:
         fails_twice = sql(f"DO $$ BEGIN IF nextval('attempts') < 3 THEN RAISE SQLSTATE '{sqlstate}'; END IF; END $$")
 
-        await Session(contended, user_id).execute_many((ADD, {"task_id": uuid4()}), (fails_twice, {}))
+        await Session(retrying, user_id).execute_many((ADD, {"task_id": uuid4()}), (fails_twice, {}))
 
-        assert await Session(contended, user_id).fetch_one(COUNT) == {"n": 1}
+        assert await Session(retrying, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_retries_are_limited(self, contended: Database, user_id: str) -> None:
+    async def test_retries_are_limited(self, retrying: Database, user_id: str) -> None:
         fails = sql("DO $$ BEGIN PERFORM nextval('attempts'); RAISE SQLSTATE '40001'; END $$")
 
         with pytest.raises(Unavailable):
-            await Session(contended, user_id).fetch_all(fails)
+            await Session(retrying, user_id).fetch_all(fails)
 
-        assert await Session(contended, user_id).fetch_all(sql("SELECT last_value FROM attempts")) == [
+        assert await Session(retrying, user_id).fetch_all(sql("SELECT last_value FROM attempts")) == [
             {"last_value": 3}
         ]
 
     async def test_both_transactions_of_a_deadlock_succeed(
-        self, contended: Database, user_id: str, admin: Admin
+        self, retrying: Database, user_id: str, admin: Admin
     ) -> None:
         # Writers of one user queue before they lock rows, so the deadlock needs other locks.
         lock = sql("SELECT pg_advisory_xact_lock(816, :number)::text FROM nextval('attempts')")
@@ -493,7 +493,7 @@ class TestRetries:
 
         both = [
             asyncio.create_task(
-                Session(contended, user_id).execute_many(
+                Session(retrying, user_id).execute_many(
                     (lock, {"number": one}), (meet, {}), (lock, {"number": other}), (ADD, {"task_id": uuid4()})
                 )
             )
@@ -503,15 +503,15 @@ class TestRetries:
         admin.execute("SELECT pg_advisory_unlock(815)")
         await asyncio.gather(*both)
 
-        [attempts] = await Session(contended, user_id).fetch_all(sql("SELECT last_value::int AS n FROM attempts"))
-        assert await Session(contended, user_id).fetch_one(COUNT) == {"n": 2}
+        [attempts] = await Session(retrying, user_id).fetch_all(sql("SELECT last_value::int AS n FROM attempts"))
+        assert await Session(retrying, user_id).fetch_one(COUNT) == {"n": 2}
         assert attempts["n"] > len(both) * 2
 
-    async def test_writers_of_one_user_do_not_deadlock(self, contended: Database, user_id: str, admin: Admin) -> None:
+    async def test_writers_of_one_user_do_not_deadlock(self, retrying: Database, user_id: str, admin: Admin) -> None:
         """They write the same rows in opposite order, and no transaction is repeated."""
         first, second = uuid4(), uuid4()
         for task_id in (first, second):
-            await Session(contended, user_id).fetch_one(ADD, task_id=task_id)
+            await Session(retrying, user_id).fetch_one(ADD, task_id=task_id)
         mark = sql(
             "UPDATE tasks SET title = title || '!' FROM nextval('attempts')"
             " WHERE id = CAST(:task_id AS uuid) RETURNING title"
@@ -520,13 +520,13 @@ class TestRetries:
 
         await asyncio.gather(
             *(
-                Session(contended, user_id).execute_many(
+                Session(retrying, user_id).execute_many(
                     (mark, {"task_id": one}), (pause, {}), (mark, {"task_id": other})
                 )
                 for one, other in [(first, second), (second, first)] * 5
             )
         )
 
-        titles = await Session(contended, user_id).fetch_all(sql("SELECT title FROM tasks"))
+        titles = await Session(retrying, user_id).fetch_all(sql("SELECT title FROM tasks"))
         assert titles == [{"title": "A task" + "!" * 10}] * 2
         assert admin.execute("SELECT last_value FROM attempts").fetchall() == [(20,)]

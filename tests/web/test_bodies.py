@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.people import sign_up, token_of
+from support import raw_http
 from support.raw_http import request, serving
 from todo.web import bodies
 from todo.web.server.http_protocol import HttpProtocol
@@ -36,19 +36,10 @@ class TestReadBody:
         assert (response.status_code, response.json()["code"]) == (408, "request_timeout")
 
     async def test_connection_without_the_announced_body_is_closed_after_the_timeout(
-        self, app: FastAPI, database_url: str
+        self, app: FastAPI, authorization: str
     ) -> None:
-        token = token_of(sign_up(database_url, "alice"))
         async with serving(app, HttpProtocol) as server, server.connect() as connection:
-            await connection.send(
-                request(
-                    "POST",
-                    "/api/v1/tasks",
-                    f"Authorization: Bearer {token}",
-                    "Content-Type: application/json",
-                    "Content-Length: 10",
-                )
-            )
+            await connection.send(request("POST", "/api/v1/tasks", authorization, raw_http.JSON, "Content-Length: 10"))
 
             answer = await connection.answer()
 

@@ -85,46 +85,8 @@ class TestDocument:
         names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
 
         assert sorted(names) == sorted(set(names))
-        assert set(names) == {
-            "create_task",
-            "list_tasks",
-            "read_task",
-            "replace_task",
-            "update_task",
-            "delete_task",
-            "complete_task",
-            "reopen_task",
-            "read_task_history",
-            "skip_task",
-            "list_occurrences",
-            "move_task",
-            "restore_task",
-            "run_batch",
-            "list_tags",
-            "rename_tag",
-            "delete_tag",
-            "create_view",
-            "list_views",
-            "read_view",
-            "update_view",
-            "delete_view",
-            "read_stats",
-            "create_category",
-            "list_categories",
-            "read_category",
-            "replace_category",
-            "update_category",
-            "move_category",
-            "delete_category",
-            "list_changes",
-            "read_snapshot",
-            "undo_change",
-            "follow_events",
-            "read_me",
-            "update_me",
-            "read_health",
-            "read_readiness",
-        }, "list each operation here: clients use the names, so they must not change by accident"
+        # ``test_openapi_answers.py`` lists all names: clients use them, so they must not change by accident.
+        assert {"create_task", "list_tasks", "read_me"} < set(names)
 
     def test_every_tag_has_a_description(self, document: dict[str, Any]) -> None:
         used = {tag for operation in operations_of(document).values() for tag in operation["tags"]}
