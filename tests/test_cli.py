@@ -1,4 +1,4 @@
-"""The command ``todo``: what it prints, what it makes, and one line for what goes wrong."""
+"""The command ``todo``: its output, its effects, and one-line errors."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from support.people import SECRET
-from support.processes import SETTINGS, environment, opened, run
+from support.processes import SETTINGS, accessible, environment, run
 from todo import database
 from todo.cli import main
 from todo.migrations import schema
@@ -30,7 +30,7 @@ Todo = Callable[..., Outcome]
 
 @pytest.fixture
 def todo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Todo]:
-    """Run a command in this process, with no settings but those that are given."""
+    """A function that runs a command in this process with only the given settings."""
     monkeypatch.chdir(tmp_path)
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
@@ -53,7 +53,7 @@ def todo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def local(todo: Todo, database_url: str) -> Todo:
-    """The same, on the shared database and with a secret to sign with."""
+    """The same function with the shared database and a secret."""
 
     def run_here(*arguments: str, **settings: str) -> Outcome:
         return todo(*arguments, **{"DATABASE_URL": database_url, "JWT_SECRET": SECRET, **settings})
@@ -69,14 +69,14 @@ def claims_of(token: str) -> dict[str, Any]:
 # Task: T-017
 class TestMain:
     @pytest.mark.parametrize("command", ["serve", "migrate", "token", "openapi"])
-    def test_helps_with_examples(self, todo: Todo, command: str) -> None:
+    def test_help_of_each_command_has_examples(self, todo: Todo, command: str) -> None:
         outcome = todo(command, "--help")
 
         assert outcome.code == 0
         assert outcome.out.startswith(f"usage: todo {command} ")
         assert f"examples:\n  todo {command}" in outcome.out
 
-    def test_names_its_commands(self, todo: Todo) -> None:
+    def test_help_lists_the_commands(self, todo: Todo) -> None:
         outcome = todo("--help")
 
         assert outcome.code == 0
@@ -112,19 +112,17 @@ class TestMain:
             ),
         ],
     )
-    def test_says_in_one_line_what_it_does_not_understand(
-        self, todo: Todo, arguments: list[str], complaint: str
-    ) -> None:
+    def test_invalid_arguments_are_reported_in_one_line(self, todo: Todo, arguments: list[str], complaint: str) -> None:
         assert todo(*arguments) == (2, "", complaint)
 
     @pytest.mark.parametrize("command", [["serve"], ["token", "alice"], ["migrate"]])
-    def test_says_in_one_line_which_setting_is_wrong(self, todo: Todo, command: list[str]) -> None:
+    def test_invalid_setting_is_reported_in_one_line(self, todo: Todo, command: list[str]) -> None:
         outcome = todo(*command, LOG_LEVEL="loud")
 
         expected = "todo: LOG_LEVEL has to be one of DEBUG, INFO, WARNING, ERROR, CRITICAL.\n"
         assert outcome == (1, "", expected)
 
-    def test_a_misspelt_setting_is_a_warning_that_suggests_the_right_name(self, todo: Todo, tmp_path: Path) -> None:
+    def test_misspelt_setting_is_a_warning_with_a_suggestion(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("TRASH_KEPTDAYS=4\n")
 
         outcome = todo("token", "alice", LOG_LEVEL="loud")
@@ -133,20 +131,20 @@ class TestMain:
         assert first == "todo: TRASH_KEPTDAYS is not a setting and has no effect. Did you mean TRASH_KEPT_DAYS?"
         assert second.startswith("todo: LOG_LEVEL has to be one of ")
 
-    def test_an_env_file_that_is_not_text_is_one_line(self, todo: Todo, tmp_path: Path) -> None:
+    def test_unreadable_env_file_is_reported_in_one_line(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"LOG_LEVEL=\xff")
 
         expected = "todo: .env cannot be read: it has to be text in UTF-8 that you may read.\n"
         assert todo("token", "alice") == (1, "", expected)
 
-    def test_says_in_one_line_that_the_data_cannot_be_kept(self, todo: Todo, tmp_path: Path) -> None:
+    def test_unusable_data_directory_is_reported_in_one_line(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
 
         outcome = todo("migrate", TODO_DATA_DIR=str(tmp_path / "file"))
 
         assert outcome == (1, "", f"todo: PostgreSQL cannot be kept in {tmp_path}/file: File exists.\n")
 
-    def test_is_installed_as_a_command(self) -> None:
+    def test_todo_is_installed_as_a_command(self) -> None:
         done = subprocess.run(
             [Path(sys.executable).with_name("todo"), "--help"], capture_output=True, text=True, check=True
         )
@@ -166,7 +164,7 @@ print("modules", *sys.modules)
 
 
 def modules_after(*arguments: str, **settings: str) -> set[str]:
-    """Return the names of the modules that a process has loaded after it ran a command."""
+    """Return the names of the modules that a process has loaded after a command."""
     done = subprocess.run(
         [sys.executable, "-c", MODULES_AFTER, *arguments],
         capture_output=True,
@@ -192,13 +190,13 @@ class TestImports:
             "todo.cli", "todo.errors", "todo.kit", "todo.kit.etags",
         }  # fmt: skip
 
-    def test_a_token_is_made_without_the_modules_of_the_server(self, database_url: str) -> None:
+    def test_token_command_does_not_load_the_server(self, database_url: str) -> None:
         modules = modules_after("token", "alice", DATABASE_URL=database_url, JWT_SECRET=SECRET)
 
         assert modules & {*self.SERVER, "todo.main", "todo.server"} == set()
         assert modules >= {"jwt", "psycopg", "todo.database.accounts"}
 
-    def test_a_server_that_verifies_with_a_secret_does_without_yaml_and_httpx(self) -> None:
+    def test_server_with_a_secret_does_not_load_yaml_and_httpx(self) -> None:
         done = subprocess.run(
             [sys.executable, "-c", "import sys, todo.server; print(*sys.modules)"],
             capture_output=True,
@@ -208,7 +206,7 @@ class TestImports:
 
         assert set(done.stdout.split()) & {"alembic", "httpx", "yaml"} == set()
 
-    def test_every_name_of_the_database_package_is_found(self) -> None:
+    def test_every_public_name_of_the_database_package_exists(self) -> None:
         assert [name for name in database.__all__ if not hasattr(database, name)] == []
         with pytest.raises(AttributeError, match="nothing"):
             _ = database.nothing
@@ -216,7 +214,7 @@ class TestImports:
 
 # Task: T-017
 class TestToken:
-    def test_signs_for_a_new_user_and_makes_the_user(self, local: Todo, database_url: str) -> None:
+    def test_token_for_a_new_user_creates_the_user(self, local: Todo, database_url: str) -> None:
         outcome = local("token", "dora", "--minutes", "5")
 
         claims = claims_of(outcome.out)
@@ -230,7 +228,7 @@ class TestToken:
         assert claims == {"sub": "dora", "name": "dora", "email": "dora@example.com"}
         assert row == ("dora", "dora@example.com", True)
 
-    def test_signs_for_the_same_user_again_as_stored(self, local: Todo) -> None:
+    def test_token_for_an_existing_user_has_the_stored_name_and_address(self, local: Todo) -> None:
         local("token", "emil", "--name", "Emil Sinclair", "--email", "emil@example.org")
 
         again = local("token", "emil")
@@ -243,12 +241,12 @@ class TestToken:
         ("user_id", "email"),
         [("flo@example.net", "flo@example.net"), ("Größe 7", "Gr--e-7@example.com")],
     )
-    def test_makes_an_address_out_of_any_id(self, local: Todo, user_id: str, email: str) -> None:
+    def test_token_for_any_user_id_gets_an_email_address(self, local: Todo, user_id: str, email: str) -> None:
         claims = claims_of(local("token", user_id).out)
 
         assert (claims["sub"], claims["email"]) == (user_id, email)
 
-    def test_refuses_an_address_that_another_user_has(self, local: Todo) -> None:
+    def test_email_address_of_another_user_is_rejected(self, local: Todo) -> None:
         local("token", "gina", "--email", "gina@example.org")
 
         outcome = local("token", "hugo", "--email", "gina@example.org")
@@ -256,14 +254,14 @@ class TestToken:
         expected = "todo: Another user has the e-mail address gina@example.org: choose one with --email.\n"
         assert outcome == (1, "", expected)
 
-    def test_makes_one_user_for_two_that_ask_at_once(self, tmp_path: Path, database_url: str) -> None:
+    def test_two_concurrent_token_commands_create_one_user(self, tmp_path: Path, database_url: str) -> None:
         with ThreadPoolExecutor(2) as threads:
             settings = {"DATABASE_URL": database_url, "JWT_SECRET": SECRET}
             outcomes = list(threads.map(lambda _: run(tmp_path, "token", "ida", **settings), range(2)))
 
         assert [(outcome.returncode, outcome.stderr) for outcome in outcomes] == [(0, ""), (0, "")]
 
-    def test_signs_nothing_where_an_issuer_does(self, todo: Todo, database_url: str) -> None:
+    def test_token_command_is_rejected_if_an_issuer_is_configured(self, todo: Todo, database_url: str) -> None:
         outcome = todo("token", "alice", DATABASE_URL=database_url, BETTER_AUTH_URL="https://app.example.com")
 
         expected = "todo: Tokens come from the issuer, https://app.example.com: sign in there.\n"
@@ -272,22 +270,22 @@ class TestToken:
 
 # Task: T-017
 class TestMigrate:
-    def test_can_be_run_twice_and_by_two_at_once_from_nothing(self, tmp_path: Path) -> None:
-        opened(tmp_path / ".data")
+    def test_migrate_can_run_concurrently_and_repeatedly(self, tmp_path: Path) -> None:
+        accessible(tmp_path / ".data")
 
         with ThreadPoolExecutor(2) as threads:
             outcomes = list(threads.map(lambda _: run(tmp_path, "migrate"), range(2)))
         outcomes.append(run(tmp_path, "migrate"))
 
-        # Root is told on standard error what the account that runs PostgreSQL was let into.
+        # Standard error is not compared: as root, it names the directories opened to the account that runs PostgreSQL.
         expected = (0, "The database is up to date.\n")
         assert [(outcome.returncode, outcome.stdout) for outcome in outcomes] == [expected] * 3
 
-    def test_needs_no_way_to_verify_tokens(self, todo: Todo, database_url: str) -> None:
+    def test_migrate_needs_no_token_settings(self, todo: Todo, database_url: str) -> None:
         assert todo("migrate", DATABASE_URL=database_url) == (0, "The database is up to date.\n", "")
         assert schema.is_current(database_url)
 
-    def test_says_in_one_line_that_it_was_not_let_in(self, todo: Todo, admin_url: str) -> None:
+    def test_unreachable_database_is_reported_in_one_line(self, todo: Todo, admin_url: str) -> None:
         outcome = todo("migrate", DATABASE_URL=admin_url.replace("/postgres?", "/nowhere?"))
 
         assert (outcome.code, outcome.out) == (1, "")
@@ -295,7 +293,7 @@ class TestMigrate:
         assert outcome.err.count("\n") == 1
 
     # Task: T-432
-    def test_checks_that_nothing_was_changed_by_hand(self, todo: Todo, admin_url: str) -> None:
+    def test_migrate_check_reports_changes_made_by_hand(self, todo: Todo, admin_url: str) -> None:
         url = admin_url.replace("/postgres?", "/changed?")
         with psycopg.connect(admin_url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE changed")
@@ -316,7 +314,7 @@ class TestMigrate:
         assert found == (1, "", differs.format("function app.caller_exists()"))
         assert (migrated, repaired) == (up_to_date, up_to_date)
 
-    def test_says_in_one_line_what_was_refused_and_what_to_do(self, todo: Todo, admin_url: str) -> None:
+    def test_missing_privileges_for_migrating_are_reported_in_one_line(self, todo: Todo, admin_url: str) -> None:
         with psycopg.connect(admin_url, autocommit=True) as connection:
             connection.execute("CREATE DATABASE not_yours")
             connection.execute("CREATE ROLE stranger LOGIN")
@@ -336,7 +334,7 @@ class TestMigrate:
 
 # Task: T-017
 class TestOpenapi:
-    def test_prints_what_it_writes_and_what_it_checks(self, todo: Todo, tmp_path: Path) -> None:
+    def test_openapi_prints_writes_and_checks_the_same_document(self, todo: Todo, tmp_path: Path) -> None:
         printed = todo("openapi")
         written = todo("openapi", "--output", "specification.yaml")
         checked = todo("openapi", "--check", "specification.yaml")
@@ -346,12 +344,12 @@ class TestOpenapi:
         assert (tmp_path / "specification.yaml").read_text() == printed.out
         assert written == checked == (0, "", "")
 
-    def test_fails_in_one_line_when_the_file_says_something_else(self, todo: Todo, tmp_path: Path) -> None:
+    def test_openapi_check_of_another_document_fails_in_one_line(self, todo: Todo, tmp_path: Path) -> None:
         (tmp_path / "old.yaml").write_text("openapi: 3.0.0\n")
 
         expected = "todo: {} differs from the code; run: make openapi\n"
         assert todo("openapi", "--check", "old.yaml") == (1, "", expected.format("old.yaml"))
         assert todo("openapi", "--check", "none.yaml") == (1, "", expected.format("none.yaml"))
 
-    def test_depends_on_no_setting(self, todo: Todo) -> None:
+    def test_openapi_does_not_depend_on_settings(self, todo: Todo) -> None:
         assert todo("openapi").out == todo("openapi", LOG_LEVEL="loud", DATABASE_URL="nonsense").out

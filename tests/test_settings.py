@@ -1,7 +1,6 @@
 """Settings: accepted values, derived values, and one clear line for every error."""
 
 import os
-import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -268,7 +267,7 @@ class TestMisspeltNames:
             ("database_url", "DATABASE_URL"),
         ],
     )
-    def test_a_misspelt_name_is_found_in_the_environment_and_in_the_file(
+    def test_misspelt_name_is_found_in_the_environment_and_in_the_file(
         self, tmp_path: Path, name: str, meant: str
     ) -> None:
         file = tmp_path / ".env"
@@ -290,24 +289,9 @@ class TestMisspeltNames:
             "BETTER_AUTH_SECRET",
         ],
     )
-    def test_a_setting_and_a_name_of_another_program_are_no_misspelt_names(self, name: str) -> None:
+    def test_settings_and_names_of_other_programs_are_not_misspelt_names(self, name: str) -> None:
         with patch.dict(os.environ, {name: "1"}, clear=True):
             assert misspelt_names(None) == []
-
-
-# Task: T-014
-class TestEnvironmentExample:
-    def test_example_file_names_every_setting_and_sets_none(self) -> None:
-        example = Path(__file__).parents[1] / ".env.example"
-
-        names = set(re.findall(r"^# ([A-Z_]+)=", example.read_text(), re.MULTILINE))
-
-        assert names == {
-            "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
-            "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
-            "TRASH_KEPT_DAYS", "LIVE_CONNECTIONS_PER_USER", "LIVE_HEARTBEAT_SECONDS", "LIVE_POLL_SECONDS",
-        }  # fmt: skip
-        assert load(example) == load()
 
 
 # Task: T-015

@@ -1,6 +1,6 @@
-"""A lint over PostgreSQL's catalogue, as the migrations leave it: nothing in the schema may leak between users.
+"""Checks of the schema in PostgreSQL's catalogue: nothing in it may leak data between users.
 
-Each rule is a query for offenders. Each is shown to find one, so that none can pass by finding nothing.
+Each rule is a query for offenders, with an example that it must find, so that no rule passes by finding nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,39 +14,39 @@ from todo.migrations.change_log import CHANGE_LOG
 from todo.services.entities import ENTITIES
 from todo.services.tasks.errors import to_undo_conflict
 
-# Tables that belong to no user, and why that is right. todo_app has no grant on them.
+# Tables without an owner column, and why. The role todo_app has no privileges on them.
 OF_NOBODY: Mapping[str, str] = {
-    '"user"': "Better Auth's: who exists. The application asks app.caller_exists() about the caller alone.",
-    "todo_alembic_version": "Which migrations have run.",
-    "app.sql_files": "Which SQL files are applied.",
-    "app.sql_objects": "What the SQL files made.",
+    '"user"': "The accounts of Better Auth. The application only calls app.caller_exists() for the caller.",
+    "todo_alembic_version": "The migrations that have run.",
+    "app.sql_files": "The SQL files that are applied.",
+    "app.sql_objects": "The objects that the SQL files created.",
 }
 
-# Functions that run as their owner, who passes the policies, and why that is right.
+# Functions that run as their owner, to whom the policies do not apply, and why.
 DEFINERS: Mapping[str, str] = {
     **isolation.DEFINERS,
-    "app.purge_user_changes()": "A trigger. Deletes the log of a user whose counter went, unseen by who deletes users.",
-    "app.purge_user_words()": "A trigger. Deletes the words of a user who is gone, unseen by who deletes users.",
+    "app.purge_user_changes()": "A trigger. Deletes the log with its counter; the deleting role has no access.",
+    "app.purge_user_words()": "A trigger. Deletes the words with the user; the deleting role has no access.",
 }
 
-# Tables without a reference to the users, and why their rows go all the same.
+# Tables without a foreign key to the users, and how their rows are deleted with the user.
 WITHOUT_REFERENCE: Mapping[str, str] = {
-    "changes": "The user's counter refers to the user, and app.purge_user_changes() deletes the log with it.",
-    "task_words": "The user's counter refers to the user, and app.purge_user_words() deletes the words with it.",
+    "changes": "The revision counter references the user, and app.purge_user_changes() deletes the log with it.",
+    "task_words": "The revision counter references the user, and app.purge_user_words() deletes the words with it.",
 }
 
-# Tables whose rows are not a user's things but what is kept about them, and so are not in the log.
+# Tables that are not in the change log, because their rows are derived or internal.
 NOT_LOGGED: Mapping[str, str] = {
     "revisions": "The counter of the log itself.",
     "changes": "The log itself.",
-    "idempotency_keys": "Answers to requests. What a request did is in the log.",
-    "task_counts": "How many of the user's tasks there are; the tasks themselves are in the log.",
-    "task_words": "Where a search looks for the tasks; the tasks themselves are in the log.",
-    "tag_counts": "How many of the user's tasks have a tag; the tasks themselves are in the log.",
-    "task_tags": "Where a filter looks for tags; the tasks themselves are in the log.",
+    "idempotency_keys": "Responses to requests. The changes of a request are in the log.",
+    "task_counts": "Counts of tasks; the tasks themselves are in the log.",
+    "task_words": "The search index of tasks; the tasks themselves are in the log.",
+    "tag_counts": "Counts of tasks with a tag; the tasks themselves are in the log.",
+    "task_tags": "The index of tags; the tasks themselves are in the log.",
 }
 
-# Functions without a search_path of their own, and why that is right.
+# Functions without their own search_path, and why.
 UNPINNED: Mapping[str, str] = {
     "app.uid()": "A SET clause would keep the planner from inlining it into every policy. Every name is qualified.",
 }
@@ -57,7 +57,7 @@ _OURS = f"WITH {isolation.OBJECTS}"
 
 @dataclass(frozen=True)
 class Rule:
-    """``offenders`` completes the query; each example breaks the rule, and stands with what the rule says of it."""
+    """A rule. ``offenders`` completes the query. Each example breaks the rule, and is mapped to the offender."""
 
     offenders: str
     examples: Mapping[str, str]
@@ -84,30 +84,30 @@ RULES: Mapping[str, Rule] = {
         "SELECT name FROM owned WHERE NOT relforcerowsecurity",
         {_SECURED + "ALTER TABLE bad NO FORCE ROW LEVEL SECURITY": "bad"},
     ),
-    "a table has its one policy": Rule(
+    "every table has exactly one policy": Rule(
         f"SELECT name FROM owned WHERE {isolation.NOT_ONE_POLICY}",
         {_SECURED: "bad", "CREATE POLICY bad ON tasks FOR SELECT USING (priority = 'low')": "tasks"},
     ),
-    "the policy has the one form": Rule(
+    "the policy has the required form": Rule(
         f"SELECT name FROM owned WHERE {isolation.OTHER_POLICY}",
         {
             _SECURED + "CREATE POLICY bad ON bad USING (user_id = (SELECT app.uid())) WITH CHECK (true)": "bad",
-            # As right, but called once for each row.
+            # Correct, but app.uid() is called once for each row.
             _SECURED + "CREATE POLICY bad ON bad USING (user_id = app.uid()) WITH CHECK (user_id = app.uid())": "bad",
             _SECURED + "CREATE POLICY bad ON bad TO todo_app USING (user_id = (SELECT app.uid()))": "bad",
         },
     ),
-    "a key begins with the user": Rule(
+    "keys begin with the user": Rule(
         "SELECT conname FROM owned JOIN pg_constraint ON conrelid = owned.oid"
         " WHERE contype IN ('p', 'u', 'x', 'f') AND conkey[1] <> owner_column",
         {_OWNED_TABLE + "ALTER TABLE bad ADD CONSTRAINT key_of_everybody UNIQUE (id, user_id)": "key_of_everybody"},
     ),
-    "a primary key is there": Rule(
+    "every table has a primary key": Rule(
         "SELECT name FROM owned"
         " WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = owned.oid AND contype = 'p')",
         {_OWNED_TABLE: "bad"},
     ),
-    "a reference stays with the user": Rule(
+    "foreign keys stay within the user": Rule(
         "SELECT conname FROM owned JOIN pg_constraint ON conrelid = owned.oid AND contype = 'f'"
         " LEFT JOIN owned referred ON referred.oid = confrelid"
         " WHERE confrelid <> 'public.\"user\"'::regclass AND confkey[1] IS DISTINCT FROM referred.owner_column",
@@ -116,14 +116,14 @@ RULES: Mapping[str, Rule] = {
             "CREATE TABLE bad (user_id uuid CONSTRAINT to_everybody REFERENCES target (id))": "to_everybody"
         },
     ),
-    "rows go with their user": Rule(
+    "rows are deleted with their user": Rule(
         "SELECT name FROM owned WHERE name <> ALL (%(without_reference)s)"
         " AND NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = owned.oid"
         " AND confrelid = 'public.\"user\"'::regclass AND conkey = ARRAY[owner_column] AND confdeltype = 'c')",
         {'CREATE TABLE bad (user_id text REFERENCES "user" (id))': "bad"},
     ),
-    # The three triggers of a logged table, whole: with a condition, or disabled, they would miss writes.
-    "a table joined the log": Rule(
+    # The three triggers of a logged table must exist unchanged: with a condition, or disabled, they would miss writes.
+    "every table is logged": Rule(
         "SELECT name FROM owned WHERE name <> ALL (%(not_logged)s) AND ARRAY["
         "   ('t10_lock_user_writes', 'lock_user_writes_trigger', 'BEFORE INSERT OR DELETE OR UPDATE',"
         "    'STATEMENT')::text,"
@@ -146,15 +146,15 @@ RULES: Mapping[str, Rule] = {
             " FOR EACH ROW WHEN (NEW.priority = 'low') EXECUTE FUNCTION app.log_change_of_tasks()": "tasks",
         },
     ),
-    "an index begins with the user": Rule(
+    "indexes begin with the user": Rule(
         "SELECT indexrelid::regclass::text FROM owned JOIN pg_index ON indrelid = oid WHERE indkey[0] <> owner_column",
         {_OWNED_TABLE + "CREATE UNIQUE INDEX kinds_of_everybody ON bad (lower(kind), user_id)": "kinds_of_everybody"},
     ),
-    "a view runs as who asks": Rule(
+    "views run as the caller": Rule(
         f"SELECT name FROM tables WHERE {isolation.VIEW_OF_ITS_OWNER}",
         {"CREATE VIEW bad WITH (security_invoker = false) AS SELECT * FROM tasks": "bad"},
     ),
-    "nothing is copied into a materialised view": Rule(
+    "there are no materialized views": Rule(
         "SELECT name FROM tables WHERE relkind = 'm'",
         {"CREATE MATERIALIZED VIEW bad AS SELECT * FROM tasks": "bad"},
     ),
@@ -165,47 +165,47 @@ RULES: Mapping[str, Rule] = {
             " AS 'SELECT count(*) FROM public.tasks'": "bad()"
         },
     ),
-    "not everybody may call what runs as its owner": Rule(
+    "PUBLIC may not call functions that run as their owner": Rule(
         "SELECT name FROM functions, aclexplode(coalesce(proacl, acldefault('f', proowner)))"
         " WHERE prosecdef AND grantee = 0",
         {"CREATE FUNCTION bad() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = '' AS 'SELECT 1'": "bad()"},
     ),
-    "a function looks its names up where it was told": Rule(
+    "every function has a search_path": Rule(
         "SELECT name FROM functions WHERE name <> ALL (%(unpinned)s)"
         " AND NOT EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting LIKE 'search_path=%%')",
         {"CREATE FUNCTION bad() RETURNS int LANGUAGE sql SET work_mem = '1MB' AS 'SELECT 1'": "bad()"},
     ),
-    "a closed set is text with a check": Rule(
+    "there are no enum types": Rule(
         "SELECT name || '.' || attname FROM tables JOIN pg_attribute ON attrelid = tables.oid"
         " JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type e ON e.oid = t.typelem"
         " WHERE 'e' IN (t.typtype, e.typtype) AND relkind <> 'c'",
         {"CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE TABLE bad (moods mood[])": "bad.moods"},
     ),
-    "the application reaches users' rows only": Rule(
+    "the application has access only to tables of users' rows": Rule(
         "SELECT DISTINCT name FROM tables, aclexplode(relacl)"
         " WHERE grantee = 'todo_app'::regrole AND relkind IN ('r', 'p', 'm', 'f') AND owner_column IS NULL",
         {'GRANT SELECT ON "user" TO todo_app': '"user"'},
     ),
-    "nor a single column of others": Rule(
+    "the application has no access to columns of other tables": Rule(
         "SELECT name || '.' || attname FROM tables JOIN pg_attribute ON attrelid = oid, aclexplode(attacl)"
         " WHERE grantee IN (0, 'todo_app'::regrole)",
         {'GRANT SELECT (email) ON "user" TO todo_app': '"user".email'},
     ),
-    "the application reads and writes rows, which policies see, and does nothing else": Rule(
+    "the application may only read and write rows": Rule(
         "SELECT name || ' ' || privilege_type FROM tables, aclexplode(relacl) WHERE grantee = 'todo_app'::regrole"
         " AND relkind <> 'S' AND (privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE') OR is_grantable)",
         {"GRANT TRUNCATE ON tasks TO todo_app": "tasks TRUNCATE"},
     ),
-    "nothing is granted to everybody": Rule(
+    "nothing is granted to PUBLIC": Rule(
         "SELECT name FROM tables, aclexplode(relacl) WHERE grantee = 0",
         {"GRANT SELECT ON tasks TO PUBLIC": "tasks"},
     ),
-    "nobody but the owner makes objects": Rule(
+    "only the owner may create objects": Rule(
         "SELECT nspname || ' ' || grantee::regrole FROM pg_namespace, aclexplode(nspacl) WHERE nspname !~ '^pg_'"
         " AND privilege_type = 'CREATE' AND grantee <> nspowner AND grantee <> 'pg_database_owner'::regrole",
         {"GRANT CREATE ON SCHEMA app TO todo_app": "app todo_app"},
     ),
-    "no table to come is granted in advance": Rule(
+    "there are no default privileges": Rule(
         "SELECT defaclobjtype::text || ' ' || grantee::regrole FROM pg_default_acl, aclexplode(defaclacl)"
         " WHERE grantee IN (0, 'todo_app'::regrole)",
         {"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO todo_app": "r todo_app"},
@@ -235,15 +235,17 @@ def offenders(catalogue: psycopg.Connection, rule: Rule) -> set[str]:
 # Task: T-061
 class TestRules:
     @pytest.mark.parametrize("name", RULES)
-    def test_find_nothing_in_the_schema(self, catalogue: psycopg.Connection, name: str) -> None:
+    def test_schema_follows_the_rule(self, catalogue: psycopg.Connection, name: str) -> None:
         found = offenders(catalogue, RULES[name])
 
-        assert not found, f"not so of {sorted(found)}: {name}. An exception stands at the top of this file, with why"
+        assert not found, (
+            f"the rule '{name}' is broken by {sorted(found)}; exceptions with reasons are at the top of this file"
+        )
 
     @pytest.mark.parametrize(
         ("name", "example"), [(name, each) for name, rule in RULES.items() for each in rule.examples]
     )
-    def test_find_a_bad_example(self, catalogue: psycopg.Connection, name: str, example: str) -> None:
+    def test_rule_finds_its_example(self, catalogue: psycopg.Connection, name: str, example: str) -> None:
         rule = RULES[name]
 
         catalogue.execute(example)
@@ -253,9 +255,9 @@ class TestRules:
 
 # Task: T-061
 class TestLists:
-    """An exception that nothing needs any more would let the next one through."""
+    """Exceptions of the rules. One that is no longer needed would hide the next offender."""
 
-    def test_name_only_what_is_there(self, catalogue: psycopg.Connection) -> None:
+    def test_exceptions_name_existing_objects(self, catalogue: psycopg.Connection) -> None:
         [[tables, definers, unpinned]] = catalogue.execute(
             "SELECT (SELECT array_agg(name::text) FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NOT NULL),"
             " (SELECT array_agg(oid::regprocedure::text) FROM pg_proc"
@@ -269,29 +271,29 @@ class TestLists:
 
     @pytest.mark.parametrize(
         ("name", "exempt"),
-        [("rows go with their user", WITHOUT_REFERENCE), ("a table joined the log", NOT_LOGGED)],
+        [("rows are deleted with their user", WITHOUT_REFERENCE), ("every table is logged", NOT_LOGGED)],
     )
-    def test_exempt_only_what_would_be_found(
+    def test_exceptions_contain_only_offenders(
         self, catalogue: psycopg.Connection, name: str, exempt: Mapping[str, str]
     ) -> None:
         nothing: dict[str, list[str]] = {"without_reference": [], "not_logged": []}
 
         found = {table for (table,) in catalogue.execute(_OURS + RULES[name].offenders, nothing)}
 
-        assert found == set(exempt), f"exempt from '{name}', at the top of this file, is what needs it and nothing else"
+        assert found == set(exempt), f"correct the exceptions of '{name}' at the top of this file"
 
 
 # Task: T-141
 class TestLogged:
-    """What the database logs, the feed has to be able to tell."""
+    """Each entity that the database logs must be known to the change feed."""
 
-    def test_tables_are_the_entities_of_the_registry(self, catalogue: psycopg.Connection) -> None:
+    def test_logged_tables_are_the_entities_of_the_registry(self, catalogue: psycopg.Connection) -> None:
         logged = logged_as(catalogue)
         declared = {name: entity.table.name for name, entity in ENTITIES.items()}
 
         missing = {name: table for name, table in logged.items() if name not in declared}
         assert not missing, (
-            f"the feed fails for these entities: {missing}. "
+            f"the change feed fails for these entities: {missing}. "
             "Add them to ENTITY_MODELS in models/entities.py and to ENTITIES in services/entities.py"
         )
         unlogged = {name: table for name, table in declared.items() if name not in logged}
@@ -301,9 +303,7 @@ class TestLogged:
         assert logged == {table.entity: table.name for table in CHANGE_LOG}
         assert logged == declared, "an entity of models/entities.py has another table than its trigger"
 
-    def test_tables_have_no_constraint_that_an_undo_could_violate_without_a_reason(
-        self, catalogue: psycopg.Connection
-    ) -> None:
+    def test_every_constraint_of_a_logged_table_maps_to_an_undo_error(self, catalogue: psycopg.Connection) -> None:
         unexplained = unexplained_constraints(catalogue)
 
         assert not unexplained, (
@@ -311,7 +311,7 @@ class TestLogged:
             "Give their entities in services/entities.py a to_conflict that maps them"
         )
 
-    def test_constraint_without_a_reason_would_be_found(self, catalogue: psycopg.Connection) -> None:
+    def test_unmapped_constraint_of_a_logged_table_is_found(self, catalogue: psycopg.Connection) -> None:
         before = unexplained_constraints(catalogue)
 
         catalogue.execute("CREATE UNIQUE INDEX bad ON profiles (user_id, time_zone)")
@@ -319,7 +319,7 @@ class TestLogged:
 
         assert unexplained_constraints(catalogue) - before == {"bad", "worse"}
 
-    def test_would_be_missed(self, catalogue: psycopg.Connection) -> None:
+    def test_new_log_function_is_found(self, catalogue: psycopg.Connection) -> None:
         catalogue.execute(
             "CREATE FUNCTION app.log_change_of_bad() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS"
             " $$BEGIN PERFORM app.append_change(NEW.user_id, 1, 'evil', NEW.id::text, 'create', NULL, NULL); END$$"
@@ -329,7 +329,7 @@ class TestLogged:
 
 
 def unexplained_constraints(catalogue: psycopg.Connection) -> set[str]:
-    """The constraints of logged tables for whose violation an undo knows no error.
+    """Return the constraints of logged tables whose violation by an undo maps to no error.
 
     A primary key is left out: another object with the same id is a later change. So is the reference to the user.
     """
@@ -353,7 +353,7 @@ def unexplained_constraints(catalogue: psycopg.Connection) -> set[str]:
 
 
 def logged_as(catalogue: psycopg.Connection) -> dict[str, str]:
-    """The tables that the log's functions are for, by the names under which they log."""
+    """Return the tables with a log function, by the entity names that they log."""
     return dict(
         catalogue.execute(
             "SELECT DISTINCT (regexp_matches(prosrc, $re$, '(\\w+)', \\w+\\.id::text, '$re$, 'g'))[1],"

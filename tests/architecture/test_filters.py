@@ -1,6 +1,6 @@
-"""The services' wall, statement by statement: whatever names a table of users' rows asks for the caller's.
+"""The filter by owner in each statement of the services: every table of users' rows must have it.
 
-The database's wall would hide that one is missing; here the statements themselves are read.
+Row-level security would hide a missing filter, so these tests inspect the statements themselves.
 """
 
 import inspect
@@ -49,7 +49,7 @@ _first = aliased(Change, name="first")
 
 
 def unfiltered(statement: Statement) -> set[str]:
-    """The tables of users' rows that a statement names without asking for the caller's, each with how."""
+    """Return the tables of users' rows that a statement uses without a filter by owner, each with the kind of use."""
     found = set()
     parts = _parts(statement.expression)
     filtered = {part.comparison.left.table for part in parts if isinstance(part, OwnedByCaller)}
@@ -66,7 +66,7 @@ def unfiltered(statement: Statement) -> set[str]:
 
 
 def _parts(expression: Any) -> list[Any]:
-    """What an expression is made of, each part once: most of it is named in many places."""
+    """Return the parts of an expression, each once: most parts occur in many places."""
     parts, to_visit = {id(expression): expression}, [expression]
     while to_visit:
         new = {id(child): child for child in to_visit.pop().get_children() if id(child) not in parts}
@@ -76,7 +76,7 @@ def _parts(expression: Any) -> list[Any]:
 
 
 def _froms_of(part: Select[Any], filtered: set[FromClause]) -> list[FromClause]:
-    """What a SELECT names, but for what belongs to the one around it, which is ``filtered`` there."""
+    """Return the FROM elements of a SELECT without those of the enclosing one, which are ``filtered`` there."""
     own: Any = part._correlate_except
     around: Any = part._correlate
     return [
@@ -87,13 +87,13 @@ def _froms_of(part: Select[Any], filtered: set[FromClause]) -> list[FromClause]:
 
 
 def _unfiltered(how: str, froms: Sequence[FromClause], where: ClauseElement | None) -> set[str]:
-    asked_for = {part.comparison.left.table for part in _conjuncts(where) if isinstance(part, OwnedByCaller)}
+    filtered_tables = {part.comparison.left.table for part in _conjuncts(where) if isinstance(part, OwnedByCaller)}
     named = [table for element in froms for table in _tables_in(element)]
-    return {f"{how} {_name_of(table)}" for table in named if _is_owned(table) and table not in asked_for}
+    return {f"{how} {_name_of(table)}" for table in named if _is_owned(table) and table not in filtered_tables}
 
 
 def _conjuncts(where: ClauseElement | None) -> Iterator[ClauseElement]:
-    """What has to be true of every row: not what stands in an OR."""
+    """Yield the conditions that every row must meet: conditions in an OR do not count."""
     if isinstance(where, BooleanClauseList) and where.operator is operators.and_:
         for clause in where.clauses:
             yield from _conjuncts(clause)
@@ -110,13 +110,13 @@ def _tables_in(element: FromClause) -> Iterator[FromClause]:
 
 
 def _others_in(part: Update | Delete) -> list[FromClause]:
-    """The other tables of an UPDATE ... FROM or DELETE ... USING, which are there because a condition names them."""
+    """Return the other tables of an UPDATE ... FROM or DELETE ... USING: those that a condition names."""
     tables = [each.table for where in _conjuncts(part.whereclause) for each in _columns_in(where)]
     return [table for table in dict.fromkeys(tables) if table is not None and table is not part.table]
 
 
 def _columns_in(part: Any) -> Iterator[ColumnClause[Any]]:
-    """The columns that an expression names by itself: a subquery's are its own matter."""
+    """Yield the columns that an expression names, without those in subqueries."""
     if isinstance(part, ColumnClause):
         yield part
     elif not isinstance(part, SelectBase | ScalarSelect):
@@ -148,14 +148,14 @@ def _binds_owner(part: Insert) -> bool:
 
 # Task: T-060
 class TestStatements:
-    def test_are_found_in_every_service_that_makes_some(self) -> None:
-        making = {
+    def test_statements_are_found_in_every_service(self) -> None:
+        with_statements = {
             module.__name__ for module in modules() if f"{module.__name__}.".startswith(f"{services.__name__}.")
         } & {module.__name__ for module in modules() if "Statement" in vars(module)}
 
         found = {name for name, _ in statements()}
 
-        assert making - {name.rpartition(".")[0] for name in found} == set()
+        assert with_statements - {name.rpartition(".")[0] for name in found} == set()
         assert found >= {
             "todo.services.tasks.read.READ",
             "todo.services.task_list.page._statements",
@@ -165,13 +165,13 @@ class TestStatements:
             "todo.database.idempotency.with_stored_response",
         }
 
-    def test_all_ask_for_the_callers_rows(self) -> None:
+    def test_every_statement_filters_by_owner(self) -> None:
         wrong = {name: found for name, statement in statements() if (found := unfiltered(statement))}
 
         assert wrong == {}
 
-    def test_are_made_where_this_finds_them(self) -> None:
-        """At the top of a module, or in a function that keeps what it made."""
+    def test_statements_are_built_only_where_these_tests_find_them(self) -> None:
+        """These are the top level of modules, and cached functions."""
         hidden = [
             f"{module.__name__}.{name}"
             for module in modules()
@@ -180,7 +180,7 @@ class TestStatements:
             if inspect.isfunction(value) and value.__module__ == module.__name__ and _makes_statements(value)
         ]
 
-        # Their callers keep what they make.
+        # The callers of these functions are cached.
         assert hidden == [
             "todo.services.categories._update_statement",
             "todo.services.categories._trash",
@@ -257,7 +257,7 @@ class TestStatements:
             ),
         ],
     )
-    def test_are_caught_when_they_ask_for_more(self, expression: Any, found: set[str]) -> None:
+    def test_unfiltered_statement_is_found(self, expression: Any, found: set[str]) -> None:
         assert unfiltered(Statement(expression)) == found
 
     @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ class TestStatements:
             insert(Task).values(user_id=bindparam("user_id")),
         ],
     )
-    def test_are_let_through_when_they_do_not(self, expression: Any) -> None:
+    def test_filtered_statement_passes(self, expression: Any) -> None:
         assert unfiltered(Statement(expression)) == set()
 
 

@@ -1,4 +1,4 @@
-"""The contracts between the layers: each must break where its rule is broken, and only there."""
+"""The import contracts between the layers: each must fail exactly where its rule is broken."""
 
 import ast
 import os
@@ -39,7 +39,7 @@ CONTRACTS = {
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A package with every layer, empty, where only the database imports the driver."""
+    """A package with all layers, empty but for the imports that only ``database`` and ``web/server`` may have."""
     root = tmp_path / "todo"
     for name in PACKAGES:
         (root / name).mkdir(parents=True)
@@ -55,7 +55,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def broken_contracts(package: Path) -> set[str]:
-    """Hold the package to the project's contracts, and return the ids of those that it breaks."""
+    """Check the package against the contracts of the project, and return the ids of the broken ones."""
     result = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config", ROOT / "pyproject.toml"],
         cwd=package.parent,
@@ -65,7 +65,7 @@ def broken_contracts(package: Path) -> set[str]:
         check=False,
         timeout=60,
     )
-    # Every contract was looked at, or nothing is known.
+    # Every contract must have been checked.
     outcomes = {
         name: re.search(rf"^{re.escape(title)} (KEPT|BROKEN)$", result.stdout, re.MULTILINE)
         for name, title in CONTRACTS.items()
@@ -79,7 +79,7 @@ def broken_contracts(package: Path) -> set[str]:
 # Task: T-006
 # Task: T-465
 class TestContracts:
-    def test_are_kept_by_a_package_in_good_order(self, package: Path) -> None:
+    def test_contracts_are_kept_by_a_valid_package(self, package: Path) -> None:
         assert broken_contracts(package) == set()
 
     @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ class TestContracts:
             ("kit", "socket", {"kit"}),
         ],
     )
-    def test_notice_an_import_that_breaks_a_rule(
+    def test_forbidden_import_breaks_its_contract(
         self, package: Path, importer: str, imported: str, broken: set[str]
     ) -> None:
         (package / importer / "tasks.py").write_text(f"import {imported}\n")
@@ -126,18 +126,18 @@ class TestContracts:
             ("clients", "httpx"),
         ],
     )
-    def test_allow_what_is_meant_to_be(self, package: Path, importer: str, imported: str) -> None:
+    def test_allowed_import_breaks_no_contract(self, package: Path, importer: str, imported: str) -> None:
         (package / importer / "tasks.py").write_text(f"import {imported}\n")
 
         assert broken_contracts(package) == set()
 
-    def test_notice_that_a_server_would_load_alembic(self, package: Path) -> None:
+    def test_import_of_alembic_by_the_server_breaks_a_contract(self, package: Path) -> None:
         (package / "server.py").write_text("import todo.migrations.tasks\n")
         (package / "migrations/tasks.py").write_text("import alembic\n")
 
         assert broken_contracts(package) == {"alembic"}
 
-    def test_notice_a_room_that_has_no_place(self, package: Path) -> None:
+    def test_module_without_a_layer_breaks_a_contract(self, package: Path) -> None:
         (package / "helpers.py").touch()
 
         assert broken_contracts(package) == {"layers"}
@@ -145,7 +145,7 @@ class TestContracts:
 
 SOURCE = ROOT / "phase2/backend/todo"
 
-# Terms of HTTP, Python and OpenAPI that contain a word which is also the name of a feature.
+# Terms of HTTP, Python and OpenAPI that contain the name of a feature.
 STANDARD_TERMS = re.compile(
     r"ETag|tag:yaml|Last-Event-ID|event-stream|EventStream|EventLoop|message_event|create_task|_start_asgi_task|taskName|union_tag_invalid"
 )
@@ -158,13 +158,13 @@ ALLOWED = {
 
 
 def features() -> set[str]:
-    """Return the names of the features, in the singular and the plural: each has a module of routes."""
+    """Return the names of the features, singular and plural: the modules with a router."""
     names = {path.stem for path in (SOURCE / "routes").glob("*.py") if "router = " in text_of(path)}
     return names | {re.sub("ies$", "y", name) for name in names} | {re.sub("(?<!ie)s$", "", name) for name in names}
 
 
 def named_in(source: str) -> set[str]:
-    """Return the words of all identifiers and literals, but not of docstrings."""
+    """Return the words in all identifiers and literals, without docstrings."""
     return {
         word.lower()
         for text in texts_in(ast.parse(source))
@@ -207,19 +207,19 @@ def test_the_orm_makes_statements_and_nothing_else() -> None:
 # Task: T-421
 class TestWeb:
     @pytest.mark.parametrize("path", sorted((SOURCE / "web").rglob("*.py")), ids=lambda path: path.name)
-    def test_a_module_of_the_web_layer_names_no_feature(self, path: Path) -> None:
+    def test_module_of_the_web_layer_names_no_feature(self, path: Path) -> None:
         named = named_in(text_of(path)) & features()
 
         assert named - ALLOWED.get(path.name, {}).keys() == set(), "move this to routes/, or pass it in from there"
 
-    def test_every_exception_is_still_needed(self) -> None:
+    def test_exceptions_of_the_web_layer_are_needed(self) -> None:
         found = {path.name: named_in(text_of(path)) & features() for path in (SOURCE / "web").rglob("*.py")}
 
         assert {name: set(words) for name, words in ALLOWED.items()} == {
             name: words for name, words in found.items() if words
         }
 
-    def test_the_names_of_the_features_are_known(self) -> None:
+    def test_names_of_the_features_are_known(self) -> None:
         assert {"task", "tasks", "category", "categories", "tags", "view", "change", "me", "stats"} <= features()
         assert "documentation" not in features()
 
@@ -240,17 +240,17 @@ class TestWeb:
             ('f"/{prefix}/views"', "views"),
         ],
     )
-    def test_a_feature_is_found_in_any_identifier_and_literal(self, source: str, word: str) -> None:
+    def test_feature_is_found_in_any_identifier_and_literal(self, source: str, word: str) -> None:
         assert word in named_in(source)
 
     @pytest.mark.parametrize(
         "source", ['"""Answers for tasks."""', 'def f() -> None:\n    """Tasks."""', "headers = ['ETag']", "# tasks"]
     )
-    def test_a_feature_is_not_found_in_prose_and_standard_terms(self, source: str) -> None:
+    def test_feature_is_not_found_in_prose_and_standard_terms(self, source: str) -> None:
         assert named_in(source) & features() == set()
 
-    def test_every_path_parameter_is_an_id_or_marked_as_user_text(self, app: FastAPI) -> None:
-        """Logs show a path as it was sent, but for user text."""
+    def test_path_parameters_are_ids_or_marked_as_user_text(self, app: FastAPI) -> None:
+        """Logs contain paths as sent, except for user text."""
         unmarked = {
             (context.path, field.alias)
             for context in iter_route_contexts(app.routes)

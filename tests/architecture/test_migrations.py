@@ -1,4 +1,4 @@
-"""Migrations stay true: a step from last year does the same next year, and SQL that is in force stands in SQL files."""
+"""Migrations import no code that can change later, and current SQL is only in SQL files."""
 
 import ast
 import re
@@ -8,12 +8,12 @@ from support.repository import ROOT, files_of, text_of
 
 PACKAGE = ROOT / "phase2/backend/todo"
 VERSIONS = PACKAGE / "migrations/versions"
-# As a pattern, so that this file does not hold what it looks for.
+# A pattern that does not match its own source.
 BODY = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:CONSTRAINT\s+)?(?:FUNCTION|PROCEDURE|TRIGGER)\b", re.IGNORECASE)
 
 
 def imports_of_ours(path: Path) -> set[str]:
-    """Return the names of our modules that a file imports."""
+    """Return the names of the modules of this package that a file imports."""
     names = set()
     for node in ast.walk(ast.parse(text_of(path))):
         if isinstance(node, ast.Import):
@@ -25,13 +25,13 @@ def imports_of_ours(path: Path) -> set[str]:
 
 # Task: T-431
 class TestMigrations:
-    def test_a_migration_imports_nothing_of_ours(self) -> None:
+    def test_migration_imports_no_module_of_the_package(self) -> None:
         found = {path.name: imports_of_ours(path) for path in VERSIONS.glob("*.py")}
 
         assert found
         assert {name: modules for name, modules in found.items() if modules} == {}
 
-    def test_an_import_of_ours_would_be_noticed(self, tmp_path: Path) -> None:
+    def test_import_of_a_module_of_the_package_is_found(self, tmp_path: Path) -> None:
         examples = {
             "from todo.migrations.tables import create": {"todo.migrations.tables"},
             "import todo.models": {"todo.models"},
@@ -43,12 +43,12 @@ class TestMigrations:
             (tmp_path / "migration.py").write_text(text)
             assert imports_of_ours(tmp_path / "migration.py") == expected
 
-    def test_no_python_file_holds_the_body_of_a_function_or_a_trigger(self) -> None:
+    def test_python_files_contain_no_sql_function_or_trigger(self) -> None:
         files = [path for path in files_of(PACKAGE) if path.suffix == ".py"]
 
-        # The runner reads the names of triggers in the SQL files by a pattern of its own.
-        holders = {path.name for path in files if BODY.search(re.sub(r'r"\^CREATE.*"', "", text_of(path)))}
+        # The runner has a pattern for the names of triggers in SQL files.
+        offenders = {path.name for path in files if BODY.search(re.sub(r'r"\^CREATE.*"', "", text_of(path)))}
 
         assert len(files) > 100
-        assert holders == set()
+        assert offenders == set()
         assert BODY.search("create or replace function app.uid() ...")

@@ -90,7 +90,7 @@ def identifiers_in(source: str) -> Iterator[tuple[int, str]]:
 
 
 def is_retired(name: str) -> bool:
-    """Tell whether a name, or the same name as a private one, was retired."""
+    """Return whether a name is retired, with or without a leading underscore."""
     return name in RETIRED or name.removeprefix("_") in RETIRED or RETIRED_PREFIXES.match(name) is not None
 
 
@@ -140,5 +140,5 @@ class TestNames:
     @pytest.mark.parametrize(
         "source", ["alive = 1", "row.this_one", "def take_turn(): ...", "f(unless=None)", "MOST_ROWS = 1"]
     )
-    def test_a_retired_name_is_noticed(self, source: str) -> None:
+    def test_retired_name_is_found(self, source: str) -> None:
         assert any(is_retired(name) for _, name in identifiers_in(source))

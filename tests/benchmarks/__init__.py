@@ -1,1 +1,1 @@
-"""The benchmark: ``make bench``. What it measures, and how, says ``specs/003-speed``."""
+"""The benchmark: ``make bench``. ``specs/003-speed`` describes what it measures and how."""

@@ -27,16 +27,16 @@ _begun = time.monotonic()
 
 
 def note(text: str) -> None:
-    """Print what is being done."""
+    """Print a progress message."""
     sys.stderr.write(f"{time.monotonic() - _begun:5.0f} s  {text}\n")
     sys.stderr.flush()
 
 
 # Task: T-201
 def main() -> int:
-    """Run the benchmark in a directory that is removed at the end. Interrupted it stops what it has started."""
+    """Run the benchmark in a temporary directory. If interrupted, stop all processes that it started."""
     options = _options()
-    # Whoever starts it in the background has it ignore Ctrl-C.
+    # A process that a shell starts in the background ignores SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     note("the load comes from wrk" if load.WRK else "wrk is not installed: the load comes from Python, and is less")
@@ -102,14 +102,14 @@ async def _run(directory: Path, size: data.Size) -> dict[str, Any]:
 
 
 def _keep_still(connection: psycopg.Connection[Any]) -> None:
-    """Keep PostgreSQL from cleaning up in the middle of somebody's turn."""
+    """Keep PostgreSQL from vacuuming and from checkpoints during a measurement."""
     for setting in ("autovacuum = off", "checkpoint_timeout = '1h'", "max_wal_size = '8GB'"):
         connection.execute(f"ALTER SYSTEM SET {setting}")
     connection.execute("SELECT pg_reload_conf()")
 
 
 def _machine(connection: psycopg.Connection[Any]) -> dict[str, Any]:
-    """Say what figures depend on, and nothing else of where they were taken."""
+    """Return the properties of the machine that figures depend on, and no others."""
     return {
         "processors": os.cpu_count(),
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
-"""The same routes as tutorials and templates write them: the peer that the benchmark compares with.
+"""The same routes as in tutorials and templates: the peer that the benchmark compares with.
 
 FastAPI, SQLModel, an AsyncSession per request, ORM objects, ``response_model``, ``jwt.decode`` in a dependency. It
-connects as the owner of the tables, so row-level security does not slow it down, and its filters keep users apart.
+connects as the owner of the tables, so row-level security does not slow it down, and its filters isolate users.
 """
 
 import base64
@@ -74,7 +74,7 @@ class Task(TaskBase, table=True):
     tag_keys: list[str] = Field(default_factory=list, sa_type=JSONB)
     subtasks_total: int = 0
     subtasks_completed: int = 0
-    # The database gives a new task its place.
+    # The database sets the position of a new task.
     position: str | None = None
     trashed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     trash_id: UUID | None = None

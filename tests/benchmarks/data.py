@@ -1,4 +1,4 @@
-"""What the benchmark measures on: users and their tasks, filled in by SQL, and as the API would leave them."""
+"""The data of the benchmark: users and their tasks, added by SQL in the state that the API would leave."""
 
 import time
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from todo.migrations.change_log import CHANGE_LOG
 SECRET = "a secret that only the benchmark knows, long enough"
 BIG, SMALL = "big", "small"
 FEW = 3
-"""How many tasks most users have."""
+"""The number of tasks that most users have."""
 
-# Without triggers and keys, which would take minutes; what they do is done below, at once.
+# Without triggers and foreign keys, which would take minutes. ``_DERIVE`` adds the derived data in bulk.
 _FILL_TASKS = """
 INSERT INTO tasks (user_id, id, title, description, status, priority, due_date, created_at, updated_at, completed_at,
                    position, revision, creation_digest)
@@ -31,8 +31,8 @@ FROM (
     FROM unnest(%(users)s::text[]) AS user_id, generate_series(1, %(tasks)s) AS n
 ) AS made
 """
-# A user with a hundred tasks fills a page with everything, like a user with a thousand times as many. Due dates spread
-# over at least six days: each filter finds a full page on any weekday, also when midnight passes before the request.
+# Every filter finds a full page for a user with a hundred tasks, as for one with a thousand times as many. Due dates
+# are spread over at least six days, so that this holds on any weekday, also if midnight passes before the request.
 _FURNISH = """
 INSERT INTO categories (user_id, id, name, name_key, archived, position, created_at, updated_at, revision,
                         creation_digest)
@@ -99,13 +99,13 @@ SELECT user_id, id, word, min(weight), created_at FROM tasks, LATERAL (
     SELECT string_to_table(app.normalize_for_search(description), ' '), 3
 ) AS found (word, weight) WHERE word NOT IN ('', '|') GROUP BY user_id, id, word, created_at
 """
-# So many minutes apart: somebody with a hundred thousand tasks has made thirty a day.
+# Minutes between two tasks. A user with a hundred thousand tasks has created thirty a day.
 _OFTEN, _SELDOM = 1, 48
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much of everything.
+    """The sizes of a run.
 
     Beside the ``users`` with ``tasks`` each, ``more_users`` have `FEW`. There are ``rounds`` of ``seconds``; requests
     that need a task each come ``fresh`` at a time. Before anything counts, ``warm`` requests are sent. ``delayed``
@@ -144,12 +144,12 @@ QUICK = Size(
 
 
 def user(number: int) -> str:
-    """Return a user's id, of the length that Better Auth's have."""
+    """Return a user id with the length of those of Better Auth."""
     return f"user{number:028}"
 
 
 def token_of(user_id: str) -> str:
-    """Sign a token for a user, with as many claims as Better Auth puts in."""
+    """Sign a token for a user, with as many claims as Better Auth adds."""
     now = int(time.time())
     claims = {
         "sub": user_id,
@@ -162,7 +162,7 @@ def token_of(user_id: str) -> str:
 
 
 def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = (), now: datetime | None = None) -> None:
-    """Make users with as many tasks as their key says, and look at the tables as autovacuum would.
+    """Add users with as many tasks as their key says, and collect statistics as autovacuum would.
 
     Those who are ``furnished`` have categories, tags, dates, subtasks and a trash. The newest task is created at
     ``now`` (aware; ``None``: the current time), and all dates are relative to it.
@@ -195,7 +195,7 @@ def fill(url: str, people: dict[int, list[str]], *, furnished: Sequence[str] = (
 
 
 def some_tasks(connection: psycopg.Connection[Any], users: list[str], each: int) -> list[tuple[str, str]]:
-    """Return owners and ids of some tasks of these users, in no order that would help a cache."""
+    """Return owners and ids of some tasks of these users, in random order, so that caches do not help."""
     return connection.execute(
         "SELECT user_id, id FROM ("
         " SELECT user_id, id::text, row_number() OVER (PARTITION BY user_id ORDER BY md5(id::text)) AS n"
@@ -205,7 +205,7 @@ def some_tasks(connection: psycopg.Connection[Any], users: list[str], each: int)
 
 
 def some_places(connection: psycopg.Connection[Any], user: str) -> tuple[str, str]:
-    """Return the ids of one of a furnished user's categories, and of a task that ten lie under."""
+    """Return the ids of a category of a furnished user, and of a task with ten subtasks."""
     [(category_id, task_id)] = connection.execute(
         "SELECT (SELECT id::text FROM categories WHERE user_id = %(user)s ORDER BY name LIMIT 1),"
         " (SELECT id::text FROM tasks WHERE user_id = %(user)s AND subtasks_total = 10 ORDER BY revision LIMIT 1)",
@@ -215,7 +215,7 @@ def some_places(connection: psycopg.Connection[Any], user: str) -> tuple[str, st
 
 
 def new_tasks(connection: psycopg.Connection[Any], users: list[str], count: int) -> list[tuple[str, str]]:
-    """Make pending tasks for requests that use one up each; return owners and ids."""
+    """Add pending tasks for requests that need a new one each, and return owners and ids."""
     return connection.execute(
         "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, revision, creation_digest)"
         " SELECT (%s::text[])[1 + n %% %s], uuidv7(), 'To be used up', 'pending', 'low', now(), now(), 0, ''"

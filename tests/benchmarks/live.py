@@ -1,4 +1,4 @@
-"""Live at scale: how long after a write every open screen knows, and what an open connection costs."""
+"""Live events at scale: the delay between a write and its events, and the memory of an open connection."""
 
 import asyncio
 import statistics
@@ -16,13 +16,13 @@ from benchmarks.servers import serving
 _PATH = "/api/v1/events"
 _PER_USER = 5
 _PAUSE_SECONDS = 0.02
-_PATIENCE_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 _BODY = orjson.dumps({"title": "Buy milk"})
 
 
 # Task: T-206
 async def measure(url: str, users: list[str], size: data.Size, note: Callable[[str], None]) -> dict[str, Any] | None:
-    """Follow with so many clients on two workers while some write. ``None`` where following does not work."""
+    """Measure events to ``size.live`` clients of two workers during writes. Returns ``None`` if streams do not work."""
     note(f"{size.live} clients follow what happens, on two workers")
     tokens = [data.token_of(user) for user in users[: size.live // _PER_USER]]
     async with serving("ours", {"DATABASE_URL": url}, workers=2) as server:
@@ -35,7 +35,7 @@ async def measure(url: str, users: list[str], size: data.Size, note: Callable[[s
             for n, event in enumerate(ready):
                 following = _follow(server.port, tokens[n % len(tokens)], event, delays, arrived)
                 followers.append(asyncio.create_task(following))
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await asyncio.gather(*(event.wait() for event in ready))
             _ensure_open(followers)
             memory = server.memory - before
@@ -44,7 +44,7 @@ async def measure(url: str, users: list[str], size: data.Size, note: Callable[[s
                 await answer(server.port, Request("POST", ROOT, tokens[n % len(tokens)], _BODY))
                 expected += _PER_USER
                 await asyncio.sleep(_PAUSE_SECONDS)
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while len(delays) < expected:
                     arrived.clear()
                     await arrived.wait()
@@ -74,7 +74,7 @@ def _ensure_open(followers: list[asyncio.Task[None]]) -> None:
 
 
 async def _follow(port: int, token: str, ready: asyncio.Event, delays: list[float], arrived: asyncio.Event) -> None:
-    """Note for every change how long ago its transaction had begun, which was before its commit."""
+    """Append the time since the start of its transaction (before its commit) for every change."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(Request("GET", _PATH, token, headers={"Accept": "text/event-stream"}).wire)

@@ -1,4 +1,4 @@
-"""Load over real sockets: ``wrk`` where it is installed and suits, otherwise a plain client of asyncio streams."""
+"""Load over real sockets: by ``wrk`` if it is installed and suitable, otherwise by a client with asyncio streams."""
 
 import asyncio
 import shutil
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CONNECTIONS = 8
-_PATIENCE_SECONDS = 120
+_TIMEOUT_SECONDS = 120
 
 WRK = shutil.which("wrk")
 _SCRIPT = """
@@ -26,12 +26,12 @@ end
 
 
 class LoadFailed(Exception):
-    """Requests were not answered as they should be: what was measured is worth nothing."""
+    """Requests failed, so the measurement is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, and what it looks like on the wire."""
+    """A request, and its bytes."""
 
     method: str
     path: str
@@ -51,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of it. Times are seconds."""
+    """The result of a load. Times are in seconds."""
 
     requests: int
     seconds: float
@@ -60,7 +60,7 @@ class Load:
 
 
 async def drive(port: int, requests: Sequence[Request], *, seconds: int) -> Load:
-    """Send the requests again and again for so long."""
+    """Send the requests repeatedly for ``seconds``."""
     if WRK is not None:
         return await _drive_with_wrk(WRK, port, requests, seconds)
     return await _drive(port, _endless(requests, time.perf_counter() + seconds), CONNECTIONS)
@@ -72,7 +72,7 @@ async def drive_once(port: int, requests: Sequence[Request], *, connections: int
 
 
 async def answer(port: int, request: Request) -> bytes:
-    """Send one request and return the whole answer."""
+    """Send one request and return the whole response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request.wire)
@@ -90,8 +90,8 @@ async def _drive_with_wrk(wrk: str, port: int, requests: Sequence[Request], seco
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
-            # Not wait_for(), which before Python 3.12 forgets that it was cancelled if it is done at the same moment.
-            async with asyncio.timeout(seconds + _PATIENCE_SECONDS):
+            # Not wait_for(): before Python 3.12 it loses a cancellation that arrives as it completes.
+            async with asyncio.timeout(seconds + _TIMEOUT_SECONDS):
                 out, _ = await process.communicate()
         finally:
             if process.returncode is None:
@@ -129,7 +129,7 @@ async def _drive(port: int, wires: Iterator[bytes], connections: int) -> Load:
         writer.close()
 
     started = time.perf_counter()
-    async with asyncio.timeout(_PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(_TIMEOUT_SECONDS), asyncio.TaskGroup() as group:
         for _ in range(connections):
             group.create_task(drive_one())
     seconds = time.perf_counter() - started
@@ -140,13 +140,13 @@ async def _drive(port: int, wires: Iterator[bytes], connections: int) -> Load:
 async def _read(reader: asyncio.StreamReader, wire: bytes) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
     if head[9:10] not in (b"2", b"3"):
-        asked, said = wire.partition(b" HTTP")[0], head.partition(b"\r\n")[0]
-        raise LoadFailed(f"{asked.decode()}: {said.decode()}")
+        request, status = wire.partition(b" HTTP")[0], head.partition(b"\r\n")[0]
+        raise LoadFailed(f"{request.decode()}: {status.decode()}")
     length = 0
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line[15:])
-    # A 204 of the bare peer says nothing; a 304 has no body whatever it says.
+    # A 204 of the bare peer has no Content-Length. A 304 has no body, whatever its Content-Length.
     if head[9:12] == b"304":
         length = 0
     return head + await reader.readexactly(length)

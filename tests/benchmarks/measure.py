@@ -1,4 +1,4 @@
-"""What is asked of the servers, and what one turn of it costs."""
+"""The operations that are measured, and the cost of one turn of them."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ Target = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Something that a client asks for. ``fresh`` ones use up a task each; ``peers`` are those that can do it."""
+    """An operation of a client. ``fresh`` ones need a new task for each request; ``peers`` support it."""
 
     name: str
     make: Callable[[str, Target, int], Request]
@@ -32,7 +32,7 @@ class Operation:
 
 
 def _patched(token: str, target: Target, turn: int) -> Request:
-    # Another title each time, so that it is a change; the second time it is the first one again.
+    # A different title each time, so that each request changes the task.
     return Request("PATCH", f"{ROOT}/{target[1]}", token, orjson.dumps({"title": f"Buy milk, {turn} litres"}))
 
 
@@ -66,7 +66,7 @@ OPERATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a request costs: microseconds of CPU, milliseconds until its answer."""
+    """The cost of a request: CPU in microseconds, response time in milliseconds."""
 
     per_second: float
     p50_ms: float
@@ -81,19 +81,19 @@ class Figures:
 
 
 class Bench:
-    """The database that everything runs on, and the people whose requests are made."""
+    """The database of the benchmark, and the users whose requests are sent."""
 
     def __init__(self, connection: psycopg.Connection[Any], postmaster: int, size: data.Size, users: list[str]) -> None:
         self.size = size
         self.postmaster = postmaster
         self._connection = connection
         half = len(users) // 2
-        # Some only read, so that what the others write does not lengthen their lists.
+        # Readers and writers are different users, so that writes do not lengthen the lists of readers.
         self._readers, self._writers = users[:half][:64], users[half:][:64]
         self._tokens = {user: data.token_of(user) for user in users}
 
     def requests(self, operation: Operation, count: int | None = None) -> list[Request]:
-        """Return requests for one turn; without ``count`` few enough to be sent again and again."""
+        """Return requests for one turn: ``count``, or by default a few that can be sent repeatedly."""
         users = self._writers if operation.writes else self._readers
         if operation.fresh:
             targets = data.new_tasks(self._connection, users, count or self.size.fresh)
@@ -103,7 +103,7 @@ class Bench:
             targets = [(user, quoted.format(revision)) for user, revision in rows]
         else:
             targets = data.some_tasks(self._connection, users, 4)
-        # Twice, and each a little different from the last time: a change that changes nothing is none.
+        # Two different requests for each target, so that each repetition changes something.
         times = 1 if operation.fresh else 2
         made = [operation.make(self._tokens[user], (user, key), n) for n, (user, key) in enumerate(targets * times)]
         return made if count is None else list(islice(cycle(made), count))
@@ -113,29 +113,29 @@ class Bench:
         return data.some_tasks(self._connection, [user], 64)
 
     def some_places(self, user: str) -> tuple[str, str]:
-        """Return the ids of a category of a user's, and of a task that others lie under."""
+        """Return the ids of a category of a user, and of a task with subtasks."""
         return data.some_places(self._connection, user)
 
     def execute(self, sql: str) -> None:
-        """Do something to the database, past everybody."""
+        """Execute a statement as the superuser."""
         self._connection.execute(sql)
 
     async def warm(self, server: Server, operation: Operation) -> None:
-        """Have statements prepared and caches filled, on every connection."""
+        """Send requests so that statements are prepared and caches filled on every connection."""
         await load.drive_once(server.port, self.requests(operation, self.size.warm))
 
     async def turn(self, server: Server, operation: Operation) -> Figures:
-        """Let one server work for one turn."""
+        """Measure one turn of a server."""
         requests = self.requests(operation)
         if operation.writes:
-            # Not in the middle of a turn, and before everybody alike.
+            # Before each turn, so that it does not happen during one.
             self.execute("VACUUM tasks, revisions")
         return await self.figures(server, requests, once=operation.fresh)
 
     async def figures(
         self, server: Server, requests: Sequence[Request], *, once: bool = False, connections: int = load.CONNECTIONS
     ) -> Figures:
-        """Send requests, and look at the accounts before and after."""
+        """Send requests, and measure the CPU that they use."""
         app, database = server.cpu, database_cpu(self.postmaster)
         done: Load = (
             await load.drive_once(server.port, requests, connections=connections)
@@ -148,6 +148,6 @@ class Bench:
 
 
 def median(figures: Sequence[Figures]) -> Figures:
-    """Return the medians, each figure for itself."""
+    """Return the median of each figure."""
     names = Figures.__dataclass_fields__
     return replace(figures[0], **{name: statistics.median(getattr(one, name) for one in figures) for name in names})

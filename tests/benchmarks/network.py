@@ -1,4 +1,4 @@
-"""A network between a server and PostgreSQL: every message on the way there takes its time, and answers are counted."""
+"""A simulated network between a server and PostgreSQL that delays requests and counts round trips."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ _HEADER = 5
 
 # Task: T-204
 class Network:
-    """A TCP port on loopback that leads to PostgreSQL's socket. ``delay`` is seconds, on the way there only."""
+    """A TCP port on loopback that leads to PostgreSQL's socket. ``delay`` (seconds) applies to requests only."""
 
     def __init__(self, url: str, delay: float) -> None:
         parts = urlsplit(url)
@@ -21,12 +21,12 @@ class Network:
         self._delay = delay
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
-        # How often PostgreSQL has said that it is its client's turn again: once per round trip.
+        # Number of ReadyForQuery messages: one per round trip.
         self.trips = 0
 
     @property
     def url(self) -> str:
-        """Where the database is, seen through this network."""
+        """The URL of the database through this network."""
         plain = "sslmode=disable&gssencmode=disable"
         return f"postgresql://{self._parts.username}@127.0.0.1:{self._port}{self._parts.path}?{plain}"
 
@@ -55,14 +55,14 @@ class Network:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(ConnectionError):
             while data := await source.read(_CHUNK):
-                # Later ones are not held up by earlier ones: they are on the way at the same time.
+                # Messages are delayed independently, so later ones do not wait for earlier ones.
                 loop.call_at(loop.time() + self._delay, sink.write, data)
         loop.call_later(self._delay, sink.close)
 
     async def _back(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
-                # Without encryption everything is type, length, content, from the first byte on.
+                # Without encryption, every message consists of type, length and content.
                 header = await source.readexactly(_HEADER)
                 content = await source.readexactly(int.from_bytes(header[1:]) - 4)
                 self.trips += header[0] == _READY_FOR_QUERY

@@ -1,4 +1,4 @@
-"""The picture for the documentation: CPU per request, one bar per peer, PostgreSQL's share lighter."""
+"""The plot for the documentation: CPU per request, one bar per peer, with PostgreSQL's share in a lighter colour."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,12 +7,12 @@ _COLOURS = {"ours": ("#0f766e", "#5eead4"), "conventional": ("#9f1239", "#fda4af
 _FONT = "font-family='system-ui, sans-serif' font-size='12' fill='#64748b'"
 
 Bars = Mapping[str, tuple[float, float]]
-"""By peer: microseconds of the application, and of PostgreSQL."""
+"""CPU in microseconds of the application and of PostgreSQL, by peer."""
 
 
 # Task: T-207
 def svg(groups: Sequence[tuple[str, Bars]]) -> str:
-    """Draw one group of bars per operation. The longest one reaches to the right edge."""
+    """Draw one group of bars per operation. The longest bar reaches the right edge."""
     longest = max(sum(bar) for _, bars in groups for bar in bars.values())
     scale = (_WIDTH - _LEFT - 90) / longest
     parts: list[str] = []

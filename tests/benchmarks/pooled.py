@@ -1,7 +1,7 @@
-"""What PgBouncer in transaction mode changes: the same requests directly and through it, in turns.
+"""The cost of PgBouncer in transaction mode: the same requests directly and through it, in turns.
 
-The goal is about the CPU of the application and of PostgreSQL together: that is what plans and prepared statements
-decide. PgBouncer's own CPU stands beside it. It is about the same for each request, and often runs on another machine.
+The goal is for the CPU of the application and PostgreSQL together, which depends on plans and prepared statements. The
+CPU of PgBouncer is reported separately: it is similar for all requests, and PgBouncer often runs on another machine.
 """
 
 import statistics
@@ -18,21 +18,21 @@ from benchmarks.servers import Server, cpu_of, serving
 from support import pgbouncer
 from support.pgbouncer import PgBouncer
 
-# Fewer than the ten connections of the application: they share.
+# Fewer than the ten connections of the application, so that they share server connections.
 _SERVER_CONNECTIONS = 4
 _CONNECTIONS = 4
-# A query, of which there are many, is asked so many times less often than in the section that compares users.
+# Each of the many queries is sent this many times less often than in the section that compares users.
 _FEWER = 3
 
 MODES = {"names pass through": False, "names are tracked": True}
-"""By whether the pooler tracks prepared statements."""
+"""For each mode, whether the pooler tracks prepared statements."""
 
 
 # Task: T-414
 async def pooled(bench: Bench, direct: Server, url: str, note: Note) -> dict[str, Any] | None:
-    """Return what each request costs directly and pooled, by mode and request; ``None`` without PgBouncer.
+    """Return the cost of each request, direct and pooled, by mode and request. Returns ``None`` without PgBouncer.
 
-    The queries are those of the user with most tasks, the operations those of many users.
+    The queries are those of the user with the most tasks; the operations are those of many users.
     """
     program = pgbouncer.installed()
     if program is None:
@@ -57,7 +57,7 @@ def _note_mode(note: Note, mode: str, text: str) -> None:
 async def _compare(
     bench: Bench, direct: Server, through: Server, pooler: PgBouncer, note: Note
 ) -> dict[str, dict[str, Any]]:
-    """Return the figures by request, under the names of the other sections."""
+    """Return the figures by request, with the names of the other sections."""
     queries = list((await task_list.requests(bench, direct, data.BIG)).items())
     asked = {name: partial(_query, bench, request) for name, request in queries[:: bench.size.pooled]}
     asked |= {operation.name: partial(_operation, bench, operation) for operation in OPERATIONS}
@@ -79,7 +79,7 @@ def _operation(bench: Bench, operation: Operation) -> list[Request]:
 async def _in_turns(
     bench: Bench, requests: Callable[[], list[Request]], sides: list[tuple[str, Server]], pooler: PgBouncer
 ) -> dict[str, Any]:
-    """Return the medians of each side, and PgBouncer's own. Whoever began last time is last the next time."""
+    """Return the medians of each side and of PgBouncer. The order of the sides alternates."""
     turns: dict[str, list[Figures]] = {name: [] for name, _ in sides}
     own: list[float] = []
     for number in range(1 + bench.size.side_rounds):
@@ -88,7 +88,7 @@ async def _in_turns(
             before = cpu_of(pooler.pid)
             figures = await bench.figures(server, sent, once=True, connections=_CONNECTIONS)
             spent = cpu_of(pooler.pid) - before
-            # The first time statements are prepared, and the caches filled.
+            # The first turn only prepares statements and fills caches.
             if number:
                 turns[name].append(figures)
                 own += [spent / len(sent) * 1e6] if name == "pooled" else []

@@ -1,4 +1,4 @@
-"""What came of it: tables on the terminal, a JSON file, a plot, and the tables of docs/benchmark.md."""
+"""The results: tables on the terminal, a JSON file, a plot, and the tables of docs/benchmark.md."""
 
 import re
 import sys
@@ -11,16 +11,16 @@ import orjson
 from benchmarks import plot
 from support.repository import ROOT
 
-# specs/003-speed: conventional/ours at least, ours/bare at most; of each the floor and the goal.
+# specs/003-speed: the lower bounds of conventional/ours and the upper bounds of ours/bare, each as (floor, goal).
 GOALS = {
     "read one": ((3.3, 4.5), (2.6, 1.8)),
     "list 50, total": ((6.0, 9.0), (1.8, 1.3)),
     "create": ((2.5, 3.5), (2.4, 1.7)),
     "patch": ((2.5, 3.5), (2.4, 1.7)),
 }
-# specs/004-full-task: a thousand times as many tasks cost so many times as much at most.
+# specs/004-full-task: the highest allowed cost ratio for a thousand times as many tasks.
 FINDING_GOAL = 3.0
-# The page that shows the tables, and the marks between which they are written.
+# The page with the tables, and the marks around them.
 PAGE = ROOT / "docs/benchmark.md"
 # specs/005-readable-codebase: the highest allowed ratio of the cost through PgBouncer to the direct cost.
 POOLED_GOAL = 1.3
@@ -33,7 +33,7 @@ Figures = Mapping[str, float]
 
 
 def show(report: Report) -> None:
-    """Print everything."""
+    """Print all tables and remarks."""
     heads = ("operation", "peer", "1/s", "p50 ms", "p99 ms", "app us", "PostgreSQL us", "CPU us", "trips")
     _table((*heads, _away(report)), list(_operations(report)))
     _table(("CPU per request", "conventional/ours", "floor", "goal", "ours/bare", "floor", "goal"), _ratios(report))
@@ -64,7 +64,7 @@ def write(report: Report, directory: Path) -> None:
 
 # Task: T-207
 def written_into(page: str, report: Report) -> str:
-    """Return the page with these figures between its two marks. Raises ValueError where they are missing."""
+    """Return the page with these figures between its two marks. Raises ValueError if the marks are missing."""
     block = "\n".join([BEGIN, "", *_markdown(report), "", END])
     changed, count = re.subn(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, page, flags=re.DOTALL)
     if count != 1:
@@ -104,7 +104,7 @@ def _markdown(report: Report) -> Iterator[str]:
 
 
 def _remarks(report: Report) -> Iterator[str]:
-    """Say in sentences what is no table."""
+    """Yield the results that are not in tables as sentences."""
     memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in report["memory_mb"].items())
     yield f"A worker after the load: {memory} (goal for ours: 110)"
     yield f"Start with existing data to the first answer: {report['start_seconds']:.1f} s (goal: 3)"
@@ -156,7 +156,7 @@ def _compared(name: str, less: Figures, more: Figures) -> Sequence[str]:
 
 
 def _finding(report: Report) -> Iterator[Sequence[str]]:
-    """Give the heads, and a row for each way to find something."""
+    """Yield the heading, and a row for each query."""
     few, many = next(iter(report["finding"].values()))
     yield ("finding, CPU us", few, many, "ratio", "goal")
     for name, sizes in report["finding"].items():
@@ -164,7 +164,7 @@ def _finding(report: Report) -> Iterator[Sequence[str]]:
 
 
 def _dearest(report: Report) -> Iterator[Sequence[str]]:
-    """Give the heads, and for each kind of finding that whose cost grows most."""
+    """Yield the heading, and for each kind of query the one whose cost grows most."""
     few, many = next(iter(report["finding"].values()))
     yield ("CPU per page, µs; of each kind what grows most", few, many, "ratio", "goal")
     dearest: dict[str, tuple[str, Mapping[str, Figures]]] = {}
@@ -177,7 +177,7 @@ def _dearest(report: Report) -> Iterator[Sequence[str]]:
 
 
 def _worst_pooled(report: Report) -> Iterator[Sequence[str]]:
-    """Give the heads, and for each mode of PgBouncer the requests whose cost it raises most."""
+    """Yield the heading, and for each mode of PgBouncer the requests whose cost it raises most."""
     yield ("CPU through PgBouncer, µs; the worst", "directly", "pooled", "ratio", "goal", "PgBouncer's own")
     for mode, requests in report["pooled"]["modes"].items():
         for name in sorted(requests, key=lambda name: -_pooled_ratio(requests[name]))[:_WORST]:
@@ -220,7 +220,7 @@ def _over(one: Figures, other: Figures) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print in columns: words to the left, figures to the right."""
+    """Print a table with text aligned left and figures aligned right."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     for row in (heads, ["-" * width for width in widths], *rows):
         cells = [

@@ -1,4 +1,4 @@
-"""The parts of the benchmark, one function each."""
+"""The sections of the benchmark, one function each."""
 
 import asyncio
 import statistics
@@ -22,12 +22,12 @@ _LOG_TRIGGERS = ("t10_lock_user_writes", "t40_log_write")
 
 Note = Callable[[str], None]
 Results = dict[str, dict[str, Figures]]
-"""By operation, or size; then by peer, or operation."""
+"""Figures by operation or size, and then by peer or operation."""
 
 
 # Task: T-201
 async def operations(bench: Bench, servers: list[Server], note: Note) -> Results:
-    """Let the servers take turns at each operation. Whoever began last time is last the next time."""
+    """Measure each operation on the servers in turns. The order of the servers alternates."""
     results: Results = {}
     for operation in OPERATIONS:
         able = [server for server in servers if server.name in operation.peers]
@@ -39,7 +39,7 @@ async def operations(bench: Bench, servers: list[Server], note: Note) -> Results
 
 
 async def in_turns(bench: Bench, what: list[tuple[str, Server, Operation]], rounds: int) -> dict[str, Figures]:
-    """Return the medians, by the given names, of rounds in which each has a turn."""
+    """Return the medians by name of rounds in which each of ``what`` has a turn."""
     for _, server, operation in what:
         await bench.warm(server, operation)
     turns: dict[str, list[Figures]] = {name: [] for name, _, _ in what}
@@ -51,7 +51,7 @@ async def in_turns(bench: Bench, what: list[tuple[str, Server, Operation]], roun
 
 # Task: T-204
 async def network(bench: Bench, url: str, note: Note) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the round trips of each operation, and its p50 where each of them takes its time."""
+    """Return the round trips of each operation, and its p50 with a delay for each round trip."""
     results: dict[str, dict[str, dict[str, float]]] = {operation.name: {} for operation in OPERATIONS}
     for peer in PEERS:
         note(f"{peer}, with {DELAY_SECONDS * 1e3:g} ms on the way to the database")
@@ -62,7 +62,7 @@ async def network(bench: Bench, url: str, note: Note) -> dict[str, dict[str, dic
             for operation in OPERATIONS:
                 if peer not in operation.peers:
                     continue
-                # Twice over: the first time statements are prepared, on each connection of the pool.
+                # Twice: the first run prepares the statements on each connection of the pool.
                 for _ in range(2):
                     requests = bench.requests(operation, bench.size.delayed)
                     before = between.trips
@@ -74,7 +74,7 @@ async def network(bench: Bench, url: str, note: Note) -> dict[str, dict[str, dic
 
 # Task: T-205
 async def growth_of_a_user(bench: Bench, server: Server, note: Note) -> Results:
-    """Return what reading costs somebody who has few tasks, and somebody who has many."""
+    """Return the cost of reading for a user with few tasks and for one with many."""
     results: Results = {}
     sizes = {"100 tasks": data.SMALL, f"{bench.size.big:,} tasks": data.BIG}
     for operation in OPERATIONS[:3]:
@@ -88,7 +88,7 @@ async def growth_of_a_user(bench: Bench, server: Server, note: Note) -> Results:
 
 # Task: T-205
 async def growth_of_the_table(bench: Bench, url: str, note: Note) -> Results:
-    """Return what reading costs beside few other users, and beside many."""
+    """Return the cost of reading with few other users and with many."""
     results: Results = {}
     for count in (10, bench.size.many_users):
         name = f"{count:,} users"
@@ -110,7 +110,7 @@ async def growth_of_the_table(bench: Bench, url: str, note: Note) -> Results:
 
 
 def _of(user: str, bench: Bench, operation: Operation) -> Operation:
-    """Return the operation as ``user`` would do it, whoever it is made for."""
+    """Return the operation for ``user`` instead of the user that it is called with."""
     token, tasks = data.token_of(user), bench.some_tasks(user)
 
     def make(_token: str, _target: tuple[str, str], turn: int) -> Request:
@@ -120,7 +120,7 @@ def _of(user: str, bench: Bench, operation: Operation) -> Operation:
 
 
 async def without_the_log(bench: Bench, server: Server, note: Note) -> Results:
-    """Return what creating and patching cost with the log's triggers, and without them."""
+    """Return the cost of creating and patching with and without the triggers of the change log."""
     results: Results = {}
     for operation in (operation for operation in OPERATIONS if operation.name in ("create", "patch")):
         note(f"{operation.name}, with and without the log's triggers")
@@ -128,7 +128,7 @@ async def without_the_log(bench: Bench, server: Server, note: Note) -> Results:
         try:
             for _ in range(bench.size.side_rounds):
                 for how, figures in turns.items():
-                    # The trigger also gives a new row its revision and its place.
+                    # Without the trigger, a new row needs default values for its revision and position.
                     bench.execute("ALTER TABLE tasks ALTER revision SET DEFAULT 0, ALTER position SET DEFAULT '5'")
                     for trigger in _LOG_TRIGGERS:
                         bench.execute(f"ALTER TABLE tasks {'ENABLE' if how == 'with' else 'DISABLE'} TRIGGER {trigger}")
@@ -143,7 +143,7 @@ async def without_the_log(bench: Bench, server: Server, note: Note) -> Results:
 
 # Task: T-201
 async def start(directory: Path, times: int, note: Note) -> float:
-    """Return the seconds from the command to the first answer, the embedded database and its data being there."""
+    """Return the seconds from the command to the first response, with existing data in the embedded database."""
     note("starting with existing data")
     seconds = []
     for _ in range(times):

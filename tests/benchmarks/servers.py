@@ -1,4 +1,4 @@
-"""The processes that are measured: how they are started and stopped, and what the operating system says they used."""
+"""The measured processes: starting and stopping them, and reading their CPU and memory use."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from benchmarks.data import SECRET
 from support.processes import environment
 
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TESTS = Path(__file__).absolute().parents[1]
 
@@ -24,7 +24,7 @@ PEERS = ("ours", "conventional", "bare")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that listens, and the process whose CPU and memory count."""
+    """A running server, and its main process."""
 
     name: str
     port: int
@@ -33,29 +33,29 @@ class Server:
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU so far, of this process and the workers it has."""
+        """CPU seconds used so far by the process and its workers."""
         return sum(cpu_of(pid) for pid in (self.pid, *children_of(self.pid)))
 
     @property
     def memory(self) -> float:
-        """Resident memory in MB; of several workers, the sum."""
+        """Resident memory in MB; for several workers, the sum."""
         return sum(memory_of(pid) for pid in children_of(self.pid) or [self.pid])
 
 
 @asynccontextmanager
 async def serving(name: str, settings: dict[str, str], *, workers: int = 1) -> AsyncIterator[Server]:
-    """Run one of the peers on a free port until the end."""
+    """Run one of the peers on a free port."""
     port = _free_port()
     ours = ["todo", "serve", "--port", str(port), "--workers", str(workers)]
     uvicorn = ["uvicorn", f"benchmarks.{name}:app", "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
-    # The others write a line per request, as people run them; the limit does not.
+    # The others log a line per request, as in production; the bare peer does not.
     quiet = ["--no-access-log"] if name == "bare" else []
     paths = os.pathsep.join(filter(None, [str(_TESTS), os.environ.get("PYTHONPATH")]))
     started = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *(ours if name == "ours" else [*uvicorn, *quiet]),
         env=environment(JWT_SECRET=SECRET, PYTHONPATH=paths, **settings),
-        # Where there is no .env, which only ours would read.
+        # A directory without .env, which only our application would read.
         cwd=_TESTS / "benchmarks",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -68,7 +68,7 @@ async def serving(name: str, settings: dict[str, str], *, workers: int = 1) -> A
         if process.returncode is None:
             process.terminate()
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await process.wait()
         except TimeoutError:
             process.kill()
@@ -83,8 +83,8 @@ def _free_port() -> int:
 
 
 async def _listening(name: str, port: int, process: asyncio.subprocess.Process) -> None:
-    """Wait until there is an answer, whatever it is."""
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    """Wait until the server answers with any response."""
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
         while process.returncode is None:
             with suppress(ConnectionError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -104,23 +104,23 @@ def postmaster_of(url: str) -> int:
 
 
 def database_cpu(postmaster: int) -> dict[int, float]:
-    """Return the seconds of CPU that each process of PostgreSQL has used so far."""
+    """Return the CPU seconds that each process of PostgreSQL has used so far."""
     return {pid: cpu_of(pid) for pid in (postmaster, *children_of(postmaster))}
 
 
 def used(before: dict[int, float], after: dict[int, float]) -> float:
-    """Return what was used in between; a process that ended in between is not known any more."""
+    """Return the CPU seconds used in between. Processes that have exited are not counted."""
     return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 
 def children_of(parent: int) -> list[int]:
-    """Return the processes that ``parent`` has started, but for Python's tracker of resources."""
+    """Return the child processes of ``parent``, without Python's resource tracker."""
     listed = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(pid) for pid in listed if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def cpu_of(pid: int) -> float:
-    """Return the seconds of CPU of all threads of a process: by the scheduler's own count, where it keeps one."""
+    """Return the CPU seconds of all threads of a process, from the scheduler's statistics if available."""
     try:
         threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9

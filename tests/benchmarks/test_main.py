@@ -1,4 +1,4 @@
-"""The command: what it says of the machine, and that an interrupted run leaves nothing behind."""
+"""The command of the benchmark: its description of the machine, and an interrupted run."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.__main__ import _machine
 from benchmarks.servers import children_of
-from support.processes import PATIENCE_SECONDS, environment, is_alive, opened, until
+from support.processes import TIMEOUT_SECONDS, accessible, environment, is_alive, until
 from support.repository import ROOT
 
 pytestmark = pytest.mark.slow
@@ -22,19 +22,19 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """A directory with a short path, for everything that a run makes."""
+    """A directory with a short path for the files of a run."""
     with tempfile.TemporaryDirectory(prefix="todo-b-") as directory:
-        yield opened(Path(directory))
+        yield accessible(Path(directory))
 
 
-def family_of(pid: int) -> list[int]:
-    """Return a process's children, and theirs."""
-    return [one for child in children_of(pid) for one in (child, *family_of(child))]
+def descendants_of(pid: int) -> list[int]:
+    """Return the descendants of a process."""
+    return [one for child in children_of(pid) for one in (child, *descendants_of(child))]
 
 
 # Task: T-201
 class TestMachine:
-    def test_is_described_by_what_figures_depend_on(self, admin_url: str) -> None:
+    def test_machine_is_described_without_its_name(self, admin_url: str) -> None:
         with psycopg.connect(admin_url) as connection:
             described = _machine(connection)
 
@@ -46,7 +46,7 @@ class TestMachine:
 # Task: T-201
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class TestMain:
-    def test_stops_what_it_has_started_when_it_is_interrupted(self, temporary: Path) -> None:
+    def test_interrupted_benchmark_stops_all_of_its_processes(self, temporary: Path) -> None:
         log = temporary / "log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
@@ -60,16 +60,16 @@ class TestMain:
         try:
             until(lambda: "read one" in log.read_text() or process.poll() is not None)
             [postmaster] = temporary.glob("todo-bench-*/postgres/postmaster.pid")
-            started = [*family_of(process.pid), int(postmaster.read_text().splitlines()[0])]
+            started = [*descendants_of(process.pid), int(postmaster.read_text().splitlines()[0])]
 
             process.send_signal(signal.SIGTERM)
 
-            assert process.wait(PATIENCE_SECONDS) == 130, log.read_text()
+            assert process.wait(TIMEOUT_SECONDS) == 130, log.read_text()
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(PATIENCE_SECONDS)
-        # Three servers and PostgreSQL; and the load, if it was on its way.
+                process.wait(TIMEOUT_SECONDS)
+        # Three servers and PostgreSQL, and perhaps wrk.
         assert len(started) >= 4
         assert [pid for pid in started if is_alive(pid)] == []
         assert [path.name for path in temporary.iterdir()] == ["log"]

@@ -1,4 +1,4 @@
-"""What the benchmark counts: CPU of a process, of its children and of PostgreSQL; and who has a turn when."""
+"""Measuring CPU and memory of processes, medians, and the order of turns."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from benchmarks.servers import Server, children_of, cpu_of, database_cpu, memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
-# Say how much CPU was used, and stay until the end of standard input.
+# Print the CPU seconds used, and run until standard input is closed.
 BURN = """
 import sys, time
 while time.process_time() < 0.3: pass
@@ -33,7 +33,7 @@ FIGURES = Figures(per_second=1.0, p50_ms=2.0, p99_ms=3.0, app_us=4.0, database_u
 
 @contextmanager
 def burnt(program: str) -> Iterator[tuple[int, float]]:
-    """Run a program until it has burnt CPU; give its process id, and how much it was by its own account."""
+    """Run a program until it has used CPU. Yield its process id, and the CPU seconds that it reports."""
     arguments = [sys.executable, "-c", program]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -41,12 +41,12 @@ def burnt(program: str) -> Iterator[tuple[int, float]]:
 
 
 # Task: T-201
-class TestAccounts:
-    def test_say_of_a_process_what_it_says_itself(self) -> None:
+class TestCpuAndMemory:
+    def test_cpu_of_a_process_equals_its_own_count(self) -> None:
         with burnt(BURN) as (pid, seconds):
             assert cpu_of(pid) == pytest.approx(seconds, abs=0.1)
 
-    def test_count_the_children_of_a_server(self) -> None:
+    def test_cpu_of_a_server_includes_its_children(self) -> None:
         with burnt(WITH_A_CHILD) as (pid, seconds):
             [child] = children_of(pid)
             server = Server("ours", 0, pid, 0.0)
@@ -54,14 +54,14 @@ class TestAccounts:
             assert cpu_of(pid) < seconds
             assert server.cpu >= cpu_of(child) >= 0.3
 
-    def test_know_the_memory_of_the_workers(self) -> None:
+    def test_memory_of_a_server_is_that_of_its_workers(self) -> None:
         with burnt(WITH_A_CHILD) as (pid, _):
             [child] = children_of(pid)
 
             assert Server("ours", 0, pid, 0.0).memory == pytest.approx(memory_of(child), abs=1)
             assert memory_of(child) > 50_000_000 / 2**20
 
-    def test_count_the_process_that_answers_a_query(self, admin_url: str) -> None:
+    def test_cpu_of_postgresql_includes_the_backend_of_a_query(self, admin_url: str) -> None:
         postmaster = postmaster_of(admin_url)
         with psycopg.connect(admin_url, autocommit=True) as connection:
             before = database_cpu(postmaster)
@@ -73,20 +73,20 @@ class TestAccounts:
         assert after[backend] > before[backend]
         assert used(before, after) >= after[backend] - before[backend]
 
-    def test_count_what_came_and_forget_what_went(self) -> None:
+    def test_used_cpu_counts_new_processes_and_ignores_exited_ones(self) -> None:
         assert used({1: 1.0, 2: 5.0}, {1: 1.5, 3: 0.25}) == 0.75
 
 
 # Task: T-201
 class TestMedian:
-    def test_is_taken_of_each_figure_for_itself(self) -> None:
+    def test_median_is_computed_for_each_figure(self) -> None:
         turns = [replace(FIGURES, app_us=n, p50_ms=-n) for n in (10.0, 90.0, 20.0)]
 
         assert median(turns) == replace(FIGURES, app_us=20.0, p50_ms=-20.0)
 
 
 class Recorded(Bench):
-    """Notes who has a turn."""
+    """A benchmark that records the turns."""
 
     def __init__(self) -> None:
         self.turns: list[str] = []
@@ -101,7 +101,7 @@ class Recorded(Bench):
 
 # Task: T-201
 class TestInTurns:
-    async def test_lets_the_last_one_begin_the_next_time(self) -> None:
+    async def test_order_of_turns_alternates(self) -> None:
         bench = Recorded()
         what = [(name, Server(name, 0, 0, 0.0), OPERATIONS[0]) for name in ("ours", "bare")]
 
@@ -113,7 +113,7 @@ class TestInTurns:
 
 # Task: T-201
 class TestSizes:
-    def test_are_smaller_in_everything_when_it_has_to_be_quick(self) -> None:
+    def test_quick_run_has_smaller_sizes(self) -> None:
         # "pooled" is a stride: the quick run sends every sixth query through the pooler.
         names = [name for name in data.Size.__slots__ if name != "pooled"]
 

@@ -1,4 +1,4 @@
-"""The network of the benchmark: it holds back what goes to PostgreSQL, and counts the trips."""
+"""The simulated network of the benchmark: it delays requests to PostgreSQL and counts round trips."""
 
 import time
 
@@ -11,7 +11,7 @@ DELAY_SECONDS = 0.05
 
 # Task: T-204
 class TestNetwork:
-    async def test_counts_a_trip_per_statement_that_is_waited_for(self, admin_url: str) -> None:
+    async def test_network_counts_one_trip_per_statement(self, admin_url: str) -> None:
         async with Network(admin_url, 0) as between, await AsyncConnection.connect(between.url) as connection:
             before = between.trips
 
@@ -22,7 +22,7 @@ class TestNetwork:
             # BEGIN and COMMIT are two more.
             assert between.trips - before == 4
 
-    async def test_counts_one_for_what_is_sent_together(self, admin_url: str) -> None:
+    async def test_network_counts_one_trip_for_a_pipeline(self, admin_url: str) -> None:
         async with (
             Network(admin_url, 0) as between,
             await AsyncConnection.connect(between.url, autocommit=True) as connection,
@@ -35,7 +35,7 @@ class TestNetwork:
 
             assert between.trips - before == 1
 
-    async def test_holds_back_every_message_on_its_way_there(self, admin_url: str) -> None:
+    async def test_network_delays_every_request(self, admin_url: str) -> None:
         async with (
             Network(admin_url, DELAY_SECONDS) as between,
             await AsyncConnection.connect(between.url, autocommit=True) as connection,
@@ -47,7 +47,7 @@ class TestNetwork:
 
             assert time.perf_counter() - started >= 3 * DELAY_SECONDS
 
-    async def test_changes_nothing_of_what_is_said(self, admin_url: str) -> None:
+    async def test_network_does_not_change_data(self, admin_url: str) -> None:
         text = "ä" * 200_000
         async with Network(admin_url, 0) as between, await AsyncConnection.connect(between.url) as connection:
             row = await (await connection.execute("SELECT %s::text", [text])).fetchone()

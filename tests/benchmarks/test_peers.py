@@ -1,4 +1,4 @@
-"""The peers do what we do: the same requests, on the same rows, have the same answers and the same effect."""
+"""The peers behave like our application: the same requests have the same responses and effects."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -14,46 +14,42 @@ from benchmarks import data
 from benchmarks.load import LoadFailed, Request, answer
 from benchmarks.measure import OPERATIONS, ROOT, Operation
 from benchmarks.servers import PEERS, Server, serving
-from todo.migrations import runner
+from support.databases import new_database
 from todo.models.tasks import TaskPublic
 
 pytestmark = pytest.mark.slow
 
 SHARED = [operation for operation in OPERATIONS if tuple(operation.peers) == PEERS]
-# Each peer writes for a user of its own, and they all have the same.
+# Each peer writes for its own user. All users have the same tasks.
 WRITERS = {peer: data.user(n) for n, peer in enumerate(PEERS)}
 INSTANTS = {"created_at", "updated_at", "completed_at", "trashed_at", "last_completed_at"}
-# What differs from one user's task to another's.
-CHANCE = {*INSTANTS, "user_id", "id", "trash_id", "creation_digest"}
+# Columns that differ between the tasks of different users.
+VARYING = {*INSTANTS, "user_id", "id", "trash_id", "creation_digest"}
 TASKS = 60
 
 
 @pytest.fixture(scope="module")
-def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """A database with the users of the writers, and one whom all read."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE peers")
-        url = postgres.get_uri("peers")
-        runner.upgrade(url)
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with a user for each writer, and one user for all readers."""
+    with new_database(postgres) as url:
         data.fill(url, {TASKS: [*WRITERS.values(), data.SMALL]})
         yield url
-        connection.execute("DROP DATABASE peers WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
 async def servers(url: str) -> AsyncIterator[list[Server]]:
-    """All of them, as they are measured."""
+    """All peers, started as for a measurement."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(serving(peer, {"DATABASE_URL": url})) for peer in PEERS]
 
 
 def tasks_of(url: str, user: str) -> list[dict[str, Any]]:
-    """Return a user's tasks as they are stored, newest first, and without what differs from user to user."""
+    """Return the stored tasks of a user, newest first, without the columns that vary."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(
             "SELECT to_jsonb(t) - %s::text[], completed_at IS NULL, trash_id = id FROM tasks AS t"
             " WHERE user_id = %s ORDER BY revision DESC",
-            [[*CHANCE], user],
+            [[*VARYING], user],
         )
         return [{**task, "open": is_open, "trashed": is_trashed} for task, is_open, is_trashed in rows]
 
@@ -65,7 +61,7 @@ def target_of(url: str, user: str, title: str) -> tuple[str, str]:
 
 
 async def ask(server: Server, operation: Operation, target: tuple[str, str]) -> tuple[int, Any]:
-    """Return the status and the content of one answer, its instants as what they mean."""
+    """Return the status and content of a response, with instants parsed."""
     received = await answer(server.port, operation.make(data.token_of(target[0]), target, 1))
     head, _, body = received.partition(b"\r\n\r\n")
     content = orjson.loads(body) if body else None
@@ -74,8 +70,8 @@ async def ask(server: Server, operation: Operation, target: tuple[str, str]) -> 
     return int(head[9:12]), content
 
 
-def without_chance(content: Any) -> Any:
-    """Return a task without what differs from one to the next: its id, and when it was made."""
+def without_varying(content: Any) -> Any:
+    """Return a task without its id and instants."""
     if content is None:
         return None
     kept = {name: value for name, value in content.items() if name not in {"id", *INSTANTS}}
@@ -86,7 +82,7 @@ def without_chance(content: Any) -> Any:
 # Task: T-203
 class TestPeers:
     @pytest.mark.parametrize("operation", [one for one in SHARED if not one.writes], ids=lambda one: one.name)
-    async def test_read_the_same(self, servers: list[Server], url: str, operation: Operation) -> None:
+    async def test_peers_return_the_same_for_reads(self, servers: list[Server], url: str, operation: Operation) -> None:
         target = target_of(url, data.SMALL, "Task number 30")
 
         ours, *others = [await ask(server, operation, target) for server in servers]
@@ -98,15 +94,17 @@ class TestPeers:
         assert "tasks" not in ours[1] or 20 < len(ours[1]["tasks"]) <= ours[1]["total"]
 
     @pytest.mark.parametrize("operation", [one for one in SHARED if one.writes], ids=lambda one: one.name)
-    async def test_write_the_same(self, servers: list[Server], url: str, operation: Operation) -> None:
-        # A pending one for each operation: every fifth is.
+    async def test_peers_have_the_same_effect_for_writes(
+        self, servers: list[Server], url: str, operation: Operation
+    ) -> None:
+        # A pending task for each operation: every fifth task is pending.
         title = f"Task number {5 * SHARED.index(operation)}"
         answers = []
         for server in servers:
             target = target_of(url, WRITERS[server.name], title)
             before = tasks_of(url, target[0])
             status, content = await ask(server, operation, target)
-            answers.append((status, without_chance(content)))
+            answers.append((status, without_varying(content)))
             assert tasks_of(url, target[0]) != before
             if operation.name == "delete":
                 continue
@@ -118,7 +116,7 @@ class TestPeers:
         assert others == [ours, ours]
         assert by_others == [stored, stored]
 
-    async def test_keep_users_apart(self, servers: list[Server], url: str) -> None:
+    async def test_peers_isolate_users(self, servers: list[Server], url: str) -> None:
         _, foreign = target_of(url, data.SMALL, "Task number 7")
         request = Request("GET", f"{ROOT}/{foreign}", data.token_of(WRITERS["ours"]))
 
@@ -126,5 +124,5 @@ class TestPeers:
             with pytest.raises(LoadFailed, match=" 404 "):
                 await answer(server.port, request)
 
-    def test_are_compared_in_all_that_has_a_goal(self) -> None:
+    def test_every_operation_with_a_goal_is_compared(self) -> None:
         assert {"read one", "list 50, total", "create", "patch"} <= {operation.name for operation in SHARED}

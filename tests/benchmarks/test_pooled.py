@@ -1,4 +1,4 @@
-"""What goes through PgBouncer goes directly as well, and both count."""
+"""The measurement of PgBouncer: each request is measured directly and through it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,27 +11,23 @@ from benchmarks import data, pooled
 from benchmarks.measure import OPERATIONS, Bench
 from benchmarks.servers import postmaster_of, serving
 from support import pgbouncer
-from todo.migrations import runner
+from support.databases import new_database
 
 SIZE = replace(data.QUICK, finds=6, pooled=20)
 
 
 @pytest.fixture(scope="module")
-def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """A database with somebody who has many tasks, and some who have few."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE pooled")
-        url = postgres.get_uri("pooled")
-        runner.upgrade(url)
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with one user with many tasks and some users with few."""
+    with new_database(postgres) as url:
         data.fill(url, {20: [data.user(number) for number in range(4)], 300: [data.BIG]}, furnished=(data.BIG,))
         yield url
-        connection.execute("DROP DATABASE pooled WITH (FORCE)")
 
 
 # Task: T-414
 class TestPooled:
-    async def test_measures_queries_and_operations_in_each_mode(self, url: str) -> None:
-        program = pgbouncer.needed()
+    async def test_pooled_section_measures_queries_and_operations_in_each_mode(self, url: str) -> None:
+        program = pgbouncer.required_program()
         users, notes = [data.user(number) for number in range(4)], list[str]()
         with psycopg.connect(url, autocommit=True) as connection:
             bench = Bench(connection, postmaster_of(url), SIZE, users)
@@ -49,7 +45,9 @@ class TestPooled:
                 assert one["pooler_us"] > 0
                 assert all(one[side]["app_us"] > 0 and one[side]["database_us"] > 0 for side in ("direct", "pooled"))
 
-    async def test_is_left_out_where_there_is_no_pooler(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_pooled_section_is_left_out_without_pgbouncer(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PGBOUNCER", "no-such-program")
         notes: list[str] = []
         with psycopg.connect(url, autocommit=True) as connection:

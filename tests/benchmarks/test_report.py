@@ -1,4 +1,4 @@
-"""What the benchmark writes: tables, a JSON file, a plot, and its part of docs/benchmark.md."""
+"""The output of the benchmark: tables, a JSON file, a plot, and its part of docs/benchmark.md."""
 
 import re
 from dataclasses import asdict
@@ -22,7 +22,7 @@ def figures(application: float, database: float) -> dict[str, float]:
 
 @pytest.fixture
 def found() -> dict[str, Any]:
-    """What a run finds, in round figures."""
+    """The results of a run, in round figures."""
     away = {"trips": 1.0, "p50_ms": 6.0}
     operations = {one.name: {peer: figures(*COSTS[peer]) for peer in one.peers} for one in OPERATIONS}
     reads = {one.name: figures(150.0, 50.0) for one in OPERATIONS[:3]}
@@ -68,17 +68,17 @@ def found() -> dict[str, Any]:
 
 # Task: T-207
 class TestPlot:
-    def test_draws_a_bar_for_each_in_proportion(self) -> None:
+    def test_plot_has_proportional_bars(self) -> None:
         drawn = ET.fromstring(plot.svg([("read one", COSTS), ("create", COSTS)]))  # noqa: S314 - made here.
 
-        # Of each bar two parts, and one mark per peer in the legend.
+        # Two parts per bar, after one mark per peer in the legend.
         widths = [float(bar.attrib["width"]) for bar in drawn.iter(f"{SVG}rect")][len(COSTS) :]
         ours, ours_database, conventional, conventional_database, bare, bare_database = widths[:6]
         assert widths == widths[:6] * 2
         assert ours / ours_database == pytest.approx(3, rel=0.01)
         assert (conventional + conventional_database) / (bare + bare_database) == pytest.approx(10, rel=0.01)
 
-    def test_names_everything_and_stays_within_its_frame(self) -> None:
+    def test_plot_names_everything_and_fits_its_frame(self) -> None:
         drawn = ET.fromstring(plot.svg([("read one", COSTS), ("create", COSTS)]))  # noqa: S314 - made here.
 
         words = [text.text for text in drawn.iter(f"{SVG}text")]
@@ -89,7 +89,7 @@ class TestPlot:
 
 # Task: T-207
 class TestShow:
-    def test_prints_the_ratios_beside_their_goals(
+    def test_report_prints_ratios_with_their_goals(
         self, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
         report.show(found)
@@ -104,16 +104,16 @@ class TestShow:
         assert ["filter: tag (names pass through)", "200", "400", "2.00", "1.3", "31"] in lines
         assert len([line for line in lines if line[0].endswith("(names pass through)")]) == 5
 
-    def test_says_that_nothing_went_through_a_pooler_which_is_not_there(
+    def test_report_says_that_pgbouncer_is_not_installed(
         self, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
         report.show({**found, "pooled": None})
 
-        said = capsys.readouterr().out
-        assert "Nothing was measured through PgBouncer, which is not installed\n" in said
-        assert "the worst" not in said
+        output = capsys.readouterr().out
+        assert "Nothing was measured through PgBouncer, which is not installed\n" in output
+        assert "the worst" not in output
 
-    def test_says_where_following_did_not_work_nothing_of_it(
+    def test_report_omits_live_events_if_they_were_not_measured(
         self, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
         report.show(found)
@@ -126,7 +126,7 @@ class TestShow:
 
 # Task: T-207
 class TestWrite:
-    def test_writes_everything_and_a_picture_of_what_has_a_goal(self, found: dict[str, Any], tmp_path: Path) -> None:
+    def test_report_writes_json_and_a_plot(self, found: dict[str, Any], tmp_path: Path) -> None:
         report.write(found, tmp_path / "docs")
 
         assert orjson.loads((tmp_path / "docs/benchmark.json").read_bytes()) == found
@@ -136,7 +136,7 @@ class TestWrite:
 
 # Task: T-207
 class TestPage:
-    def test_gets_the_table_between_its_marks_again_and_again(self, found: dict[str, Any]) -> None:
+    def test_tables_of_the_page_can_be_rewritten(self, found: dict[str, Any]) -> None:
         page = f"before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n"
 
         once = report.written_into(page, found)
@@ -159,11 +159,11 @@ class TestPage:
         ) in once
         assert "* A full run on 2 processors, Python 3.11.2, PostgreSQL 18.1; load by wrk\n" in once
 
-    def test_is_there_with_its_marks(self, found: dict[str, Any]) -> None:
+    def test_benchmark_page_has_its_marks(self, found: dict[str, Any]) -> None:
         page = report.PAGE.read_text(encoding="utf-8")
 
         assert report.written_into(page, found) != page
 
-    def test_has_to_have_its_marks(self, found: dict[str, Any]) -> None:
+    def test_page_without_marks_is_rejected(self, found: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=r"benchmark\.md"):
             report.written_into("nothing", found)

@@ -1,4 +1,4 @@
-"""What finding is measured on is what the API would leave, and every page is a page of something."""
+"""The data and queries of the benchmark: valid rows, and full pages for both users at any time."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,10 +16,10 @@ from benchmarks.load import answer
 from benchmarks.measure import Bench
 from benchmarks.servers import postmaster_of, serving
 from support.clocks import WallClock
-from support.helpers import UNHURRIED
-from support.invariants import wrong
+from support.databases import new_database, open_database
+from support.helpers import LONG_TIMEOUTS
+from support.invariants import violations
 from support.people import SECRET, client_of
-from todo.database import Database
 from todo.main import create_app
 from todo.migrations import runner
 from todo.services.authentication import SecretVerifier
@@ -28,33 +28,29 @@ from todo.settings import Settings
 pytestmark = pytest.mark.slow
 
 SIZE = replace(data.QUICK, big=1_000, finds=1)
-# Nobody has what these look for.
+# Queries without results.
 EMPTY = {"search: nothing", "filter: two tags that never meet", "search: two words that never meet"}
-# These find few, however many tasks there are.
+# Queries with few results, however many tasks there are.
 FEW = {"search: a word of one", "search: a word and a rare one", "filter: tag multi", "filter: several"}
 
-# What a filter finds depends on the weekday and on the time of day: days begin at midnight, and tasks are due at eight.
+# The results of filters depend on the weekday and the time of day: days start at midnight, and tasks are due at eight.
 HOURS = (timedelta(0), timedelta(minutes=1), timedelta(hours=7, minutes=59), timedelta(hours=8), timedelta(hours=13),
          timedelta(hours=23, minutes=59))  # fmt: skip
 DAYS = (datetime(2026, 11, 30, tzinfo=UTC), datetime(2027, 1, 31, tzinfo=UTC), datetime(2028, 2, 29, tzinfo=UTC))
 
 
 @pytest.fixture(scope="module")
-def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """A database with the two users, and one who has plain tasks."""
-    with psycopg.connect(admin_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE finding")
-        url = postgres.get_uri("finding")
-        runner.upgrade(url)
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with the two users, and one with plain tasks."""
+    with new_database(postgres) as url:
         people = {200: [data.user(0)], 100: [data.SMALL], SIZE.big: [data.BIG]}
         data.fill(url, people, furnished=(data.SMALL, data.BIG))
         yield url
-        connection.execute("DROP DATABASE finding WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
 def empty(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """The name of a migrated database without users, to copy."""
+    """The name of a migrated database without users, used as a template."""
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE finding_empty")
         runner.upgrade(postgres.get_uri("finding_empty"))
@@ -66,7 +62,7 @@ def empty(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
 def filled_at(
     request: pytest.FixtureRequest, postgres: PostgresServer, admin_url: str, empty: str
 ) -> Iterator[tuple[str, datetime]]:
-    """A database with the two users, filled at some instant, and the instant."""
+    """A database with the two users, filled at a given instant, and the instant."""
     copy = sql.SQL("CREATE DATABASE finding_then TEMPLATE {}").format(sql.Identifier(empty))
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(copy)
@@ -80,12 +76,12 @@ def filled_at(
 # Task: T-382
 class TestData:
     @pytest.mark.parametrize("user", [data.user(0), data.SMALL, data.BIG])
-    def test_is_as_the_api_would_leave_it(self, url: str, user: str) -> None:
+    def test_data_follow_the_invariants(self, url: str, user: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
-            assert wrong(connection, user) == {}
+            assert violations(connection, user) == {}
 
     @pytest.mark.parametrize("user", [data.SMALL, data.BIG])
-    def test_has_something_of_everything(self, url: str, user: str) -> None:
+    def test_data_contain_every_kind_of_task(self, url: str, user: str) -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             [kinds] = connection.execute(
                 "SELECT count(DISTINCT category_id)::int, count(DISTINCT tags)::int, count(parent_id) > 10,"
@@ -100,7 +96,7 @@ class TestData:
 
 # Task: T-382
 class TestFinding:
-    async def test_shows_both_users_as_many_tasks(self, url: str) -> None:
+    async def test_every_query_returns_pages_of_the_same_length_for_both_users(self, url: str) -> None:
         lengths: dict[str, dict[str, int]] = {}
         with psycopg.connect(url, autocommit=True) as connection:
             bench = Bench(connection, postmaster_of(url), SIZE, [data.SMALL, data.BIG])
@@ -114,7 +110,7 @@ class TestFinding:
         full = {data.SMALL: task_list.LIMIT, data.BIG: task_list.LIMIT}
         wrong = {name: found for name, found in pages.items() if found != full and name not in FEW | EMPTY}
         assert wrong == {}, (
-            "give the furnished users such tasks in benchmarks/data.py, or change the values in finding.py"
+            "give the furnished users such tasks in benchmarks/data.py, or change the values in benchmarks/task_list.py"
         )
         assert len(pages) > 50
 
@@ -124,25 +120,23 @@ class TestFinding:
     ) -> None:
         url, instant = filled_at
         clock = WallClock(monkeypatch)
-        database = Database(url, UNHURRIED)
-        await database.open()
-        app = create_app(Settings(), database, SecretVerifier(SECRET))
-        short: dict[tuple[str, datetime, str], int] = {}
+        async with open_database(url, LONG_TIMEOUTS) as database:
+            app = create_app(Settings(), database, SecretVerifier(SECRET))
+            short: dict[tuple[str, datetime, str], int] = {}
 
-        # At once, and half an hour later: midnight may have passed.
-        for user, clock.now in product((data.SMALL, data.BIG), (instant, instant + timedelta(minutes=30))):
-            with psycopg.connect(url, autocommit=True) as connection:
-                places = data.some_places(connection, user)
-            async with client_of(app, user) as client:
-                for name, query in task_list.filters(*places, now=clock.now)["filter"].items():
-                    found = len((await client.get(f"/tasks?{query}")).json()["tasks"])
-                    if found < task_list.LIMIT and f"filter: {name}" not in FEW | EMPTY:
-                        short[user, clock.now, name] = found
+            # At once and half an hour later, when midnight may have passed.
+            for user, clock.now in product((data.SMALL, data.BIG), (instant, instant + timedelta(minutes=30))):
+                with psycopg.connect(url, autocommit=True) as connection:
+                    places = data.some_places(connection, user)
+                async with client_of(app, user) as client:
+                    for name, query in task_list.filters(*places, now=clock.now)["filter"].items():
+                        found = len((await client.get(f"/tasks?{query}")).json()["tasks"])
+                        if found < task_list.LIMIT and f"filter: {name}" not in FEW | EMPTY:
+                            short[user, clock.now, name] = found
 
-        await database.close()
         assert short == {}
 
-    async def test_measures_each_way_for_both(self, url: str) -> None:
+    async def test_every_query_is_measured_for_both_users(self, url: str) -> None:
         noted: list[str] = []
         with psycopg.connect(url, autocommit=True) as connection:
             bench = Bench(connection, postmaster_of(url), SIZE, [data.SMALL, data.BIG])

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from support.clocks import Clock
 from support.helpers import eventually
 from support.issuer import Issuer
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from todo.clients.jwks import JwksClient
 from todo.errors import Unavailable
 
@@ -36,8 +36,8 @@ async def client(issuer: Issuer, clock: Clock) -> AsyncIterator[JwksClient]:
         clock=clock,
         cooldown_seconds=10,
         refresh_seconds=300,
-        timeout_seconds=PATIENCE_SECONDS,
-        patience_seconds=PATIENCE_SECONDS,
+        timeout_seconds=TIMEOUT_SECONDS,
+        patience_seconds=TIMEOUT_SECONDS,
     )
     yield client
     await client.close()
@@ -235,7 +235,7 @@ class TestFind:
         assert await client.find(kid) is not None
 
     async def test_concurrent_lookups_share_one_fetch(self, issuer: Issuer) -> None:
-        client = JwksClient(issuer.jwks_url, patience_seconds=PATIENCE_SECONDS, timeout_seconds=PATIENCE_SECONDS)
+        client = JwksClient(issuer.jwks_url, patience_seconds=TIMEOUT_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
         issuer.behave("hang")
         waiting = [asyncio.create_task(client.find(first_kid(issuer))) for _ in range(50)]
         await eventually(lambda: issuer.fetches() > 0)
@@ -303,9 +303,9 @@ class TestIssuerFailures:
             await client.find("unknown")
         await client.close()
 
-    @pytest.mark.parametrize("manner", ["hang", "drip"])
+    @pytest.mark.parametrize("manner", ["hang", "trickle"])
     async def test_endless_response_is_abandoned_and_the_fetch_is_repeated(self, issuer: Issuer, manner: str) -> None:
-        client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=PATIENCE_SECONDS)
+        client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=TIMEOUT_SECONDS)
         issuer.behave(manner)
         finding = asyncio.create_task(client.find(first_kid(issuer)))
         await eventually(lambda: issuer.fetches() > 1)
@@ -317,22 +317,22 @@ class TestIssuerFailures:
         assert key is not None
 
     async def test_lookup_does_not_wait_longer_than_its_patience(self, issuer: Issuer) -> None:
-        client = JwksClient(issuer.jwks_url, timeout_seconds=PATIENCE_SECONDS * 10, patience_seconds=0.1)
+        client = JwksClient(issuer.jwks_url, timeout_seconds=TIMEOUT_SECONDS * 10, patience_seconds=0.1)
         issuer.behave("hang")
 
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             with pytest.raises(Unavailable):
                 await client.find(first_kid(issuer))
 
         await client.close()
 
     async def test_client_closes_while_a_fetch_hangs(self, issuer: Issuer) -> None:
-        client = JwksClient(issuer.jwks_url, timeout_seconds=PATIENCE_SECONDS * 10)
+        client = JwksClient(issuer.jwks_url, timeout_seconds=TIMEOUT_SECONDS * 10)
         issuer.behave("hang")
         await client.open()
         await eventually(lambda: issuer.fetches() > 0)
 
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await client.close()
 
 

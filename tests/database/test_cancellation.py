@@ -1,4 +1,4 @@
-"""Ending tasks, those that do not want to included."""
+"""Cancelling tasks, including those that lose a cancellation, and protecting work from cancellation."""
 
 import asyncio
 import contextlib
@@ -13,9 +13,9 @@ from todo.database.cancellation import uncancelled
 
 # Task: T-152
 class TestCancelled:
-    async def test_ends_what_waits_what_fails_and_what_has_ended(self) -> None:
+    async def test_cancelled_ends_waiting_failing_and_finished_tasks(self) -> None:
         async def fail() -> None:
-            raise ValueError("its own business")
+            raise ValueError("an error of the work")
 
         tasks = [
             asyncio.create_task(asyncio.Event().wait()),
@@ -28,7 +28,7 @@ class TestCancelled:
 
         assert [task.done() for task in tasks] == [True] * 3
 
-    async def test_ends_what_loses_a_cancellation(self) -> None:
+    async def test_cancelled_ends_a_task_that_swallows_a_cancellation(self) -> None:
         async def lose_one() -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
@@ -43,7 +43,7 @@ class TestCancelled:
 
 
 class Starter:
-    """Makes tasks, and remembers them."""
+    """Creates tasks, and records them."""
 
     def __init__(self) -> None:
         self.tasks: list[asyncio.Task[None]] = []
@@ -55,7 +55,7 @@ class Starter:
 
 # Task: T-462
 class TestUncancelled:
-    async def test_work_that_never_waits_needs_no_task(self) -> None:
+    async def test_uncancelled_work_that_never_waits_needs_no_task(self) -> None:
         start, done = Starter(), []
 
         async def work() -> None:
@@ -66,7 +66,7 @@ class TestUncancelled:
         assert (done, start.tasks) == ([1], [])
 
     @pytest.mark.parametrize("turns", [1, 3])
-    async def test_work_that_waits_goes_on_after_its_caller_was_cancelled(self, turns: int) -> None:
+    async def test_uncancelled_work_continues_after_its_caller_was_cancelled(self, turns: int) -> None:
         start, lock, done = Starter(), asyncio.Lock(), []
 
         async def work() -> None:
@@ -87,16 +87,16 @@ class TestUncancelled:
         assert (len(done), len(start.tasks), lock.locked()) == (turns, 1, False)
 
     @pytest.mark.parametrize("turns", [0, 2])
-    async def test_an_error_of_the_work_reaches_the_caller(self, turns: int) -> None:
+    async def test_error_of_uncancelled_work_reaches_the_caller(self, turns: int) -> None:
         async def work() -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
-            raise ValueError("its own business")
+            raise ValueError("an error of the work")
 
-        with pytest.raises(ValueError, match="its own business"):
+        with pytest.raises(ValueError, match="an error of the work"):
             await uncancelled(work(), start=Starter())
 
-    async def test_an_error_of_an_awaited_future_reaches_the_work(self) -> None:
+    async def test_error_of_an_awaited_future_reaches_uncancelled_work(self) -> None:
         future = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(future.set_exception, KeyError("gone"))
 

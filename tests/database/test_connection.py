@@ -1,4 +1,4 @@
-"""The exchange with the server, and everything that can happen to it in the middle."""
+"""Exchanges with the server: reused, lost and interrupted connections, prepared statements, and results."""
 
 import asyncio
 import random
@@ -12,9 +12,20 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from support.helpers import ADD, COUNT, UNHURRIED, answers, eventually, grace_period, sql, waiting
+from support.databases import open_database
+from support.helpers import (
+    ADD,
+    COUNT,
+    LONG_TIMEOUTS,
+    PROCESS,
+    eventually,
+    grace_period,
+    is_available,
+    soon,
+    sql,
+    waiting,
+)
 from support.people import sign_up
-from support.processes import PATIENCE_SECONDS
 from support.relay import Relay
 from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.connection import Connection
@@ -31,12 +42,7 @@ WAIT_AND_ADD = sql(
     " SELECT :user_id, :task_id, 'A task', 'pending', 'low', now(), now(), '' FROM"
     f" (SELECT pg_advisory_xact_lock({_LOCK})) AS l RETURNING title"
 )
-PROCESS = sql("SELECT pg_backend_pid()::text AS id", repeatable=True)
 ECHO = sql("SELECT CAST(:word AS text) AS word", repeatable=True)
-
-
-def _soon() -> float:
-    return asyncio.get_running_loop().time() + PATIENCE_SECONDS
 
 
 @contextmanager
@@ -50,7 +56,7 @@ def _locked(admin: Admin) -> Iterator[None]:
 
 @asynccontextmanager
 async def _lent(database: Database) -> AsyncIterator[Connection]:
-    connection = await database.acquire(deadline=_soon())
+    connection = await database.acquire(deadline=soon())
     try:
         yield connection
     finally:
@@ -67,23 +73,23 @@ def _kill(admin: Admin, process: int) -> None:
 
 # Task: T-022
 class TestReuse:
-    async def test_keeps_its_connection(self, solo: Database, user_id: str) -> None:
+    async def test_requests_reuse_the_connection(self, solo: Database, user_id: str) -> None:
         processes = {await _process(Session(solo, user_id)) for _ in range(20)}
 
         assert len(processes) == 1
 
-    async def test_takes_notice_of_nothing_that_the_server_says_unasked(
+    async def test_unsolicited_messages_of_the_server_are_ignored(
         self, relay: Relay, relayed: Database, user_id: str
     ) -> None:
         before = await _process(Session(relayed, user_id))
 
-        relay.say(_message(b"S", b"application_name\0other\0"))
-        relay.say(_message(b"N", b"SWARNING\0VWARNING\0C01000\0Mlook out\0\0"))
+        relay.send_to_clients(_message(b"S", b"application_name\0other\0"))
+        relay.send_to_clients(_message(b"N", b"SWARNING\0VWARNING\0C01000\0Mlook out\0\0"))
         await grace_period()
 
         assert await _process(Session(relayed, user_id)) == before
 
-    async def test_goes_on_after_notices(self, solo: Database, user_id: str) -> None:
+    async def test_connection_is_reused_after_notices(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
         before = await _process(session)
 
@@ -94,7 +100,7 @@ class TestReuse:
         assert rows == [[], [{"word": "yes"}]]
         assert await _process(session) == before
 
-    async def test_goes_on_after_a_fault(self, solo: Database, user_id: str) -> None:
+    async def test_connection_is_reused_after_an_error(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
         before = await _process(session)
 
@@ -105,14 +111,16 @@ class TestReuse:
         assert await _process(session) == before
 
     @pytest.mark.parametrize("size", [1_000_000, 20_000_000])
-    async def test_sends_and_takes_more_than_a_socket_holds(self, relayed: Database, user_id: str, size: int) -> None:
+    async def test_values_larger_than_a_socket_buffer_are_sent_and_received(
+        self, relayed: Database, user_id: str, size: int
+    ) -> None:
         word = random.Random(7).randbytes(size // 2).hex()
 
         row = await Session(relayed, user_id).fetch_one(ECHO, word=word)
 
         assert row["word"] == word
 
-    async def test_waits_for_a_socket_that_takes_no_more(self, relay: Relay, relayed: Database, user_id: str) -> None:
+    async def test_sending_waits_while_the_socket_is_full(self, relay: Relay, relayed: Database, user_id: str) -> None:
         await _process(Session(relayed, user_id))
         relay.freeze()
         word = "x" * 8_000_000
@@ -130,16 +138,16 @@ def _message(kind: bytes, body: bytes) -> bytes:
 
 # Task: T-022
 class TestLoss:
-    """A connection that ended: the caller notices only where the outcome is not known."""
+    """A lost connection. The caller gets an error only if the outcome of a write is unknown."""
 
-    async def test_while_idle_is_not_noticed(self, solo: Database, user_id: str, admin: Admin) -> None:
+    async def test_connection_lost_while_idle_is_replaced(self, solo: Database, user_id: str, admin: Admin) -> None:
         session = Session(solo, user_id)
         for _ in range(3):
             _kill(admin, await _process(session))
 
         assert await session.fetch_one(ECHO, word="still here") == {"word": "still here"}
 
-    async def test_of_all_at_once_while_idle_is_not_noticed(
+    async def test_all_connections_lost_while_idle_are_replaced(
         self, database: Database, user_id: str, admin: Admin
     ) -> None:
         await asyncio.gather(*(Session(database, user_id).fetch_all(COUNT) for _ in range(50)))
@@ -152,9 +160,7 @@ class TestLoss:
 
         assert results == [{"n": 0}] * 50
 
-    async def test_without_a_word_while_idle_is_not_noticed(
-        self, relay: Relay, relayed: Database, user_id: str
-    ) -> None:
+    async def test_connection_cut_while_idle_is_replaced(self, relay: Relay, relayed: Database, user_id: str) -> None:
         session = Session(relayed, user_id)
         await session.fetch_all(COUNT)
 
@@ -162,7 +168,9 @@ class TestLoss:
 
         assert await session.fetch_one(COUNT) == {"n": 0}
 
-    async def test_under_a_read_is_repeated(self, solo: Database, user_id: str, admin: Admin) -> None:
+    async def test_read_is_repeated_after_the_connection_is_lost(
+        self, solo: Database, user_id: str, admin: Admin
+    ) -> None:
         with _locked(admin):
             reading = asyncio.create_task(Session(solo, user_id).fetch_one(WAIT))
             await eventually(lambda: waiting(admin))
@@ -171,7 +179,7 @@ class TestLoss:
 
         assert (await reading)["word"] == "done"
 
-    async def test_under_a_write_is_repeated_where_the_server_says_that_it_was_not_done(
+    async def test_write_is_repeated_if_the_server_reports_that_it_was_terminated(
         self, solo: Database, user_id: str, admin: Admin
     ) -> None:
         with _locked(admin):
@@ -183,7 +191,7 @@ class TestLoss:
         assert await writing == {"title": "A task"}
         assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_under_a_write_without_a_word_is_not_repeated(
+    async def test_write_is_not_repeated_if_the_connection_is_cut(
         self, relay: Relay, relayed: Database, user_id: str, admin: Admin
     ) -> None:
         with _locked(admin):
@@ -193,11 +201,11 @@ class TestLoss:
             with pytest.raises(Unavailable, match="Check whether your change was made"):
                 await writing
 
-        # The server did not see the connection end, and finished.
+        # The server did not notice the lost connection, and finished the write.
         await eventually(lambda: _count(admin, user_id))
         assert await Session(relayed, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_of_the_answer_to_a_write_leaves_what_was_written(
+    async def test_write_whose_response_is_lost_has_its_effect(
         self, relay: Relay, relayed: Database, user_id: str, admin: Admin
     ) -> None:
         session = Session(relayed, user_id)
@@ -213,7 +221,7 @@ class TestLoss:
             await writing
         assert await Session(relayed, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_is_told_at_once(self, solo: Database, admin: Admin) -> None:
+    async def test_connection_lost_before_sending_raises_at_once(self, solo: Database, admin: Admin) -> None:
         async with _lent(solo) as connection:
             _kill(admin, connection.pgconn.backend_pid)
             await eventually(lambda: connection.broken)
@@ -231,9 +239,11 @@ def _count(admin: Admin, user_id: str) -> int:
 
 # Task: T-022
 class TestInterruption:
-    """What one request leaves unfinished must never reach another."""
+    """A result of an interrupted request must never reach another request."""
 
-    async def test_gives_the_connection_to_nobody_else(self, solo: Database, user_id: str, admin: Admin) -> None:
+    async def test_connection_of_a_cancelled_request_is_not_reused(
+        self, solo: Database, user_id: str, admin: Admin
+    ) -> None:
         before = await _process(Session(solo, user_id))
         with _locked(admin):
             asking = asyncio.create_task(Session(solo, user_id).fetch_one(WAIT))
@@ -241,76 +251,73 @@ class TestInterruption:
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            bobs = await Session(solo, "bob").fetch_one(sql("SELECT app.uid() AS id", repeatable=True))
-            # Cancelled on the server, too: the lock is still held by the test.
+            other = await Session(solo, "bob").fetch_one(sql("SELECT app.uid() AS id", repeatable=True))
+            # The statement is cancelled on the server, too: the test still holds the lock.
             await eventually(lambda: not waiting(admin))
 
-        assert bobs == {"id": "bob"}
+        assert other == {"id": "bob"}
         assert await _process(Session(solo, user_id)) != before
 
-    async def test_at_any_moment_mixes_up_no_answers(self, database_url: str, user_id: str) -> None:
+    async def test_cancellation_at_any_time_mixes_up_no_results(self, database_url: str, user_id: str) -> None:
         chance = random.Random(11)
-        database = Database(database_url, replace(UNHURRIED, pool_size=2))
-        await database.open()
-        pairs: list[tuple[str, str]] = []
+        async with open_database(database_url, replace(LONG_TIMEOUTS, pool_size=2)) as database:
+            pairs: list[tuple[str, str]] = []
 
-        async def ask(number: int) -> None:
-            word = f"{number} " + "x" * chance.choice([0, 100, 100_000])
-            pairs.append((word, (await Session(database, f"user {number}").fetch_one(ECHO, word=word))["word"]))
+            async def ask(number: int) -> None:
+                word = f"{number} " + "x" * chance.choice([0, 100, 100_000])
+                pairs.append((word, (await Session(database, f"user {number}").fetch_one(ECHO, word=word))["word"]))
 
-        for start in range(0, 400, 8):
-            tasks = [asyncio.create_task(ask(number)) for number in range(start, start + 8)]
-            for task in chance.sample(tasks, 4):
-                for _ in range(chance.randrange(4)):
-                    await asyncio.sleep(0)
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for start in range(0, 400, 8):
+                tasks = [asyncio.create_task(ask(number)) for number in range(start, start + 8)]
+                for task in chance.sample(tasks, 4):
+                    for _ in range(chance.randrange(4)):
+                        await asyncio.sleep(0)
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-        # Neither connection has been lost to the pool.
-        rows = await asyncio.gather(*(Session(database, user_id).fetch_one(COUNT) for _ in range(2)))
-        held = [await database.acquire(deadline=_soon()) for _ in range(2)]
-        for connection in held:
-            await database.release(connection)
-        await database.close()
+            # The pool still has both connections.
+            rows = await asyncio.gather(*(Session(database, user_id).fetch_one(COUNT) for _ in range(2)))
+            held = [await database.acquire(deadline=soon()) for _ in range(2)]
+            for connection in held:
+                await database.release(connection)
+
         assert len(pairs) >= 200
         assert all(asked == answered for asked, answered in pairs)
         assert rows == [{"n": 0}] * 2
 
-    async def test_refuses_a_second_exchange_at_the_same_time(self, solo: Database, admin: Admin) -> None:
+    async def test_second_exchange_at_the_same_time_raises(self, solo: Database, admin: Admin) -> None:
         async with _lent(solo) as connection:
             with _locked(admin):
                 statement = raw(f"SELECT pg_advisory_xact_lock({_LOCK})::text, 'first' AS word")
-                first = asyncio.create_task(connection.execute_pipeline([(statement, ())], deadline=_soon()))
+                first = asyncio.create_task(connection.execute_pipeline([(statement, ())], deadline=soon()))
                 await eventually(lambda: waiting(admin))
                 with pytest.raises(RuntimeError, match="one exchange at a time"):
-                    await connection.execute_pipeline([(raw("SELECT 'second'"), ())], deadline=_soon())
+                    await connection.execute_pipeline([(raw("SELECT 'second'"), ())], deadline=soon())
             [result] = await first
 
             assert connection.rows(result, statement)[0]["word"] == "first"
 
-    async def test_after_queueing_but_before_sending_is_an_end_too(self, solo: Database) -> None:
+    async def test_error_between_queueing_and_sending_breaks_the_connection(self, solo: Database) -> None:
         async with _lent(solo) as connection:
             with pytest.raises(TypeError):
                 await connection.execute_pipeline(
-                    [(raw("SELECT 'secret'"), ()), (raw("SELECT $1"), (7,))], deadline=_soon()
+                    [(raw("SELECT 'secret'"), ()), (raw("SELECT $1"), (7,))], deadline=soon()
                 )
 
             assert connection.broken
 
-    async def test_of_a_silent_server_comes_at_the_deadline(self, relay: Relay, user_id: str) -> None:
-        database = Database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.3))
-        await database.open()
-        await eventually(lambda: database._pool.get_stats()["pool_available"])
-        relay.freeze()
+    async def test_silent_server_is_unavailable_at_the_deadline(self, relay: Relay, user_id: str) -> None:
+        async with open_database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.3)) as database:
+            await eventually(lambda: database._pool.get_stats()["pool_available"])
+            relay.freeze()
 
-        with pytest.raises(Unavailable, match="did not answer in time"):
-            await Session(database, user_id).fetch_one(COUNT)
+            with pytest.raises(Unavailable, match="did not answer in time"):
+                await Session(database, user_id).fetch_one(COUNT)
 
-        relay.thaw()
-        await eventually(lambda: answers(database, user_id))
-        await database.close()
+            relay.thaw()
+            await eventually(lambda: is_available(database, user_id))
 
-    async def test_sends_nothing_when_there_is_no_time_left(self, solo: Database) -> None:
+    async def test_nothing_is_sent_after_the_deadline(self, solo: Database) -> None:
         async with _lent(solo) as connection:
             with pytest.raises(TimeoutError):
                 await connection.execute_pipeline(
@@ -322,25 +329,17 @@ class TestInterruption:
 
 # Task: T-022
 class TestPlans:
-    """Statements are prepared by name, and may be forgotten by the server or outlived by the schema."""
+    """Statements prepared by name. The server may drop them, and schema changes may make them stale."""
 
-    @pytest.fixture
-    def shape(self, admin: Admin) -> Iterator[str]:
-        """A table whose shape can change under a plan."""
-        name = f"shape_{uuid4().hex}"
-        admin.execute(f"CREATE TABLE {name} AS SELECT 1 AS side; GRANT SELECT ON {name} TO todo_app")
-        yield name
-        admin.execute(f"DROP TABLE {name}")
-
-    async def test_are_made_again_when_forgotten(self, solo: Database, user_id: str) -> None:
+    async def test_statements_are_prepared_again_after_deallocate_all(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
         before = await _process(session)
         async with _lent(solo) as connection:
-            await connection.execute_pipeline([(raw("DEALLOCATE ALL"), ())], deadline=_soon())
+            await connection.execute_pipeline([(raw("DEALLOCATE ALL"), ())], deadline=soon())
 
         assert await _process(session) == before
 
-    async def test_are_made_again_on_every_connection_when_the_schema_changes(
+    async def test_statements_are_prepared_again_on_every_connection_after_a_schema_change(
         self, database: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}")
@@ -355,7 +354,7 @@ class TestPlans:
 
         assert (before, after) == ([[{"side": 1}]] * 20, [[{"side": "long"}]] * 20)
 
-    async def test_are_no_reason_to_repeat_what_was_done_in_a_transaction(
+    async def test_transaction_is_not_repeated_because_of_a_stale_statement(
         self, solo: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}")
@@ -371,19 +370,7 @@ class TestPlans:
         assert await Session(solo, user_id).fetch_all(read) == [{"side": "long"}]
         assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 0}
 
-    async def test_end_in_a_fault_when_the_statement_itself_is_refused(self, solo: Database, user_id: str) -> None:
-        refused = sql("DO $$ BEGIN RAISE SQLSTATE '0A000'; END $$")
-        for _ in range(3):
-            with pytest.raises(DatabaseError) as error:
-                await Session(solo, user_id).fetch_all(refused)
-            assert error.value.sqlstate == "0A000"
-
-    async def test_are_shared_by_a_statement_that_is_sent_twice_at_once(self, solo: Database, user_id: str) -> None:
-        first, second = await Session(solo, user_id).execute_many((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
-
-        assert (first, second) == ([{"word": "a"}], [{"word": "b"}])
-
-    async def test_stay_within_a_bound(self, solo: Database, user_id: str) -> None:
+    async def test_number_of_prepared_statements_is_bounded(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
         for number in range(250):
             await Session(solo, user_id).fetch_all(sql(f"SELECT {number}"))
@@ -395,7 +382,7 @@ class TestPlans:
 
 # Task: T-022
 class TestCommit:
-    async def test_that_fails_is_a_fault(self, solo: Database, user_id: str, admin: Admin) -> None:
+    async def test_failed_commit_raises_a_database_error(self, solo: Database, user_id: str, admin: Admin) -> None:
         table = f"late_{uuid4().hex}"
         admin.execute(f"CREATE TABLE {table} (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
         admin.execute(f"GRANT SELECT, INSERT ON {table} TO todo_app")
@@ -410,7 +397,7 @@ class TestCommit:
         assert await _process(session) == before
         admin.execute(f"DROP TABLE {table}")
 
-    async def test_does_not_happen_when_one_of_several_fails(self, solo: Database, user_id: str) -> None:
+    async def test_nothing_is_committed_if_one_of_several_statements_fails(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
 
         with pytest.raises(DatabaseError) as error:
@@ -426,7 +413,7 @@ class TestCommit:
 
 # Task: T-022
 class TestRows:
-    async def test_are_what_json_can_say(self, solo: Database, user_id: str) -> None:
+    async def test_result_values_are_json_types(self, solo: Database, user_id: str) -> None:
         row = await Session(solo, user_id).fetch_one(
             sql(
                 "SELECT '018f0000-0000-7000-8000-000000000000'::uuid AS id, '2026-03-10'::date AS day,"
@@ -443,12 +430,11 @@ class TestRows:
             "seven": 7,
         }
 
-    async def test_show_instants_in_utc_whatever_the_server_prefers(self, database_url: str) -> None:
+    async def test_instants_are_in_utc_whatever_the_settings_of_the_server(self, database_url: str) -> None:
         user_id = sign_up(database_url, "alice")
-        database = Database(f"{database_url}&options=-c%20timezone%3DAsia/Tokyo%20-c%20datestyle%3DGerman")
-        await database.open()
+        async with open_database(
+            f"{database_url}&options=-c%20timezone%3DAsia/Tokyo%20-c%20datestyle%3DGerman"
+        ) as database:
+            row = await Session(database, user_id).fetch_one(sql("SELECT '2026-03-10 09:00+00'::timestamptz AS at"))
 
-        row = await Session(database, user_id).fetch_one(sql("SELECT '2026-03-10 09:00+00'::timestamptz AS at"))
-
-        await database.close()
         assert row == {"at": "2026-03-10T09:00:00Z"}

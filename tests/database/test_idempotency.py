@@ -1,4 +1,4 @@
-"""Requests that come again: one effect, one answer, whatever happens in between."""
+"""Requests that are repeated with an idempotency key: one effect and the same response, whatever happens in between."""
 
 import asyncio
 from dataclasses import replace
@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import DateTime, Text, Uuid, bindparam, column, func, insert, table, update
 
+from support.databases import open_database
 from support.helpers import COUNT, eventually, sql
 from support.keys import age_keys, holding_key
 from support.trips import Trips, watched
@@ -54,19 +55,19 @@ MARK = Statement(
 
 
 def keyed(database: Database, user_id: str, key: IdempotencyKey = KEY) -> Session:
-    """A session such as a request with a key gets."""
+    """Return a session as a request with a key gets it."""
     session = Session(database, user_id)
     session.idempotency_key = key
     return session
 
 
 async def add(session: Session, title: str = 'T\u00efme: "09:00:00+00:00"') -> Row:
-    """Make a task, which has another id each time."""
+    """Add a task with a new id."""
     return await session.fetch_one(NEW, task_id=uuid4(), title=title)
 
 
 def keys_of(admin: Admin, user_id: str) -> list[tuple[str, bytes]]:
-    """The keys that are kept for the user, and the digests of their requests."""
+    """Return the stored keys of the user with the digests of their requests."""
     return admin.execute(
         "SELECT key, request_digest FROM idempotency_keys WHERE user_id = %s ORDER BY key", (user_id,)
     ).fetchall()
@@ -74,7 +75,9 @@ def keys_of(admin: Admin, user_id: str) -> list[tuple[str, bytes]]:
 
 # Task: T-131
 class TestStatement:
-    async def test_has_its_effect_once_and_is_answered_the_same(self, database: Database, user_id: str) -> None:
+    async def test_repeated_statement_has_one_effect_and_the_same_response(
+        self, database: Database, user_id: str
+    ) -> None:
         first, second = keyed(database, user_id), keyed(database, user_id)
 
         answer = await add(first)
@@ -84,7 +87,7 @@ class TestStatement:
         assert (first.replayed, second.replayed) == (False, True)
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_takes_one_trip_the_first_time_and_again(self, database_url: str, user_id: str) -> None:
+    async def test_statement_with_a_key_takes_one_round_trip_each_time(self, database_url: str, user_id: str) -> None:
         database, trips = await opened(database_url)
 
         counts = []
@@ -96,7 +99,7 @@ class TestStatement:
         assert counts == [1, 1]
         await database.close()
 
-    async def test_is_sent_again_when_its_answer_was_lost(self, database_url: str, user_id: str) -> None:
+    async def test_statement_is_sent_again_if_its_response_was_lost(self, database_url: str, user_id: str) -> None:
         database, trips = await opened(database_url)
 
         def lose(trip: int) -> None:
@@ -115,8 +118,10 @@ class TestStatement:
         ]
         await database.close()
 
-    async def test_comes_again_after_the_server_was_lost_with_the_answer(self, database_url: str, user_id: str) -> None:
-        """It committed, and nobody heard of it: the client is told to look, and sends it again."""
+    async def test_client_can_repeat_a_statement_whose_outcome_was_unknown(
+        self, database_url: str, user_id: str
+    ) -> None:
+        """The statement committed but its response was lost, so the client gets a 503 and repeats the request."""
         database, trips = await opened(database_url)
 
         def lose(_: int) -> None:
@@ -136,7 +141,9 @@ class TestStatement:
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
         await database.close()
 
-    async def test_keeps_nothing_without_an_effect(self, database: Database, user_id: str, admin: Admin) -> None:
+    async def test_statement_without_an_effect_stores_no_key(
+        self, database: Database, user_id: str, admin: Admin
+    ) -> None:
         session = keyed(database, user_id)
 
         missed = await session.fetch_first(MARK, old="nothing")
@@ -147,7 +154,9 @@ class TestStatement:
         assert keys_of(admin, user_id) == [("one", b"digest")]
         assert await Session(database, user_id).fetch_first(MARK, old=made["title"]) is not None
 
-    async def test_is_refused_under_the_key_of_another_request(self, database: Database, user_id: str) -> None:
+    async def test_statement_with_the_key_of_another_request_is_rejected(
+        self, database: Database, user_id: str
+    ) -> None:
         await add(keyed(database, user_id))
 
         with pytest.raises(Invalid) as refused:
@@ -157,13 +166,15 @@ class TestStatement:
         assert [error.pointer for error in refused.value.errors] == ["/idempotency-key"]
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_is_refused_even_where_it_would_do_nothing(self, database: Database, user_id: str) -> None:
+    async def test_statement_without_an_effect_is_rejected_with_the_key_of_another_request(
+        self, database: Database, user_id: str
+    ) -> None:
         await add(keyed(database, user_id))
 
         with pytest.raises(Invalid):
             await keyed(database, user_id, replace(KEY, digest=b"another")).fetch_first(MARK, old="nothing")
 
-    async def test_is_new_under_a_key_of_more_than_a_day(
+    async def test_key_expires_after_a_day(
         self, database: Database, database_url: str, user_id: str, admin: Admin
     ) -> None:
         await add(keyed(database, user_id))
@@ -179,7 +190,9 @@ class TestStatement:
         assert keys_of(admin, user_id) == [("one", b"another")]
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
-    async def test_has_one_effect_of_twenty_at_once(self, database: Database, user_id: str) -> None:
+    async def test_twenty_concurrent_statements_with_one_key_have_one_effect(
+        self, database: Database, user_id: str
+    ) -> None:
         sessions = [keyed(database, user_id) for _ in range(20)]
 
         answers = await asyncio.gather(*(add(session) for session in sessions))
@@ -188,7 +201,7 @@ class TestStatement:
         assert [session.replayed for session in sessions].count(False) == 1
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_waits_for_an_equal_one_that_is_still_running_and_then_says_so(
+    async def test_statement_waits_for_a_running_request_with_its_key_and_then_raises_conflict(
         self, database: Database, database_url: str, user_id: str
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -199,17 +212,19 @@ class TestStatement:
 
         assert refused.value.code == "idempotency_key_in_use"
         assert loop.time() - began > 1
-        # Nothing of it is left: neither the lock nor an effect.
+        # Neither the lock nor an effect is left.
         await add(keyed(database, user_id))
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_does_not_wait_for_another_key(self, database: Database, database_url: str, user_id: str) -> None:
+    async def test_statement_does_not_wait_for_another_key(
+        self, database: Database, database_url: str, user_id: str
+    ) -> None:
         with holding_key(database_url, user_id, "one"):
             await add(keyed(database, user_id, replace(KEY, key="two")))
 
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
-    async def test_is_forbidden_and_keeps_nothing_when_the_account_is_gone(
+    async def test_statement_of_a_deleted_account_is_forbidden_and_stores_no_key(
         self, database: Database, admin: Admin
     ) -> None:
         with pytest.raises(Forbidden):
@@ -217,7 +232,7 @@ class TestStatement:
 
         assert keys_of(admin, "nobody") == []
 
-    async def test_goes_with_its_user(self, database: Database, user_id: str, admin: Admin) -> None:
+    async def test_keys_are_deleted_with_their_user(self, database: Database, user_id: str, admin: Admin) -> None:
         await add(keyed(database, user_id))
 
         admin.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
@@ -236,7 +251,9 @@ class TestTransaction:
             session.store_response(answer)
         return answer
 
-    async def test_has_its_effect_once_and_is_answered_the_same(self, database: Database, user_id: str) -> None:
+    async def test_repeated_transaction_has_one_effect_and_the_same_response(
+        self, database: Database, user_id: str
+    ) -> None:
         first, second = keyed(database, user_id), keyed(database, user_id)
 
         answer = await self.add_two(first)
@@ -246,13 +263,15 @@ class TestTransaction:
         assert (first.replayed, second.replayed) == (False, True)
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
-    async def test_has_one_effect_of_twenty_at_once(self, database: Database, user_id: str) -> None:
+    async def test_twenty_concurrent_transactions_with_one_key_have_one_effect(
+        self, database: Database, user_id: str
+    ) -> None:
         answers = await asyncio.gather(*(self.add_two(keyed(database, user_id)) for _ in range(20)))
 
         assert answers == [answers[0]] * 20
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
-    async def test_is_refused_under_the_key_of_another_request(self, solo: Database, user_id: str) -> None:
+    async def test_transaction_with_the_key_of_another_request_is_rejected(self, solo: Database, user_id: str) -> None:
         await self.add_two(keyed(solo, user_id))
 
         with pytest.raises(Invalid):
@@ -260,7 +279,7 @@ class TestTransaction:
 
         assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 2}
 
-    async def test_keeps_no_answer_when_it_fails(self, solo: Database, user_id: str, admin: Admin) -> None:
+    async def test_failed_transaction_stores_no_key(self, solo: Database, user_id: str, admin: Admin) -> None:
         session = keyed(solo, user_id)
 
         async def fail() -> None:
@@ -275,7 +294,7 @@ class TestTransaction:
         assert len(await self.add_two(session)) == 2
         assert await Session(solo, user_id).fetch_one(COUNT) == {"n": 2}
 
-    async def test_says_that_an_equal_one_is_still_running(
+    async def test_transaction_with_the_key_of_a_running_request_raises_conflict(
         self, database: Database, database_url: str, user_id: str
     ) -> None:
         with holding_key(database_url, user_id, "one"), pytest.raises(Conflict) as refused:
@@ -284,11 +303,13 @@ class TestTransaction:
         assert refused.value.code == "idempotency_key_in_use"
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 0}
 
-    async def test_comes_again_after_its_commit_was_not_heard_of(self, database_url: str, user_id: str) -> None:
+    async def test_client_can_repeat_a_transaction_whose_commit_was_unknown(
+        self, database_url: str, user_id: str
+    ) -> None:
         database, trips = await opened(database_url)
 
         def lose(trip: int) -> None:
-            # Begin, two statements, commit.
+            # The trips are: begin, two statements, commit.
             if trip == 4:
                 raise ConnectionLost(untouched=False)
 
@@ -306,7 +327,7 @@ class TestTransaction:
 
 
 async def opened(url: str) -> tuple[Database, Trips]:
-    """A database whose connection stands, so that the next trip is the first."""
+    """Return an open database with a connection, so that the next round trip is the first one to count."""
     database, trips = watched(url)
     await database.open()
     await database.ping()
@@ -316,35 +337,37 @@ async def opened(url: str) -> tuple[Database, Trips]:
 # Task: T-131
 @pytest.mark.slow
 class TestKilledConnection:
-    async def test_has_one_effect_whenever_it_dies(self, database_url: str, user_id: str, admin: Admin) -> None:
-        """The backend is killed again and again while requests come and come again until they are answered."""
-        database = Database(database_url)
-        await database.open()
-        done = asyncio.Event()
+    async def test_requests_have_one_effect_although_connections_are_killed(
+        self, database_url: str, user_id: str, admin: Admin
+    ) -> None:
+        """Server processes are killed again and again, while requests are repeated until they succeed."""
+        async with open_database(database_url) as database:
+            done = asyncio.Event()
 
-        async def kill() -> None:
-            while not done.is_set():
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
-                    " AND query LIKE '%idempotency_keys%'"
-                )
-                await asyncio.sleep(0.002)
+            async def kill() -> None:
+                while not done.is_set():
+                    admin.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                        " AND query LIKE '%idempotency_keys%'"
+                    )
+                    await asyncio.sleep(0.002)
 
-        async def insist(number: int) -> Row:
-            while True:
-                try:
-                    return await add(keyed(database, user_id, IdempotencyKey(f"key {number}", b"")), f"task {number}")
-                except (Unavailable, Conflict):
-                    await asyncio.sleep(0.01)
+            async def insist(number: int) -> Row:
+                while True:
+                    try:
+                        return await add(
+                            keyed(database, user_id, IdempotencyKey(f"key {number}", b"")), f"task {number}"
+                        )
+                    except (Unavailable, Conflict):
+                        await asyncio.sleep(0.01)
 
-        killing = asyncio.create_task(kill())
-        answers = await asyncio.gather(*(insist(number) for number in range(50)))
-        done.set()
-        await killing
-        await eventually(lambda: database._pool.get_stats()["pool_available"])
+            killing = asyncio.create_task(kill())
+            answers = await asyncio.gather(*(insist(number) for number in range(50)))
+            done.set()
+            await killing
+            await eventually(lambda: database._pool.get_stats()["pool_available"])
 
-        rows = await Session(database, user_id).fetch_all(sql("SELECT title FROM tasks", repeatable=True))
-        assert sorted(row["title"] for row in rows) == sorted(answer["title"] for answer in answers)
-        assert len(rows) == 50
-        await database.close()
+            rows = await Session(database, user_id).fetch_all(sql("SELECT title FROM tasks", repeatable=True))
+            assert sorted(row["title"] for row in rows) == sorted(answer["title"] for answer in answers)
+            assert len(rows) == 50

@@ -1,4 +1,4 @@
-"""The check at start refuses a database that would not keep users apart, and says why."""
+"""The check at startup rejects a database that does not isolate users, and says why."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,10 +31,10 @@ async def _open(url: str, options: DatabaseOptions | None = None) -> AsyncIterat
 
 # Task: T-025
 class TestVerify:
-    async def test_accepts_what_the_migrations_made(self, database: Database) -> None:
+    async def test_check_accepts_a_migrated_database(self, database: Database) -> None:
         await database.verify_isolation()
 
-    async def test_accepts_it_from_an_owner_who_is_no_superuser(self, own_url: str) -> None:
+    async def test_check_accepts_an_owner_who_is_no_superuser(self, own_url: str) -> None:
         async with _open(own_url) as database:
             await database.verify_isolation()
 
@@ -106,7 +106,7 @@ class TestVerify:
                 "app.uid() does not return the user of the statement",
             ),
             (
-                # The one user that was asked for, had the question always been the same.
+                # A constant that would pass if the check always used the same user id.
                 """CREATE OR REPLACE FUNCTION app.uid() RETURNS text LANGUAGE sql STABLE
                 AS $$ SELECT ' ''probe" '::text $$""",
                 None,
@@ -175,7 +175,9 @@ class TestVerify:
             ),
         ],
     )
-    async def test_refuses(self, own_url: str, own_admin: Admin, do: str, undo: str | None, says: str) -> None:
+    async def test_check_rejects_an_unsafe_database(
+        self, own_url: str, own_admin: Admin, do: str, undo: str | None, says: str
+    ) -> None:
         [[definition]] = own_admin.execute("SELECT pg_get_functiondef('app.uid'::regproc)").fetchall()
         own_admin.execute(do)
         try:
@@ -192,25 +194,25 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("do", "undo"),
         [
-            # Its rows are those of who asks.
+            # The view has the rows of its caller.
             (
                 """CREATE VIEW good WITH (security_invoker) AS SELECT * FROM tasks; GRANT SELECT ON good TO todo_app""",
                 "DROP VIEW good",
             ),
             ("ALTER POLICY owner ON tasks TO todo_app", "ALTER POLICY owner ON tasks TO PUBLIC"),
-            # Nobody can call it.
+            # No role can call a trigger function.
             (
                 """CREATE FUNCTION good() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
                 AS 'BEGIN RETURN NULL; END'""",
                 "DROP FUNCTION good",
             ),
-            # Nobody gets there.
+            # The application has no access to the schema.
             (
                 """CREATE SCHEMA hosts; CREATE FUNCTION hosts.good() RETURNS int LANGUAGE sql SECURITY DEFINER
                 AS 'SELECT 1'""",
                 "DROP SCHEMA hosts CASCADE",
             ),
-            # Statistics for everybody, as many hosts have them.
+            # Statistics that many hosting providers publish by extensions.
             (
                 """CREATE VIEW good AS SELECT 1 AS calls; GRANT SELECT ON good TO PUBLIC;
                 CREATE FUNCTION good() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
@@ -220,7 +222,7 @@ class TestVerify:
             ),
         ],
     )
-    async def test_accepts_what_cannot_do_harm(self, own_url: str, own_admin: Admin, do: str, undo: str) -> None:
+    async def test_check_accepts_harmless_objects(self, own_url: str, own_admin: Admin, do: str, undo: str) -> None:
         own_admin.execute(do)
         try:
             async with _open(own_url) as database:
@@ -228,7 +230,7 @@ class TestVerify:
         finally:
             own_admin.execute(undo)
 
-    async def test_says_everything_in_one_line(self, own_url: str, own_admin: Admin) -> None:
+    async def test_check_reports_all_problems_in_one_line(self, own_url: str, own_admin: Admin) -> None:
         own_admin.execute("CREATE ROLE todo_wrong BYPASSRLS CREATEROLE; GRANT todo_app TO todo_wrong")
         own_admin.execute("GRANT todo_wrong TO todo_owner")
         try:
@@ -242,17 +244,17 @@ class TestVerify:
             "users would not be isolated from each other: todo_wrong has BYPASSRLS; todo_wrong has CREATEROLE"
         )
 
-    async def test_refuses_a_database_without_our_role(self, own_url: str) -> None:
+    async def test_check_rejects_a_database_without_the_role(self, own_url: str) -> None:
         async with _open(own_url, DatabaseOptions(role="todo_missing")) as database:
             with pytest.raises(UnsafeDatabase, match="the role todo_missing or its schema is missing: run"):
                 await database.verify_isolation()
 
-    async def test_refuses_a_database_that_was_not_migrated(self, own_url: str) -> None:
+    async def test_check_rejects_a_database_without_migrations(self, own_url: str) -> None:
         async with _open(make_conninfo(own_url, dbname="postgres")) as database:
             with pytest.raises(UnsafeDatabase, match="run 'todo migrate'"):
                 await database.verify_isolation()
 
-    async def test_refuses_a_login_that_may_not_switch(self, own_url: str, own_admin: Admin) -> None:
+    async def test_check_rejects_a_login_that_may_not_switch_roles(self, own_url: str, own_admin: Admin) -> None:
         own_admin.execute("CREATE ROLE todo_stranger LOGIN")
         try:
             async with _open(make_conninfo(own_url, user="todo_stranger")) as database:
@@ -261,8 +263,8 @@ class TestVerify:
         finally:
             own_admin.execute("DROP ROLE todo_stranger")
 
-    async def test_leaves_tables_alone_that_are_out_of_reach(self, own_url: str, own_admin: Admin) -> None:
-        """Better Auth's own tables may have a column of that name."""
+    async def test_check_ignores_tables_without_grants_to_the_application(self, own_url: str, own_admin: Admin) -> None:
+        """Tables of Better Auth may have a column ``user_id``."""
         own_admin.execute("CREATE TABLE session (id text, user_id text)")
         try:
             async with _open(own_url) as database:
@@ -270,7 +272,7 @@ class TestVerify:
         finally:
             own_admin.execute("DROP TABLE session")
 
-    async def test_of_nobody_is_unavailable(self) -> None:
+    async def test_check_raises_unavailable_without_a_server(self) -> None:
         async with _open("postgresql://127.0.0.1:1/todo") as database:
             with pytest.raises(Unavailable):
                 await database.verify_isolation(budget_seconds=0.2)
@@ -278,9 +280,9 @@ class TestVerify:
 
 # Task: T-060
 class TestOwner:
-    """Better Auth, and the migrations, use the database as its owner, whom FORCE subjects to the policies too."""
+    """The database owner: Better Auth and the migrations connect as this role. FORCE applies the policies to it."""
 
-    async def test_sees_no_rows(self, own_url: str) -> None:
+    async def test_owner_sees_no_rows(self, own_url: str) -> None:
         user_id = sign_up(own_url, "alice")
         async with _open(own_url) as database:
             await Session(database, user_id).fetch_one(ADD, task_id=uuid4())
@@ -288,7 +290,7 @@ class TestOwner:
         with psycopg.connect(own_url) as owner:
             assert owner.execute("SELECT * FROM tasks").fetchall() == []
 
-    async def test_takes_the_rows_along_when_deleting_a_user(self, own_url: str, own_admin: Admin) -> None:
+    async def test_owner_who_deletes_a_user_deletes_the_users_rows(self, own_url: str, own_admin: Admin) -> None:
         alice, bob = (sign_up(own_url, name) for name in ("alice", "bob"))
         async with _open(own_url) as database:
             for user_id in (alice, bob):

@@ -1,4 +1,4 @@
-"""The log of changes under everything that SQL can do: it tells what happened, once, in order, without gaps."""
+"""The change log for all kinds of SQL statements: each change once, in order, without gaps."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,7 @@ from todo.migrations.change_log import CHANGE_LOG
 from todo.models import metadata
 
 [TASKS] = [table for table in CHANGE_LOG if table.name == "tasks"]
-# The logged columns of a task, as they are in the log where nobody has set them.
+# The logged columns of a task with their default values.
 UNSET: dict[str, Any] = {
     **dict.fromkeys(set(metadata.tables["tasks"].columns.keys()) - set(TASKS.excluded_columns)),
     "tags": [],
@@ -26,7 +26,7 @@ UNSET: dict[str, Any] = {
 
 # Task: T-111
 class TestOneByOne:
-    def test_tells_a_row_from_its_beginning_to_its_end(self, admin: Connection, user_id: str) -> None:
+    def test_log_contains_create_update_and_delete_of_a_row(self, admin: Connection, user_id: str) -> None:
         task_id = add(admin, user_id)
         created = {
             **UNSET,
@@ -59,7 +59,7 @@ class TestOneByOne:
         ]
         assert counter_of(admin, user_id) == 3
 
-    def test_writes_the_number_into_the_row(self, admin: Connection, user_id: str) -> None:
+    def test_row_contains_the_revision_of_its_last_change(self, admin: Connection, user_id: str) -> None:
         first, second = add(admin, user_id), add(admin, user_id)
 
         admin.execute("UPDATE tasks SET title = 'Buy bread', revision = 99 WHERE id = %s", (first,))
@@ -67,7 +67,7 @@ class TestOneByOne:
         assert revisions_of(admin, user_id) == {(first, 3), (second, 2)}
 
     @pytest.mark.parametrize("assignment", ["title = title", "updated_at = now()", "revision = 99", "id = id"])
-    def test_is_silent_where_nothing_changes(self, admin: Connection, user_id: str, assignment: str) -> None:
+    def test_update_that_changes_nothing_is_not_logged(self, admin: Connection, user_id: str, assignment: str) -> None:
         add(admin, user_id)
         row = "SELECT * FROM tasks WHERE user_id = %s"
         before = admin.execute(row, (user_id,)).fetchall()
@@ -77,8 +77,8 @@ class TestOneByOne:
         assert admin.execute(row, (user_id,)).fetchall() == before
         assert operations(admin, user_id) == [(1, "create")]
 
-    def test_is_silent_of_what_follows_from_elsewhere(self, admin: Connection, user_id: str) -> None:
-        """When a task is due follows from its date and from where its owner is: the profile's change tells it."""
+    def test_change_of_a_derived_column_is_not_logged(self, admin: Connection, user_id: str) -> None:
+        """``due_at`` is derived from the due date and the owner's time zone. Only the profile's change is logged."""
         task_id = add(admin, user_id)
         admin.execute("UPDATE tasks SET due_date = '2026-03-10T09:00:00' WHERE id = %s", (task_id,))
         due_at = "SELECT to_char(due_at AT TIME ZONE 'UTC', 'HH24:MI'), revision FROM tasks WHERE id = %s"
@@ -95,8 +95,8 @@ class TestOneByOne:
         state, _ = last(admin, user_id)
         assert state.keys() == {"id", "time_zone", "day_start", "week_start", "updated_at"}
 
-    def test_tells_of_a_reopened_task_only_that(self, admin: Connection, user_id: str) -> None:
-        """It is due where its owner is by now, which is not told."""
+    def test_reopening_a_task_logs_only_the_status(self, admin: Connection, user_id: str) -> None:
+        """``due_at`` is derived anew from the owner's current time zone, which is not logged."""
         task_id = add(admin, user_id)
         admin.execute(
             "UPDATE tasks SET status = 'cancelled', due_date = '2026-03-10T09:00:00' WHERE id = %s", (task_id,)
@@ -113,7 +113,7 @@ class TestOneByOne:
         assert due_at == datetime(2026, 3, 10, tzinfo=UTC)
         assert last(admin, user_id)[1] == {"status": "cancelled"}
 
-    def test_takes_another_key_for_another_thing(self, admin: Connection, user_id: str) -> None:
+    def test_change_of_a_primary_key_is_logged_as_delete_and_create(self, admin: Connection, user_id: str) -> None:
         old, new = add(admin, user_id), uuid4()
 
         admin.execute("UPDATE tasks SET id = %s WHERE id = %s", (new, old))
@@ -125,7 +125,9 @@ class TestOneByOne:
         ]
         assert revisions_of(admin, user_id) == {(new, 3)}
 
-    def test_tells_both_when_a_row_changes_hands(self, admin: Connection, user_id: str, database_url: str) -> None:
+    def test_change_of_an_owner_is_logged_for_both_users(
+        self, admin: Connection, user_id: str, database_url: str
+    ) -> None:
         task_id, other = add(admin, user_id), sign_up(database_url, "bob")
         add(admin, other)
 
@@ -143,18 +145,20 @@ class TestOneByOne:
             "SET search_path = ''",
         ],
     )
-    def test_is_the_same_whatever_the_writers_settings(self, admin: Connection, user_id: str, settings: str) -> None:
+    def test_log_does_not_depend_on_the_settings_of_the_writer(
+        self, admin: Connection, user_id: str, settings: str
+    ) -> None:
         task_id = add(admin, user_id)
-        usual, _ = last(admin, user_id)
+        expected, _ = last(admin, user_id)
         admin.execute("UPDATE tasks SET title = 'Buy bread' WHERE id = %s", (task_id,))
 
         admin.execute(settings.encode())
         admin.execute("UPDATE public.tasks SET title = 'Buy milk' WHERE id = %s", (task_id,))
         admin.execute("RESET ALL")
 
-        assert last(admin, user_id) == (usual, {"title": "Buy bread"})
+        assert last(admin, user_id) == (expected, {"title": "Buy bread"})
 
-    def test_cannot_be_led_astray_by_objects_of_the_writers_own(self, admin: Connection, user_id: str) -> None:
+    def test_log_ignores_temporary_tables_of_the_writer(self, admin: Connection, user_id: str) -> None:
         with admin.transaction():
             admin.execute("CREATE TEMP TABLE changes (LIKE public.changes) ON COMMIT DROP")
             admin.execute("CREATE TEMP TABLE revisions (LIKE public.revisions) ON COMMIT DROP")
@@ -166,7 +170,7 @@ class TestOneByOne:
 
 # Task: T-111
 class TestInBulk:
-    def test_numbers_the_rows_of_a_statement(self, admin: Connection, user_id: str) -> None:
+    def test_each_row_of_a_statement_gets_its_own_revision(self, admin: Connection, user_id: str) -> None:
         admin.execute(
             "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
             " SELECT %s, gen_random_uuid(), n, 'pending', 'low', now(), now(), '' FROM generate_series(1, 50) n",
@@ -179,7 +183,7 @@ class TestInBulk:
         assert operations(admin, user_id) == list(enumerate(expected, 1))
         assert {revision for _, revision in revisions_of(admin, user_id)} == {*range(21, 41), *range(51, 71)}
 
-    def test_tells_copy(self, admin: Connection, user_id: str) -> None:
+    def test_copy_is_logged(self, admin: Connection, user_id: str) -> None:
         columns = "user_id, id, title, status, priority, created_at, updated_at, creation_digest"
 
         with admin.cursor() as cursor, cursor.copy(f"COPY tasks ({columns}) FROM STDIN") as copy:
@@ -188,7 +192,7 @@ class TestInBulk:
 
         assert operations(admin, user_id) == [(1, "create"), (2, "create"), (3, "create")]
 
-    def test_tells_merge(self, admin: Connection, user_id: str) -> None:
+    def test_merge_is_logged(self, admin: Connection, user_id: str) -> None:
         kept, dropped, new = add(admin, user_id), add(admin, user_id), uuid4()
 
         admin.execute(
@@ -207,7 +211,7 @@ class TestInBulk:
             (3, "update", str(kept)),
         ]
 
-    def test_tells_what_data_modifying_queries_did(self, admin: Connection, user_id: str) -> None:
+    def test_data_modifying_cte_is_logged(self, admin: Connection, user_id: str) -> None:
         old = add(admin, user_id)
 
         admin.execute(
@@ -220,7 +224,7 @@ class TestInBulk:
         assert sorted(operation for _, operation in operations(admin, user_id)) == ["create", "create", "delete"]
         assert [revision for revision, _ in operations(admin, user_id)] == [1, 2, 3]
 
-    def test_counts_for_each_user(self, admin: Connection, user_id: str, database_url: str) -> None:
+    def test_each_user_has_own_revisions(self, admin: Connection, user_id: str, database_url: str) -> None:
         other = sign_up(database_url, "bob")
         for owner in (user_id, other, user_id):
             add(admin, owner)
@@ -233,7 +237,7 @@ class TestInBulk:
 
 # Task: T-111
 class TestApplicationRole:
-    def test_writes_its_own_users_log(self, admin: Connection, user_id: str) -> None:
+    def test_application_role_writes_the_log_of_its_user(self, admin: Connection, user_id: str) -> None:
         with admin.transaction():
             become(admin, user_id)
             task_id = add(admin, user_id)
@@ -246,7 +250,9 @@ class TestApplicationRole:
             (3, "delete", str(task_id)),
         ]
 
-    def test_writes_nobody_elses(self, admin: Connection, user_id: str, database_url: str) -> None:
+    def test_application_role_cannot_write_the_log_of_another_user(
+        self, admin: Connection, user_id: str, database_url: str
+    ) -> None:
         other = sign_up(database_url, "bob")
 
         with pytest.raises(psycopg.errors.InsufficientPrivilege), admin.transaction():

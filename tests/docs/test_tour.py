@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 # Task: T-481
 @pytest.mark.slow
 class TestTour:
-    def test_shows_what_the_server_answers(self, server: Serving) -> None:
+    def test_tour_shows_the_output_of_the_server(self, server: Serving) -> None:
         page = text_of(PAGE)
         steps = tour.steps_of(page)
 
@@ -59,7 +59,7 @@ class TestTour:
             "\n".join(differences) + f"If the new output is right: {REWRITE}=1 .venv/bin/pytest tests/docs/test_tour.py"
         )
 
-    def test_can_be_repeated_on_the_same_database(self, server: Serving) -> None:
+    def test_tour_can_be_repeated_on_the_same_database(self, server: Serving) -> None:
         steps = tour.steps_of(text_of(PAGE))
         tour.run(steps[:10], directory=server.log.parent, address=server.address)
 
@@ -70,7 +70,7 @@ class TestTour:
 
 # Task: T-481
 class TestStepsOf:
-    def test_splits_commands_from_their_output(self) -> None:
+    def test_steps_separate_commands_from_their_output(self) -> None:
         steps = tour.steps_of(EXAMPLE)
 
         assert [(step.command.partition("\n")[0], step.shown.partition(":")[0]) for step in steps] == [
@@ -80,11 +80,11 @@ class TestStepsOf:
             ("third", 'id="0197f0c2-b0b0-7e0b-8d3c-5a1e9f60b7d2" at="2026-11-21T13'),
         ]
 
-    def test_refuses_output_without_a_command(self) -> None:
+    def test_output_without_a_command_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="begins with a command"):
             tour.steps_of("```console\nHTTP/1.1 200 OK\n```\n")
 
-    def test_finds_the_commands_again_after_rewriting(self) -> None:
+    def test_rewritten_tour_has_the_same_commands(self) -> None:
         steps = tour.steps_of(EXAMPLE)
 
         page = tour.rewritten(EXAMPLE, ["", "one", "", "two\nthree"])
@@ -96,7 +96,7 @@ class TestStepsOf:
 
 # Task: T-481
 class TestDifferencesOf:
-    def test_ignores_generated_ids_and_times_of_requests(self) -> None:
+    def test_generated_ids_and_times_of_requests_are_ignored(self) -> None:
         actual = [
             "",
             '{"id":"01a1fe67-7108-7def-9c3a-f712b62685ea","created_at":"2099-01-01T00:00:00.1Z","revision":1}',
@@ -117,7 +117,7 @@ class TestDifferencesOf:
             ("--option\n", "--option\ncurl: (7) connection refused\n"),
         ],
     )
-    def test_reports_everything_else(self, old: str, new: str) -> None:
+    def test_other_differences_are_reported(self, old: str, new: str) -> None:
         steps = tour.steps_of(EXAMPLE)
         actual = [step.shown for step in tour.steps_of(EXAMPLE.replace(old, new))]
 
@@ -125,7 +125,7 @@ class TestDifferencesOf:
 
         assert new.splitlines()[-1] in difference
 
-    def test_reports_a_run_that_ended_early(self) -> None:
+    def test_run_that_ended_early_is_reported(self) -> None:
         steps = tour.steps_of(EXAMPLE)
 
         assert tour.differences_of(steps, [""]) == ["4 commands, but 1 outputs"]

@@ -11,7 +11,7 @@ import pytest
 from httpx import AsyncClient
 from psycopg import sql
 
-from support.helpers import UNHURRIED, eventually, grace_period
+from support.helpers import LONG_TIMEOUTS, eventually, grace_period
 from support.old_rows import Connection, keep_key, keys_left, log_days_ago, revisions_left
 from support.people import sign_up
 from support.subtrees import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
@@ -34,7 +34,7 @@ def admin(database_url: str) -> Iterator[Connection]:
 @pytest.fixture
 async def impatient(database_url: str) -> AsyncIterator[Database]:
     """Yield a database on which a statement may take 0.3 seconds."""
-    database = Database(database_url, replace(UNHURRIED, statement_timeout_milliseconds=300))
+    database = Database(database_url, replace(LONG_TIMEOUTS, statement_timeout_milliseconds=300))
     await database.open()
     yield database
     await database.close()
@@ -369,7 +369,7 @@ class TestKeepPruning:
     async def test_pruning_survives_an_unavailable_database(self, database_url: str, admin: Connection) -> None:
         user_id = sign_up(database_url, "alice")
         log_days_ago(admin, user_id, 91)
-        database = Database(database_url, UNHURRIED)
+        database = Database(database_url, LONG_TIMEOUTS)
         task = asyncio.create_task(keep_pruning(database, AT_ONCE))
         await grace_period()
         assert revisions_left(admin, user_id) == [1]

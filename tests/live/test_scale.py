@@ -21,9 +21,9 @@ import pytest
 from httpx import AsyncClient, Limits
 
 from support.helpers import eventually
-from support.live import Socket, Stream, Told, websocket
+from support.live import LiveEvent, Socket, Stream, websocket
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, Serving, serving
+from support.processes import TIMEOUT_SECONDS, Serving, serving
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ class Follower:
 
     def __init__(self, user_id: str, connection: Stream | Socket) -> None:
         self.user_id = user_id
-        self.told: list[Told] = []
+        self.told: list[LiveEvent] = []
         self.late: list[float] = []
         self._connection = connection
 
@@ -88,7 +88,7 @@ async def followers(
         async def open_one(user_id: str) -> Follower:
             async with turns:
                 connection = await stack.enter_async_context(opened(port, token_of(user_id)))
-                assert await connection.next() == Told("ready", 0, {"revision": 0})
+                assert await connection.next() == LiveEvent("ready", 0, {"revision": 0})
             return Follower(user_id, connection)
 
         yield await asyncio.gather(*(open_one(user_id) for _ in range(each) for user_id in user_ids))
@@ -115,7 +115,7 @@ async def write_for_all(address: str, user_ids: list[str]) -> dict[str, list[Any
     chance = random.Random(17)
     turns = asyncio.Semaphore(WRITERS)
     async with AsyncClient(
-        base_url=address, timeout=PATIENCE_SECONDS, limits=Limits(max_connections=WRITERS), trust_env=False
+        base_url=address, timeout=TIMEOUT_SECONDS, limits=Limits(max_connections=WRITERS), trust_env=False
     ) as client:
 
         async def write_one(user_id: str) -> None:
@@ -169,14 +169,16 @@ class TestThousandConnections:
             following = asyncio.gather(*(follower.follow() for follower in everybody))
 
             feeds = await write_for_all(server.address, user_ids)
-            expected = {user_id: [Told("change", c["revision"], c) for c in feed] for user_id, feed in feeds.items()}
+            expected = {
+                user_id: [LiveEvent("change", c["revision"], c) for c in feed] for user_id, feed in feeds.items()
+            }
             await eventually(lambda: all(len(follower.told) >= WRITES_EACH for follower in everybody))
             # Events of other users would arrive before the goodbye.
             server.interrupt()
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await following
 
-        goodbye = Told("reconnect", WRITES_EACH, {"since": WRITES_EACH})
+        goodbye = LiveEvent("reconnect", WRITES_EACH, {"since": WRITES_EACH})
         wrong = [follower for follower in everybody if follower.told != [*expected[follower.user_id], goodbye]]
         assert wrong == []
         assert {len(feed) for feed in feeds.values()} == {WRITES_EACH}

@@ -7,15 +7,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support.live import Stream, Told, websocket, write_tasks
+from support.live import LiveEvent, Stream, websocket, write_tasks
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, Serving, serving
+from support.processes import TIMEOUT_SECONDS, Serving, serving
 
 pytestmark = pytest.mark.slow
 
 FOLLOWERS = 8
-_READY = Told("ready", 0, {"revision": 0})
-_GOODBYE = Told("reconnect", 0, {"since": 0})
+_READY = LiveEvent("ready", 0, {"revision": 0})
+_GOODBYE = LiveEvent("reconnect", 0, {"since": 0})
 
 
 def port_of(server: Serving) -> int:
@@ -68,7 +68,7 @@ class TestShutdown:
                 else:
                     server.process.send_signal(how)
 
-                code = await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS)
+                code = await asyncio.to_thread(server.process.wait, TIMEOUT_SECONDS)
                 assert [await stream.next() for stream in (one, one, two, two)] == [_GOODBYE, None] * 2
                 assert [await socket.next() for socket in (three, four)] == [_GOODBYE] * 2
                 assert [await socket.closed() for socket in (three, four)] == [(1012, "reconnect")] * 2

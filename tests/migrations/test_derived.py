@@ -1,11 +1,9 @@
-"""Counts, tags and progress follow from tasks, whatever one statement does to many of them at once."""
+"""Derived data (counts, tags, subtask counters) after statements that change many tasks at once."""
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-import pytest
 from psycopg.types.json import Jsonb
 
 from support import invariants
@@ -16,19 +14,6 @@ ADD = (
     "INSERT INTO tasks (user_id, id, title, status, priority, parent_id, tags, tag_keys, created_at, updated_at,"
     " creation_digest) VALUES (%s, %s, 'Buy milk', 'pending', 'low', %s, %s, %s, now(), now(), '')"
 )
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    """The superuser, in a transaction that is rolled back."""
-    with psycopg.connect(database_url) as connection:
-        yield connection
-        connection.rollback()
-
-
-@pytest.fixture
-def user_id(database_url: str) -> str:
-    return sign_up(database_url, "alice")
 
 
 def add(connection: Connection, user_id: str, *tags: str, parent: UUID | None = None) -> UUID:
@@ -45,9 +30,7 @@ def changes_of(connection: Connection, task_id: UUID) -> int:
 
 # Task: T-383
 class TestOneStatement:
-    def test_that_moves_completes_trashes_and_retags_keeps_what_follows(
-        self, connection: Connection, user_id: str
-    ) -> None:
+    def test_update_of_many_tasks_keeps_the_invariants(self, connection: Connection, user_id: str) -> None:
         parents = [add(connection, user_id) for _ in range(2)]
         children = [
             add(connection, user_id, "Work", f"Tag {number}", parent=parents[number % 2]) for number in range(12)
@@ -65,10 +48,10 @@ class TestOneStatement:
             {"other": parents[0], "children": children, "user": user_id},
         )
 
-        assert invariants.wrong(connection, user_id) == {}
+        assert invariants.violations(connection, user_id) == {}
         assert [changes_of(connection, parent) for parent in parents] == [count + 1 for count in before]
 
-    def test_that_deletes_takes_out_what_followed(self, connection: Connection, user_id: str) -> None:
+    def test_delete_of_a_subtree_keeps_the_invariants(self, connection: Connection, user_id: str) -> None:
         parent = add(connection, user_id, "Work")
         for number in range(4):
             add(connection, user_id, "Work", f"Tag {number}", parent=parent)
@@ -76,11 +59,11 @@ class TestOneStatement:
 
         connection.execute("DELETE FROM tasks WHERE user_id = %s AND id = %s", (user_id, parent))
 
-        assert invariants.wrong(connection, user_id) == {}
+        assert invariants.violations(connection, user_id) == {}
         tags = connection.execute("SELECT tag, tasks FROM tag_counts WHERE user_id = %s", (user_id,)).fetchall()
         assert tags == [("work", 1)]
 
-    def test_that_gives_tasks_to_another_user_takes_along_what_follows(
+    def test_change_of_the_owner_of_many_tasks_keeps_the_invariants(
         self, connection: Connection, user_id: str, database_url: str
     ) -> None:
         other = sign_up(database_url, "bob")
@@ -89,7 +72,7 @@ class TestOneStatement:
 
         connection.execute("UPDATE tasks SET user_id = %s WHERE user_id = %s", (other, user_id))
 
-        assert invariants.wrong(connection, user_id) == {}
-        assert invariants.wrong(connection, other) == {}
+        assert invariants.violations(connection, user_id) == {}
+        assert invariants.violations(connection, other) == {}
         counts = connection.execute("SELECT sum(tasks) FROM task_counts WHERE user_id = %s", (other,)).fetchall()
         assert counts == [(3,)]

@@ -1,12 +1,10 @@
-"""A table in the change log: its function comes from a template, and its triggers from a file like those of views."""
+"""Adding a table to the change log, with a function from the template and triggers as in the file of views."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
-from support.people import sign_up
 from todo.migrations import sql_files
 from todo.migrations.change_log import CHANGE_LOG, LoggedTable
 from todo.models import metadata
@@ -18,21 +16,8 @@ LOGGED = "SELECT tgrelid FROM pg_trigger WHERE tgname = 't40_log_write'"
 Connection = psycopg.Connection[Any]
 
 
-@pytest.fixture
-def connection(database_url: str) -> Iterator[Connection]:
-    """The migrated database, in a transaction that is rolled back."""
-    with psycopg.connect(database_url) as connection:
-        yield connection
-        connection.rollback()
-
-
-@pytest.fixture
-def user_id(database_url: str) -> str:
-    return sign_up(database_url, "alice")
-
-
 def add_notes(connection: Connection) -> None:
-    """A new table in the change log."""
+    """Create a table and add it to the change log."""
     connection.execute(
         'CREATE TABLE notes (user_id text REFERENCES "user" (id) ON DELETE CASCADE, id uuid, words text[],'
         " length integer, updated_at timestamptz NOT NULL, revision bigint NOT NULL, PRIMARY KEY (user_id, id))"
@@ -53,7 +38,7 @@ def log_of(connection: Connection, user_id: str) -> list[tuple[Any, ...]]:
 
 # Task: T-111
 # Task: T-434
-class TestJoin:
+class TestNewTable:
     def test_every_write_to_a_logged_table_is_logged(self, connection: Connection, user_id: str) -> None:
         add_notes(connection)
 
@@ -72,7 +57,7 @@ class TestJoin:
             (3, "note", "delete", row),
         ]
 
-    def test_a_computed_column_is_written_and_not_logged(self, connection: Connection, user_id: str) -> None:
+    def test_computed_column_is_written_and_not_logged(self, connection: Connection, user_id: str) -> None:
         add_notes(connection)
         connection.execute(
             "INSERT INTO notes (user_id, id, updated_at) VALUES (%s, %s, '2026-03-01Z')", (user_id, NOTE_ID)
@@ -87,7 +72,7 @@ class TestJoin:
         assert row == (2, True, 1)
 
     @pytest.mark.parametrize("table", CHANGE_LOG, ids=[table.name for table in CHANGE_LOG])
-    def test_every_declared_column_exists(self, table: LoggedTable) -> None:
+    def test_declared_columns_of_a_logged_table_exist(self, table: LoggedTable) -> None:
         columns = set(metadata.tables[table.name].columns.keys())
 
         assert columns >= {*table.excluded_columns, "id", "updated_at"}
@@ -95,23 +80,23 @@ class TestJoin:
 
 
 # Task: T-111
-class TestJoinedTables:
-    """What the log's triggers count on."""
+class TestLoggedTables:
+    """Conditions that the triggers of the log depend on."""
 
-    # Unique all the same: whoever inserts there names the key that may be met, so that a name that is taken raises, and
-    # what was logged goes with it.
+    # Allowed unique indexes: inserts into these tables name the primary key in ON CONFLICT, so a duplicate name raises
+    # an error, which also rolls back the log.
     NAMES = ("uq_categories_user_id_name_key", "uq_views_user_id_name_key")
     UNIQUE = (
         f"SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ({LOGGED})"
         " AND indisunique AND NOT indisprimary"
     )
     UNIQUE_BESIDES_KEY = f"{UNIQUE} AND indexrelid::regclass::text <> ALL (ARRAY{list(NAMES)})"
-    # Triggers of a kind fire by name: what comes behind the log's could still change the row, or refuse it.
+    # Triggers of a kind fire in the order of their names. One after the log's could still change or reject the row.
     BEHIND_THE_LOG = (
         f"SELECT tgname FROM pg_trigger WHERE tgrelid IN ({LOGGED}) AND tgtype & 3 = 3 AND tgname > 't40_log_write'"
     )
 
-    def test_are_excepted_only_where_it_is_needed(self, connection: Connection) -> None:
+    def test_unique_index_exceptions_are_needed(self, connection: Connection) -> None:
         assert {name for (name,) in connection.execute(self.UNIQUE.encode())} == set(self.NAMES)
 
     @pytest.mark.parametrize(
@@ -125,7 +110,7 @@ class TestJoinedTables:
             ),
         ],
     )
-    def test_have_nothing_that_it_could_not_see(
+    def test_logged_tables_have_no_unique_index_or_trigger_that_the_log_would_miss(
         self, connection: Connection, query: str, example: str, offender: str
     ) -> None:
         assert connection.execute(LOGGED.encode()).fetchall() != []

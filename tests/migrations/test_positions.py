@@ -1,4 +1,4 @@
-"""Places: between any two there is a third, and no two writers ever get the same."""
+"""Positions: between any two there is a third one, and concurrent writers never get the same one."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from support.people import sign_up
 
 BETWEEN = "SELECT app.position_between(%s, %s)"
 FIRST, LAST = "500000000000000", "500000000000010"
-# Digits behind the first fifteen never end in a zero: they would make two texts of one number.
+# Digits after the first fifteen never end in zero: otherwise two texts would stand for one number.
 POSITIONS = st.from_regex(r"[0-9]{13}[1-8][0-9]([0-9]{0,20}[1-9])?", fullmatch=True)
 
 
 @pytest.fixture(scope="module")
 def connection(database_url: str) -> Iterator[psycopg.Connection]:
-    """The migrated database, on which the tests of this module write nothing."""
+    """A connection to the shared database, in autocommit mode. Tests do not write through it."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield connection
 
@@ -55,14 +55,16 @@ class TestBetween:
             (None, "100000000000000", "099999999999999"),
         ],
     )
-    def test_is_as_short_as_can_be(
+    def test_position_between_two_others_is_as_short_as_possible(
         self, between: Callable[[str | None, str | None], str], lower: str | None, upper: str | None, found: str
     ) -> None:
         assert between(lower, upper) == found
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(st.sets(POSITIONS, min_size=2, max_size=2))
-    def test_is_between_as_text(self, between: Callable[[str | None, str | None], str], two: set[str]) -> None:
+    def test_position_between_two_others_sorts_between_them_as_text(
+        self, between: Callable[[str | None, str | None], str], two: set[str]
+    ) -> None:
         lower, upper = sorted(two)
 
         found = between(lower, upper)
@@ -75,7 +77,7 @@ class TestBetween:
         assert len(below) == len(above) == 15
 
     @pytest.mark.parametrize("goes", ["up", "down"])
-    def test_takes_a_third_of_a_digit_each_time(
+    def test_repeated_bisection_takes_a_third_of_a_digit_per_step(
         self, between: Callable[[str | None, str | None], str], goes: str
     ) -> None:
         lower, upper = FIRST, LAST
@@ -86,7 +88,7 @@ class TestBetween:
 
         assert 15 < len(middle) < 120
 
-    def test_says_when_there_is_no_room(self, connection: psycopg.Connection) -> None:
+    def test_exhausted_positions_raise_an_error(self, connection: psycopg.Connection) -> None:
         upper = FIRST + "0" * 984 + "1"
 
         with pytest.raises(psycopg.Error) as raised:
@@ -96,7 +98,7 @@ class TestBetween:
 
 
 def add_categories(connection: psycopg.Connection, user_id: str, number: int) -> list[UUID]:
-    """Make categories as any SQL would, without asking for places."""
+    """Insert categories without positions."""
     ids = [uuid4() for _ in range(number)]
     for category_id in ids:
         connection.execute(
@@ -109,8 +111,8 @@ def add_categories(connection: psycopg.Connection, user_id: str, number: int) ->
 
 # Task: T-333
 class TestWriters:
-    def test_never_get_the_same_place(self, database_url: str) -> None:
-        """Not even those whose statement began before the others were done, and who asked for no turn before it."""
+    def test_concurrent_writers_get_different_positions(self, database_url: str) -> None:
+        """Their statements start before the others have committed, and they take no lock before."""
         user_id = sign_up(database_url, "alice")
         with psycopg.connect(database_url, autocommit=True) as connection:
             anchor, *others = add_categories(connection, user_id, 21)
@@ -138,11 +140,11 @@ class TestWriters:
             ).fetchall()
         assert rows[0][0] == anchor
         assert all(earlier[1] < later[1] for earlier, later in pairwise(rows))
-        # Who came later is nearer; the one that was moved first may have stood there already.
+        # Later moves are closer to the anchor. The first one may have been in its place already.
         revisions = [revision for _, _, revision in rows[1:]]
         assert revisions == sorted(revisions, reverse=True)
 
-    def test_who_bring_a_place_that_is_taken_get_the_next(self, database_url: str) -> None:
+    def test_occupied_position_is_replaced_by_the_next_free_one(self, database_url: str) -> None:
         user_id = sign_up(database_url, "alice")
         with psycopg.connect(database_url, autocommit=True) as connection:
             first, second, third = add_categories(connection, user_id, 3)
@@ -161,7 +163,7 @@ class TestWriters:
             (second, "500000000000002"),
         ]
 
-    def test_find_what_is_new_at_the_end(self, database_url: str) -> None:
+    def test_new_rows_get_positions_at_the_end(self, database_url: str) -> None:
         user_id = sign_up(database_url, "alice")
         with psycopg.connect(database_url, autocommit=True) as connection:
             ids = add_categories(connection, user_id, 3)

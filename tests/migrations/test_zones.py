@@ -1,4 +1,4 @@
-"""Zones in SQL: the cases that matter, and that PostgreSQL and Python agree about every zone."""
+"""Time zones in SQL: special cases, and agreement of PostgreSQL and Python."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -27,7 +27,7 @@ thoroughly = settings(deadline=None, max_examples=300, suppress_health_check=[He
 instants = st.datetimes(
     FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(UTC), allow_imaginary=False
 )
-# A change matters to the times about it, and to the days that it lies in.
+# Times around an offset change, including the days before and after it.
 about = st.timedeltas(timedelta(hours=-50), timedelta(hours=50))
 day_starts = st.sampled_from([time(0), time(1, 30), time(2), time(3), time(12), time(23, 59)])
 
@@ -40,7 +40,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
 
 
 def changes_of(zone: str) -> list[datetime]:
-    """The instants, to the second, at which the clocks changed; but for two changes within a week."""
+    """Return the instants, to the second, of the offset changes. Two changes within a week may be missed."""
     info, week = ZoneInfo(zone), timedelta(days=7)
     changes = []
     before, offset = FIRST, FIRST.astimezone(info).utcoffset()
@@ -58,7 +58,7 @@ def changes_of(zone: str) -> list[datetime]:
 
 @pytest.fixture(scope="module")
 def agreed(connection: psycopg.Connection) -> dict[str, list[datetime]]:
-    """The zones whose clocks show the same in both languages, with the instants at which they change."""
+    """The zones in which PostgreSQL and Python agree on local times, with their offset changes."""
     agreed = {}
     for zone in ZONES:
         changes = changes_of(zone)
@@ -73,8 +73,8 @@ def agreed(connection: psycopg.Connection) -> dict[str, list[datetime]]:
 
 
 def ask(connection: psycopg.Connection, function: str, *values: object) -> object:
-    marks = ", ".join(["%s"] * len(values))
-    [[answer]] = connection.execute(f"SELECT app.{function}({marks})".encode(), values)
+    placeholders = ", ".join(["%s"] * len(values))
+    [[answer]] = connection.execute(f"SELECT app.{function}({placeholders})".encode(), values)
     return answer
 
 
@@ -90,11 +90,11 @@ class TestResolveLocal:
             ("America/New_York", "2026-11-01T02:00:00", "2026-11-01T07:00:00Z"),
             ("Australia/Lord_Howe", "2026-04-05T01:45:00", "2026-04-04T14:45:00Z"),
             ("Antarctica/Troll", "2026-10-25T01:30:00", "2026-10-24T23:30:00Z"),
-            # An abbreviation, too, which PostgreSQL would take for an hour east of UTC all year.
+            # Also an abbreviation, which PostgreSQL would read as UTC+1 all year.
             ("CET", "2026-07-01T12:00:00", "2026-07-01T10:00:00Z"),
         ],
     )
-    def test_is_the_instant_that_is_meant(
+    def test_resolve_local_returns_the_instant_of_a_local_time(
         self, connection: psycopg.Connection, zone: str, shown: str, instant: str
     ) -> None:
         resolved = ask(connection, "resolve_local", datetime.fromisoformat(shown), zone)
@@ -102,7 +102,7 @@ class TestResolveLocal:
         assert resolved == datetime.fromisoformat(instant)
 
     @pytest.mark.parametrize("zone", ["", "Mars/Olympus", "CEST", "FOO5", "+01:00", "../UTC", "localtime", ":UTC"])
-    def test_refuses_what_is_no_zone(self, connection: psycopg.Connection, zone: str) -> None:
+    def test_resolve_local_rejects_an_unknown_zone(self, connection: psycopg.Connection, zone: str) -> None:
         with pytest.raises(psycopg.errors.InvalidParameterValue):
             ask(connection, "resolve_local", datetime(2026, 3, 10), zone)  # noqa: DTZ001
 
@@ -114,7 +114,7 @@ class TestResolveLocal:
             "local_day('2026-03-10 09:00Z', 'Europe/Berlin', '03:00')",
         ],
     )
-    def test_may_be_called_by_the_application_whatever_its_path(
+    def test_zone_functions_work_for_the_application_with_any_search_path(
         self, connection: psycopg.Connection, call: str
     ) -> None:
         with connection.transaction(force_rollback=True):
@@ -139,11 +139,11 @@ class TestDays:
             ("2026-03-10", "Asia/Tokyo", "03:00", "2026-03-10T17:59:59.999999Z"),
             ("2026-10-25", "Europe/Berlin", "00:00", "2026-10-25T22:59:59.999999Z"),
             ("2026-03-28", "Europe/Berlin", "02:30", "2026-03-29T01:29:59.999999Z"),
-            # There was no such day: it ended as the one before it.
+            # The day did not exist: it ends with the previous one.
             ("2011-12-30", "Pacific/Apia", "00:00", "2011-12-30T09:59:59.999999Z"),
         ],
     )
-    def test_end_a_microsecond_before_the_next(
+    def test_day_ends_a_microsecond_before_the_next_one(
         self, connection: psycopg.Connection, day: str, zone: str, day_start: str, end: str
     ) -> None:
         ended = ask(connection, "day_end", date.fromisoformat(day), zone, time.fromisoformat(day_start))
@@ -160,7 +160,7 @@ class TestDays:
             ("2011-12-30T13:00:00Z", "Pacific/Apia", "05:00", "2011-12-29"),
         ],
     )
-    def test_have_their_instants(
+    def test_local_day_of_an_instant_depends_on_the_day_start(
         self, connection: psycopg.Connection, instant: str, zone: str, day_start: str, day: str
     ) -> None:
         found = ask(connection, "local_day", datetime.fromisoformat(instant), zone, time.fromisoformat(day_start))
@@ -170,15 +170,15 @@ class TestDays:
 
 # Task: T-304
 @pytest.mark.slow
-class TestBothLanguages:
-    """They are held to each other in the zones about which their databases, which may be of different years, agree."""
+class TestSqlAndPython:
+    """SQL and Python are compared in the zones in which their databases, perhaps of different years, agree."""
 
-    def test_agree_about_most_zones(self, agreed: dict[str, list[datetime]]) -> None:
+    def test_databases_of_sql_and_python_agree_on_most_zones(self, agreed: dict[str, list[datetime]]) -> None:
         assert len(ZONES) > 400
         assert len(agreed) > 0.9 * len(ZONES)
         assert sum(map(len, agreed.values())) > 10_000
 
-    def test_resolve_every_time_about_every_change_alike(
+    def test_sql_and_python_resolve_times_around_every_change_alike(
         self, connection: psycopg.Connection, agreed: dict[str, list[datetime]]
     ) -> None:
         steps = [
@@ -202,7 +202,7 @@ class TestBothLanguages:
 
     @thoroughly
     @given(data=st.data(), day_start=day_starts)
-    def test_find_the_same_instants_and_days(
+    def test_sql_and_python_find_the_same_instants_and_days(
         self,
         connection: psycopg.Connection,
         agreed: dict[str, list[datetime]],

@@ -18,7 +18,7 @@ from support.clocks import Clock
 from support.helpers import eventually
 from support.issuer import Issuer
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from support.profiles import DEFAULTS
 from todo.clients.jwks import JwksClient
 from todo.database import Database
@@ -43,8 +43,8 @@ def keys(issuer: Issuer, clock: Clock) -> JwksClient:
         clock=clock,
         cooldown_seconds=5,
         refresh_seconds=300,
-        timeout_seconds=PATIENCE_SECONDS,
-        patience_seconds=PATIENCE_SECONDS,
+        timeout_seconds=TIMEOUT_SECONDS,
+        patience_seconds=TIMEOUT_SECONDS,
     )
 
 
@@ -413,9 +413,9 @@ class TestIssuerFailures:
         issuer.behave(manner)
         token = issuer.token()
 
-        keys._patience_seconds = 0.1 if manner == "hang" else PATIENCE_SECONDS
+        keys._patience_seconds = 0.1 if manner == "hang" else TIMEOUT_SECONDS
         first = await ask(door, token)
-        keys._patience_seconds = PATIENCE_SECONDS
+        keys._patience_seconds = TIMEOUT_SECONDS
         issuer.behave("well")
         clock.now = 5
         second = await ask(door, token)

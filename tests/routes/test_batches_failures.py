@@ -200,7 +200,7 @@ class TestBatchFailures:
         assert {task: await read(alice, task) for task in before} == before
         assert await titles_in_order(alice) == [*(await titles_in_order(alice))[:-2], "before", "behind"]
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert invariants.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
+            assert invariants.violations(connection, (await alice.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("name", FAILURES)
     async def test_failing_operation_of_an_atomic_batch_leaves_no_changes(self, alice: AsyncClient, name: str) -> None:

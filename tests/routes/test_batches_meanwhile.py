@@ -99,7 +99,7 @@ class TestBatchIsolation:
         assert (await read(alice, series["id"]))["due_date"] == "2027-09-30"
         assert (await read(alice, top["id"]))["subtasks_total"] == 8
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert invariants.wrong(connection, (await alice.get("/me")).json()["id"]) == {}
+            assert invariants.violations(connection, (await alice.get("/me")).json()["id"]) == {}
 
     @pytest.mark.parametrize("atomic", [True, False])
     async def test_batch_treats_another_users_tasks_and_categories_as_unknown(

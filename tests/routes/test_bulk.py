@@ -12,7 +12,7 @@ from httpx import AsyncClient
 
 from support.bulk_data import fill
 from support.helpers import eventually, gate
-from support.invariants import wrong
+from support.invariants import violations
 from support.people import SECRET, client_of, sign_up
 from support.subtrees import read, trash
 from support.tasks import add_task, problem_of
@@ -70,7 +70,7 @@ def changes_since(database_url: str, user_id: str, revision: int) -> list[tuple[
 
 def is_right(database_url: str, user_id: str) -> bool:
     with psycopg.connect(database_url) as connection:
-        return wrong(connection, user_id) == {}
+        return violations(connection, user_id) == {}
 
 
 @asynccontextmanager

@@ -10,10 +10,11 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.categories import WRONG_FIELDS, add_category, categories_of, conflict, names_of
+from support.categories import WRONG_FIELDS, add_category, categories_of, names_of
 from support.tasks import (
     ACCOUNT_GONE,
     NOT_FOUND,
+    conflict,
     instant,
     invalid,
     problem_of,

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from support.categories import add_category, categories_of, conflict, names_of
+from support.categories import add_category, categories_of, names_of
 from support.tasks import (
     NOT_FOUND,
     add_task,
+    conflict,
     instant,
     invalid,
     problem_of,

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from httpx import AsyncClient
 
-from support.helpers import UNHURRIED, wait_for_a_lock
+from support.helpers import LONG_TIMEOUTS, wait_for_a_lock
 from support.keys import age_keys, holding_key
 from support.people import SECRET, client_of, sign_up
 from support.tasks import ACCOUNT_GONE, add_task, invalid, problem_of
@@ -374,7 +374,7 @@ class TestIdempotencyKey:
     async def test_stored_response_survives_a_restart(self, alice: AsyncClient, database_url: str) -> None:
         headers = {"Idempotency-Key": "one"}
         first = await alice.post("/tasks", json={"title": "Buy milk"}, headers=headers)
-        database = Database(database_url, UNHURRIED)
+        database = Database(database_url, LONG_TIMEOUTS)
         await database.open()
         restarted = create_app(Settings(), database, SecretVerifier(SECRET))
 

@@ -8,7 +8,7 @@ from httpx import AsyncClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.series import due_at, live_in, replace
+from support.series import due_at, replace, set_time_zone
 from support.subtrees import act, read
 from support.tasks import (
     DUE_EXPECTED,
@@ -71,7 +71,7 @@ class TestDueDates:
     async def test_due_dates_are_returned_as_sent_and_resolve_to_the_correct_instant(
         self, alice: AsyncClient, database_url: str, form: str, zone: str, pinned: str | None, instant: str
     ) -> None:
-        await live_in(alice, zone)
+        await set_time_zone(alice, zone)
 
         task = await add_task(alice, due_date=form, start_date=form, due_time_zone=pinned)
 
@@ -82,18 +82,18 @@ class TestDueDates:
 
     @pytest.mark.parametrize("zone", ["Pacific/Honolulu", "Pacific/Kiritimati"])
     async def test_all_day_dates_are_the_same_in_every_time_zone(self, alice: AsyncClient, zone: str) -> None:
-        await live_in(alice, zone)
+        await set_time_zone(alice, zone)
         task = await add_task(alice, due_date="2026-03-10", start_date="2026-03-09")
 
         seen = []
         for elsewhere in ("UTC", "Pacific/Kiritimati", "Pacific/Honolulu", "Asia/Kathmandu"):
-            await live_in(alice, elsewhere)
+            await set_time_zone(alice, elsewhere)
             seen.append(await read(alice, task))
 
         assert seen == [task] * 4
 
     async def test_all_day_task_is_due_at_the_end_of_the_users_day(self, alice: AsyncClient, database_url: str) -> None:
-        await live_in(alice, "Europe/Berlin", day_start="03:00")
+        await set_time_zone(alice, "Europe/Berlin", day_start="03:00")
 
         task = await add_task(alice, due_date="2026-03-10")
 
@@ -112,7 +112,7 @@ class TestDueDates:
     async def test_dates_at_the_limits_of_the_calendar_are_accepted(
         self, alice: AsyncClient, form: str, rule: str | None, zone: str
     ) -> None:
-        await live_in(alice, zone)
+        await set_time_zone(alice, zone)
         task = await add_task(alice, due_date=form, start_date=form, recurrence=rule and {"rule": rule})
 
         answers = [
@@ -222,7 +222,7 @@ class TestUserMovesToAnotherTimeZone:
         both = [await add_task(alice, due_date=form, start_date=form, due_time_zone=zone) for form, zone, _ in forms]
         starting = [await add_task(alice, start_date=form, due_time_zone=zone) for form, zone, _ in forms]
 
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
 
         moved = [instant for _, _, instant in forms]
         assert [await stored_instants(alice, database_url, task) for task in both] == [(at, at) for at in moved]
@@ -231,7 +231,7 @@ class TestUserMovesToAnotherTimeZone:
     async def test_changing_the_users_time_zone_logs_no_task_change(self, alice: AsyncClient) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00")
 
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
 
         changes = (await alice.get("/changes", params={"since": task["revision"]})).json()["changes"]
         assert await read(alice, task) == task
@@ -241,7 +241,7 @@ class TestUserMovesToAnotherTimeZone:
         self, alice: AsyncClient, database_url: str
     ) -> None:
         task = await add_task(alice, due_date="2026-03-10T09:00:00", status="completed")
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
         done = await stored_instants(alice, database_url, task)
 
         await act(alice, task, "reopen")
@@ -253,7 +253,7 @@ class TestUserMovesToAnotherTimeZone:
         task = await add_task(alice, due_date="2026-03-10T09:00:00")
         await alice.delete(f"/tasks/{task['id']}")
 
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
 
         assert await stored_instants(alice, database_url, task) == ("2026-03-10T13:00:00Z", None)
 
@@ -271,7 +271,7 @@ class TestUnrelatedChanges:
     async def test_changes_of_other_fields_keep_the_dates(
         self, alice: AsyncClient, database_url: str, dates: dict[str, str | None]
     ) -> None:
-        await live_in(alice, "Asia/Tokyo")
+        await set_time_zone(alice, "Asia/Tokyo")
         task = await add_task(alice, **dates)
         before = await stored_instants(alice, database_url, task)
 

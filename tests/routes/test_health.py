@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from httpx import ASGITransport, AsyncClient
 
-from support.helpers import UNHURRIED, eventually
+from support.helpers import LONG_TIMEOUTS, eventually
 from support.people import SECRET, client_of, sign_up
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from support.tasks import problem_of
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
@@ -65,12 +65,12 @@ class TestReadReadiness:
 
     async def test_readiness_checks_do_not_take_connections_from_users(self, database_url: str) -> None:
         """Anybody may request it without a token. The pool has one connection, and 20 requests may wait for it."""
-        database = Database(database_url, replace(UNHURRIED, pool_size=1))
+        database = Database(database_url, replace(LONG_TIMEOUTS, pool_size=1))
         await database.open()
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         stranger = AsyncClient(transport=ASGITransport(app), base_url="http://todo.test")
         async with stranger, client_of(app, sign_up(database_url, "alice")) as alice:
-            held = await database.acquire(deadline=asyncio.get_running_loop().time() + PATIENCE_SECONDS)
+            held = await database.acquire(deadline=asyncio.get_running_loop().time() + TIMEOUT_SECONDS)
             asked = [asyncio.create_task(stranger.get("/readyz")) for _ in range(260)]
             await eventually(lambda: database._pool.get_stats()["requests_waiting"] == 1)
             listing = asyncio.create_task(alice.get("/tasks"))

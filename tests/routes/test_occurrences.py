@@ -6,7 +6,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.clocks import WallClock
-from support.series import LONG_AGO, add_series, change, complete, live_in, upcoming
+from support.series import LONG_AGO, add_series, change, complete, set_time_zone, upcoming
 from support.subtrees import act, read
 from support.tasks import NOT_FOUND, add_task, invalid, problem_of, without_request_id
 
@@ -24,7 +24,7 @@ class TestOccurrences:
     async def test_preview_contains_due_date_start_date_and_instant_of_each_occurrence(
         self, alice: AsyncClient
     ) -> None:
-        await live_in(alice, "America/New_York")
+        await set_time_zone(alice, "America/New_York")
         task = await add_series(alice, "FREQ=MONTHLY", "2026-01-31T09:00:00", start_date="2026-01-30")
 
         response = await alice.get(f"/tasks/{task['id']}/occurrences", params={"limit": 3})

@@ -16,8 +16,8 @@ from support.series import (
     closed,
     complete,
     due_after_each,
-    live_in,
     series_of,
+    set_time_zone,
     upcoming,
 )
 from support.subtrees import act, read
@@ -121,7 +121,7 @@ class TestNextDueDates:
         self, alice: AsyncClient, form: str, zone: str, first: str, instants: list[str]
     ) -> None:
         is_pinned = "fixed zone" in form
-        await live_in(alice, "Asia/Tokyo" if is_pinned else zone)
+        await set_time_zone(alice, "Asia/Tokyo" if is_pinned else zone)
         is_instant = form.startswith("instant")
         task = await add_series(
             alice, "FREQ=DAILY", instants[0] if is_instant else first, due_time_zone=zone if is_pinned else None
@@ -157,7 +157,7 @@ class TestNextDueDates:
         ]
 
     async def test_start_instant_keeps_its_wall_clock_time_across_clock_changes(self, alice: AsyncClient) -> None:
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
         task = await add_series(alice, "FREQ=DAILY", "2026-03-07T22:00:00Z", start_date="2026-03-07T14:00:00Z")
 
         following = await complete(alice, task)
@@ -404,7 +404,7 @@ class TestMissedOccurrences:
     async def test_missed_days_are_determined_by_the_users_day(
         self, alice: AsyncClient, clock: WallClock, now: str, following: str
     ) -> None:
-        await live_in(alice, "Asia/Tokyo", day_start="00:00" if following.endswith("14") else "03:00")
+        await set_time_zone(alice, "Asia/Tokyo", day_start="00:00" if following.endswith("14") else "03:00")
         task = await add_series(alice, "FREQ=DAILY", "2026-03-10")
         clock.set(now)
 
@@ -459,7 +459,7 @@ class TestFromCompletion:
         assert found == ["2026-04-14", "2026-04-14T09:00:00"]
 
     async def test_next_date_is_counted_from_the_users_day(self, alice: AsyncClient, clock: WallClock) -> None:
-        await live_in(alice, "Asia/Tokyo")
+        await set_time_zone(alice, "Asia/Tokyo")
         task = await add_series(alice, "FREQ=DAILY;INTERVAL=3", "2026-03-10", options=self.OPTIONS)
         clock.set("2026-03-14T16:00:00Z")
 
@@ -468,7 +468,7 @@ class TestFromCompletion:
     async def test_next_date_is_counted_from_the_users_day_even_with_another_due_time_zone(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
-        await live_in(alice, "Asia/Tokyo")
+        await set_time_zone(alice, "Asia/Tokyo")
         task = await add_series(
             alice, "FREQ=DAILY", "2026-03-10T09:00:00", due_time_zone=NEW_YORK, options=self.OPTIONS
         )
@@ -516,7 +516,7 @@ class TestFromCompletion:
     async def test_due_dates_keep_the_time_of_day_after_a_clock_change_skips_it(
         self, alice: AsyncClient, clock: WallClock
     ) -> None:
-        await live_in(alice, "Europe/Berlin")
+        await set_time_zone(alice, "Europe/Berlin")
         task = await add_series(alice, "FREQ=DAILY", "2026-03-28T01:30:00Z", options=self.OPTIONS)
 
         found = []

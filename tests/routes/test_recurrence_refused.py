@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from support.series import add_series, change, complete, live_in, recurrence, upcoming
+from support.series import add_series, change, complete, recurrence, set_time_zone, upcoming
 from support.subtrees import read
 from support.tasks import add_task, invalid, problem_of, tasks_of
 
@@ -188,7 +188,7 @@ class TestValidRules:
     async def test_worst_case_rules_are_processed_in_bounded_cpu_time(
         self, alice: AsyncClient, rule: str, due_date: str
     ) -> None:
-        await live_in(alice, "Pacific/Kiritimati")
+        await set_time_zone(alice, "Pacific/Kiritimati")
         task = await add_task(alice, due_date=due_date)
         spent = []
         for method, path, body in (

@@ -14,11 +14,11 @@ from support.series import (
     closed,
     complete,
     due_after_each,
-    live_in,
     recurrence,
     refused,
     replace,
     series_of,
+    set_time_zone,
     upcoming,
 )
 from support.subtrees import act, read, undo
@@ -224,10 +224,10 @@ class TestMoveDates:
 
     async def test_changing_the_users_time_zone_never_repeats_a_day(self, alice: AsyncClient) -> None:
         """The first date was 09:00 in winter, the open one is 09:00 in summer; in Berlin the two differ by an hour."""
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
         task = await add_series(alice, "FREQ=DAILY", "2026-03-07T14:00:00Z")
         await due_after_each(alice, task, 2)
-        await live_in(alice, "Europe/Berlin")
+        await set_time_zone(alice, "Europe/Berlin")
 
         assert await due_after_each(alice, task, 2) == ["2026-03-10T14:00:00Z", "2026-03-11T14:00:00Z"]
 
@@ -235,7 +235,7 @@ class TestMoveDates:
         task = await add_series(alice, "FREQ=DAILY", "2026-03-07T09:00:00")
         in_utc = await upcoming(alice, task, limit=2)
 
-        await live_in(alice, NEW_YORK)
+        await set_time_zone(alice, NEW_YORK)
 
         assert [each["due_at"] for each in in_utc] == ["2026-03-07T09:00:00Z", "2026-03-08T09:00:00Z"]
         assert [each["due_at"] for each in await upcoming(alice, task, limit=2)] == [

@@ -4,7 +4,7 @@ from typing import Any
 
 from httpx import AsyncClient
 
-from support.tasks import add_task, walked
+from support.tasks import add_task, read_all_pages
 
 # In sort order.
 TITLES = [
@@ -42,16 +42,19 @@ class TestSortByTitle:
         for title in sorted(TITLES, key=lambda title: title[::-1]):
             await add_task(alice, title=title)
 
-        assert titles_of(await walked(alice, "sort=title", limit=3)) == in_order
-        assert titles_of(await walked(alice, "sort=-title", limit=3)) == in_order[::-1]
-        assert titles_of(await walked(alice, "sort=title&status=pending", limit=100)) == in_order
+        assert titles_of(await read_all_pages(alice, "sort=title", limit=3)) == in_order
+        assert titles_of(await read_all_pages(alice, "sort=-title", limit=3)) == in_order[::-1]
+        assert titles_of(await read_all_pages(alice, "sort=title&status=pending", limit=100)) == in_order
 
     async def test_equal_titles_are_sorted_by_id(self, alice: AsyncClient) -> None:
         ids = sorted([(await add_task(alice, title=title))["id"] for title in ("milk", "Milk", "MILK!", "(milk)")])
         nameless = sorted([(await add_task(alice, title=title))["id"] for title in ("🥛", "?", "…")])
 
-        assert [task["id"] for task in await walked(alice, "sort=title", limit=1)] == [*nameless, *ids]
-        assert [task["id"] for task in await walked(alice, "sort=-title", limit=1)] == [*ids[::-1], *nameless[::-1]]
+        assert [task["id"] for task in await read_all_pages(alice, "sort=title", limit=1)] == [*nameless, *ids]
+        assert [task["id"] for task in await read_all_pages(alice, "sort=-title", limit=1)] == [
+            *ids[::-1],
+            *nameless[::-1],
+        ]
 
     async def test_long_titles_are_sorted_by_the_part_that_fits_into_the_index(self, alice: AsyncClient) -> None:
         # Each character of the first title folds to 18 letters; those of the others take four bytes.
@@ -59,14 +62,14 @@ class TestSortByTitle:
         for title in long:
             await add_task(alice, title=title)
 
-        assert titles_of(await walked(alice, "sort=title", limit=1)) == [long[0], long[2], long[1]]
+        assert titles_of(await read_all_pages(alice, "sort=title", limit=1)) == [long[0], long[2], long[1]]
 
     async def test_title_order_follows_every_change(self, alice: AsyncClient) -> None:
         first, _ = [await add_task(alice, title=title) for title in ("Apples", "Milk")]
         patched = await alice.patch(f"/tasks/{first['id']}", json={"title": "ZEBRA"})
-        after = titles_of(await walked(alice, "sort=title", limit=1))
+        after = titles_of(await read_all_pages(alice, "sort=title", limit=1))
         undone = await alice.post(f"/changes/{patched.json()['revision']}/undo")
-        again = titles_of(await walked(alice, "sort=title", limit=1))
+        again = titles_of(await read_all_pages(alice, "sort=title", limit=1))
         await alice.delete(f"/tasks/{first['id']}?permanent=true")
         revision = (await alice.get("/changes")).json()["revision"]
         returned = await alice.post(f"/changes/{revision}/undo")
@@ -74,7 +77,7 @@ class TestSortByTitle:
         assert after == ["Milk", "ZEBRA"]
         assert again == ["Apples", "Milk"]
         assert (undone.status_code, returned.status_code) == (200, 200)
-        assert titles_of(await walked(alice, "sort=title", limit=1)) == ["Apples", "Milk"]
+        assert titles_of(await read_all_pages(alice, "sort=title", limit=1)) == ["Apples", "Milk"]
 
     async def test_trashed_tasks_are_sorted_by_title_separately(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice, title=title) for title in ("c", "B", "a", "D")]
@@ -82,12 +85,13 @@ class TestSortByTitle:
             await alice.delete(f"/tasks/{task['id']}")
 
         not_trashed, trashed = [
-            titles_of(await walked(alice, f"sort=title&trashed={trashed}", limit=1)) for trashed in ("false", "true")
+            titles_of(await read_all_pages(alice, f"sort=title&trashed={trashed}", limit=1))
+            for trashed in ("false", "true")
         ]
         await alice.post(f"/tasks/{tasks[1]['id']}/restore")
 
         assert (not_trashed, trashed) == (["a", "D"], ["B", "c"])
-        assert titles_of(await walked(alice, "sort=title", limit=1)) == ["a", "B", "D"]
+        assert titles_of(await read_all_pages(alice, "sort=title", limit=1)) == ["a", "B", "D"]
 
     async def test_change_log_contains_titles_as_typed_without_the_sort_key(self, alice: AsyncClient) -> None:
         task = await add_task(alice, title="Äpfel")
@@ -111,11 +115,11 @@ class TestSortByStartDate:
         started = sorted((task for task in tasks if task["start_date"]), key=lambda t: (t["start_date"], t["id"]))
         others = sorted((task for task in tasks if not task["start_date"]), key=lambda t: t["created_at"], reverse=True)
 
-        forwards = await walked(alice, "sort=start_date", limit=5)
-        backwards = await walked(alice, "sort=-start_date", limit=5)
+        forwards = await read_all_pages(alice, "sort=start_date", limit=5)
+        backwards = await read_all_pages(alice, "sort=-start_date", limit=5)
 
         assert forwards == [*started, *others]
         assert backwards == [*started[::-1], *others]
-        assert await walked(alice, "sort=start_date&trashed=true", limit=5) == [
+        assert await read_all_pages(alice, "sort=start_date&trashed=true", limit=5) == [
             (await alice.get(f"/tasks/{trashed['id']}")).json()
         ]

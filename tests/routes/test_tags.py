@@ -82,7 +82,7 @@ async def rename(client: AsyncClient, old: str, new: Any, **options: Any) -> Res
 def inconsistencies(database_url: str, user_id: str) -> dict[str, list[Any]]:
     """Return every inconsistency between the user's rows and what is derived from them."""
     with psycopg.connect(database_url, autocommit=True) as connection:
-        found = invariants.wrong(connection, user_id)
+        found = invariants.violations(connection, user_id)
         rows = connection.execute("SELECT tags, tag_keys FROM tasks WHERE user_id = %s", [user_id]).fetchall()
     # ``derived`` expects the tag in lower case as its key; folding does more.
     found["each tag has its key"] = [row for row in rows if row[1] != list(dict.fromkeys(map(fold_case, row[0])))]

@@ -12,7 +12,7 @@ from httpx import AsyncClient
 
 from support.categories import add_category
 from support.filters import applied_filters
-from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of, walked
+from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of, read_all_pages
 
 NOT_OURS = "This is not a cursor that an answer gave. Start without one."
 OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
@@ -339,7 +339,7 @@ class TestSort:
 
         assert "".join(await found(alice, f"sort={sort}")) == titles
         assert "".join(await found(alice, "&".join(f"sort={key}" for key in sort.split(",")))) == titles
-        assert "".join([task["title"] for task in await walked(alice, f"sort={sort}", limit=1)]) == titles
+        assert "".join([task["title"] for task in await read_all_pages(alice, f"sort={sort}", limit=1)]) == titles
         assert "".join(await found(alice, f"sort={sort}&skip=2&limit=2")) == titles[2:4]
 
     async def test_default_sort_order_follows_the_time_filter(
@@ -381,7 +381,7 @@ class TestSearch:
             await add_task(alice, title=title, description=text, tags=["milk"] if number % 2 else [])
 
         whole = (await page_of(alice, f"{query}&limit=100"))["tasks"]
-        parts = await walked(alice, query, limit=5)
+        parts = await read_all_pages(alice, query, limit=5)
 
         assert len(whole) == 12
         assert parts == whole

@@ -1,4 +1,4 @@
-"""The bare Debian: how it reaches the network, and that nothing of it stays."""
+"""The bare Debian for tests: its access to the network, and its removal."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def printing(text: str) -> list[str]:
 
 
 def count_of_processes(*command: str) -> int:
-    """Count the running processes with this command line."""
+    """Return the number of running processes with this command line."""
     wanted = "\0".join(command).encode() + b"\0"
     count = 0
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -31,9 +31,7 @@ def count_of_processes(*command: str) -> int:
 
 # Task: T-402
 class TestNetwork:
-    def test_takes_the_options_of_pip_from_wherever_they_are(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_options_of_pip_are_read_from_its_files(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "pip.conf").write_text("[global]\ntimeout = 7\nextra = a\n    b\n[install]\nno-cache-dir = yes\n")
         monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
         monkeypatch.setenv("PIP_RETRIES", "3")
@@ -44,7 +42,7 @@ class TestNetwork:
         assert expected.items() <= options.items()
         assert "retries" not in {name for _, name in options}
 
-    def test_mounts_the_directories_that_pip_takes_packages_from(
+    def test_directories_with_packages_for_pip_are_mounted(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         for name in ("wheels", "index/simple"):
@@ -59,18 +57,18 @@ class TestNetwork:
         assert {str(tmp_path / "wheels"), str(tmp_path / "index")} <= set(paths)
         assert str(tmp_path / "missing") not in paths
 
-    def test_passes_on_how_to_reach_the_network_and_nothing_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        passed = {"https_proxy": "a", "NO_PROXY": "b", "PIP_RETRIES": "c", "SSL_CERT_FILE": "d"}
-        kept_back = {"DATABASE_URL": "e", "JWT_SECRET": "f", "MAKEFLAGS": "g", "VIRTUAL_ENV": "h"}
-        for name, value in (passed | kept_back).items():
+    def test_only_network_settings_are_passed_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = {"https_proxy": "a", "NO_PROXY": "b", "PIP_RETRIES": "c", "SSL_CERT_FILE": "d"}
+        others = {"DATABASE_URL": "e", "JWT_SECRET": "f", "MAKEFLAGS": "g", "VIRTUAL_ENV": "h"}
+        for name, value in (network | others).items():
             monkeypatch.setenv(name, value)
 
         environment = debian_root.environment()
 
-        assert passed.items() <= environment.items()
-        assert not kept_back.keys() & environment.keys()
+        assert network.items() <= environment.items()
+        assert not others.keys() & environment.keys()
 
-    def test_takes_the_mirror_that_apt_uses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_mirror_of_apt_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         listed = (
             "Debian bookworm-security http://debian.example/security/\n"
             "Other bookworm http://other.example/\n"
@@ -80,7 +78,7 @@ class TestNetwork:
 
         assert debian_root.mirror() == ["http://debian.example/debian/"]
 
-    def test_leaves_the_mirror_to_debootstrap_where_there_is_no_apt(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_default_mirror_is_used_without_apt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
 
         assert debian_root.mirror() == []
@@ -89,7 +87,7 @@ class TestNetwork:
 
 # Task: T-402
 class TestRoot:
-    def test_says_in_one_line_that_it_needs_root(
+    def test_missing_root_privileges_are_reported_in_one_line(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
@@ -98,8 +96,8 @@ class TestRoot:
         assert capsys.readouterr().err == "error: Making a bare Debian needs root. Run it with sudo.\n"
 
     @pytest.mark.skipif(not CAN_MOUNT, reason="needs root and the right to mount")
-    def test_ends_what_a_command_leaves_behind_and_mounts_nothing_outside(self, tmp_path: Path) -> None:
-        # This system is its own root directory, seen from namespaces of its own.
+    def test_command_leaves_no_process_and_no_mount_behind(self, tmp_path: Path) -> None:
+        # The root directory is that of this system, in separate namespaces.
         mounts = Path("/proc/mounts").read_text().count(" /proc ")
         marker = tmp_path / "left"
 
@@ -111,7 +109,7 @@ class TestRoot:
         assert count_of_processes("sleep", "7654") == 0
 
     @pytest.mark.skipif(not CAN_MOUNT, reason="needs root and the right to mount")
-    def test_ends_everything_when_it_is_told_to_stop(self, tmp_path: Path) -> None:
+    def test_sigterm_ends_all_processes(self, tmp_path: Path) -> None:
         script = (
             "import debian_root, pathlib, signal;"
             "signal.signal(signal.SIGTERM, signal.default_int_handler);"

@@ -1,4 +1,4 @@
-"""The Dockerfile, and the script that carries it out without Docker."""
+"""The Dockerfile, and the script that executes it without Docker."""
 
 import json
 import re
@@ -14,35 +14,35 @@ IGNORED = text_of(ROOT / ".dockerignore").splitlines()
 
 
 def last(name: str) -> str:
-    """Return what follows the last instruction of this name."""
+    """Return the arguments of the last instruction of this name."""
     return [rest for instruction, rest in INSTRUCTIONS if instruction == name][-1]
 
 
 # Task: T-482
 class TestDockerfile:
-    def test_builds_in_one_stage_and_serves_from_another(self) -> None:
+    def test_dockerfile_builds_in_one_stage_and_serves_from_another(self) -> None:
         assert [rest for name, rest in INSTRUCTIONS if name == "FROM"] == [
             "python:3.11-slim-bookworm AS build",
             "python:3.11-slim-bookworm",
         ]
 
-    def test_does_not_serve_as_root(self) -> None:
+    def test_container_does_not_run_as_root(self) -> None:
         names = [name for name, _ in INSTRUCTIONS]
 
         assert last("USER") == "todo"
         assert names.index("USER") < names.index("CMD")
         assert "RUN" not in names[names.index("USER") :]
 
-    def test_gives_signals_to_the_server_itself(self) -> None:
+    def test_signals_reach_the_server_directly(self) -> None:
         assert json.loads(last("CMD")) == ["todo", "serve", "--host", "0.0.0.0"]  # noqa: S104 - in a container.
 
-    def test_asks_the_server_whether_it_lives(self) -> None:
+    def test_health_check_calls_the_server(self) -> None:
         command = json.loads(last("HEALTHCHECK").partition("CMD ")[2])
 
         assert command[:2] == ["python", "-c"]
         assert "http://127.0.0.1:8000/healthz" in command[2]
 
-    def test_installs_what_the_lock_names(self) -> None:
+    def test_image_installs_the_locked_packages(self) -> None:
         installing = [rest for name, rest in INSTRUCTIONS if name == "RUN" and "requirements.lock" in rest]
 
         assert len(installing) == 1
@@ -63,25 +63,25 @@ class TestDockerfile:
             ("tests/conftest.py", True),
         ],
     )
-    def test_sends_nothing_to_the_build_but_what_it_needs(self, path: str, ignored: bool) -> None:  # noqa: FBT001 - a column.
+    def test_build_context_contains_only_needed_files(self, path: str, ignored: bool) -> None:  # noqa: FBT001 - a column.
         assert dockerfile.is_ignored(path, IGNORED) is ignored
 
 
 # Task: T-482
-class TestCarryingOut:
-    def test_reads_instructions_over_several_lines_and_past_comments(self) -> None:
+class TestExecution:
+    def test_instructions_over_several_lines_with_comments_are_parsed(self) -> None:
         text = '# a comment\nFROM a AS b\n\nRUN one \\\n    # within\n    && two\nCMD ["x"]\n'
 
         assert list(dockerfile.instructions_of(text)) == [("FROM", "a AS b"), ("RUN", "one && two"), ("CMD", '["x"]')]
 
-    def test_sets_variables_for_the_steps_that_follow(self, tmp_path: Path) -> None:
+    def test_env_sets_variables_for_later_steps(self, tmp_path: Path) -> None:
         stage = dockerfile.Stage(tmp_path, variables={"PATH": "/bin"})
 
         dockerfile.carry_out("ENV", "PATH=/app/bin:$PATH NAME='two words'", stage, {}, tmp_path)
 
         assert stage.variables == {"PATH": "/app/bin:/bin", "NAME": "two words"}
 
-    def test_copies_files_and_the_content_of_directories(self, tmp_path: Path) -> None:
+    def test_copy_copies_files_and_the_content_of_directories(self, tmp_path: Path) -> None:
         context, stage = tmp_path / "context", dockerfile.Stage(tmp_path / "root", directory="/build")
         (context / "package/inner").mkdir(parents=True)
         (context / "package/inner/a.py").touch()
@@ -103,6 +103,6 @@ class TestCarryingOut:
             ("COPY", "--chown=a b ./", "does not know COPY --chown=a"),
         ],
     )
-    def test_refuses_what_it_cannot_carry_out(self, tmp_path: Path, name: str, rest: str, reason: str) -> None:
+    def test_unsupported_instruction_is_rejected(self, tmp_path: Path, name: str, rest: str, reason: str) -> None:
         with pytest.raises(dockerfile.CannotCarryOut, match=re.escape(reason)):
             dockerfile.carry_out(name, rest, dockerfile.Stage(tmp_path), {}, tmp_path)

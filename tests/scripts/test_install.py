@@ -1,4 +1,4 @@
-"""Installing: exactly what the lock names, and one line about what went wrong."""
+"""The installation script: it installs exactly the locked packages, and reports errors in one line."""
 
 import hashlib
 import os
@@ -36,7 +36,7 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
 
 
 def add_wheel(directory: Path, name: str, version: str, *, needs: str = "") -> str:
-    """Put a wheel of an empty package into the directory, and return its line in a lock file."""
+    """Write a wheel of an empty package, and return its line for a lock file."""
     path = directory / f"{name}-{version}-py3-none-any.whl"
     information = f"{name}-{version}.dist-info"
     header = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: extra\n"
@@ -49,7 +49,7 @@ def add_wheel(directory: Path, name: str, version: str, *, needs: str = "") -> s
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A repository with the script and a small package of its own."""
+    """A repository with the script and a small package."""
     clone = tmp_path / "clone of it"
     (clone / "scripts").mkdir(parents=True)
     (clone / "wheels").mkdir()
@@ -84,7 +84,7 @@ def installed(clone: Path) -> set[str]:
 # Task: T-401
 class TestInstall:
     @pytest.mark.slow
-    def test_installs_what_the_lock_names_whatever_was_released_since(self, clone: Path) -> None:
+    def test_locked_versions_are_installed_although_newer_ones_exist(self, clone: Path) -> None:
         locked = add_wheel(clone / "wheels", "coverage_like", "1.0")
         plugin = add_wheel(clone / "wheels", "plugin_like", "1.0", needs="coverage_like[extra]>=1")
         (clone / "requirements-dev.lock").write_text(locked + plugin)
@@ -96,7 +96,7 @@ class TestInstall:
         assert installed(clone) == {"coverage_like-1.0", "plugin_like-1.0", "project-1.0"}
 
     @pytest.mark.slow
-    def test_adds_the_tools_to_what_is_there_and_keeps_them(self, clone: Path) -> None:
+    def test_tools_are_added_to_an_environment_and_kept(self, clone: Path) -> None:
         served_with = add_wheel(clone / "wheels", "library", "1.0")
         tested_with = add_wheel(clone / "wheels", "tool", "1.0", needs="library")
         (clone / "requirements.lock").write_text(served_with)
@@ -104,16 +104,16 @@ class TestInstall:
         run_install(clone)
         before = installed(clone)
 
-        adding = run_install(clone, "--dev")
+        added = run_install(clone, "--dev")
         again = run_install(clone)
 
         assert before == {"library-1.0", "project-1.0"}
         assert installed(clone) == {"library-1.0", "tool-1.0", "project-1.0"}
-        assert re.findall(r"Making.*|\[.*", adding.stdout) == ["[2/2] tool 1.0"]
+        assert re.findall(r"Making.*|\[.*", added.stdout) == ["[2/2] tool 1.0"]
         assert re.findall(r"Making.*|\[.*", again.stdout) == []
 
     @pytest.mark.slow
-    def test_refuses_a_lock_that_names_too_little(self, clone: Path) -> None:
+    def test_incomplete_lock_is_rejected(self, clone: Path) -> None:
         (clone / "requirements.lock").write_text(
             add_wheel(clone / "wheels", "plugin_like", "1.0", needs="coverage_like")
         )
@@ -128,7 +128,7 @@ class TestInstall:
         assert not (clone / ".venv/ready").exists()
 
     @pytest.mark.slow
-    def test_says_in_one_line_that_there_is_no_network(self, clone: Path) -> None:
+    def test_missing_network_is_reported_in_one_line(self, clone: Path) -> None:
         (clone / "requirements.lock").write_text("missing==1.0 --hash=sha256:" + "0" * 64 + "\n")
 
         result = run_install(
@@ -141,17 +141,17 @@ class TestInstall:
             " Details: .venv/install.log\n"
         )
 
-    def test_says_in_one_line_how_to_get_the_module_that_debian_leaves_out(
+    def test_missing_venv_module_of_debian_is_reported_in_one_line(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        said = (
+        output = (
             "The virtual environment was not created successfully because ensurepip is not\n"
             "available.  On Debian/Ubuntu systems, you need to install the python3-venv\n"
             "package using the following command.\n\n    apt install python3.11-venv\n"
         )
         monkeypatch.setattr(install, "READY", tmp_path / "ready")
         monkeypatch.setattr(
-            subprocess, "run", lambda *_, **__: subprocess.CompletedProcess(args=[], returncode=1, stdout=said)
+            subprocess, "run", lambda *_, **__: subprocess.CompletedProcess(args=[], returncode=1, stdout=output)
         )
 
         with pytest.raises(install.InstallationFailed, match=r"run: apt-get install python3\.\d+-venv, then repeat"):
@@ -173,13 +173,13 @@ class TestInstall:
             ("", "It did not say why."),
         ],
     )
-    def test_explains_why_pip_failed_in_one_line(self, output: str, explanation: str) -> None:
-        said = install.explain(output)
+    def test_errors_of_pip_are_explained_in_one_line(self, output: str, explanation: str) -> None:
+        line = install.explain(output)
 
-        assert said.startswith(explanation)
-        assert "\n" not in said
+        assert line.startswith(explanation)
+        assert "\n" not in line
 
-    def test_reads_the_names_of_packages_in_all_forms_that_pip_prints(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_progress_shows_packages_in_all_output_forms_of_pip(self, capsys: pytest.CaptureFixture[str]) -> None:
         progress = install.Progress(5)
 
         for line in [

@@ -12,7 +12,7 @@ from support.clocks import Clock
 from support.helpers import eventually, grace_period
 from support.live import write_tasks
 from support.people import sign_up
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from support.relay import Relay
 from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
 from todo.errors import Gone, TooManyRequests, Unavailable
@@ -61,7 +61,7 @@ async def following(
 async def take(batches: Batches, count: int) -> list[int]:
     """Return the revisions of the next ``count`` changes."""
     told: list[Event] = []
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while len(told) < count:
             told += await anext(batches)
     assert {event.name for event in told} == {"change"}
@@ -70,7 +70,7 @@ async def take(batches: Batches, count: int) -> list[int]:
 
 async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[Event]]:
     """Yield batches of changes up to and including ``revision``."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         async for page in batches:
             yield page
             if page[-1].revision >= revision:
@@ -80,7 +80,7 @@ async def until_revision(batches: Batches, revision: int) -> AsyncIterator[list[
 async def last(batches: Batches) -> Event:
     """Return the last event of the stream."""
     told: list[Event] = []
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         async for batch in batches:
             told += batch
     return told[-1]
@@ -338,7 +338,7 @@ class TestFollow:
         beginning = [asyncio.create_task(anext(batches)) for batches in many]
         await eventually(lambda: user_id in feed._channels and len(feed._channels[user_id].readers) == 10)
 
-        async with asyncio.timeout(PATIENCE_SECONDS), following(feed, other, 0) as (_, batches):
+        async with asyncio.timeout(TIMEOUT_SECONDS), following(feed, other, 0) as (_, batches):
             assert await take(batches, 1) == [1]
 
         released.set()

@@ -1,4 +1,4 @@
-"""Batches: their operations, sent together, and each as the request that it is by itself."""
+"""Batches: build operations, send them as a batch, or send one as the equivalent single request."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ Operation = dict[str, Any]
 
 
 async def send(client: AsyncClient, *operations: Operation, **options: Any) -> Response:
-    """Send a batch; ``headers`` go beside it."""
+    """Send a batch. ``headers`` are request headers; other options are members of the body."""
     headers = options.pop("headers", {})
     return await client.post("/tasks/batch", json={"operations": list(operations), **options}, headers=headers)
 
 
 async def results_of(client: AsyncClient, *operations: Operation, **options: Any) -> list[dict[str, Any]]:
-    """What became of the operations of a batch, which has to be accepted."""
+    """Send a batch, which must succeed, and return the results of its operations."""
     response = await send(client, *operations, **options)
     assert response.status_code == 200, response.text
     results: list[dict[str, Any]] = response.json()["results"]
@@ -29,7 +29,7 @@ async def read(client: AsyncClient, task_id: str) -> dict[str, Any]:
 
 
 async def titles_in_order(client: AsyncClient) -> list[str]:
-    """The titles in the user's own order."""
+    """Return the titles in the user's manual order."""
     tasks = (await client.get("/tasks", params={"limit": 100})).json()["tasks"]
     return [task["title"] for task in sorted(tasks, key=lambda task: task["position"])]
 
@@ -48,7 +48,7 @@ def update(task: Any, **changes: Any) -> Operation:
 
 
 async def send_alone(client: AsyncClient, operation: Operation) -> Response:
-    """Send an operation as the request that it is by itself."""
+    """Send an operation as the equivalent single request."""
     operation = {name: value for name, value in operation.items() if name != "ref"}
     op, path = operation.pop("op"), f"/tasks/{operation.pop('id', '')}"
     if op == "create":
@@ -61,7 +61,7 @@ async def send_alone(client: AsyncClient, operation: Operation) -> Response:
 
 
 def error_alone(response: Response, op: str) -> dict[str, Any]:
-    """The problem of a single request as a batch tells it."""
+    """Return the problem of a single request in the form that a batch reports."""
     problem = problem_of(response)
     part = {"create": "/task", "update": "/changes"}.get(op, "")
     errors = [

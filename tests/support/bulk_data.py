@@ -1,4 +1,4 @@
-"""Very many tasks of one user, in a moment: filled in by SQL, without triggers, and as these would leave them."""
+"""Add many tasks to one user quickly: by SQL without triggers, in the state that the triggers would leave."""
 
 from uuid import UUID
 
@@ -16,7 +16,7 @@ FROM (
          generate_series(1, %(count)s) AS each
 ) AS made
 """
-# The log knows nothing of them: it begins with what happens to them.
+# The change log does not contain the added tasks. It starts with the first change after them.
 _DERIVED = """
 INSERT INTO revisions (user_id, revision) SELECT user_id, max(revision) FROM tasks WHERE user_id = %(user)s
 GROUP BY user_id ON CONFLICT (user_id) DO UPDATE SET revision = excluded.revision;
@@ -52,7 +52,7 @@ def fill(
     tags: str = "[]",
     parent_id: str | None = None,
 ) -> None:
-    """Give a user so many open tasks more, of which the log knows nothing. ``tags`` are JSON."""
+    """Add ``count`` open tasks that the change log does not contain. ``tags`` are JSON."""
     values = {
         "user": user_id,
         "count": count,

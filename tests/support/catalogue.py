@@ -1,4 +1,4 @@
-"""Everything in a database that somebody made, as PostgreSQL itself describes it."""
+"""All objects of a database that are not PostgreSQL's own, as its catalogue describes them."""
 
 from typing import Any
 
@@ -45,6 +45,6 @@ WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <
 
 
 def catalogue(connection: psycopg.Connection[Any], *kinds: str) -> list[tuple[str, str]]:
-    """Return what is in the database, of these kinds or of all. Alembic's own table is no matter of ours."""
+    """Return the objects of these kinds (without any: of all kinds), but for Alembic's table."""
     rows: list[tuple[str, str]] = connection.execute((_OURS + CATALOGUE).encode()).fetchall()
     return [(kind, text) for kind, text in rows if "todo_alembic_version" not in text and (not kinds or kind in kinds)]

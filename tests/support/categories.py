@@ -1,13 +1,10 @@
-"""Categories, made and listed."""
+"""Add and list categories."""
 
 from typing import Any
 
 from httpx import AsyncClient
 
-from support.tasks import (
-    NO_SUCH_FIELD,
-    NOT_TEXT,
-)
+from support.tasks import NO_SUCH_FIELD, NOT_TEXT
 
 
 async def add_category(client: AsyncClient, **fields: Any) -> dict[str, Any]:
@@ -19,23 +16,17 @@ async def add_category(client: AsyncClient, **fields: Any) -> dict[str, Any]:
 
 
 async def categories_of(client: AsyncClient) -> list[dict[str, Any]]:
-    """Return the client's categories, in their order."""
+    """Return the client's categories in manual order."""
     categories: list[dict[str, Any]] = (await client.get("/categories")).json()["categories"]
     return categories
 
 
 async def names_of(client: AsyncClient) -> list[str]:
-    """Return their names, in their order."""
+    """Return the names of the client's categories in manual order."""
     return [category["name"] for category in await categories_of(client)]
 
 
 COLOR_EXPECTED = "Expected a color such as '#3366ff'."
-
-
-def conflict(code: str, detail: str, **members: Any) -> dict[str, Any]:
-    """The problem of a 409."""
-    problem = {"type": "about:blank", "title": "Conflict", "status": 409, "detail": detail, "code": code}
-    return {**problem, **members}
 
 
 WRONG_FIELDS: list[tuple[str, Any, str]] = [

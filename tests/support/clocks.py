@@ -1,4 +1,4 @@
-"""Clocks that tests can move."""
+"""Clocks that tests can set."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A monotonic clock that returns ``now``."""
 
     def __init__(self, now: float = 0.0) -> None:
         self.now = now
@@ -16,12 +16,12 @@ class Clock:
 
 
 class WallClock:
-    """The time at which tasks are written and read, which stands still until it is set."""
+    """The time at which the task routes read and write. It stands still until it is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = datetime(2026, 1, 1, 9, tzinfo=UTC)
         monkeypatch.setattr("todo.routes.tasks.utc_now", lambda: self.now)
 
     def set(self, text: str) -> None:
-        """Set it to an instant with its offset."""
+        """Set the clock to an instant, given with its offset."""
         self.now = datetime.fromisoformat(text).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The registry of filters in tests: queries made of its examples, and what a declaration lacks."""
+"""The filter registry in tests: queries built from its examples, and checks of its declarations."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -46,9 +46,9 @@ def applied_filters() -> list[AppliedFilter]:
 
 
 def combined_examples() -> list[str]:
-    """Return query strings that set all filters but the trash at once, and the same for the trash.
+    """Return query strings that set all filters at once; half of them list the trash.
 
-    Together they have each variant of each filter.
+    Together they contain each variant of each filter.
     """
     variants = [list(each.variants.values()) for each in REGISTRY if each.parameter != "trashed"]
     most = max(len(of_filter) for of_filter in variants)
@@ -57,7 +57,7 @@ def combined_examples() -> list[str]:
 
 
 def problems_of(registry: Sequence[Filter], model: type[TaskFilter] = TaskFilter) -> list[str]:
-    """Return what is missing or wrong in the declarations of filters: what to do, and where."""
+    """Return the errors in the declarations of filters, each with what to change and where."""
     fields = set(model.model_fields) - _NO_FILTERS
     problems = list(_problems_of_parameters([name for each in registry for name in each.parameters], fields))
     for each in registry:

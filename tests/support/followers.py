@@ -1,18 +1,18 @@
-"""People who follow what happens: an account, and a client to make things happen with."""
+"""A user who follows live events, with an account and a client."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from httpx import AsyncClient
 
-from support.live import Told
+from support.live import LiveEvent
 from support.people import token_of
 from support.tasks import add_task
 
 
 @dataclass
 class Person:
-    """Somebody with an account, at a server."""
+    """A user of a server, with a client."""
 
     user_id: str
     client: AsyncClient
@@ -22,10 +22,10 @@ class Person:
         return token_of(self.user_id)
 
     async def add(self, count: int = 1) -> list[dict[str, Any]]:
-        """Make tasks."""
+        """Add ``count`` tasks and return them."""
         return [await add_task(self.client, title=f"Task {n}") for n in range(count)]
 
-    async def feed(self, since: int = 0) -> list[Told]:
-        """The feed, as events."""
+    async def feed(self, since: int = 0) -> list[LiveEvent]:
+        """Return the change feed after ``since`` as live events."""
         page = (await self.client.get("/changes", params={"since": since, "limit": 500})).json()
-        return [Told("change", change["revision"], change) for change in page["changes"]]
+        return [LiveEvent("change", change["revision"], change) for change in page["changes"]]

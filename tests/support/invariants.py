@@ -1,4 +1,4 @@
-"""What has to follow from a user's rows, whoever wrote them and however: each rule is a query for what does not."""
+"""Invariants of a user's rows, whatever wrote them. Each rule is a query that returns the violations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,16 @@ _NOBODY = "'00000000-0000-0000-0000-000000000000'"
 _MINE = "(SELECT * FROM {table} WHERE user_id = %(user)s)"
 
 
-def _differing(kept: str, following: str) -> str:
-    """The rows that are in one of the two and not in the other."""
+def _differing(stored: str, derived: str) -> str:
+    """Return a query for the rows that are in exactly one of two results."""
     return (
-        f"SELECT * FROM (({kept}) EXCEPT ({following})) AS too_much"
-        f" UNION ALL SELECT * FROM (({following}) EXCEPT ({kept})) AS missing"
+        f"SELECT * FROM (({stored}) EXCEPT ({derived})) AS superfluous"
+        f" UNION ALL SELECT * FROM (({derived}) EXCEPT ({stored})) AS missing"
     )
 
 
 def _latest_in_log(table: LoggedTable) -> str:
-    """The last change of each thing tells it as it is, or that it is gone. What was forgotten is silent."""
+    """Return a query for objects whose last logged change differs from their row. Pruned changes are ignored."""
     excluded = ",".join(table.excluded_columns)
     return (
         "SELECT entity_id, latest.revision FROM ("
@@ -32,7 +32,7 @@ def _latest_in_log(table: LoggedTable) -> str:
     )
 
 
-# A thing's children that are not in the trash; closed occurrences lie under nothing.
+# The subtasks of a task that are not in the trash. Closed occurrences have no parent.
 _CHILDREN = (
     "SELECT p.id, count(c.id)::int, count(c.id) FILTER (WHERE c.status = 'completed')::int FROM tasks AS p"
     " LEFT JOIN tasks AS c ON c.user_id = p.user_id AND c.parent_id = p.id AND c.trashed_at IS NULL"
@@ -56,59 +56,62 @@ _ABOVE = (
 )
 
 RULES: Mapping[str, str] = {
-    **{f"the log tells {table.name} as they are": _latest_in_log(table) for table in CHANGE_LOG},
-    "the log is whole": (
+    **{
+        f"the last change of each row of {table.name} contains its current state": _latest_in_log(table)
+        for table in CHANGE_LOG
+    },
+    "revisions have no gaps": (
         "SELECT revision FROM (SELECT revision, lag(revision) OVER (ORDER BY revision) AS one_before FROM changes"
         " WHERE user_id = %(user)s) AS log WHERE revision <> one_before + 1"
     ),
-    "the counter is the last change's": (
+    "the revision counter equals the last change": (
         "SELECT r.revision, max(c.revision) FROM revisions AS r JOIN changes AS c USING (user_id)"
         " WHERE user_id = %(user)s GROUP BY r.revision HAVING r.revision <> max(c.revision)"
     ),
-    "counts": _differing(
+    "task_counts matches tasks": _differing(
         "SELECT category_id, status, priority, tasks FROM task_counts WHERE user_id = %(user)s AND tasks <> 0",
         f"SELECT coalesce(category_id, {_NOBODY}), status, priority, count(*) FROM tasks"
         " WHERE user_id = %(user)s AND trashed_at IS NULL GROUP BY 1, 2, 3",
     ),
-    "tags": _differing(
+    "task_tags matches tasks": _differing(
         "SELECT tag_key, task_id, tag, created_at FROM task_tags WHERE user_id = %(user)s",
         "SELECT key, id, tags ->> (place - 1)::int, created_at FROM tasks,"
         " jsonb_array_elements_text(tag_keys) WITH ORDINALITY AS keys (key, place)"
         " WHERE user_id = %(user)s AND trashed_at IS NULL",
     ),
-    "how many have each tag": _differing(
+    "tag_counts matches tasks": _differing(
         "SELECT tag_key, tag, tasks FROM tag_counts WHERE user_id = %(user)s",
         "SELECT key, tags ->> (place - 1)::int AS tag, count(*) FROM tasks,"
         " jsonb_array_elements_text(tag_keys) WITH ORDINALITY AS keys (key, place)"
         " WHERE user_id = %(user)s AND trashed_at IS NULL GROUP BY 1, 2",
     ),
-    "each tag has its key": (
+    "tag_keys matches tags": (
         "SELECT id, tags, tag_keys FROM tasks WHERE user_id = %(user)s AND (tag_keys <> lower(tags::text)::jsonb"
         " OR jsonb_array_length(tag_keys) <> (SELECT count(DISTINCT key) FROM jsonb_array_elements(tag_keys) AS key))"
     ),
-    "words": _differing(
+    "task_words matches tasks": _differing(
         "SELECT task_id, word, weight::int, created_at FROM task_words WHERE user_id = %(user)s",
         f"SELECT id, word, min(weight), created_at FROM ({_WORDS}) AS words GROUP BY id, word, created_at",
     ),
-    "progress": _differing(
+    "subtask counters match subtasks": _differing(
         "SELECT id, subtasks_total, subtasks_completed FROM tasks WHERE user_id = %(user)s", _CHILDREN
     ),
-    "five levels at most, and no circle": f"{_ABOVE} SELECT id FROM above WHERE level > 5",
-    "nothing lives under what is in the trash": (
+    "trees have at most five levels and no cycle": f"{_ABOVE} SELECT id FROM above WHERE level > 5",
+    "no task outside the trash has a parent in the trash": (
         "SELECT c.id FROM tasks AS c JOIN tasks AS p ON p.user_id = c.user_id AND p.id = c.parent_id"
         " WHERE c.user_id = %(user)s AND c.trashed_at IS NULL AND p.trashed_at IS NOT NULL"
     ),
-    "a series has one task that repeats, under its own id": (
+    "a series has one recurring task, and its id is series_id": (
         "SELECT series_id FROM tasks WHERE user_id = %(user)s AND recurrence IS NOT NULL GROUP BY series_id"
         " HAVING count(*) > 1 OR bool_or(id <> series_id)"
     ),
-    "what is kept of what is to come begins with what is open": (
+    "next_occurrences starts with the open occurrence": (
         "SELECT id, next_occurrences FROM tasks"
         " WHERE user_id = %(user)s AND next_occurrences IS NOT NULL AND (recurrence IS NULL"
         " OR recurrence ->> 'from' <> 'due' OR next_occurrences -> 0 ->> 0 <> due_date"
         " OR jsonb_array_length(next_occurrences) > 11)"
     ),
-    "what is open is due when it says": (
+    "due_at and start_at of open tasks match their dates": (
         "SELECT t.id, due_at, start_at FROM tasks AS t LEFT JOIN profiles AS p USING (user_id)"
         " CROSS JOIN LATERAL (SELECT coalesce(p.time_zone, 'UTC') AS zone,"
         " coalesce(p.day_start, '00:00')::time AS begin) AS here"
@@ -117,7 +120,7 @@ RULES: Mapping[str, str] = {
         " OR start_at IS DISTINCT FROM app.resolve_time(start_date, due_time_zone, zone, here.begin))"
     ),
     **{
-        f"each of the {table.name} has its own place": (
+        f"positions of {table.name} are unique": (
             f"SELECT position FROM {table.name} WHERE user_id = %(user)s GROUP BY position HAVING count(*) > 1"
         )
         for table in CHANGE_LOG
@@ -126,8 +129,8 @@ RULES: Mapping[str, str] = {
 }
 
 
-def wrong(connection: psycopg.Connection[Any], user_id: str) -> dict[str, list[Any]]:
-    """Return what does not follow, by the rule that it breaks. Nobody may write meanwhile."""
+def violations(connection: psycopg.Connection[Any], user_id: str) -> dict[str, list[Any]]:
+    """Return the violations by rule. Call it while nobody writes."""
     connection.execute("SET timezone = 'UTC'")
     found = {name: list(connection.execute(query.encode(), {"user": user_id})) for name, query in RULES.items()}
     return {name: rows for name, rows in found.items() if rows}

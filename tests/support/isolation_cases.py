@@ -1,4 +1,4 @@
-"""Strangers: what they may send around any operation, and the kinds of operation that they may meet it at."""
+"""Kinds of operations in the isolation matrix, and the requests that another user tries on them."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Request = Mapping[str, Any]
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
 _JSON = {"Content-Type": "application/json"}
 
-# What a stranger may put around any request, to learn something by it.
+# Headers and parameters that another user adds to a request to learn whether a row exists.
 CONDITIONS: tuple[Request, ...] = (
     {"headers": {"If-Match": "*"}},
     {"headers": {"If-Match": '"1"'}},
@@ -22,7 +22,7 @@ CONDITIONS: tuple[Request, ...] = (
     {"params": {"fields": "id"}},
 )
 
-# Bodies that no operation takes.
+# Bodies that every operation rejects.
 _BAD_BODIES: tuple[Request, ...] = (
     {"content": b""},
     {"content": b"{", "headers": _JSON},
@@ -42,7 +42,7 @@ _BAD_BODIES: tuple[Request, ...] = (
 
 @dataclass(frozen=True)
 class Resource:
-    """Things that users have. ``add`` makes some and returns their ids, which paths call ``key``."""
+    """A kind of object. ``add`` creates some and returns their ids; ``key`` is the path parameter of such an id."""
 
     table: str
     key: str
@@ -51,7 +51,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class ById:
-    """An operation on one row, which belongs to somebody else: there is no such row, whatever is sent."""
+    """An operation on one row. For a row of another user, it answers as if there were no such row."""
 
     of: Resource
     bodies: tuple[Request, ...] = ()
@@ -59,7 +59,7 @@ class ById:
 
     @property
     def requests(self) -> Iterator[Request]:
-        """Good ones first, which have to be answered 404; then everything that a stranger may try."""
+        """Yield valid requests, which must be answered 404, and then all that another user may try."""
         plain = self.bodies or ({},)
         yield from plain
         for condition in CONDITIONS:
@@ -72,7 +72,7 @@ class ById:
 
 @dataclass(frozen=True)
 class Listing:
-    """An operation that gives many rows: the caller's only, whatever the filters. ``ids`` finds whose they are."""
+    """An operation that returns many rows: only the caller's. ``ids`` returns the ids in a response."""
 
     of: Resource
     queries: tuple[Mapping[str, Any], ...]
@@ -80,8 +80,8 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Creating:
-    """An operation that makes a row, under an id that somebody else may have. ``other`` makes it another row."""
+class Creation:
+    """An operation that creates a row, under an id that another user may have. ``other`` are different fields."""
 
     of: Resource
     body: Mapping[str, Any]
@@ -89,46 +89,46 @@ class Creating:
 
 
 @dataclass(frozen=True)
-class Naming:
-    """An operation whose body names a row that belongs to somebody else: it is refused, as one that there is not."""
+class ByIdInBody:
+    """An operation whose body contains the id of a row. An id of another user is rejected like an unknown id."""
 
     of: Resource
     bodies: tuple[Callable[[str], Mapping[str, Any]], ...]
 
 
 @dataclass(frozen=True)
-class OfOwnLog:
-    """An operation on a change, by its number: everybody's count from 1, so that a stranger's is one's own or none."""
+class OnOwnChange:
+    """An operation on a change of the caller, by its revision. Each user's revisions start at 1."""
 
 
 @dataclass(frozen=True)
-class OfOwnProfile:
-    """An operation on the caller's profile, of which everybody has one or none. ``body`` changes it."""
+class OnOwnProfile:
+    """An operation on the caller's profile. ``body`` changes it."""
 
     body: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class Counting:
-    """An operation that counts the caller's rows, and nobody else's."""
+class Aggregate:
+    """An operation that counts rows: only the caller's."""
 
     of: Resource
 
 
 @dataclass(frozen=True)
-class Following:
+class EventStream:
     """A stream of the caller's own changes."""
 
 
 @dataclass(frozen=True)
-class OfNobody:
-    """An operation that tells of no user's rows."""
+class WithoutUserData:
+    """An operation that returns no user data."""
 
     status: int = 200
 
 
 def operations_of(description: Mapping[str, Any]) -> set[str]:
-    """Every operation of an OpenAPI document, as ``METHOD /path``."""
+    """Return every operation of an OpenAPI document as ``METHOD /path``."""
     return {
         f"{method.upper()} {path}"
         for path, item in description["paths"].items()
@@ -138,9 +138,9 @@ def operations_of(description: Mapping[str, Any]) -> set[str]:
 
 
 async def send(client: AsyncClient, operation: str, row_id: str, request: Request) -> Any:
-    """Send a request for an ``operation``, with ``row_id`` where its path wants an id."""
+    """Send a request for an ``operation``, with ``row_id`` as the id in its path."""
     method, path = operation.split(" ")
-    assert path.count("{") <= 1, "an operation on two ids needs a row that says which of them is foreign"
+    assert path.count("{") <= 1, "the path has two ids: the matrix does not know which of them belongs to another user"
     url = "http://todo.test" + (path[: path.index("{")] + row_id + path[path.index("}") + 1 :] if "{" in path else path)
     return await client.request(method, url, **request)
 

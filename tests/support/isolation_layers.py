@@ -1,7 +1,7 @@
-"""The two walls between users, and ways to take one away: each has to hold by itself.
+"""The two walls that isolate users, and ways to remove one of them: each must isolate users alone.
 
-One wall is the services' filter by owner, the other the database's policies. A run without the first compiles it to
-``true``; a run without the second uses a role that passes the policies and is otherwise like the application's.
+One wall is the services' filter by owner, the other is row-level security. To remove the first, it is compiled to
+``true``; to remove the second, the application uses a role with BYPASSRLS that is otherwise like its own.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +13,7 @@ import psycopg
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.helpers import UNHURRIED
+from support.helpers import LONG_TIMEOUTS
 from support.keys import age_keys, holding_key
 from support.people import SECRET, add_user, client_of
 from todo.database import Database, DatabaseOptions
@@ -24,40 +24,40 @@ from todo.settings import Settings
 BYPASS_ROLE = "todo_bypass"
 
 WALLS: Mapping[str, DatabaseOptions] = {
-    "both": UNHURRIED,
-    "database-alone": replace(UNHURRIED, filter_by_owner=False),
-    "services-alone": replace(UNHURRIED, role=BYPASS_ROLE),
+    "both": LONG_TIMEOUTS,
+    "database-alone": replace(LONG_TIMEOUTS, filter_by_owner=False),
+    "services-alone": replace(LONG_TIMEOUTS, role=BYPASS_ROLE),
 }
-NO_WALLS = replace(UNHURRIED, role=BYPASS_ROLE, filter_by_owner=False)
+NO_WALLS = replace(LONG_TIMEOUTS, role=BYPASS_ROLE, filter_by_owner=False)
 
 
 @dataclass(frozen=True)
-class Walled:
-    """The application behind some of the walls, and a way past all of them for the test."""
+class WalledApp:
+    """The application with some of the walls, and a connection that bypasses them."""
 
     app: FastAPI
     url: str
-    # The superuser, outside of any transaction.
+    # The superuser, in autocommit mode.
     admin: psycopg.Connection[Any]
 
     def sign_up(self, name: str) -> str:
-        """Make a user and return the id."""
+        """Add a user and return the id."""
         return add_user(self.admin, name)
 
     def client(self, user_id: str, *, events: int = 1) -> AsyncClient:
-        """A client with the user's token, which leaves a stream after so many ``events``."""
+        """Return a client with the user's token. It disconnects from a stream after ``events`` events."""
         return client_of(self.app, user_id, events=events)
 
     def age_keys_of(self, user_id: str) -> None:
-        """Let the user's idempotency keys be older than a day."""
+        """Make the user's idempotency keys older than a day."""
         age_keys(self.url, user_id)
 
     def holding_key(self, user_id: str, key: str) -> AbstractContextManager[psycopg.Connection[Any]]:
-        """Pretend meanwhile that a request of the user under this key is still running."""
+        """Hold the lock of a request of the user with this key, as if it were still running."""
         return holding_key(self.url, user_id, key)
 
     def rows_of(self, user_id: str) -> dict[str, list[Any]]:
-        """Every row that the user owns, whole, by table: as the superuser sees it."""
+        """Return all rows of the user by table, read as the superuser."""
         tables = self.admin.execute(
             "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
             " WHERE a.attname = 'user_id' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace"
@@ -72,20 +72,20 @@ class Walled:
 
 
 def make_bypass_role(url: str) -> None:
-    """Make the role that passes the policies and has the application's grants. Safe to repeat."""
+    """Create the role with BYPASSRLS and the application's grants, if it does not exist."""
     with psycopg.connect(url, autocommit=True) as connection:
         if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (BYPASS_ROLE,)).fetchall():
             connection.execute(f"CREATE ROLE {BYPASS_ROLE} NOLOGIN INHERIT BYPASSRLS IN ROLE todo_app")
 
 
 @asynccontextmanager
-async def app_behind(options: DatabaseOptions, *, url: str, direct_url: str) -> AsyncIterator[Walled]:
-    """The application on ``url``, which may be a pooler's; ``direct_url`` is the same database without one."""
+async def app_behind(options: DatabaseOptions, *, url: str, direct_url: str) -> AsyncIterator[WalledApp]:
+    """Run the application on ``url``, which may lead to a pooler. ``direct_url`` leads to the database directly."""
     make_bypass_role(direct_url)
     database = Database(url, options)
     await database.open()
     try:
         with psycopg.connect(direct_url, autocommit=True) as admin:
-            yield Walled(create_app(Settings(), database, SecretVerifier(SECRET)), direct_url, admin)
+            yield WalledApp(create_app(Settings(), database, SecretVerifier(SECRET)), direct_url, admin)
     finally:
         await database.close()

@@ -1,7 +1,7 @@
-"""A token issuer in a process of its own: it signs, and publishes its keys as Better Auth does.
+"""A token issuer in a separate process: it signs tokens and publishes its keys as Better Auth does.
 
-Run as a script it is the issuer; imported, ``Issuer`` starts it and gives it orders, one line of JSON each. It ends
-with its standard input, so it cannot outlive the tests.
+Run as a script, this module is the issuer. ``Issuer`` starts it and sends it commands, one line of JSON each. It exits
+when its standard input is closed, so it cannot outlive the tests.
 """
 
 import base64
@@ -24,15 +24,15 @@ PATH = "/api/auth/jwks"
 
 
 class Issuer:
-    """The issuer, seen from the tests. Use it as a context manager."""
+    """A client of the issuer's process. Use it as a context manager."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        command = [sys.executable, __file__]
+        arguments = [sys.executable, __file__]
         self._process = self._stack.enter_context(
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         )
         assert self._process.stdout is not None
         self.origin: str = json.loads(self._process.stdout.readline())["origin"]
@@ -42,59 +42,59 @@ class Issuer:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _order(self, what: str, **arguments: Any) -> Any:
+    def _command(self, name: str, **arguments: Any) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([what, arguments]) + "\n")
+        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
     def reset(self) -> None:
-        """Forget everything: one new EdDSA key, published by an endpoint that answers at once."""
-        self._order("reset")
+        """Reset to one new EdDSA key, published by an endpoint that answers immediately."""
+        self._command("reset")
 
     def add_key(self, kind: str = "EdDSA", /, **overrides: Any) -> str:
-        """Make a key and publish it, with ``overrides`` in its JWK (``None`` takes a member out). Return its kid."""
-        kid: str = self._order("add_key", alg=kind, overrides=overrides)
+        """Create and publish a key, with ``overrides`` in its JWK (``None`` removes a member). Return its kid."""
+        kid: str = self._command("add_key", alg=kind, overrides=overrides)
         return kid
 
     def withdraw(self, kid: str) -> None:
-        """Publish a key no longer. It can still sign."""
-        self._order("withdraw", kid=kid)
+        """Stop publishing a key. It can still sign."""
+        self._command("withdraw", kid=kid)
 
     def publish(self, *keys: Any) -> None:
-        """Publish further entries as they are, whatever they are."""
-        self._order("publish", keys=keys)
+        """Publish additional entries without validation."""
+        self._command("publish", keys=keys)
 
     def published(self) -> list[Json]:
         """Return the key set."""
-        keys: list[Json] = self._order("published")
+        keys: list[Json] = self._command("published")
         return keys
 
     def behave(self, manner: str) -> None:
-        """Answer from now on in one of these manners: well, hang, drip, fail, redirect, or garbage of some kind."""
-        self._order("behave", manner=manner)
+        """Set how the endpoint answers: well, hang, trickle, fail, redirect, huge, or a key of ``_GARBAGE``."""
+        self._command("behave", manner=manner)
 
     def fetches(self) -> int:
-        """Return how often the key set has been asked for since the last reset."""
-        count: int = self._order("fetches")
+        """Return the number of requests for the key set since the last reset."""
+        count: int = self._command("fetches")
         return count
 
     def token(self, kid: str | None = None, *, header: Json | None = None, **claims: Any) -> str:
-        """Sign a token as Better Auth would, with the first key unless ``kid`` names one, however it is published.
+        """Sign a token as Better Auth would, with the first key or the one of ``kid``, whether or not it is published.
 
-        ``header`` and ``claims`` are added, or replace the usual ones; ``None`` takes one out.
+        ``header`` and ``claims`` are added to the usual ones or replace them; ``None`` removes one.
         """
-        token: str = self._order("token", kid=kid, header=header or {}, claims=claims)
+        token: str = self._command("token", kid=kid, header=header or {}, claims=claims)
         return token
 
 
 class _Keys:
-    """What the issuer's process knows."""
+    """The state of the issuer's process."""
 
     def __init__(self, origin: str) -> None:
         self._origin = origin
-        # Slow to make, so one serves the whole run.
+        # Generating an RSA key is slow, so one is used for the whole run.
         self._rsa = rsa.generate_private_key(65537, 2048)
         self.changed = threading.Condition()
         self.reset()
@@ -149,7 +149,7 @@ class _Keys:
         }  # fmt: skip
         payload = {name: value for name, value in {**usual, **claims}.items() if value is not None or name == "image"}
         own = {name: value for name, value in {"alg": alg, "kid": kid, **header}.items() if value is not None}
-        # Not jwt.encode: it refuses to make most of what a verifier has to refuse.
+        # Not jwt.encode: it cannot create most of the invalid tokens that a verifier must reject.
         signed = f"{_segment(own)}.{_segment(payload)}"
         algorithm = jwt.get_algorithm_by_name(alg)
         signature = algorithm.sign(signed.encode(), private)
@@ -186,8 +186,8 @@ class _Endpoint(BaseHTTPRequestHandler):
             self._answer(500, body)
         elif keys.manner == "redirect" and self.path == PATH:
             self._answer(302, b"", Location="/elsewhere")
-        elif keys.manner == "drip":
-            self._drip(keys)
+        elif keys.manner == "trickle":
+            self._trickle(keys)
         elif keys.manner == "huge":
             self._answer(200, body[:-1] + b" " * 1_000_000 + b"}")
         elif keys.manner in _GARBAGE:
@@ -196,7 +196,7 @@ class _Endpoint(BaseHTTPRequestHandler):
             self._answer(200, body)
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
-        # Who hung up has stopped listening.
+        # The client may have disconnected.
         with suppress(ConnectionError):
             self._send(status, body, headers)
 
@@ -207,17 +207,17 @@ class _Endpoint(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _drip(self, keys: _Keys) -> None:
-        """Send a little now and then, so that each single read succeeds."""
+    def _trickle(self, keys: _Keys) -> None:
+        """Send a byte every 20 ms, so that each read of the client succeeds."""
         with suppress(ConnectionError):
             self._send(200, b"", {"Content-Length": "10000"})
-            while keys.manner == "drip":
+            while keys.manner == "trickle":
                 self.wfile.write(b" ")
                 time.sleep(0.02)
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do not log requests."""
 
 
 _GARBAGE = {
@@ -230,7 +230,7 @@ _GARBAGE = {
 }
 
 
-def _say(value: Any) -> None:
+def _write_line(value: Any) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
@@ -240,10 +240,10 @@ def _serve() -> None:
     origin = f"http://127.0.0.1:{server.server_port}"
     server.keys = _Keys(origin)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    _say({"origin": origin})
+    _write_line({"origin": origin})
     for line in sys.stdin:
-        order, arguments = json.loads(line)
-        _say(getattr(server.keys, order)(**arguments))
+        name, arguments = json.loads(line)
+        _write_line(getattr(server.keys, name)(**arguments))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Processes that are left over when the tests have ended.
+"""Find processes that are still alive after the tests.
 
-On Linux the process of the tests adopts what the processes that it started leave behind, such as a PostgreSQL that has
-detached itself. So every process that the tests started, however indirectly, is a descendant for as long as it lives.
+On Linux, the test process adopts orphans of the processes that it started, such as a PostgreSQL that daemonised. So
+each process that the tests started, directly or not, stays a descendant.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Process:
-    """A process: what runs, and where it comes from as far as that can be told."""
+    """A process. Its text names the command, the directory and the test that started it, if they are known."""
 
     pid: int
     command: str
@@ -37,7 +37,7 @@ class Process:
             return "an unknown directory"
 
     def _test(self) -> str:
-        """Return the test that ran when the process was started, which pytest writes into the environment."""
+        """Return the test that started the process: pytest puts its name into the environment."""
         try:
             variables = Path(f"/proc/{self.pid}/environ").read_bytes().split(b"\0")
         except OSError:
@@ -46,13 +46,13 @@ class Process:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends. Does nothing where the system is not Linux."""
+    """Become the parent of descendants whose parent exits. Does nothing on systems other than Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants(ancestor: int | None = None) -> list[Process]:
-    """Return the processes that descend from ``ancestor`` (``None``: this process) and have not ended."""
+    """Return the running descendants of the process ``ancestor`` (``None``: this process)."""
     command = ["ps", "-e", "-ww", "-o", "pid=,ppid=,stat=,args="]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listing:
         lines = listing.communicate()[0].splitlines()
@@ -73,8 +73,8 @@ def descendants(ancestor: int | None = None) -> list[Process]:
 
 
 @contextmanager
-def none_left(*, within_seconds: float) -> Iterator[None]:
-    """Raise AssertionError for processes that were started meanwhile and do not end in time, and end them."""
+def assert_no_process_left(*, within_seconds: float) -> Iterator[None]:
+    """Raise AssertionError if processes started in this context are alive ``within_seconds`` later, and stop them."""
     before = {process.pid for process in descendants()}
 
     def left() -> list[Process]:
@@ -84,7 +84,7 @@ def none_left(*, within_seconds: float) -> Iterator[None]:
     with suppress(AssertionError):
         until(lambda: not left(), seconds=within_seconds)
     remaining = left()
-    # Before they end: afterwards nothing can be told of them.
+    # Describe them before they exit: afterwards /proc has no entry.
     lines = ["Processes that the tests started are still alive:", *map(str, remaining)]
     for process in remaining:
         with suppress(ProcessLookupError):

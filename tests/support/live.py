@@ -1,4 +1,4 @@
-"""Live connections: a server in the test's own loop, and clients of its event streams and WebSockets."""
+"""Live events: a server in the test's event loop, and clients of its event streams and WebSockets."""
 
 import asyncio
 import json
@@ -17,9 +17,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from support.helpers import UNHURRIED, eventually
+from support.helpers import LONG_TIMEOUTS, eventually
 from support.people import SECRET, token_of
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
@@ -30,8 +30,8 @@ from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProto
 
 
 @dataclass(frozen=True)
-class Told:
-    """An event as a client sees it."""
+class LiveEvent:
+    """A live event as a client receives it."""
 
     name: str
     revision: int
@@ -56,7 +56,7 @@ class Stream:
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(sock=_connected(self._port), limit=65_536)
         self._writer.write(self._request)
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.strip().split("\r\n")
         self.status = int(status_line.split()[1])
@@ -67,22 +67,22 @@ class Stream:
         await self.leave()
 
     async def leave(self) -> None:
-        """Hang up."""
+        """Disconnect."""
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
 
     async def problem(self) -> Any:
-        """Return the problem that came in the place of a stream."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Return the problem that was sent instead of a stream."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return json.loads(await self._reader.readexactly(int(self.headers["content-length"])))
 
-    async def next(self) -> Told | None:
+    async def next(self) -> LiveEvent | None:
         """Return the next event; ``None`` at the end of the stream."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._next()
 
-    async def _next(self) -> Told | None:
+    async def _next(self) -> LiveEvent | None:
         while True:
             block, found, rest = self._rest.partition(b"\n\n")
             if not found:
@@ -92,21 +92,21 @@ class Stream:
                     return None
                 continue
             self._rest = rest
-            told = self._read(block.decode())
-            if told is not None:
-                return told
+            event = self._read(block.decode())
+            if event is not None:
+                return event
 
-    def _read(self, block: str) -> Told | None:
+    def _read(self, block: str) -> LiveEvent | None:
         fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
         if not fields:
             self.heartbeats += 1
             return None
         if "retry" in fields:
             self.retry = int(fields["retry"])
-        return Told(fields["event"], int(fields["id"]), json.loads(fields["data"]))
+        return LiveEvent(fields["event"], int(fields["id"]), json.loads(fields["data"]))
 
-    async def changes(self, count: int) -> list[Told]:
-        """Return the next changes, with nothing else among them."""
+    async def changes(self, count: int) -> list[LiveEvent]:
+        """Return the next ``count`` events, which must all be changes."""
         return await _changes(self.next, count)
 
 
@@ -118,25 +118,25 @@ class Socket:
         self.heartbeats = 0
 
     async def authenticate(self, token: str, **others: Any) -> None:
-        """Send the message that introduces us."""
+        """Send the message with the token."""
         await self.connection.send(json.dumps({"type": "authenticate", "token": token, **others}))
 
-    async def next(self) -> Told:
+    async def next(self) -> LiveEvent:
         """Return the next event."""
         while True:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 message = json.loads(await self.connection.recv())
             if message["event"] != "heartbeat":
-                return Told(message["event"], message["revision"], message["data"])
+                return LiveEvent(message["event"], message["revision"], message["data"])
             self.heartbeats += 1
 
-    async def changes(self, count: int) -> list[Told]:
-        """Return the next changes, with nothing else among them."""
+    async def changes(self, count: int) -> list[LiveEvent]:
+        """Return the next ``count`` events, which must all be changes."""
         return await _changes(self.next, count)
 
     async def closed(self) -> tuple[int | None, str | None]:
-        """Wait for the end, whatever comes before it, and return code and reason."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Ignore messages until the connection closes, and return the close code and reason."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             with suppress(ConnectionClosed):
                 while True:
                     await self.connection.recv()
@@ -144,7 +144,7 @@ class Socket:
 
 
 def _connected(port: int) -> socket.socket:
-    """Connect with a small buffer: what is not read stays with the server."""
+    """Connect with a small receive buffer, so that unread data stays in the server."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     connection.connect(("127.0.0.1", port))
@@ -152,30 +152,30 @@ def _connected(port: int) -> socket.socket:
     return connection
 
 
-async def _changes(following: Callable[[], Any], count: int) -> list[Told]:
-    told = [await following() for _ in range(count)]
-    assert {event.name for event in told} <= {"change"}, told
-    return told
+async def _changes(following: Callable[[], Any], count: int) -> list[LiveEvent]:
+    events = [await following() for _ in range(count)]
+    assert {event.name for event in events} <= {"change"}, events
+    return events
 
 
 @asynccontextmanager
 async def websocket(port: int, token: str | None = None, query: str = "") -> AsyncIterator[Socket]:
-    """Open a WebSocket; with a token, by the subprotocol."""
+    """Open a WebSocket. A token is sent as a subprotocol."""
     protocols = [Subprotocol("todo.v1"), *([Subprotocol(f"bearer.{token}")] if token else [])]
     async with connect(
         f"ws://127.0.0.1:{port}/api/v1/ws{query}",
         subprotocols=protocols,
         compression=None,
         ping_interval=None,
-        open_timeout=PATIENCE_SECONDS,
-        close_timeout=PATIENCE_SECONDS,
+        open_timeout=TIMEOUT_SECONDS,
+        close_timeout=TIMEOUT_SECONDS,
         sock=_connected(port),
     ) as connection:
         yield Socket(connection)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, without its signal handlers."""
+    """uvicorn's server without its signal handlers."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -184,7 +184,7 @@ class _Server(uvicorn.Server):
 
 @dataclass
 class LiveServer:
-    """The application as served, in this event loop."""
+    """The application, served in this event loop."""
 
     app: FastAPI
     database: Database
@@ -199,33 +199,33 @@ class LiveServer:
         return live
 
     def channels(self) -> int:
-        """Count the users that are listened for."""
+        """Return the number of users with live connections."""
         return len(self.live._channels)
 
     def connections(self) -> int:
-        """Count the connections of all kinds."""
+        """Return the number of open connections of all kinds."""
         return len(self.server.server_state.connections)
 
     def client(self, user_id: str) -> AsyncClient:
-        """A client whose every request carries the user's token. Paths are below ``/api/v1``."""
+        """Return a client that sends the user's token. Paths are relative to ``/api/v1``."""
         client = AsyncClient(
             base_url=f"http://127.0.0.1:{self.port}/api/v1",
             headers={"Authorization": f"Bearer {token_of(user_id)}"},
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
             trust_env=False,
         )
         self.clients.append(client)
         return client
 
     def stream(self, user_id: str, query: str = "", *headers: str, **claims: Any) -> Stream:
-        """An event stream of a user, to be opened."""
+        """Return an event stream of a user, not yet open."""
         return Stream(self.port, token_of(user_id, **claims), query, *headers)
 
     async def stop(self) -> None:
-        """Stop as Ctrl-C does, and wait for the end."""
+        """Stop the server as Ctrl-C does, and wait until it has stopped."""
         self.server.should_exit = True
         assert self.ended is not None
-        await asyncio.wait_for(self.ended, PATIENCE_SECONDS)
+        await asyncio.wait_for(self.ended, TIMEOUT_SECONDS)
 
 
 @asynccontextmanager
@@ -235,8 +235,8 @@ async def live_server(
     signals: Signals | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[LiveServer]:
-    """Serve the application on a free port, on a pool of its own. Tokens expire by ``clock`` (Unix seconds)."""
-    database = Database(database_url, UNHURRIED)
+    """Serve the application on a free port, with its own pool. ``clock`` (Unix seconds) decides when tokens expire."""
+    database = Database(database_url, LONG_TIMEOUTS)
     app = create_app(settings or Settings(), database, SecretVerifier(SECRET, clock=clock), signals or LocalSignals())
     app.state.live._clock = clock
     config = uvicorn.Config(
@@ -266,8 +266,8 @@ async def live_server(
 
 
 def write_tasks(url: str, user_id: str, count: int, *, length: int = 0) -> None:
-    """Write tasks by plain SQL, in one statement: no process of ours knows of it. ``length`` is the description's."""
-    # It waits in the event loop's own thread: for ever, if it had to wait for somebody there.
+    """Add tasks in one SQL statement, without a signal to any process. ``length`` is that of the description."""
+    # This blocks the event loop: without a timeout, waiting for a lock that the loop holds would never end.
     with psycopg.connect(url, autocommit=True, options="-c lock_timeout=20s") as connection:
         connection.execute(
             "INSERT INTO tasks (id, user_id, title, description, status, priority, created_at, updated_at,"

@@ -1,4 +1,4 @@
-"""The log of changes, written and read by plain SQL."""
+"""Write tasks and read the change log by SQL."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ def add(connection: Connection, user_id: str, *, title: str = "Buy milk", then: 
 
 
 def log_of(connection: Connection, user_id: str) -> list[tuple[int, str, str]]:
-    """Revision, operation and id of everything that was logged."""
+    """Return revision, operation and entity id of each change of a user, in order."""
     return connection.execute(
         "SELECT revision, operation, entity_id FROM changes WHERE user_id = %s ORDER BY revision", (user_id,)
     ).fetchall()
@@ -39,7 +39,7 @@ def revisions_of(connection: Connection, user_id: str) -> set[tuple[UUID, int]]:
 
 
 def last(connection: Connection, user_id: str) -> tuple[Any, Any]:
-    """State and before of the last change."""
+    """Return ``state`` and ``before`` of the user's last change."""
     rows = connection.execute(
         "SELECT state, before FROM changes WHERE user_id = %s ORDER BY revision DESC LIMIT 1", (user_id,)
     ).fetchall()
@@ -48,7 +48,7 @@ def last(connection: Connection, user_id: str) -> tuple[Any, Any]:
 
 
 def become(connection: Connection, user_id: str) -> None:
-    """Be the application, on behalf of a user, for the rest of the transaction."""
+    """Take the application's role and the user's identity until the end of the transaction."""
     connection.execute(
         "SELECT set_config('role', 'todo_app', true),"
         " set_config('app.user', extract(epoch FROM now()) || ' ' || %s, true)",

@@ -1,7 +1,7 @@
-"""The isolation matrix: for every operation of the API, how strangers may meet it.
+"""The isolation matrix: for every operation of the API, how it must treat data of other users.
 
-A new operation has its row in ``ROWS``. If it is about a new kind of thing, that is a ``Resource``. An entity of the
-change log has an entry in ``ADDERS``, too.
+A new operation needs a row in ``ROWS``. A new kind of object needs a ``Resource``, and an entry in ``ADDERS`` if it is
+an entity of the change log.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,17 +13,17 @@ from httpx import AsyncClient
 
 from support.categories import add_category
 from support.isolation_cases import (
+    Aggregate,
     ById,
-    Counting,
-    Creating,
-    Following,
+    ByIdInBody,
+    Creation,
+    EventStream,
     Listing,
-    Naming,
-    OfNobody,
-    OfOwnLog,
-    OfOwnProfile,
+    OnOwnChange,
+    OnOwnProfile,
     Request,
     Resource,
+    WithoutUserData,
 )
 from support.tasks import add_task
 from todo.models.entities import ENTITY_MODELS, EntityModels, InSnapshot
@@ -36,7 +36,7 @@ _TASK_CHANGES: tuple[Request, ...] = (
 
 
 async def add_tasks(client: AsyncClient) -> list[str]:
-    """Tasks in every status, since some answers depend on it."""
+    """Add a task in each status, because some responses depend on it."""
     return [
         (await add_task(client, title=f"Secret {status}", status=status))["id"]
         for status in ("pending", "in_progress", "completed", "cancelled")
@@ -53,7 +53,7 @@ async def _add_category(client: AsyncClient) -> list[str]:
 
 
 async def _add_tag(client: AsyncClient) -> list[str]:
-    """A tag of a name of its own, on a task."""
+    """Add a task with a unique tag."""
     name = f"secret {uuid4()}"
     await add_task(client, tags=[name])
     return [name]
@@ -70,8 +70,8 @@ CATEGORIES = Resource("categories", "category_id", _add_category)
 VIEWS = Resource("views", "view_id", _add_view)
 TAGS = Resource("task_tags", "name", _add_tag)
 
-# How to add objects of each entity of which a user may have several. Each function returns the ids of all that it adds,
-# and adds each in one change.
+# How to add objects of each entity of which a user may have several. Each function adds each object in one change, and
+# returns the ids.
 ADDERS: Mapping[str, Callable[[AsyncClient], Awaitable[list[str]]]] = {
     "task": add_tasks,
     "category": _add_category,
@@ -84,7 +84,7 @@ PAGED = [entity for entity in _SEVERAL if entity.in_snapshot is InSnapshot.paged
 async def add_objects(entities: Sequence[EntityModels], client: AsyncClient) -> list[str]:
     """Add objects of each entity and return their ids."""
     unknown = [entity.name for entity in entities if entity.name not in ADDERS]
-    assert not unknown, f"say in ADDERS, in tests/support/matrix.py, how to add an object of these: {unknown}"
+    assert not unknown, f"add a function to ADDERS in tests/support/matrix.py for each of these entities: {unknown}"
     return [added for entity in entities for added in await ADDERS[entity.name](client)]
 
 
@@ -94,7 +94,7 @@ ON_FIRST_PAGE = Resource("changes", "id", partial(add_objects, [each for each in
 
 
 def tasks_in(page: Any) -> list[str]:
-    """Return the ids of the tasks in an answer."""
+    """Return the ids of the tasks in a page."""
     return [task["id"] for task in page["tasks"]]
 
 
@@ -123,11 +123,13 @@ def _operations(*operations: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"operations": [{"op": "create", "ref": "own", "task": {"title": "Own"}}, *operations]}
 
 
-ROWS: Mapping[str, ById | Naming | Listing | Counting | Creating | OfOwnLog | OfOwnProfile | Following | OfNobody] = {
-    "GET /healthz": OfNobody(),
-    "GET /readyz": OfNobody(),
-    "GET /api/v1/me": OfOwnProfile(),
-    "PATCH /api/v1/me": OfOwnProfile({"time_zone": "Europe/Berlin"}),
+ROWS: Mapping[
+    str, ById | ByIdInBody | Listing | Aggregate | Creation | OnOwnChange | OnOwnProfile | EventStream | WithoutUserData
+] = {
+    "GET /healthz": WithoutUserData(),
+    "GET /readyz": WithoutUserData(),
+    "GET /api/v1/me": OnOwnProfile(),
+    "PATCH /api/v1/me": OnOwnProfile({"time_zone": "Europe/Berlin"}),
     "GET /api/v1/tasks": Listing(
         TASKS,
         (
@@ -147,9 +149,9 @@ ROWS: Mapping[str, ById | Naming | Listing | Counting | Creating | OfOwnLog | Of
     ),
     "GET /api/v1/changes": Listing(THINGS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
     "GET /api/v1/changes/snapshot": Listing(ON_FIRST_PAGE, ({}, {"limit": 500}, {"limit": 1}), things_in),
-    "POST /api/v1/changes/{revision}/undo": OfOwnLog(),
-    "GET /api/v1/events": Following(),
-    "POST /api/v1/tasks": Creating(TASKS, {"title": "Mine"}, other={"title": "Another"}),
+    "POST /api/v1/changes/{revision}/undo": OnOwnChange(),
+    "GET /api/v1/events": EventStream(),
+    "POST /api/v1/tasks": Creation(TASKS, {"title": "Mine"}, other={"title": "Another"}),
     "GET /api/v1/tasks/{task_id}": ById(TASKS, reads=True),
     "PUT /api/v1/tasks/{task_id}": ById(TASKS, _TASK_CHANGES),
     "PATCH /api/v1/tasks/{task_id}": ById(TASKS, (*_TASK_CHANGES, {"json": {}}, {"json": {"description": None}})),
@@ -163,7 +165,7 @@ ROWS: Mapping[str, ById | Naming | Listing | Counting | Creating | OfOwnLog | Of
         TASKS, ({"json": {"parent_id": None}}, {"json": {"before_id": None}}, {"json": {"after_id": str(uuid4())}})
     ),
     "POST /api/v1/tasks/{task_id}/restore": ById(TASKS),
-    "POST /api/v1/tasks/batch": Naming(
+    "POST /api/v1/tasks/batch": ByIdInBody(
         TASKS,
         (
             lambda named: _operations({"op": "update", "id": named, "changes": {"title": "Mine now"}}),
@@ -181,19 +183,19 @@ ROWS: Mapping[str, ById | Naming | Listing | Counting | Creating | OfOwnLog | Of
             lambda named: _operations({"op": "move", "id": "$own", "before_id": named}),
         ),
     ),
-    "GET /api/v1/stats": Counting(TASKS),
+    "GET /api/v1/stats": Aggregate(TASKS),
     "GET /api/v1/tags": Listing(TAGS, ({},), _tags_in),
     "PATCH /api/v1/tags/{name}": ById(TAGS, ({"json": {"name": "mine now"}},)),
     "DELETE /api/v1/tags/{name}": ById(TAGS),
     "GET /api/v1/views": Listing(VIEWS, ({},), _views_in),
-    "POST /api/v1/views": Creating(VIEWS, {"name": "Mine", "query": {}}, other={"name": "Another", "query": {}}),
+    "POST /api/v1/views": Creation(VIEWS, {"name": "Mine", "query": {}}, other={"name": "Another", "query": {}}),
     "GET /api/v1/views/{view_id}": ById(VIEWS, reads=True),
     "PATCH /api/v1/views/{view_id}": ById(
         VIEWS, ({"json": {"name": "Mine now"}}, {"json": {}}, {"json": {"query": {}}})
     ),
     "DELETE /api/v1/views/{view_id}": ById(VIEWS),
     "GET /api/v1/categories": Listing(CATEGORIES, ({}, {"archived": "false"}), _categories_in),
-    "POST /api/v1/categories": Creating(CATEGORIES, {"name": "Mine"}, other={"name": "Another"}),
+    "POST /api/v1/categories": Creation(CATEGORIES, {"name": "Mine"}, other={"name": "Another"}),
     "GET /api/v1/categories/{category_id}": ById(CATEGORIES, reads=True),
     "PUT /api/v1/categories/{category_id}": ById(CATEGORIES, ({"json": {"name": "Mine now"}},)),
     "PATCH /api/v1/categories/{category_id}": ById(

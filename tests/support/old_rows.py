@@ -1,4 +1,4 @@
-"""Changes and keys of a certain age, and what is left of them."""
+"""Add changes and idempotency keys of a given age, and read which of them are left."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Connection = psycopg.Connection[Any]
 
 
 def log_days_ago(admin: Connection, user_id: str, *days: int) -> None:
-    """Give a user changes of these ages, in this order."""
+    """Add one change for each age in ``days``, in this order."""
     admin.execute(
         "INSERT INTO tasks (user_id, id, title, status, priority, created_at, updated_at, creation_digest)"
         " SELECT %s, gen_random_uuid(), n, 'pending', 'low', now(), now(), '' FROM generate_series(1, %s) n",

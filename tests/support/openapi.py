@@ -1,4 +1,4 @@
-"""The specification, read."""
+"""Reading the OpenAPI document: operations, and the statuses that kinds of operations share."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ BODY = {"408", "413", "415"}
 
 
 def operations_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the operations by their ids."""
+    """Return the operations by operation id."""
     return {
         operation["operationId"]: operation
         for operations in document["paths"].values()

@@ -1,6 +1,6 @@
-"""PgBouncer in transaction mode, in front of the tests' PostgreSQL, as a process of the tests' own.
+"""PgBouncer in transaction mode in front of the tests' PostgreSQL.
 
-Another than the installed one can be named by the environment variable PGBOUNCER.
+The environment variable PGBOUNCER can name another program than the installed one.
 """
 
 import os
@@ -20,13 +20,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from support.processes import PATIENCE_SECONDS, until
+from support.processes import TIMEOUT_SECONDS, until
 
 POOL_SIZE = 3
 _PORT = 6543
-# Debian installs it where only root looks.
+# Debian installs it in a directory that only root has in PATH.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-# The first version that can track what its clients have prepared.
+# The first version that can track prepared statements.
 _TRACKS_SINCE = (1, 21)
 
 
@@ -34,12 +34,13 @@ _TRACKS_SINCE = (1, 21)
 def pgbouncer(
     url: str, *, pool_size: int = POOL_SIZE, tracks_statements: bool = False, settings: str = ""
 ) -> Iterator[str]:
-    """Run PgBouncer before the database of ``url``; gives the URL that goes through it.
+    """Run PgBouncer in front of the database of ``url``, and yield the URL that leads through it.
 
-    It passes the names of prepared statements through, or ``tracks_statements``. ``settings`` are more lines of its
-    configuration. Skips the test where it is not installed, unless a CI runs it, and where it is too old to track.
+    It passes the names of prepared statements through unless it ``tracks_statements``. ``settings`` are additional
+    lines of its configuration. Skips the test if PgBouncer is too old to track statements, or is not installed; on CI,
+    the latter fails.
     """
-    program = needed()
+    program = required_program()
     if tracks_statements and not can_track_statements(program):
         pytest.skip("this pgbouncer does not track prepared statements")
     with running(program, url, pool_size=pool_size, tracks_statements=tracks_statements, settings=settings) as process:
@@ -47,36 +48,36 @@ def pgbouncer(
 
 
 def installed() -> str | None:
-    """Return the path of the program, if there is one."""
+    """Return the path of the installed program, or ``None``."""
     return shutil.which(os.environ.get("PGBOUNCER", "pgbouncer"), path=_PATH)
 
 
-def needed() -> str:
-    """Return the path of the program. Skips the test where there is none, unless a CI runs it."""
+def required_program() -> str:
+    """Return the path of the program. If it is not installed, skip the test; on CI, fail."""
     program = installed()
     if program is None:
         if os.environ.get("CI") == "true":
-            pytest.fail("pgbouncer is not installed, and the suite has to be complete here")
+            pytest.fail("pgbouncer is not installed, and CI must run all tests")
         pytest.skip("pgbouncer is not installed")
     return program
 
 
 def can_track_statements(program: str) -> bool:
-    """Tell whether the program has ``max_prepared_statements``."""
+    """Return whether the program supports ``max_prepared_statements``."""
     return version_of(program) >= _TRACKS_SINCE
 
 
 def version_of(program: str) -> tuple[int, ...]:
     """Return the version, such as ``(1, 18, 0)``."""
-    said = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"PgBouncer (\d+(?:\.\d+)+)", said)
-    assert found is not None, said
+    output = subprocess.run([program, "-V"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"PgBouncer (\d+(?:\.\d+)+)", output)
+    assert found is not None, output
     return tuple(int(number) for number in found[1].split("."))
 
 
 @dataclass(frozen=True)
 class PgBouncer:
-    """A PgBouncer that runs, and the URL that goes through it."""
+    """A running PgBouncer, and the URL that leads through it."""
 
     url: str
     pid: int
@@ -86,10 +87,10 @@ class PgBouncer:
 def running(
     program: str, url: str, *, pool_size: int, tracks_statements: bool, settings: str = ""
 ) -> Iterator[PgBouncer]:
-    """Run the program before the database of ``url``."""
+    """Run the program in front of the database of ``url``."""
     if can_track_statements(program):
         settings += f"\nmax_prepared_statements = {1_000 if tracks_statements else 0}"
-    # Not pytest's directory, which is closed to the user that the process runs as.
+    # Not in pytest's directory: the account that the process runs as has no access to it.
     with tempfile.TemporaryDirectory(prefix="todo-pgbouncer-") as name:
         directory = Path(name)
         server = conninfo_to_dict(url)
@@ -98,8 +99,8 @@ def running(
             shutil.chown(directory, user)
         configuration = directory / "pgbouncer.ini"
         configuration.write_text(_configuration(directory, server, pool_size) + settings + "\n", encoding="utf-8")
-        place = urlencode({"host": name, "port": _PORT}, quote_via=quote)
-        through = f"postgresql://{server['user']}@/{server['dbname']}?{place}"
+        location = urlencode({"host": name, "port": _PORT}, quote_via=quote)
+        through = f"postgresql://{server['user']}@/{server['dbname']}?{location}"
         with (directory / "log").open("wb") as log:
             process = subprocess.Popen([program, "-q", str(configuration)], **_as_user(user), stdout=log, stderr=log)
         try:
@@ -107,11 +108,11 @@ def running(
             yield PgBouncer(through, process.pid)
         finally:
             process.terminate()
-            process.wait(PATIENCE_SECONDS)
+            process.wait(TIMEOUT_SECONDS)
 
 
 def _user(sockets: Path) -> str | None:
-    """Whom to run as, ``None`` for the tests' own user: it refuses root, and has to reach PostgreSQL's socket."""
+    """Return the account to run as, or ``None`` for that of the tests. PgBouncer rejects root."""
     if os.geteuid() != 0:
         return None
     owner = sockets.owner()

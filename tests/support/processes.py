@@ -1,4 +1,4 @@
-"""The command ``todo`` as others run it: processes of its own, in a directory of their own."""
+"""Run the command ``todo`` in separate processes, each in its own directory."""
 
 import os
 import random
@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from todo.clients.embedded import running
 
-# Generous, for a busy machine; nothing waits for it to pass.
-PATIENCE_SECONDS = 300
+# Long enough for a busy machine. No test waits for it to expire.
+TIMEOUT_SECONDS = 300
 SETTINGS = (
     "DATABASE_URL", "DIRECT_DATABASE_URL", "DATABASE_POOL_SIZE", "TODO_DATA_DIR", "BETTER_AUTH_URL", "JWKS_URL",
     "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SECRET", "CORS_ORIGINS", "LOG_LEVEL", "CHANGES_KEPT_DAYS",
@@ -26,12 +26,12 @@ SETTINGS = (
 )  # fmt: skip
 
 
-# Below what any system gives to connections and to who asks for port 0.
+# Below the ephemeral ports of any system.
 _PORTS = range(20_000, 30_000)
 
 
 def port_to_keep() -> int:
-    """Return a free port that nobody else is given while the server on it is down."""
+    """Return a free port that the system gives to no other process while the server on it is down."""
     while True:
         port = random.choice(_PORTS)
         with socket.socket() as probe:
@@ -40,12 +40,12 @@ def port_to_keep() -> int:
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """Return our environment with these settings and no others."""
+    """Return this process's environment with these settings of the application and no others."""
     return {**{name: value for name, value in os.environ.items() if name not in SETTINGS}, **settings}
 
 
-def opened(directory: Path) -> Path:
-    """Let the account through that runs PostgreSQL for root, as far as it would be let through anyway, and said."""
+def accessible(directory: Path) -> Path:
+    """Create a directory that the account which runs PostgreSQL for root can traverse, and return it."""
     directory.mkdir(exist_ok=True)
     if os.geteuid() == 0:
         for path in (directory, *directory.parents):
@@ -54,21 +54,21 @@ def opened(directory: Path) -> Path:
 
 
 def run(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run one command in ``directory`` to its end."""
+    """Run a ``todo`` command in ``directory`` and wait until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "todo", *arguments],
         cwd=directory,
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=TIMEOUT_SECONDS,
         check=False,
     )
 
 
 @dataclass
 class Serving:
-    """A ``todo serve`` that has said where it listens."""
+    """A running ``todo serve`` that has printed its address."""
 
     process: subprocess.Popen[bytes]
     banner: str
@@ -76,11 +76,11 @@ class Serving:
     log: Path
 
     def interrupt(self) -> None:
-        """Press Ctrl-C: the terminal tells every process in it."""
+        """Send SIGINT to the process group, as a terminal does on Ctrl-C."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def until_it_ends(self) -> None:
-        """Wait until it has noticed that it is to end: it takes no connections any more."""
+        """Wait until the server has begun to shut down: it accepts no more connections."""
         until(lambda: not self._listens())
 
     def _listens(self) -> bool:
@@ -89,14 +89,14 @@ class Serving:
             return probe.connect_ex((address.hostname, address.port)) == 0
 
     def stop(self) -> int:
-        """Press Ctrl-C, and return the exit code."""
+        """Send SIGINT, wait for the exit, and return the exit code."""
         self.interrupt()
-        return self.process.wait(PATIENCE_SECONDS)
+        return self.process.wait(TIMEOUT_SECONDS)
 
 
 @contextmanager
 def serving(directory: Path, *arguments: str, **settings: str) -> Iterator[Serving]:
-    """Run ``todo serve`` on a free port in ``directory``; it is stopped at the end, if it still runs."""
+    """Run ``todo serve`` on a free port in ``directory``, and stop it at the end."""
     out, log = directory / "out", directory / "log"
     with out.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(
@@ -118,11 +118,11 @@ def serving(directory: Path, *arguments: str, **settings: str) -> Iterator[Servi
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_SECONDS)
+        process.wait(TIMEOUT_SECONDS)
 
 
-def until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until a condition holds; fail if that does not happen in time."""
+def until(condition: Callable[[], bool], *, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Block until a condition holds; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition never held"
@@ -130,7 +130,7 @@ def until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that only waits to be buried does not."""
+    """Return whether a process runs. A zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -140,9 +140,9 @@ def is_alive(pid: int) -> bool:
 
 
 def stop_embedded(data_dir: Path) -> None:
-    """Stop the embedded PostgreSQL that a killed process may have left running in ``data_dir``."""
+    """Stop the embedded PostgreSQL in ``data_dir``, which a killed process may have left running."""
     if data_dir.exists():
-        # Who leaves it last stops it.
+        # The last user to leave the context stops it.
         with running(data_dir):
             pass
 

@@ -1,4 +1,4 @@
-"""What somebody has who never set anything."""
+"""The profile of a user who has not set anything."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""HTTP by hand: bytes on a socket, for what no client library would send, and a server in the test's own loop."""
+"""HTTP as bytes on a socket, for requests that no client library sends, and a server in the test's event loop."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,21 +12,21 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from support.helpers import eventually
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from todo.database import cancelled
 from todo.web.server.http_protocol import HttpProtocol
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One response, as it came."""
+    """A response as received."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def problem(self) -> dict[str, Any]:
-        """Return the problem in the body, which has to be one."""
+        """Return the problem in the body, which must be one."""
         assert self.headers["content-type"] == "application/problem+json"
         problem: dict[str, Any] = orjson.loads(self.body)
         assert problem["status"] == self.status
@@ -35,52 +35,52 @@ class Answer:
 
 
 class Connection:
-    """A connection to the server. Every wait ends with an error after some seconds, so that no test hangs."""
+    """A connection to the server. Each wait has a timeout, so that no test hangs."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def send(self, *parts: bytes) -> None:
-        """Send bytes. A server that has hung up is not an error: its answer is what counts."""
+        """Send bytes. A connection that the server has closed is not an error: the test reads its answer."""
         with suppress(ConnectionError):
             for part in parts:
                 self._writer.write(part)
-                # Not wait_for(): before Python 3.12 it loses a cancellation that comes when it is done.
-                async with asyncio.timeout(PATIENCE_SECONDS):
+                # Not wait_for(): before Python 3.12 it loses a cancellation that arrives as it completes.
+                async with asyncio.timeout(TIMEOUT_SECONDS):
                     await self._writer.drain()
 
     async def answer(self) -> Answer:
         """Read one response."""
         head = await self.head()
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             body = await self._reader.readexactly(int(head.headers.get("content-length", 0)))
         return replace(head, body=body)
 
     async def head(self) -> Answer:
-        """Read one response to HEAD, or one up to its body."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Read the head of a response."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status_line, *lines = head.strip().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
         return Answer(int(status_line.split()[1]), headers, b"")
 
     async def read(self, size: int) -> bytes:
-        """Read so many bytes."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Read ``size`` bytes."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._reader.readexactly(size)
 
     async def is_closed(self) -> bool:
-        """Wait until the server says that it sends no more; anything that it still sends is a failure."""
+        """Wait until the server closes the connection. Return False if it sends anything before."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 return await self._reader.read() == b""
         except ConnectionResetError:
-            # It closed before it had read all that was sent.
+            # The server closed the connection before it had read everything.
             return True
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -95,7 +95,7 @@ class Server:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """Open a connection, and close it at the end."""
+        """Open a connection for the context."""
         connection = Connection(*await asyncio.open_connection("127.0.0.1", self.port))
         try:
             yield connection
@@ -103,13 +103,13 @@ class Server:
             await connection.close()
 
     async def ask(self, *parts: bytes) -> Answer:
-        """Send bytes on a connection of their own, and return the first response."""
+        """Send bytes on a new connection, and return the first response."""
         async with self.connect() as connection:
             await connection.send(*parts)
             return await connection.answer()
 
     def connections(self) -> int:
-        """Count the open connections."""
+        """Return the number of open connections."""
         return len(self._protocols)
 
     def protocol(self) -> HttpProtocol:
@@ -125,7 +125,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(app: ASGIApp, protocol: type[HttpProtocol], **options: Any) -> AsyncIterator[Server]:
-    """Serve ``app`` in this event loop, as uvicorn does, by ``protocol``."""
+    """Serve ``app`` in this event loop as uvicorn does, with ``protocol``."""
     config = Config(app, access_log=False, log_config=None, lifespan="off", **options)
     config.load()
     state = ServerState()
@@ -142,7 +142,7 @@ async def serving(app: ASGIApp, protocol: type[HttpProtocol], **options: Any) ->
 
 
 def request(method: str, path: str, *headers: str, body: bytes = b"") -> bytes:
-    """Write a request with a Host header; a body gets its Content-Length."""
+    """Return the bytes of a request with a Host header. A body gets a Content-Length."""
     lines = [f"{method} {path} HTTP/1.1", "Host: todo.test", *headers]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -154,8 +154,8 @@ CHUNKED = "Transfer-Encoding: chunked"
 GET = request("GET", "/healthz")
 
 
-class Impatient(HttpProtocol):
-    """The protocol with limits that a test can wait for."""
+class ShortTimeouts(HttpProtocol):
+    """The protocol with small limits, and timeouts that a test can wait for."""
 
     header_seconds = 0.2
     drain_seconds = 0.2
@@ -169,16 +169,16 @@ def assert_refused(answer: Answer, status: int, code: str) -> None:
 
 
 @asynccontextmanager
-async def dripping(connection: Connection, first: bytes, then: bytes) -> AsyncIterator[None]:
-    """Send something, and then a little now and then for as long as the context lasts."""
+async def sending_slowly(connection: Connection, first: bytes, then: bytes) -> AsyncIterator[None]:
+    """Send ``first``, and then ``then`` every 20 ms until the context ends."""
 
-    async def drip() -> None:
+    async def send_slowly() -> None:
         await connection.send(first)
         while True:
             await asyncio.sleep(0.02)
             await connection.send(then)
 
-    task = asyncio.create_task(drip())
+    task = asyncio.create_task(send_slowly())
     try:
         yield
     finally:

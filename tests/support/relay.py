@@ -1,4 +1,4 @@
-"""A relay before PostgreSQL's socket, which can be cut, muted and frozen: the network's own ways to fail."""
+"""A relay in front of PostgreSQL's socket that simulates network failures."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,11 @@ _CHUNK = 65_536
 
 
 class Relay:
-    """Give ``url`` to a client; then let things go wrong."""
+    """Connect a client to ``url``; then cut, mute or freeze the connections.
+
+    ``muted`` drops what the server sends, ``muted_after_start`` all but its first message, and ``refusing`` closes new
+    connections at once. ``connections`` counts the attempts to connect.
+    """
 
     def __init__(self, url: str) -> None:
         self._target = f"{conninfo_to_dict(url)['host']}/.s.PGSQL.{_PORT}"
@@ -43,20 +47,20 @@ class Relay:
         self._directory.cleanup()
 
     def cut(self) -> None:
-        """End every connection, without a word to either side."""
+        """Abort every connection."""
         for writer in self._writers:
             writer.transport.abort()
 
     def freeze(self) -> None:
-        """Let nothing through, and close nothing."""
+        """Hold back all data, and close nothing."""
         self._flowing.clear()
 
     def thaw(self) -> None:
-        """Let everything through again."""
+        """Forward data again."""
         self._flowing.set()
 
-    def say(self, message: bytes) -> None:
-        """Say something to every client in the server's name."""
+    def send_to_clients(self, message: bytes) -> None:
+        """Send a message to every client as if the server sent it."""
         for client in self._clients:
             client.write(message)
 

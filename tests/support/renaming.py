@@ -1,6 +1,6 @@
-"""A relay that gives prepared statements names of its own, as a pooler that tracks them does.
+"""A relay that renames prepared statements, as a pooler that tracks them does.
 
-PgBouncer 1.21 and newer does so. It is not everywhere, and the tests of what follows from it have to run everywhere.
+PgBouncer does so since version 1.21. An older version may be installed, but the tests of renaming must run everywhere.
 """
 
 import asyncio
@@ -11,19 +11,19 @@ from support.relay import Relay
 
 PREFIX = b"RELAY_"
 _BACKEND_KEY_DATA = b"K"
-# PostgreSQL documentation, "Message Formats": how many strings stand in front of the statement's name.
+# The number of strings before the name of the statement: see "Message Formats" in the PostgreSQL documentation.
 _STRINGS_BEFORE_NAME = {b"P": 0, b"B": 1}
 _DESCRIBE_OR_CLOSE = b"DC"
 
 
-class Renaming(Relay):
-    """Clients see another process id and names of their own; the server sees names that begin with `PREFIX`."""
+class RenamingRelay(Relay):
+    """Clients see another process id and their own names; the server sees names that begin with ``PREFIX``."""
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         is_from_server = sink in self._clients
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             if not is_from_server:
-                # The start-up message has no type.
+                # The startup message has no type.
                 length = await source.readexactly(4)
                 sink.write(length + await source.readexactly(int.from_bytes(length) - 4))
             while True:

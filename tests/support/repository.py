@@ -1,4 +1,4 @@
-"""The repository as a fresh clone has it: its files, without what is made there later."""
+"""The files of the repository as in a fresh clone, without generated ones."""
 
 import os
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def text_of(path: Path) -> str:
 
 
 def _ignored_names(root: Path) -> list[str]:
-    """Return the patterns, which are names here, without slashes: anything else would be misread below."""
+    """Return the patterns of ``.gitignore``. Raises ValueError for anything but plain names."""
     patterns = text_of(root / ".gitignore").split() if (root / ".gitignore").exists() else []
     names = [pattern.rstrip("/") for pattern in patterns]
     if any("/" in name or name.startswith(("!", "#")) for name in names):

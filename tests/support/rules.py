@@ -1,4 +1,4 @@
-"""Recurrence rules by the thousand: as text, and as python-dateutil expands them."""
+"""Random recurrence rules, and their expansion by python-dateutil."""
 
 from datetime import date, datetime
 from typing import Literal
@@ -24,10 +24,10 @@ def _some(items: list[str], most: int) -> st.SearchStrategy[str]:
 
 @st.composite
 def rule_texts(draw: st.DrawFn, *, most_interval: int = 14) -> str:
-    """Rules that occur, of every frequency and with every part, none of which ends."""
+    """Draw a rule that has occurrences and never ends, of any frequency and with any parts."""
     frequency = draw(st.sampled_from(list(_FREQUENCIES)))
     parts = [f"FREQ={frequency}", f"INTERVAL={draw(st.integers(1, most_interval))}"]
-    # Days that every month has, now and then beside some that it may lack: so nearly every draw occurs.
+    # Days that every month has, sometimes together with days that some months lack: so nearly every rule occurs.
     month_days = ["1", "13", "28", "-1", "-28"]
     ordinals = {"MONTHLY": ["1", "2", "4", "-1", "-3"], "YEARLY": ["1", "3", "-1", "-4"]}.get(frequency, [])
     weekdays = _DAYS + [number + day for number in ordinals for day in _DAYS]
@@ -50,11 +50,11 @@ def rule_texts(draw: st.DrawFn, *, most_interval: int = 14) -> str:
 
 
 def expanded_by_peer(rule: Rule, anchor: date, last: date) -> list[date]:
-    """Return the days from the anchor to ``last`` as python-dateutil has them; months that lack a day skip it."""
+    """Return the days from the anchor to ``last`` according to python-dateutil. Months that lack a day are skipped."""
     weekly = rule.frequency == "WEEKLY"
-    # It takes what is left of the anchor's week for the whole of it: let it begin with the week.
+    # dateutil treats the rest of the anchor's week as a whole week, so start at the beginning of the week.
     begin = anchor.toordinal() - (anchor.weekday() - rule.week_start) % 7 if weekly else anchor.toordinal()
-    # It takes TU,1MO for what is both; RFC 5545 for what is either. So every Tuesday is the first, the second, ...
+    # dateutil intersects the days of TU,1MO; RFC 5545 unites them. So list every Tuesday as the first, second, ...
     mixed = {bool(number) for number, _ in rule.weekdays} == {True, False}
     every = range(1, 54 if rule.frequency == "YEARLY" and not rule.months else 6) if mixed else [None]
     weekdays = [peer.weekday(day, n) for number, day in rule.weekdays for n in ([number] if number else every)]

@@ -1,4 +1,4 @@
-"""Scenes below HTTP: somebody over a watched connection, and a way past the application."""
+"""Tests of services below HTTP: a user whose round trips are counted, and direct access to the database."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from support.helpers import UNHURRIED
+from support.helpers import LONG_TIMEOUTS
 from support.people import add_user
 from support.trips import Trips, watched
 from todo.database import Database, Session
@@ -20,7 +20,7 @@ NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 
 
 class ServiceHarness:
-    """A user, sessions of theirs over a watched connection, and a way past the application."""
+    """A user with sessions on a connection that counts round trips, and a connection that bypasses the application."""
 
     def __init__(self, database: Database, trips: Trips, past: psycopg.Connection[Any]) -> None:
         self.user_id = add_user(past, "alice")
@@ -30,22 +30,22 @@ class ServiceHarness:
 
     @property
     def session(self) -> Session:
-        """A session such as each request gets."""
+        """Return a new session, as each request gets one."""
         return Session(self._database, self.user_id)
 
     async def add(self, *, title: str = "Buy milk", **fields: Any) -> UUID:
-        """Create a task at ``NOW`` and return its id."""
+        """Add a task at ``NOW`` and return its id."""
         row, _ = await tasks.create(self.session, TaskCreate(title=title, **fields), now=NOW)
         return UUID(row["id"])
 
     async def trips_of(self, work: Awaitable[Any]) -> int:
-        """Return how many trips something takes."""
+        """Return the number of round trips that ``work`` takes."""
         self.trips.count = 0
         await work
         return self.trips.count
 
     def before_trips(self, happens: dict[int, Callable[[], object]]) -> None:
-        """Count trips from here on, and let something happen before those of these numbers."""
+        """Restart the count of round trips, and call each function in ``happens`` before the trip of its number."""
 
         def before(trip: int) -> None:
             if trip in happens:
@@ -55,7 +55,7 @@ class ServiceHarness:
         self.trips.before = before
 
     def sql(self, statement: LiteralString, **values: Any) -> list[dict[str, Any]]:
-        """Run a statement in a transaction of its own, as another device of the user would; return its rows."""
+        """Run a statement in its own transaction, as a concurrent writer would, and return its rows."""
         with self._past.cursor(row_factory=dict_row) as cursor:
             cursor.execute(statement, {"user": self.user_id, **values})
             return cursor.fetchall() if cursor.description else []
@@ -66,8 +66,8 @@ SceneT = TypeVar("SceneT", bound=ServiceHarness)
 
 @asynccontextmanager
 async def opened(url: str, kind: type[SceneT]) -> AsyncIterator[Callable[[], SceneT]]:
-    """What makes scenes on one connection, which stands, so that the next trip is the first."""
-    database, trips = watched(url, UNHURRIED)
+    """Yield a function that creates harnesses on one open connection."""
+    database, trips = watched(url, LONG_TIMEOUTS)
     await database.open()
     await database.ping()
     with psycopg.connect(url, autocommit=True) as past:

@@ -1,4 +1,4 @@
-"""Stories that Hypothesis makes up: what they share, and how they are told."""
+"""Stateful tests with Hypothesis: the application that the runs share, writes, and the runner."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from support.helpers import PATIENT
+from support.helpers import VERY_LONG_TIMEOUTS
 from support.people import SECRET
 from todo.database import Database
 from todo.main import create_app
@@ -22,22 +22,22 @@ from todo.settings import Settings
 
 T = TypeVar("T")
 
-DEEPER = os.environ.get("TODO_SYNC_EXAMPLES")
+RANDOM_RUNS = os.environ.get("TODO_SYNC_EXAMPLES")
 STEPS = 40
 
 
 @dataclass
 class StatefulApp:
-    """What the stories of one run share: an application on a loop of its own, which runs while a step is made."""
+    """The application that all runs of a test share. Its event loop runs only during a step."""
 
     url: str
-    # The superuser, outside of any transaction.
+    # The superuser, in autocommit mode.
     admin: psycopg.Connection[Any]
     loop: asyncio.AbstractEventLoop
     app: Any
-    # How often which kind of write was answered how.
+    # How often each kind of write got each status.
     outcomes: Counter[str] = field(default_factory=Counter)
-    # How many changes of each type there were.
+    # Number of changes of each entity.
     changed: Counter[str] = field(default_factory=Counter)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -46,7 +46,7 @@ class StatefulApp:
 
 @dataclass(frozen=True)
 class Write:
-    """A request, whole: sent again it is the same to the byte."""
+    """A write request. Sent again, it is identical."""
 
     method: str
     path: str
@@ -61,7 +61,7 @@ class Write:
 
     @property
     def kind(self) -> str:
-        """What it is called in the count of outcomes."""
+        """The name of the kind of write in ``outcomes``."""
         if self.path.endswith("?permanent=true"):
             return "remove"
         verb = self.path.rpartition("/")[2]
@@ -69,7 +69,7 @@ class Write:
 
     @property
     def digested(self) -> tuple[str, str, Any]:
-        """What a key stands for."""
+        """The parts of the request that its idempotency key stands for."""
         return self.method, self.path, self.body
 
     async def send(self, client: AsyncClient) -> Response:
@@ -78,28 +78,28 @@ class Write:
 
 
 @contextmanager
-def open_world(database_url: str) -> Iterator[StatefulApp]:
-    """The application as shipped, open."""
+def open_stateful_app(database_url: str) -> Iterator[StatefulApp]:
+    """Open the application as shipped."""
     with (
         psycopg.connect(database_url, autocommit=True) as admin,
         asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner,
     ):
-        # A busy machine must not add stories of its own: a 503 for want of time would be one.
-        database = Database(database_url, PATIENT)
+        # Timeouts that a busy machine does not reach: a 503 would be an unexpected outcome.
+        database = Database(database_url, VERY_LONG_TIMEOUTS)
         app = create_app(Settings(), database, SecretVerifier(SECRET))
         runner.run(database.open())
         yield StatefulApp(database_url, admin, runner.get_loop(), app)
         runner.run(database.close())
 
 
-def tell(story: type[RuleBasedStateMachine], *, stories: int) -> None:
-    """Tell so many stories: always the same ones, or with ``TODO_SYNC_EXAMPLES`` so many others."""
+def run_machine(machine: type[RuleBasedStateMachine], *, runs: int) -> None:
+    """Run a state machine ``runs`` times with fixed steps, or ``TODO_SYNC_EXAMPLES`` times with random ones."""
     run_state_machine_as_test(
-        story,
+        machine,
         settings=settings(
-            max_examples=int(DEEPER or stories),
+            max_examples=int(RANDOM_RUNS or runs),
             stateful_step_count=STEPS,
-            derandomize=DEEPER is None,
+            derandomize=RANDOM_RUNS is None,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),

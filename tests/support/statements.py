@@ -1,4 +1,4 @@
-"""Every statement that the services and the database layer have, or could make."""
+"""All statements of the services and the database layer, including those that functions build."""
 
 import importlib
 import inspect
@@ -19,14 +19,14 @@ from todo.services.task_list import page as task_list
 from todo.services.task_list.filter_types import AppliedFilter
 from todo.services.tasks.create import CREATE
 
-# No filter, each filter by itself with each of its variants, and all together.
+# No filter, each variant of each filter alone, and all filters together.
 _FILTERS = [
     filters.read(query_of(text), now=NOW)[0]
     for text in ("", *(applied.variant.example for applied in applied_filters()), *combined_examples())
 ]
 
-# What a function that makes statements may be called with, by the type of its parameter. The statement that a repeated
-# request is answered from is made of any other.
+# Arguments for functions that build statements, by the type of the parameter. ``with_stored_response`` accepts any
+# statement.
 _EXAMPLES: Mapping[Any, list[Any]] = {
     bool: [False, True],
     TaskDisposition: list(TaskDisposition),
@@ -51,7 +51,7 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
     ],
 }
 
-# And by its module, where it takes the names of columns.
+# Arguments for parameters that take names of columns, by module.
 _NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "categories": [("name",), ("archived", "name")],
     "profiles": [("time_zone",), ("day_start", "time_zone")],
@@ -62,7 +62,7 @@ _NAMES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "views": [("name",), ("name", "query")],
 }
 
-# What other functions keep.
+# Return types of cached functions that build no statements.
 _NO_STATEMENTS = (Rule,)
 
 
@@ -73,7 +73,7 @@ def modules() -> Iterator[ModuleType]:
 
 
 def _makers(module: ModuleType) -> list[Callable[..., Any]]:
-    """The functions of a module that make statements, or parts of them, and keep them. What they return they say."""
+    """Return the cached functions of a module that build statements. Their return annotation decides."""
     return [
         value
         for value in vars(module).values()
@@ -86,7 +86,7 @@ def _makers(module: ModuleType) -> list[Callable[..., Any]]:
 def _examples_of(kind: Any, maker: Callable[..., Any]) -> Sequence[Any]:
     module = maker.__module__.rpartition(".")[2]
     examples = _NAMES.get(module) if kind == tuple[str, ...] else _EXAMPLES.get(kind)
-    assert examples, f"say in _EXAMPLES or _NAMES, in this file, what {module}.{maker.__name__} takes for a {kind}"
+    assert examples, f"add examples of {kind} for {module}.{maker.__name__} to _EXAMPLES or _NAMES in this file"
     return examples
 
 
@@ -102,7 +102,7 @@ def _made_by(maker: Callable[..., Any]) -> Iterator[Any]:
 
 
 def statements() -> Iterator[tuple[str, Statement]]:
-    """Every statement of the services, and of what the database layer adds, with the name that it has there."""
+    """Yield every statement of the services and the database layer with its qualified name."""
     for module in modules():
         found = [(name, value) for name, value in vars(module).items()]
         found += [(maker.__name__, made) for maker in _makers(module) for made in _made_by(maker)]

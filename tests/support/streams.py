@@ -1,14 +1,14 @@
-"""Streams, for clients that wait for whole answers."""
+"""Finite event streams, for clients that wait for whole responses."""
 
 import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 
 
-class Impatient:
-    """An application whose event streams end after their first ``events``: the client leaves then."""
+class LimitedStreams:
+    """An application whose event streams end after ``events`` events, as if the client disconnected."""
 
     def __init__(self, app: ASGIApp, events: int = 1) -> None:
         self._app = app
@@ -32,9 +32,9 @@ class Impatient:
         await self._app(scope, receive, send_some)
 
 
-async def told_over_websocket(app: ASGIApp, token: str, *, since: int, events: int) -> list[str]:
-    """Return the first messages of the WebSocket to the bearer of ``token``."""
-    told: list[str] = []
+async def websocket_messages(app: ASGIApp, token: str, *, since: int, events: int) -> list[str]:
+    """Return the first ``events`` messages of a WebSocket that is opened with ``token``."""
+    received: list[str] = []
     enough = asyncio.Event()
     arriving: list[Message] = [{"type": "websocket.connect"}]
 
@@ -45,9 +45,9 @@ async def told_over_websocket(app: ASGIApp, token: str, *, since: int, events: i
         return {"type": "websocket.disconnect", "code": 1000}
 
     async def send(message: Message) -> None:
-        if message["type"] == "websocket.send" and len(told) < events:
-            told.append(message["text"])
-        if len(told) == events or message["type"] == "websocket.close":
+        if message["type"] == "websocket.send" and len(received) < events:
+            received.append(message["text"])
+        if len(received) == events or message["type"] == "websocket.close":
             enough.set()
 
     scope = {
@@ -58,6 +58,6 @@ async def told_over_websocket(app: ASGIApp, token: str, *, since: int, events: i
         "headers": [],
         "subprotocols": ["todo.v1", f"bearer.{token}"],
     }
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         await app(scope, receive, send)
-    return told
+    return received

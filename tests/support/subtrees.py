@@ -1,37 +1,21 @@
-"""Families: tasks under tasks, made, read and checked as a whole."""
+"""Subtrees: add, read, change and check tasks with subtasks."""
 
 from typing import Any
 
 import psycopg
 from httpx import AsyncClient, Response
 
-from support.tasks import add_task
+from support.invariants import violations
+from support.tasks import add_task, conflict
 
 Task = dict[str, Any]
 
-# What every change has anew.
+# Fields that every change sets.
 STAMPS = ("revision", "updated_at")
-
-_FAULTS = """
-SELECT title, 'progress' AS fault FROM tasks AS parent WHERE user_id = %(user)s
-    AND (subtasks_total, subtasks_completed) <> (
-        SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM tasks AS child
-        WHERE child.user_id = parent.user_id AND child.parent_id = parent.id AND child.trashed_at IS NULL
-    )
-UNION ALL
-SELECT child.title, 'alive under the trash' FROM tasks AS child JOIN tasks AS parent
-    ON parent.user_id = child.user_id AND parent.id = child.parent_id
-    WHERE child.user_id = %(user)s AND child.trashed_at IS NULL AND parent.trashed_at IS NOT NULL
-UNION ALL
-SELECT position, 'place' FROM tasks WHERE user_id = %(user)s GROUP BY position HAVING count(*) > 1
-UNION ALL
-SELECT 'all', 'counts' WHERE (SELECT count(*) FROM tasks WHERE user_id = %(user)s AND trashed_at IS NULL)
-    <> (SELECT coalesce(sum(tasks), 0) FROM task_counts WHERE user_id = %(user)s)
-"""
 
 
 async def add_line(client: AsyncClient, levels: int) -> list[Task]:
-    """Create a task, one under it, and so on; return them as they were created, the topmost first."""
+    """Add a chain of ``levels`` tasks, each below the previous one. Return them as created, the topmost first."""
     line: list[Task] = []
     for level in range(levels):
         parent_id = line[-1]["id"] if line else None
@@ -40,7 +24,7 @@ async def add_line(client: AsyncClient, levels: int) -> list[Task]:
 
 
 async def read(client: AsyncClient, task: Task) -> Task:
-    """Return a task as it is now."""
+    """Return the current state of a task."""
     response = await client.get(f"/tasks/{task['id']}")
     assert response.status_code == 200, response.text
     found: Task = response.json()
@@ -48,12 +32,12 @@ async def read(client: AsyncClient, task: Task) -> Task:
 
 
 async def read_all(client: AsyncClient, *tasks: Task) -> list[Task]:
-    """Return tasks as they are now."""
+    """Return the current states of tasks."""
     return [await read(client, task) for task in tasks]
 
 
 async def act(client: AsyncClient, task: Task, action: str, **options: Any) -> Task:
-    """Post to one of a task's actions, which has to succeed; return the answer."""
+    """Post to an action of a task, which must succeed, and return the task."""
     response = await client.post(f"/tasks/{task['id']}/{action}", **options)
     assert response.status_code == 200, response.text
     answer: Task = response.json()
@@ -61,19 +45,19 @@ async def act(client: AsyncClient, task: Task, action: str, **options: Any) -> T
 
 
 async def trash(client: AsyncClient, task: Task, **options: Any) -> Task:
-    """Move a task to the trash and return it as it is there."""
+    """Move a task to the trash and return its new state."""
     response = await client.delete(f"/tasks/{task['id']}", **options)
     assert response.status_code == 204, response.text
     return await read(client, task)
 
 
 async def undo(client: AsyncClient, revision: int) -> Response:
-    """Undo a change."""
+    """Undo a change, and return the response."""
     return await client.post(f"/changes/{revision}/undo")
 
 
 async def progress(client: AsyncClient, task: Task) -> tuple[int, int]:
-    """Return how many tasks lie under a task, and how many of them are completed."""
+    """Return the number of subtasks of a task, and how many of them are completed."""
     now = await read(client, task)
     return now["subtasks_total"], now["subtasks_completed"]
 
@@ -85,26 +69,21 @@ async def changes_of(client: AsyncClient, since: int) -> list[Task]:
 
 
 async def revision_of(client: AsyncClient) -> int:
-    """Return the number of the user's last change."""
+    """Return the user's last revision."""
     revision: int = (await client.get("/changes/snapshot")).json()["revision"]
     return revision
 
 
 def without_stamps(*tasks: Task) -> list[Task]:
-    """Return tasks without what every change has anew."""
+    """Return tasks without the fields that every change sets."""
     return [{name: value for name, value in task.items() if name not in STAMPS} for task in tasks]
 
 
-async def faults_of(client: AsyncClient, database_url: str) -> list[tuple[str, str]]:
-    """Return everything in which a user's tasks contradict each other."""
+async def faults_of(client: AsyncClient, database_url: str) -> list[str]:
+    """Return the invariants that the client's rows violate."""
     user_id = (await client.get("/me")).json()["id"]
-    with psycopg.connect(database_url) as connection:
-        return connection.execute(_FAULTS, {"user": user_id}).fetchall()
-
-
-def conflict(code: str, detail: str) -> dict[str, Any]:
-    """The problem of a 409."""
-    return {"type": "about:blank", "title": "Conflict", "status": 409, "detail": detail, "code": code}
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        return [f"{rule}: {rows}" for rule, rows in violations(connection, user_id).items()]
 
 
 CIRCLE = conflict("parent_cycle", "A task cannot lie under itself or under what lies under it. Choose another parent.")

@@ -1,4 +1,4 @@
-"""A device's copy of a user's things, kept in step as the API specification says."""
+"""A client's copy of a user's data, synchronised as the API specification describes."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -12,21 +12,21 @@ Task = dict[str, Any]
 Thing = dict[str, Any]
 Change = dict[str, Any]
 Key = tuple[str, str]
-"""What a thing is called: its type, and its id."""
+"""Type and id of an object."""
 
 # The members of a snapshot, each with the entity of the objects in it.
 _MEMBERS = {entity.snapshot_field: entity for entity in ENTITY_MODELS.values()}
 PROFILE: Key = ("profile", "me")
 
-_MOST = 500
+_PAGE_SIZE = 500
 
 
 class Copy:
-    """What a device has: things by type and id, and the revision that they are from."""
+    """A device's objects by type and id, and their revision."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.things: dict[Key, Thing] = {}
-        # None while there is no whole snapshot yet.
+        # None until a whole snapshot is read.
         self.revision: int | None = None
         self.is_behind = True
         self._client = client
@@ -34,21 +34,21 @@ class Copy:
 
     @property
     def tasks(self) -> dict[str, Task]:
-        """The tasks alone, by id."""
+        """The tasks by id."""
         return {thing_id: thing for (kind, thing_id), thing in self.things.items() if kind == "task"}
 
     @property
     def is_halfway(self) -> bool:
-        """Whether it is in the middle of a snapshot."""
+        """Whether a part of a snapshot is read."""
         return self._cursor is not None
 
-    async def start(self, *, limit: int = _MOST) -> None:
-        """Read the first page of the snapshot, from nothing."""
+    async def start(self, *, limit: int = _PAGE_SIZE) -> None:
+        """Drop everything and read the first page of the snapshot."""
         self.things, self.revision, self._cursor, self.is_behind = {}, None, None, True
         await self.read_on(limit=limit)
 
-    async def read_on(self, *, limit: int = _MOST) -> None:
-        """Read a page of the snapshot."""
+    async def read_on(self, *, limit: int = _PAGE_SIZE) -> None:
+        """Read the next page of the snapshot."""
         params = {"limit": str(limit)} | ({"cursor": self._cursor} if self._cursor else {})
         response = await self._client.get("/changes/snapshot", params=params)
         assert response.status_code == 200, response.text
@@ -60,8 +60,8 @@ class Copy:
         if self._cursor is None:
             self.revision = page["revision"]
 
-    async def follow(self, *, limit: int = _MOST) -> list[Change]:
-        """Read a page of the feed; return it. Where the log has forgotten too much, start again."""
+    async def follow(self, *, limit: int = _PAGE_SIZE) -> list[Change]:
+        """Read and apply a page of the feed, and return it. If the log has been pruned too far, drop the revision."""
         assert self.revision is not None
         response = await self._client.get("/changes", params={"since": self.revision, "limit": limit})
         if response.status_code == 410:
@@ -78,8 +78,8 @@ class Copy:
         self.revision, self.is_behind = page["revision"], page["has_more"]
         return changes
 
-    async def catch_up(self, *, limit: int = _MOST) -> None:
-        """Go on, from wherever it is, until there is nothing new."""
+    async def catch_up(self, *, limit: int = _PAGE_SIZE) -> None:
+        """Continue from the current state until there is nothing new."""
         self.is_behind = True
         while self.is_behind:
             if self.revision is not None:
@@ -99,14 +99,14 @@ class Copy:
 
 
 def _objects(entity: EntityModels, member: Any) -> list[Thing]:
-    """The objects in a member of the snapshot."""
+    """Return the objects in a member of the snapshot."""
     if entity.in_snapshot is not InSnapshot.single:
         return list(member)
     return [] if member is None else [member]
 
 
-async def everything(client: AsyncClient) -> dict[Key, Thing]:
-    """All things as their own doors show them. Nobody may write meanwhile."""
+async def read_everything(client: AsyncClient) -> dict[Key, Thing]:
+    """Return all objects, read by the routes of their resources. Call it while nobody writes."""
     things: dict[Key, Thing] = {}
     for entity in ENTITY_MODELS.values():
         read = READERS.get(entity.name, partial(_read_list, entity))
@@ -114,8 +114,8 @@ async def everything(client: AsyncClient) -> dict[Key, Thing]:
     return things
 
 
-def shown(things: dict[Key, Thing]) -> dict[Key, Thing]:
-    """A copy's things as ``everything`` shows them: where a profile is read, its id and its time are not told."""
+def as_routes_return(things: dict[Key, Thing]) -> dict[Key, Thing]:
+    """Return a copy's objects as ``read_everything`` does: ``/me`` returns neither id nor time of a profile."""
     if PROFILE not in things:
         return things
     profile = things[PROFILE]
@@ -135,7 +135,7 @@ async def _read_profile(client: AsyncClient) -> dict[str, Thing]:
     return {"me": {name: profile[name] for name in profile if name not in ("id", "name", "email")}}
 
 
-# How a client reads all objects of an entity that has more than a plain list, by id.
+# How to read all objects by id, of each entity for which the plain list does not suffice.
 READERS: Mapping[str, Callable[[AsyncClient], Awaitable[dict[str, Thing]]]] = {
     "task": _read_tasks,
     "profile": _read_profile,
@@ -143,12 +143,12 @@ READERS: Mapping[str, Callable[[AsyncClient], Awaitable[dict[str, Thing]]]] = {
 
 
 async def _read_list(entity: EntityModels, client: AsyncClient) -> dict[str, Thing]:
-    """Read a list that has all objects, each with all that the log has of it."""
+    """Read a list that contains all objects with all logged fields."""
     name = entity.snapshot_field
     response = await client.get(f"/{name}")
     page = response.json()
     is_whole = response.is_success and name in page and page.get("total") == len(page[name])
-    assert is_whole, f"say in READERS, in tests/support/sync.py, how a client reads all of its {name}"
+    assert is_whole, f"add a function to READERS in tests/support/sync.py that reads all {name}"
     return {thing["id"]: {field: thing[field] for field in entity.state.model_fields} for thing in page[name]}
 
 
@@ -164,7 +164,7 @@ async def _listed(client: AsyncClient, **filters: str) -> list[Task]:
 
 
 async def whole_log(client: AsyncClient) -> list[Change]:
-    """Every change from the first on; they count 1, 2, 3."""
+    """Return every change from revision 1 on."""
     copy = Copy(client)
     copy.revision = 0
     changes: list[Change] = []

@@ -1,4 +1,4 @@
-"""Tasks, made and compared."""
+"""Add and list tasks, and the problems that task routes return."""
 
 from datetime import datetime
 from typing import Any
@@ -7,7 +7,7 @@ from httpx import AsyncClient, Response
 
 
 async def add_task(client: AsyncClient, **fields: Any) -> dict[str, Any]:
-    """Create a task over HTTP and return it."""
+    """Add a task over HTTP and return it."""
     response = await client.post("/tasks", json={"title": "Buy milk", **fields})
     assert response.status_code == 201, response.text
     task: dict[str, Any] = response.json()
@@ -15,13 +15,13 @@ async def add_task(client: AsyncClient, **fields: Any) -> dict[str, Any]:
 
 
 async def tasks_of(client: AsyncClient) -> list[dict[str, Any]]:
-    """Return the tasks that the client sees on the first page."""
+    """Return the first page of the client's tasks."""
     tasks: list[dict[str, Any]] = (await client.get("/tasks")).json()["tasks"]
     return tasks
 
 
-async def walked(client: AsyncClient, query: str, *, limit: int) -> list[dict[str, Any]]:
-    """Return what a query finds, read page by page."""
+async def read_all_pages(client: AsyncClient, query: str, *, limit: int) -> list[dict[str, Any]]:
+    """Return all tasks that a query finds, read page by page."""
     tasks: list[dict[str, Any]] = []
     cursor = ""
     while True:
@@ -35,20 +35,20 @@ async def walked(client: AsyncClient, query: str, *, limit: int) -> list[dict[st
 
 
 def instant(text: str) -> datetime:
-    """Read an instant of the API, which is in UTC and says so by its Z."""
+    """Parse an instant of the API, which must end with Z."""
     assert text.endswith("Z")
     return datetime.fromisoformat(text)
 
 
 def without_request_id(response: Response) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Status, headers and body, but for the request's id: what two callers may compare."""
+    """Return status, headers and body without the request id, to compare responses."""
     request_id = response.headers["x-request-id"]
     headers = sorted((name, value) for name, value in response.headers.items() if name != "x-request-id")
     return response.status_code, headers, response.content.replace(request_id.encode(), b"")
 
 
 def problem_of(response: Response) -> dict[str, Any]:
-    """Return the problem of a response, but for the request's id, which has to be the header's."""
+    """Return the problem in a response without its request id, which must equal the header."""
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
     assert problem.pop("request_id") == response.headers["x-request-id"]
@@ -56,7 +56,7 @@ def problem_of(response: Response) -> dict[str, Any]:
 
 
 def invalid(*errors: tuple[str, str], code: str = "invalid_input", detail: str | None = None) -> dict[str, Any]:
-    """The problem of a 422 whose ``errors`` are these pointers and details."""
+    """Return the problem of a 422 with these ``errors``, each a pointer and a detail."""
     return {
         "type": "about:blank",
         "title": "Unprocessable Content",
@@ -67,7 +67,7 @@ def invalid(*errors: tuple[str, str], code: str = "invalid_input", detail: str |
     }
 
 
-# What a task has of which only the title was given.
+# The fields of a task that was created with only a title.
 UNSET: dict[str, Any] = {
     "description": None,
     "status": "pending",
@@ -102,6 +102,13 @@ NO_SUCH_TIME = "There is no such time. Hours go from 00 to 23, minutes and secon
 ZONE_EXPECTED = "Expected the IANA name of a time zone, such as Europe/Berlin or UTC."
 UUID_EXPECTED = "Expected a UUID, such as 0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2."
 
+
+def conflict(code: str, detail: str, **members: Any) -> dict[str, Any]:
+    """Return the problem of a 409."""
+    problem = {"type": "about:blank", "title": "Conflict", "status": 409, "detail": detail, "code": code}
+    return {**problem, **members}
+
+
 NOT_FOUND: dict[str, Any] = {
     "type": "about:blank",
     "title": "Not Found",
@@ -117,7 +124,7 @@ ACCOUNT_GONE: dict[str, Any] = {
     "code": "account_gone",
 }
 
-# What no body may say, whatever the method, where it is wrong, and what the user is told.
+# Fields that are invalid in every body: the field, its value, and the detail of the error.
 WRONG_FIELDS: list[tuple[str, Any, str]] = [
     ("title", None, NOT_TEXT),
     ("title", 1, NOT_TEXT),

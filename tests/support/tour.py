@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.processes import PATIENCE_SECONDS, environment
+from support.processes import TIMEOUT_SECONDS, environment
 
 ADDRESS = "http://127.0.0.1:8000"
 
@@ -87,12 +87,12 @@ def run(steps: Sequence[Step], *, directory: Path, address: str) -> list[str]:
             start_new_session=True,
         )
         try:
-            process.wait(PATIENCE_SECONDS)
+            process.wait(TIMEOUT_SECONDS)
         finally:
             # The event stream's curl ends only when it writes the next time.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(PATIENCE_SECONDS)
+            process.wait(TIMEOUT_SECONDS)
         output.seek(0)
         text = output.read()
     _, *outputs = re.split(rf"^{_MARK}\d+\n", text, flags=re.MULTILINE)
@@ -101,7 +101,7 @@ def run(steps: Sequence[Step], *, directory: Path, address: str) -> list[str]:
 
 # Task: T-481
 def comparable(output: str, *, chosen_ids: frozenset[str] = frozenset()) -> str:
-    """Replace what differs from run to run. ``chosen_ids`` are those that the commands choose: they stay."""
+    """Replace the parts that differ between runs. ``chosen_ids`` are ids that the commands choose; they are kept."""
     for pattern, name in _VARYING:
         output = pattern.sub(name, output)
     return _ID.sub(lambda found: found[0] if found[0] in chosen_ids else "<id>", output)

@@ -1,8 +1,8 @@
-"""Task IDs: what ``specs/*/tasks.md`` plans, where the marks stand, and whether the two agree.
+"""Task IDs: check that the items of ``specs/*/tasks.md`` and the marks in the code agree.
 
-A mark is a comment of its own line, in whatever the file's language calls one, such as ``Task: T-014`` after a ``#``.
-It stands above what fulfils the item, and above the tests that show it. An item whose path lies in ``tests/`` is a test
-itself: one mark there is enough.
+A mark is a comment on its own line in the syntax of the file's language, such as ``Task: T-014`` after a ``#``. It
+stands above the code that fulfils the item and above a test of it. An item whose path is in ``tests/`` is itself a
+test: one mark there is enough.
 """
 
 import re
@@ -35,17 +35,17 @@ class Item:
 
     @property
     def name(self) -> str:
-        """The Task ID, as marks write it."""
+        """The Task ID as in marks."""
         return f"T-{self.number:03}"
 
 
 # Task: T-005
 def faults_of(root: Path) -> list[str]:
-    """Say everything that is out of step below ``root``. A tree without any plan is out of step, too."""
+    """Return all disagreements below ``root``. A tree without any plan is one, too."""
     faults: list[str] = []
     items = list(_items_of(root, faults))
     if not items:
-        return [*faults, "specs: nothing is planned"]
+        return [*faults, "specs: no items"]
     in_code, in_tests = _marks_of(root)
     faults += _numbering_faults(items)
     planned = {item.number for item in items}
@@ -79,7 +79,7 @@ def _items_of(root: Path, faults: list[str]) -> Iterator[Item]:
 
 
 def _marks_of(root: Path) -> tuple[set[int], set[int]]:
-    """Return the numbers that are marked in code and those that are marked in tests. Specs only plan."""
+    """Return the numbers that are marked in code and in tests. Marks in ``specs/`` do not count."""
     in_code: set[int] = set()
     in_tests: set[int] = set()
     for path in files_of(root):
@@ -93,7 +93,7 @@ def _marks_of(root: Path) -> tuple[set[int], set[int]]:
 
 
 def _numbering_faults(items: Sequence[Item]) -> Iterator[str]:
-    """Hold every spec to its block: 001 owns T001 to T099, 002 owns T101 to T199."""
+    """Yield numbers outside the block of their spec: 001 owns T001 to T099, 002 owns T101 to T199."""
     counts = Counter(item.number for item in items)
     yield from (f"T-{number:03}: planned {count} times" for number, count in counts.items() if count > 1)
     for item in items:

@@ -1,19 +1,19 @@
-"""Round trips: count them, and let something happen between them."""
+"""Count round trips, and run code between them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from psycopg.pq.abc import PGresult
 
-from support.helpers import UNHURRIED
+from support.helpers import LONG_TIMEOUTS
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 
 
 class Trips:
-    """The round trips of one database since ``count`` was last set. ``before`` and ``after`` are called with its value.
+    """The number of round trips since ``count`` was last set. ``before`` and ``after`` each trip are called with it.
 
-    What ``after`` raises comes to the caller in the place of the answer: the statement was executed all the same.
+    If ``after`` raises, the caller gets the exception instead of the result, although the statement was executed.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Trips:
 
 
 def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[Database, Trips]:
-    """A database of a single connection, not yet open, and its trips."""
+    """Return a database with a single connection, not yet open, and its round trips."""
     trips = Trips()
 
     class Watched(Connection):
@@ -35,7 +35,7 @@ def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[
             trips.after(trip)
             return results
 
-    database = Database(database_url, replace(options or UNHURRIED, pool_size=1))
+    database = Database(database_url, replace(options or LONG_TIMEOUTS, pool_size=1))
     database._pool.connection_class = Watched
     return database, trips
 

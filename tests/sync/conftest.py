@@ -1,14 +1,14 @@
-"""What stories stand on."""
+"""Fixtures of the synchronisation tests."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from support.state_machines import StatefulApp, open_world
+from support.state_machines import StatefulApp, open_stateful_app
 
 
 @pytest.fixture
 def world(database_url: str) -> Iterator[StatefulApp]:
-    """A world in which no story has been told."""
-    with open_world(database_url) as world:
+    """The application for the runs of one test, with empty counters."""
+    with open_stateful_app(database_url) as world:
         yield world

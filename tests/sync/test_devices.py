@@ -1,8 +1,8 @@
-"""Several devices of one user, random operations, lost answers and retries: nothing is lost, doubled or overwritten.
+"""Several devices of one user, random operations, lost responses and retries: no write is lost, doubled or overwritten.
 
-Hypothesis makes up what happens; a model says what it has to come to. What the server did is read from the feed, step
-by step: one change for each effect, and none without. What more there is to tasks, and what is done to several at once,
-is in ``test_families.py``.
+Hypothesis chooses the operations, and a model computes the expected results. The effects are read from the change feed
+after each step: exactly one change for each effect. Series, subtrees, other entities and batches are in
+``test_families.py``.
 """
 
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.invariants import wrong
+from support.invariants import violations
 from support.people import client_of, sign_up
-from support.state_machines import StatefulApp, Write, tell
-from support.sync import Change, Copy, Task, everything
+from support.state_machines import StatefulApp, Write, run_machine
+from support.sync import Change, Copy, Task, read_everything
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ DEVICES = 3
 OPEN = ("pending", "in_progress")
 STAMPS = ("revision", "updated_at")
 
-# Few values, so that many a change changes nothing.
+# Few values, so that many updates change nothing.
 FIELDS = {
     "title": st.sampled_from(["Buy milk", "Buy bread"]),
     "description": st.sampled_from([None, "Two"]),
@@ -61,7 +61,7 @@ OUTCOMES = (
 
 @dataclass
 class Expected:
-    """What a write has to come to: a status, and the task afterwards if it is to change (``None``: gone)."""
+    """The expected result of a write: its status, and the task afterwards if it changes (``None``: deleted)."""
 
     status: int
     task_id: str | None = None
@@ -72,7 +72,7 @@ class Expected:
 
 @dataclass
 class Entry:
-    """A change as the model remembers it."""
+    """A change in the log of the model."""
 
     task_id: str
     operation: str
@@ -82,12 +82,12 @@ class Entry:
 
 @dataclass
 class Model:
-    """What is to be true."""
+    """The expected state of the server."""
 
     tasks: dict[str, Task] = field(default_factory=dict)
     log: list[Entry] = field(default_factory=list)
     forgotten: int = 0
-    # For each key, the request that it stands for, and its answer.
+    # For each key, the request that it stands for and the response.
     kept: dict[str, tuple[tuple[str, str, Any], Any]] = field(default_factory=dict)
     bodies: dict[str, Any] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class Model:
         task_id = body.get("id")
         if task_id not in self.tasks:
             return Expected(201, task_id, changes=True, task=task)
-        # The bodies are compared without the defaults: to name one is to say nothing.
+        # Bodies are compared without default values.
         if self.bodies.get(task_id) == _without_defaults(body):
             return Expected(200, task_id)
         return Expected(409, task_id, code="id_taken")
@@ -166,7 +166,7 @@ class Model:
         return if_match not in (None, "*", f'"{task["revision"]}"')
 
     def absorb(self, change: Change) -> None:
-        """Take over a change that has been checked."""
+        """Apply a checked change to the model."""
         task_id = change["id"]
         before = self.tasks.pop(task_id, None)
         if change["state"] is not None:
@@ -179,7 +179,7 @@ def _without_defaults(body: dict[str, Any]) -> dict[str, Any]:
 
 
 class Devices(RuleBasedStateMachine):
-    """One story of one user."""
+    """The state machine of one user."""
 
     world: StatefulApp
 
@@ -189,7 +189,7 @@ class Devices(RuleBasedStateMachine):
         self.clients = [client_of(self.world.app, self.user_id) for _ in range(DEVICES)]
         self.copies = [Copy(client) for client in self.clients]
         self.model = Model()
-        # Reads the feed step by step, and is never far behind.
+        # Follows the feed after every step.
         self.witness = Copy(self.clients[0])
         self.witness.revision = 0
         self.ids = [str(UUID(int=0x0197F0C2A6B47E0B8D3C << 48 | n)) for n in range(4)]
@@ -205,7 +205,7 @@ class Devices(RuleBasedStateMachine):
         for title in ("Buy milk", "Buy bread"):
             self._write(0, Write("POST", "/tasks", {"title": title}), lose=False)
 
-    # What a user does.
+    # Operations of the user.
 
     @rule(device=devices, fields=all_fields, chosen=st.none() | which, key=keys, lose=st.booleans())
     def create(self, *, device: int, fields: dict[str, Any], chosen: int | None, key: str | None, lose: bool) -> None:
@@ -246,10 +246,10 @@ class Devices(RuleBasedStateMachine):
     @precondition(lambda self: self.lost)
     @rule(device=devices, number=which)
     def retry(self, device: int, number: int) -> None:
-        """Send what got no answer again, after whatever happened in between."""
+        """Repeat a write whose response was lost, after any other steps."""
         self._write(device, self.lost.pop(number % len(self.lost)), lose=False)
 
-    # What others do.
+    # Writes by other processes.
 
     @rule(priority=FIELDS["priority"])
     def write_by_sql(self, priority: str) -> None:
@@ -258,7 +258,7 @@ class Devices(RuleBasedStateMachine):
             connection.execute("SET timezone = 'Asia/Kathmandu'")
             connection.execute("UPDATE tasks SET priority = %s WHERE user_id = %s", (priority, self.user_id))
         touched = {task_id for task_id, task in self.model.tasks.items() if task["priority"] != priority}
-        changes = self._news(len(touched))
+        changes = self._new_changes(len(touched))
         assert {change["id"] for change in changes} == touched
         for change in changes:
             old = self.model.tasks[change["id"]]
@@ -278,7 +278,7 @@ class Devices(RuleBasedStateMachine):
             connection.execute("SELECT app.prune(90, %s)", place)
         self.model.forgotten = last
 
-    # What devices read.
+    # Reads of the devices.
 
     @rule(device=devices, limit=st.integers(1, 3))
     def start_again(self, device: int, limit: int) -> None:
@@ -305,17 +305,17 @@ class Devices(RuleBasedStateMachine):
             return
         self.has_written = False
         tasks = {("task", task_id): task for task_id, task in self.model.tasks.items()}
-        assert self.world.run(everything(self.clients[0])) == tasks
-        assert wrong(self.world.admin, self.user_id) == {}
-        assert self._news(0) == []
+        assert self.world.run(read_everything(self.clients[0])) == tasks
+        assert violations(self.world.admin, self.user_id) == {}
+        assert self._new_changes(0) == []
 
-    # How it is judged.
+    # Checks.
 
     def _path(self, task: int) -> str:
-        """The path of a task: of one that is there, for most numbers, else of one that was, or never will be."""
-        there = list(self.model.tasks)
-        gone = [self.ids[0], *(entry.task_id for entry in self.model.log if entry.task_id not in self.model.tasks)]
-        known = there if there and task < 5 else gone
+        """Return the path of an existing task for most numbers, else of a deleted one or of an unused id."""
+        existing = list(self.model.tasks)
+        missing = [self.ids[0], *(entry.task_id for entry in self.model.log if entry.task_id not in self.model.tasks)]
+        known = existing if existing and task < 5 else missing
         return f"/tasks/{known[-1 - task % len(known)]}"
 
     def _named(self, task: int, match: str | None) -> str | None:
@@ -325,7 +325,7 @@ class Devices(RuleBasedStateMachine):
         return f'"{current if match == "current" else current - 1}"'
 
     def _write(self, device: int, write: Write, *, lose: bool) -> None:
-        """Send a write and judge it. If its answer is lost, the device will send it again; we have seen it."""
+        """Send a write and check its result. If the response is lost, the device does not know it and will retry."""
         response = self.world.run(write.send(self.clients[device]))
         if lose:
             self.lost.append(write)
@@ -342,7 +342,7 @@ class Devices(RuleBasedStateMachine):
         expected = self._expected(write)
         assert response.status_code == expected.status, (write, response.text)
         assert expected.code is None or response.json()["code"] == expected.code
-        # An effect under a key is kept: without that mark there may be no other.
+        # A key with a stored response must have been replayed above.
         assert not (expected.changes and write.key in self.model.kept)
         if expected.changes:
             self._absorb(write, expected, response)
@@ -350,20 +350,20 @@ class Devices(RuleBasedStateMachine):
             assert response.json() == self.model.tasks[expected.task_id or ""]
         elif expected.status == 412:
             assert response.json()["current"] == self.model.tasks[expected.task_id or ""]
-        # What finds its task there already has made nothing whose answer could be kept.
+        # A POST that found its task already created has stored no response.
         if write.key and response.is_success and (expected.changes or write.path != "/tasks"):
             self.model.kept[write.key] = (write.digested, _answer(response))
 
     def _absorb(self, write: Write, expected: Expected, response: Response) -> None:
-        """Check the one change that a write made, and take it over."""
-        [change] = self._news(1)
+        """Check the single change of a write, and apply it to the model."""
+        [change] = self._new_changes(1)
         task_id = expected.task_id or response.json()["id"]
         operation = "create" if task_id not in self.model.tasks else "update" if expected.task else "delete"
         assert (change["id"], change["operation"]) == (task_id, operation)
         state = change["state"]
         if write.path.endswith("/undo"):
-            told = response.json()
-            assert (told["revision"], told["state"]) == (change["revision"], state)
+            undone = response.json()
+            assert (undone["revision"], undone["state"]) == (change["revision"], state)
         elif response.status_code != 204:
             assert response.json() == state
         if expected.task is not None:
@@ -373,11 +373,11 @@ class Devices(RuleBasedStateMachine):
         self.model.absorb(change)
 
     def _check_state(self, state: Task, wanted: Task, revision: int) -> None:
-        """Compare field by field; of the times only what can be known."""
+        """Compare the fields. Of the times, only what can be known is compared."""
         assert state["revision"] == revision
-        free = {*STAMPS, "completed_at", "trashed_at"}
-        assert {name: value for name, value in state.items() if name in wanted and name not in free} == {
-            name: value for name, value in wanted.items() if name not in free
+        times = {*STAMPS, "completed_at", "trashed_at"}
+        assert {name: value for name, value in state.items() if name in wanted and name not in times} == {
+            name: value for name, value in wanted.items() if name not in times
         }
         assert (state["completed_at"] is None) == (state["status"] != "completed")
         assert (state["trashed_at"] is None) == (wanted.get("trashed_at") is None)
@@ -387,8 +387,8 @@ class Devices(RuleBasedStateMachine):
         assert state["updated_at"] >= wanted.get("updated_at", "")
 
     def _expected(self, write: Write) -> Expected:
-        _, door, *rest = write.path.split("/")
-        if door == "changes":
+        _, resource, *rest = write.path.split("/")
+        if resource == "changes":
             return self.model.undo(int(rest[0]))
         if not rest:
             return self.model.create(write.body)
@@ -404,8 +404,8 @@ class Devices(RuleBasedStateMachine):
         fields = {"PUT": {**DEFAULTS, **(write.body or {})}, "PATCH": write.body, "complete": {"status": "completed"}}
         return self.model.change(task_id, fields[write.kind], write.if_match)
 
-    def _news(self, count: int) -> list[Change]:
-        """The changes since the last look, of which there have to be so many."""
+    def _new_changes(self, count: int) -> list[Change]:
+        """Return the new changes in the feed, of which there must be ``count``."""
         changes = self.world.run(self.witness.follow())
         assert len(changes) == count, changes
         assert self.witness.revision == len(self.model.log) + count
@@ -418,14 +418,14 @@ def _answer(response: Response) -> Any:
 
 # Task: T-171
 class TestDevices:
-    def test_have_what_the_server_has(self, world: StatefulApp) -> None:
-        class Story(Devices):
+    def test_devices_converge_to_the_state_of_the_server(self, world: StatefulApp) -> None:
+        class Machine(Devices):
             pass
 
-        Story.world = world
+        Machine.world = world
 
-        tell(Story, stories=60)
+        run_machine(Machine, runs=60)
 
-        # A story in which nothing happens shows nothing. Some answers are rare, and do not come up every time.
+        # The runs must produce most outcomes. Some are rare and do not occur every time.
         missing = {outcome for outcome in OUTCOMES if not world.outcomes[outcome]}
         assert len(missing) < len(OUTCOMES) / 5, missing

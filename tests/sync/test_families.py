@@ -1,8 +1,8 @@
-"""Two devices and everything there is: families, series, categories, tags, places, the trash, batches, the profile.
+"""Two devices and all features: subtrees, series, categories, tags, positions, the trash, batches and the profile.
 
-No model says what each write has to come to: there are suites for that. Whatever it was answered, what is told of it in
-the feed is what changed, what was refused changed nothing, what is sent again at once changes nothing more, a copy is
-what its owner would fetch anew, and what the database derives follows from the rows.
+There is no model of the expected results: other tests check them. Whatever the response, the feed contains exactly what
+changed, a rejected request changes nothing, an immediate repetition changes nothing more, a copy equals the state that
+is fetched anew, and derived data match the rows.
 """
 
 from typing import Any
@@ -12,10 +12,10 @@ from httpx import Response
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from support.invariants import wrong
+from support.invariants import violations
 from support.people import client_of, sign_up
-from support.state_machines import StatefulApp, Write, tell
-from support.sync import Change, Copy, Key, Thing, everything, shown
+from support.state_machines import StatefulApp, Write, run_machine
+from support.sync import Change, Copy, Key, Thing, as_routes_return, read_everything
 from todo.models.entities import ENTITY_MODELS
 from todo.models.tasks import TaskBase
 
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 
 DEVICES = 2
 MAX_LOST = 4
-# These say what is to be, not what is to happen: the second time they find it so.
-SAYING_WHAT_IS_TO_BE = {"PATCH", "DELETE", "restore", "reopen", "move"}
+# Idempotent kinds of writes: a repetition finds the requested state.
+IDEMPOTENT_KINDS = {"PATCH", "DELETE", "restore", "reopen", "move"}
 
 TAGS = st.lists(st.sampled_from(["work", "Work", "home", "shop"]), max_size=3, unique_by=str.lower)
 ZONES = st.sampled_from(["UTC", "America/New_York", "Pacific/Auckland"])
@@ -48,7 +48,7 @@ WHEN: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"due_date": DUE, "recurrence": RECURRENCE}, optional={"start_date": st.just("2026-03-01")}),
     st.fixed_dictionaries({"recurrence": st.none() | RECURRENCE}),
 )
-# Numbers, which become ids when they are sent: of what is there, or of nothing.
+# Numbers that become ids of existing objects, or unknown ids, when they are sent.
 which = st.integers(0, 9)
 PLACES = {"category_id": st.none() | which, "parent_id": st.none() | which}
 some_fields = st.builds(
@@ -85,7 +85,7 @@ OUTCOMES = (
 
 
 class Families(RuleBasedStateMachine):
-    """One story of one user."""
+    """The state machine of one user."""
 
     world: StatefulApp
 
@@ -94,7 +94,7 @@ class Families(RuleBasedStateMachine):
         self.user_id = sign_up(self.world.url, "alice")
         self.clients = [client_of(self.world.app, self.user_id) for _ in range(DEVICES)]
         self.copies = [Copy(client) for client in self.clients]
-        # Reads the feed after every write: what it has is what there is.
+        # Follows the feed after every write, so it has the current state.
         self.witness = Copy(self.clients[0])
         self.witness.revision = 0
         self.log: list[tuple[Change, Thing | None]] = []
@@ -112,7 +112,7 @@ class Families(RuleBasedStateMachine):
 
     @initialize()
     def begin_with_something(self) -> None:
-        """A tree of three levels, with a series at its top and one in it."""
+        """Add a tree of three levels. Its root and one of its subtasks are recurring."""
         self._write(0, Write("POST", "/categories", {"name": "Work"}), lose=False)
         category_id = self._id("category", 0)
         series = {"due_date": "2026-03-10", "recurrence": {"rule": "FREQ=DAILY", "missed": "keep"}}
@@ -135,7 +135,7 @@ class Families(RuleBasedStateMachine):
 
     @rule(device=devices, below=which, rule=RULES, recurs=st.booleans())
     def create_below(self, device: int, below: int, rule: str, *, recurs: bool) -> None:
-        """A subtask of something alive, most often: trees have to grow to be worth something."""
+        """Add a subtask, mostly of an existing task, so that trees grow."""
         body = self._named({"title": "Below", "parent_id": below})
         if recurs:
             body |= {"due_date": "2026-03-10", "recurrence": {"rule": rule, "missed": "keep"}}
@@ -152,7 +152,7 @@ class Families(RuleBasedStateMachine):
 
     @rule(device=devices, task=which, verb=st.sampled_from(["complete", "skip"]))
     def act_on_the_occurrence(self, device: int, task: int, verb: str) -> None:
-        """With the date that is meant, and again, as a device does that got no answer: once is enough."""
+        """Complete or skip a given occurrence twice, as after a lost response. The second time has no effect."""
         path = self._path("task", task)
         known = self.things.get(("task", path.rpartition("/")[2]), {})
         write = Write("POST", f"{path}/{verb}", {"occurrence": known.get("due_date") or "2026-03-10"})
@@ -176,8 +176,8 @@ class Families(RuleBasedStateMachine):
         self._write(device, Write("POST", "/tasks/batch", body, key), lose=True)
 
     @rule(device=devices, task=which)
-    def there_and_back(self, device: int, task: int) -> None:
-        """To the trash and back again: the same tree, where it was."""
+    def trash_and_restore(self, device: int, task: int) -> None:
+        """Move a subtree to the trash and restore it. It must be the same, in the same place."""
         path = self._path("task", task)
         task_id = path.rpartition("/")[2]
         if self.things.get(("task", task_id), {"trashed_at": ""})["trashed_at"] is not None:
@@ -186,14 +186,16 @@ class Families(RuleBasedStateMachine):
         below = self._below(task_id)
 
         self._write(device, Write("DELETE", path), lose=False)
-        there = {thing_id for (kind, thing_id), thing in self.things.items() if kind == "task" and thing["trashed_at"]}
-        assert {task_id, *below} <= there
+        trashed = {
+            thing_id for (kind, thing_id), thing in self.things.items() if kind == "task" and thing["trashed_at"]
+        }
+        assert {task_id, *below} <= trashed
         assert self._write(device, Write("POST", f"{path}/restore"), lose=False).status_code == 200
 
         assert {key: _lasting(thing) for key, thing in self.things.items()} == before
         self.world.outcomes["whole tree"] += len(below) > 0
 
-    # What is beside tasks.
+    # Other entities.
 
     @rule(
         device=devices,
@@ -202,7 +204,7 @@ class Families(RuleBasedStateMachine):
         verb=st.sampled_from(["create", "change", "move", "delete", "trash"]),
         other=which,
     )
-    def keep_categories(self, device: int, category: int, name: str, verb: str, other: int) -> None:
+    def change_categories(self, device: int, category: int, name: str, verb: str, other: int) -> None:
         path = self._path("category", category)
         write = {
             "create": Write("POST", "/categories", {"name": name}),
@@ -219,7 +221,7 @@ class Families(RuleBasedStateMachine):
         self._write(device, Write(method, f"/tags/{name}", body), lose=False)
 
     @rule(device=devices, view=which, name=NAMES, query=QUERIES, verb=st.sampled_from(["create", "change", "delete"]))
-    def keep_views(self, device: int, view: int, name: str, query: dict[str, Any], verb: str) -> None:
+    def change_views(self, device: int, view: int, name: str, query: dict[str, Any], verb: str) -> None:
         path = self._path("view", view)
         write = {
             "create": Write("POST", "/views", {"name": name, "query": query}),
@@ -240,10 +242,10 @@ class Families(RuleBasedStateMachine):
     @precondition(lambda self: self.lost)
     @rule(device=devices, number=which)
     def retry(self, device: int, number: int) -> None:
-        """Send what got no answer again, after whatever happened in between."""
+        """Repeat a write whose response was lost, after any other steps."""
         self._write(device, self.lost.pop(number % len(self.lost)), lose=False)
 
-    # What devices read.
+    # Reads of the devices.
 
     @rule(device=devices, limit=st.integers(1, 3))
     def start_again(self, device: int, limit: int) -> None:
@@ -269,16 +271,16 @@ class Families(RuleBasedStateMachine):
         if not self.has_written:
             return
         self.has_written = False
-        assert self.world.run(everything(self.clients[0])) == shown(self.things)
-        assert wrong(self.world.admin, self.user_id) == {}
+        assert self.world.run(read_everything(self.clients[0])) == as_routes_return(self.things)
+        assert violations(self.world.admin, self.user_id) == {}
 
-    # How numbers become names.
+    # Ids of numbers.
 
     def _id(self, kind: str, number: int) -> str:
-        """The id of a thing that is there, for most numbers; else of none."""
-        there = [thing_id for of, thing_id in self.things if of == kind]
-        nothing = "00000000-0000-4000-8000-000000000000"
-        return there[-1 - number % len(there)] if there and number < 9 else nothing
+        """Return the id of an existing object for most numbers, else an unknown id."""
+        existing = [thing_id for of, thing_id in self.things if of == kind]
+        unknown = "00000000-0000-4000-8000-000000000000"
+        return existing[-1 - number % len(existing)] if existing and number < 9 else unknown
 
     def _path(self, kind: str, number: int) -> str:
         return f"/{ENTITY_MODELS[kind].snapshot_field}/{self._id(kind, number)}"
@@ -293,7 +295,7 @@ class Families(RuleBasedStateMachine):
         return named
 
     def _operations(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Operations with their ids. An odd number stands for what was created last, where something was."""
+        """Return operations with ids. An odd number stands for the last task that the batch creates, if any."""
         made: str | None = None
         all_named = []
         for n, operation in enumerate(operations):
@@ -307,7 +309,7 @@ class Families(RuleBasedStateMachine):
         return all_named
 
     def _below(self, task_id: str) -> set[str]:
-        """Return what is alive below a task."""
+        """Return the ids of the subtree below a task, without trashed tasks."""
         children = {
             thing_id
             for (kind, thing_id), thing in self.things.items()
@@ -315,10 +317,10 @@ class Families(RuleBasedStateMachine):
         }
         return children.union(*(self._below(child) for child in children))
 
-    # How it is judged.
+    # Checks.
 
     def _write(self, device: int, write: Write, *, lose: bool) -> Response:
-        """Send a write and judge it. If its answer is lost, the device will send it again."""
+        """Send a write and check its result. If the response is lost, the device will retry."""
         response = self.world.run(write.send(self.clients[device]))
         if lose and len(self.lost) < MAX_LOST:
             self.lost.append(write)
@@ -334,18 +336,18 @@ class Families(RuleBasedStateMachine):
             assert changes == [], (write, response.text)
             return response
         if write.key is not None:
-            # What was done is kept: under the same key nothing is done anew.
+            # A key with a stored response must have been replayed above.
             assert write.key not in self.kept
             self.kept[write.key] = write.digested, response.json()
         self._check_answer(write, response)
-        # To complete a series once more means its next occurrence.
+        # Completing a series again completes its next occurrence.
         completes = write.method == "PATCH" and write.body.get("status") == "completed"
-        if write.kind in SAYING_WHAT_IS_TO_BE and not completes and not lose and write.key is None:
+        if write.kind in IDEMPOTENT_KINDS and not completes and not lose and write.key is None:
             self._send_again(device, write, response)
         return response
 
     def _absorb(self) -> list[Change]:
-        """Read what is new, and check that it says of each thing what changed."""
+        """Read the new changes, and check that each contains exactly what changed."""
         before = dict(self.things)
         changes: list[Change] = []
         self.witness.is_behind = True
@@ -354,8 +356,8 @@ class Families(RuleBasedStateMachine):
         for change in changes:
             key = change["type"], change["id"]
             old, new = before.get(key), change["state"]
-            told = {"create": (False, True), "update": (True, True), "delete": (True, False)}[change["operation"]]
-            assert (old is not None, new is not None) == told
+            expected = {"create": (False, True), "update": (True, True), "delete": (True, False)}[change["operation"]]
+            assert (old is not None, new is not None) == expected
             differing = {name for name in new or () if old and old[name] != new[name]} - {"revision", "updated_at"}
             assert set(change["fields"]) == differing
             if change["type"] == "task" and change["operation"] == "update" and "last_completed_at" in differing:
@@ -369,21 +371,21 @@ class Families(RuleBasedStateMachine):
         return changes
 
     def _check_answer(self, write: Write, response: Response) -> None:
-        """What was answered is what there is."""
+        """Check that the response contains the current state."""
         if response.status_code == 204 or write.path.startswith(("/me", "/tags")):
             return
-        told = response.json()
+        answer = response.json()
         if write.kind == "batch":
-            for result in told["results"]:
+            for result in answer["results"]:
                 if result["error"] is None:
                     assert result["task"] == self.things.get(("task", result["id"]))
             return
         if write.kind == "undo":
-            assert told["state"] == self.things.get((told["type"], told["id"]))
+            assert answer["state"] == self.things.get((answer["type"], answer["id"]))
             return
-        door = write.path.split("/")[1]
-        [kind] = [entity.name for entity in ENTITY_MODELS.values() if entity.snapshot_field == door]
-        assert told == told | self.things[kind, told["id"]]
+        resource = write.path.split("/")[1]
+        [kind] = [entity.name for entity in ENTITY_MODELS.values() if entity.snapshot_field == resource]
+        assert answer == answer | self.things[kind, answer["id"]]
 
     def _send_again(self, device: int, write: Write, first: Response) -> None:
         again = self.world.run(write.send(self.clients[device]))
@@ -393,8 +395,8 @@ class Families(RuleBasedStateMachine):
             assert again.json() == first.json()
 
     def _count(self, write: Write, response: Response) -> None:
-        door = write.path.split("/")[1].partition("?")[0]
-        at = "" if door in ("tasks", "changes") else f" /{door}"
+        resource = write.path.split("/")[1].partition("?")[0]
+        at = "" if resource in ("tasks", "changes") else f" /{resource}"
         self.world.outcomes[f"{write.kind}{at} {response.status_code}"] += 1
 
 
@@ -407,22 +409,24 @@ def _lasting(thing: Thing) -> Thing:
 # Task: T-351
 # Task: T-353
 class TestFamilies:
-    def test_set_every_field_of_a_task(self) -> None:
-        some_story_sets = {"title", "due_date", "start_date", "recurrence", *FIELDS, *PLACES}
+    def test_runs_set_every_field_of_a_task(self) -> None:
+        some_run_sets = {"title", "due_date", "start_date", "recurrence", *FIELDS, *PLACES}
 
-        forgotten = TaskBase.model_fields.keys() - some_story_sets
-        assert not forgotten, f"no story sets these fields: add values to FIELDS, in this file, for each of {forgotten}"
+        forgotten = TaskBase.model_fields.keys() - some_run_sets
+        assert not forgotten, f"no run sets these fields: add values to FIELDS in this file for each of {forgotten}"
 
-    def test_are_on_all_devices_what_they_are_on_the_server(self, world: StatefulApp) -> None:
-        class Story(Families):
+    def test_all_entities_converge_to_the_state_of_the_server(self, world: StatefulApp) -> None:
+        class Machine(Families):
             pass
 
-        Story.world = world
+        Machine.world = world
 
-        tell(Story, stories=60)
+        run_machine(Machine, runs=60)
 
         unchanged = ENTITY_MODELS.keys() - world.changed.keys()
-        assert not unchanged, f"no story changes these: add a rule to Families, in this file, for each of {unchanged}"
-        # A story in which nothing happens shows nothing. Some answers are rare, and do not come up every time.
+        assert not unchanged, (
+            f"no run changes these entities: add a rule to Families in this file for each of {unchanged}"
+        )
+        # The runs must produce most outcomes. Some are rare and do not occur every time.
         missing = {outcome for outcome in OUTCOMES if not world.outcomes[outcome]}
         assert len(missing) < len(OUTCOMES) / 5, dict(world.outcomes)

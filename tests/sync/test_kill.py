@@ -1,4 +1,4 @@
-"""``kill -9`` in the middle of a thousand writes: what was answered is there, once, and nothing is there by half."""
+"""``kill -9`` during a thousand writes: every confirmed write has exactly one effect, and no write is partial."""
 
 import asyncio
 import os
@@ -17,25 +17,25 @@ import psycopg
 import pytest
 
 from support.helpers import eventually
-from support.invariants import wrong
+from support.invariants import violations
 from support.people import SECRET, sign_up, token_of
-from support.processes import PATIENCE_SECONDS, port_to_keep, serving, until
-from support.sync import Copy, everything, whole_log
+from support.processes import TIMEOUT_SECONDS, port_to_keep, serving, until
+from support.sync import Copy, read_everything, whole_log
 
 pytestmark = pytest.mark.slow
 
 CLIENTS = 20
-# Of each client: a task is made and changed twice, and the second change is undone.
+# Per client: tasks that are created and changed twice, and whose second change is undone.
 TASKS_EACH = 14
 KILLS_AFTER = (150, 500, 800)
-# Of each client: a series is completed so often, and so often a tree is made by a batch, trashed and brought back.
+# Per client: how often a series is completed, and a tree is created by a batch, trashed and restored.
 ROUNDS = 5
 TREE_KILLS_AFTER = (40, 150, 250)
 
 
 @dataclass
 class Server:
-    """A ``todo serve`` that can be killed; it comes back on the same port, which its clients know."""
+    """A ``todo serve`` that can be killed and restarted on the same port."""
 
     directory: Path
     url: str
@@ -55,9 +55,9 @@ class Server:
         )
 
     def kill(self) -> None:
-        """Kill every process of it, and start it again."""
+        """Kill all processes of the server, and start it again."""
         os.killpg(self._running.process.pid, signal.SIGKILL)
-        assert self._running.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        assert self._running.process.wait(TIMEOUT_SECONDS) == -signal.SIGKILL
         self.kills += 1
         until(self._port_is_free)
         self.start()
@@ -86,18 +86,18 @@ def server(request: pytest.FixtureRequest, tmp_path: Path, database_url: str) ->
 
 @dataclass
 class Answers:
-    """What the clients were told: for each write that was answered, what it made of which task."""
+    """The confirmed writes of all clients: the id of the task, and its state in the response."""
 
     given: list[tuple[str, dict[str, Any] | None]] = field(default_factory=list)
     repeated: int = 0
 
     async def reach(self, count: int, writers: "asyncio.Future[Any]") -> None:
-        """Wait until so many were given, or the writers are at an end: they say why."""
+        """Wait until ``count`` writes are confirmed or the writers have ended."""
         await eventually(lambda: len(self.given) >= count or writers.done())
 
 
 async def send(client: httpx.AsyncClient, answers: Answers, method: str, path: str, **body: Any) -> Any:
-    """Send a write until it is answered, always under the same key. The answer is the first one, or equal to it."""
+    """Send a write with the same key until it is answered, and return the response."""
     headers = {"Idempotency-Key": str(uuid4())}
     while True:
         try:
@@ -114,12 +114,12 @@ async def send(client: httpx.AsyncClient, answers: Answers, method: str, path: s
 
 async def work(address: str, token: str, answers: Answers) -> None:
     async with httpx.AsyncClient(
-        base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
+        base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS
     ) as client:
         for n in range(TASKS_EACH):
             task_id = str(uuid4())
             response = await send(client, answers, "POST", "/tasks", json={"id": task_id, "title": str(n)})
-            # Without its key it would be 200: this id is taken, by the same body.
+            # Without the key, a repetition would get 200: a task with this id and body exists.
             assert response.status_code == 201
             answers.given.append((task_id, response.json()))
             for change in ({"title": f"{n}!"}, {"priority": "high"}):
@@ -132,9 +132,9 @@ async def work(address: str, token: str, answers: Answers) -> None:
 
 
 async def work_on_trees(address: str, token: str, answers: Answers) -> None:
-    """Complete a series again and again, date by date, and let a tree come, go and come back."""
+    """Complete a series occurrence by occurrence, and create, trash and restore trees."""
     async with httpx.AsyncClient(
-        base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE_SECONDS
+        base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS
     ) as client:
         recurrence = {"rule": "FREQ=DAILY", "missed": "keep"}
         new = {"title": "Water the plants", "due_date": "2026-03-01", "recurrence": recurrence, "tags": ["home"]}
@@ -142,8 +142,8 @@ async def work_on_trees(address: str, token: str, answers: Answers) -> None:
         below = {"title": "Fill the can", "parent_id": series["id"]}
         assert (await send(client, answers, "POST", "/tasks", json=below)).status_code == 201
         for _ in range(ROUNDS):
-            meant = {"occurrence": series["due_date"]}
-            response = await send(client, answers, "POST", f"/tasks/{series['id']}/complete", json=meant)
+            body = {"occurrence": series["due_date"]}
+            response = await send(client, answers, "POST", f"/tasks/{series['id']}/complete", json=body)
             assert response.status_code == 200
             series = response.json()
             response = await send(client, answers, "POST", "/tasks/batch", json=A_TREE)
@@ -174,9 +174,7 @@ A_TREE: dict[str, Any] = {
 # Task: T-173
 # Task: T-325
 class TestKill:
-    async def test_loses_nothing_that_was_answered_and_does_nothing_twice(
-        self, server: Server, database_url: str
-    ) -> None:
+    async def test_confirmed_writes_survive_kill_9_and_happen_once(self, server: Server, database_url: str) -> None:
         user_id = sign_up(database_url, "alice")
         token = token_of(user_id)
         answers = Answers()
@@ -188,22 +186,22 @@ class TestKill:
         await writers
 
         headers = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=PATIENCE_SECONDS) as client:
+        async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=TIMEOUT_SECONDS) as client:
             log = await whole_log(client)
-            now = await everything(client)
+            now = await read_everything(client)
             copy = Copy(client)
             await copy.catch_up(limit=100)
         assert (server.kills, answers.repeated > 0) == (len(KILLS_AFTER), True)
-        # Every write was answered in the end, and each is in the log once.
+        # Every write was confirmed in the end, and is in the log once.
         assert len(log) == len(answers.given) == CLIENTS * TASKS_EACH * 4
-        told = {(change["id"], change["revision"]): change["state"] for change in log}
-        assert [told[task_id, state["revision"]] for task_id, state in answers.given if state] == [
+        logged = {(change["id"], change["revision"]): change["state"] for change in log}
+        assert [logged[task_id, state["revision"]] for task_id, state in answers.given if state] == [
             state for _, state in answers.given if state
         ]
         assert now == copy.things == {(change["type"], change["id"]): change["state"] for change in log}
         assert {(task["title"][-1], task["priority"]) for task in now.values()} == {("!", "medium")}
 
-    async def test_leaves_nothing_half_done(self, server: Server, database_url: str) -> None:
+    async def test_kill_9_leaves_no_partial_write(self, server: Server, database_url: str) -> None:
         user_id = sign_up(database_url, "alice")
         token = token_of(user_id)
         answers = Answers()
@@ -215,14 +213,14 @@ class TestKill:
         await writers
 
         headers = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=PATIENCE_SECONDS) as client:
+        async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=TIMEOUT_SECONDS) as client:
             copy = Copy(client)
             await copy.catch_up(limit=100)
-            assert copy.things == await everything(client)
+            assert copy.things == await read_everything(client)
         assert (server.kills, answers.repeated > 0) == (len(TREE_KILLS_AFTER), True)
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert wrong(connection, user_id) == {}
-            # Of each series so many were closed as it has gone on, and each date once.
+            assert violations(connection, user_id) == {}
+            # Each series has as many closed occurrences as it has advanced, all with different dates.
             assert self.series_of(connection, user_id) == [(1 + ROUNDS, ROUNDS, ROUNDS)] * CLIENTS
         kept = Counter((task["title"], task["status"], task["trashed_at"] is None) for task in copy.tasks.values())
         assert kept == {
@@ -236,7 +234,7 @@ class TestKill:
 
     @staticmethod
     def series_of(connection: psycopg.Connection[Any], user_id: str) -> list[tuple[int, int, int]]:
-        """For each series: which occurrence is open, and how many are closed, and of how many dates."""
+        """Return the number of the open occurrence, of closed ones, and of their different dates for each series."""
         return connection.execute(
             "SELECT t.recurrence_number, count(*)::int, count(DISTINCT closed.due_date)::int FROM tasks AS t"
             " JOIN tasks AS closed ON closed.user_id = t.user_id AND closed.series_id = t.id AND closed.id <> t.id"

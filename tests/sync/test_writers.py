@@ -1,4 +1,4 @@
-"""Twenty writers on one user and a reader of the feed: it never skips or repeats a revision."""
+"""Twenty concurrent writers of one user, and readers of the feed that never miss or repeat a revision."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from collections import Counter
 import psycopg
 from httpx import AsyncClient
 
-from support.invariants import wrong
-from support.sync import Change, Copy, everything, whole_log
+from support.invariants import violations
+from support.sync import Change, Copy, read_everything, whole_log
 from support.tasks import add_task
 
 WRITERS = 20
@@ -17,7 +17,7 @@ SQL_WRITERS = 3
 
 
 async def write(client: AsyncClient, seed: int, shared: str) -> int:
-    """Write again and again, to tasks of one's own and to one that all share; return how many changes that makes."""
+    """Write to own tasks and to a shared task, and return the number of changes."""
     chance = random.Random(seed)
     effects = 0
     own: list[str] = []
@@ -28,7 +28,7 @@ async def write(client: AsyncClient, seed: int, shared: str) -> int:
                 own.append(response.json()["id"])
                 effects += 1
             case "put below":
-                # What all share counts it.
+                # The counters of the shared task change, too.
                 response = await client.post("/tasks", json={"title": f"{seed}.{n}", "parent_id": shared})
                 effects += 2
             case "change":
@@ -48,7 +48,7 @@ async def write(client: AsyncClient, seed: int, shared: str) -> int:
 
 
 def write_by_sql(url: str, user_id: str, seed: int) -> int:
-    """Write in bulk, and take half of it back; return how many rows were written for good."""
+    """Write in transactions, roll back half of them, and return the number of committed rows."""
     chance = random.Random(seed)
     effects = 0
     with psycopg.connect(url, autocommit=True) as connection:
@@ -65,22 +65,24 @@ def write_by_sql(url: str, user_id: str, seed: int) -> int:
 
 
 async def read(client: AsyncClient, writing: asyncio.Event) -> tuple[list[Change], Copy]:
-    """Follow from the first change until nobody writes any more and nothing is left."""
+    """Follow the feed from the first change until writing has ended and everything is read."""
     copy = Copy(client)
     copy.revision = 0
-    seen: list[Change] = []
+    changes: list[Change] = []
     while writing.is_set() or copy.is_behind:
         copy.is_behind = True
-        # It asserts that each page goes on where the last one ended.
-        seen += await copy.follow(limit=7)
-    seen += await copy.follow()
-    return seen, copy
+        # follow() asserts that each page continues where the last one ended.
+        changes += await copy.follow(limit=7)
+    changes += await copy.follow()
+    return changes, copy
 
 
 # Task: T-172
 # Task: T-343
 class TestTwentyWriters:
-    async def test_are_read_without_a_gap_and_without_a_double(self, alice: AsyncClient, database_url: str) -> None:
+    async def test_feed_of_concurrent_writers_has_no_gaps_and_no_duplicates(
+        self, alice: AsyncClient, database_url: str
+    ) -> None:
         user_id = (await alice.get("/me")).json()["id"]
         shared = await add_task(alice)
         writing = asyncio.Event()
@@ -94,15 +96,15 @@ class TestTwentyWriters:
         writing.clear()
 
         last = 1 + sum(effects)
-        for seen, copy in await asyncio.gather(*reading):
-            assert [change["revision"] for change in seen] == list(range(1, last + 1))
-            assert seen == await whole_log(alice)
-            assert copy.things == await everything(alice)
+        for changes, copy in await asyncio.gather(*reading):
+            assert [change["revision"] for change in changes] == list(range(1, last + 1))
+            assert changes == await whole_log(alice)
+            assert copy.things == await read_everything(alice)
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert wrong(connection, user_id) == {}
-        assert Counter(change["operation"] for change in seen).keys() == {"create", "update", "delete"}
+            assert violations(connection, user_id) == {}
+        assert Counter(change["operation"] for change in changes).keys() == {"create", "update", "delete"}
 
-    async def test_are_followed_by_a_device_that_starts_in_the_middle(self, alice: AsyncClient) -> None:
+    async def test_device_that_starts_during_writes_converges(self, alice: AsyncClient) -> None:
         tasks = [await add_task(alice, title=str(n)) for n in range(40)]
         copies = [Copy(alice) for _ in range(5)]
 
@@ -110,7 +112,7 @@ class TestTwentyWriters:
             *(write(alice, seed, tasks[0]["id"]) for seed in range(8)), *(copy.catch_up(limit=5) for copy in copies)
         )
 
-        now = await everything(alice)
+        now = await read_everything(alice)
         for copy in copies:
             await copy.catch_up()
             assert copy.things == now
@@ -118,7 +120,7 @@ class TestTwentyWriters:
 
 # Task: T-326
 class TestTwentyDevices:
-    async def test_that_complete_the_same_occurrence_complete_it_once(self, alice: AsyncClient) -> None:
+    async def test_twenty_devices_that_complete_one_occurrence_complete_it_once(self, alice: AsyncClient) -> None:
         recurrence = {"rule": "FREQ=DAILY", "missed": "keep"}
         task = await add_task(alice, due_date="2026-03-10", recurrence=recurrence)
 
@@ -129,30 +131,30 @@ class TestTwentyDevices:
         assert {response.json()["due_date"] for response in responses} == {"2026-03-11"}
         assert [change["operation"] for change in await whole_log(alice)] == ["create", "create", "update"]
 
-    async def test_that_trash_and_restore_and_put_below_leave_nothing_alive_in_the_trash(
+    async def test_concurrent_trash_restore_and_add_leave_no_task_below_a_trashed_one(
         self, alice: AsyncClient, database_url: str
     ) -> None:
         user_id = (await alice.get("/me")).json()["id"]
         top = await add_task(alice)
         middle = await add_task(alice, parent_id=top["id"])
 
-        async def put_below(n: int) -> int:
+        async def add_below(n: int) -> int:
             response = await alice.post("/tasks", json={"title": str(n), "parent_id": middle["id"]})
             return response.status_code
 
-        async def there_and_back(_: int) -> int:
+        async def trash_and_restore(_: int) -> int:
             response = await alice.delete(f"/tasks/{top['id']}")
             back = await alice.post(f"/tasks/{top['id']}/restore")
             return max(response.status_code, back.status_code)
 
-        statuses = await asyncio.gather(*(each(n) for n in range(20) for each in (put_below, there_and_back)))
+        statuses = await asyncio.gather(*(each(n) for n in range(20) for each in (add_below, trash_and_restore)))
 
         assert set(statuses) <= {200, 201, 204, 409}
         with psycopg.connect(database_url, autocommit=True) as connection:
-            assert wrong(connection, user_id) == {}
+            assert violations(connection, user_id) == {}
         made = statuses[::2].count(201)
         copy = Copy(alice)
         await copy.catch_up()
-        assert copy.things == await everything(alice)
+        assert copy.things == await read_everything(alice)
         assert len(copy.things) == 2 + made
         assert made > 0

@@ -1,4 +1,4 @@
-"""The application behind the protocol, and its specification."""
+"""Fixtures: the application behind the HTTP protocol, and its OpenAPI document."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from support.people import sign_up, token_of
-from support.raw_http import Impatient, Server, serving
+from support.raw_http import Server, ShortTimeouts, serving
 from todo.web.server.http_protocol import HttpProtocol
 
 
@@ -19,19 +19,19 @@ async def server(app: FastAPI) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def impatient(app: FastAPI) -> AsyncIterator[Server]:
-    """The application behind small limits."""
-    async with serving(app, Impatient) as server:
+async def strict_server(app: FastAPI) -> AsyncIterator[Server]:
+    """The application behind a protocol with short timeouts and small limits."""
+    async with serving(app, ShortTimeouts) as server:
         yield server
 
 
 @pytest.fixture
 def authorization(database_url: str) -> str:
-    """The header of a new user."""
+    """The Authorization header of a new user."""
     return f"Authorization: Bearer {token_of(sign_up(database_url, 'alice'))}"
 
 
 @pytest.fixture(scope="module")
 def document(app: FastAPI) -> dict[str, Any]:
-    """The specification of the application as shipped."""
+    """The OpenAPI document of the application as shipped."""
     return app.openapi()

@@ -1,4 +1,4 @@
-"""The application and the way to its routes."""
+"""The application and its router."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -31,7 +31,7 @@ class Filter(BaseModel):
 
 
 class Saved(RequestBody):
-    """A body with types that queries use as well."""
+    """A body with types that queries also use."""
 
     most: WholeNumber
     trashed: QueryBool
@@ -101,13 +101,13 @@ async def client() -> AsyncIterator[AsyncClient]:
 
 # Task: T-011
 class TestSharedTypes:
-    async def test_a_body_accepts_numbers_and_booleans_where_a_query_sends_text(self, client: AsyncClient) -> None:
+    async def test_request_body_accepts_json_numbers_and_booleans(self, client: AsyncClient) -> None:
         response = await client.post("/v1/things/saved", json={"most": 5, "trashed": True})
 
         assert (response.status_code, response.json()) == (200, [5, True])
 
     @pytest.mark.parametrize("most", ["5", 1.5, True, [], {}])
-    async def test_a_body_with_another_type_is_refused(self, client: AsyncClient, most: Any) -> None:
+    async def test_request_body_with_a_wrong_type_is_rejected(self, client: AsyncClient, most: Any) -> None:
         response = await client.post("/v1/things/saved", json={"most": most, "trashed": []})
 
         assert (response.status_code, response.json()["errors"]) == (
@@ -133,7 +133,7 @@ class TestDispatch:
             ("GET", "/v1/th%69ngs/%37", ["read", "7"]),
         ],
     )
-    async def test_finds_the_route(self, client: AsyncClient, method: str, path: str, answer: list[str]) -> None:
+    async def test_router_finds_the_route(self, client: AsyncClient, method: str, path: str, answer: list[str]) -> None:
         response = await client.request(method, path)
 
         assert (response.status_code, response.json()) == (200, answer)
@@ -142,13 +142,13 @@ class TestDispatch:
         "path",
         ["/v1", "/v1/", "/v1/things", "/v1/things/", "/things/7", "/v1/things//parts/8", "/v1/things/7%2Fparts%2F8"],
     )
-    async def test_finds_nothing_where_nothing_is(self, client: AsyncClient, path: str) -> None:
+    async def test_router_answers_404_for_an_unknown_path(self, client: AsyncClient, path: str) -> None:
         response = await client.get(path)
 
         assert (response.status_code, response.json()["detail"]) == (404, "There is nothing at this path.")
 
     @pytest.mark.parametrize("path", ["/v1/things/7/", "/v1/things/bulk/"])
-    async def test_says_when_there_is_only_a_slash_too_many(self, client: AsyncClient, path: str) -> None:
+    async def test_router_names_a_trailing_slash_as_the_cause_of_a_404(self, client: AsyncClient, path: str) -> None:
         response = await client.get(path)
 
         assert (response.status_code, response.json()["detail"]) == (
@@ -178,7 +178,7 @@ class TestDispatch:
             ("%FF%2F", "\ufffd/"),
         ],
     )
-    async def test_takes_a_name_that_hides_a_slash_for_one_name(
+    async def test_router_treats_a_percent_encoded_slash_as_part_of_a_name(
         self, client: AsyncClient, path: str, name: str
     ) -> None:
         response = await client.get(f"/v1/things/called/{path}")
@@ -207,18 +207,22 @@ class TestDispatch:
             "/%2Fpage",
         ],
     )
-    async def test_follows_no_slash_that_is_hidden(self, client: AsyncClient, path: str) -> None:
+    async def test_router_does_not_split_a_path_at_a_percent_encoded_slash(
+        self, client: AsyncClient, path: str
+    ) -> None:
         response = await client.get(path)
 
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
     @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-    async def test_names_the_methods_of_a_name_that_hides_a_slash(self, client: AsyncClient, method: str) -> None:
+    async def test_router_names_the_methods_of_a_path_with_a_percent_encoded_slash(
+        self, client: AsyncClient, method: str
+    ) -> None:
         response = await client.request(method, "/v1/things/called/home%2Fgarden")
 
         assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
 
-    async def test_answers_head_as_get_without_the_body(self, client: AsyncClient) -> None:
+    async def test_router_answers_head_like_get_without_the_body(self, client: AsyncClient) -> None:
         full = await client.get("/v1/things/7", headers={"X-Request-ID": "same"})
 
         response = await client.head("/v1/things/7", headers={"X-Request-ID": "same"})
@@ -230,13 +234,13 @@ class TestDispatch:
         ("path", "allowed"),
         [("/v1/things/7", "DELETE, GET, HEAD"), ("/v1/things/bulk", "POST"), ("/page", "GET, HEAD")],
     )
-    async def test_names_every_method_of_a_path(self, client: AsyncClient, path: str, allowed: str) -> None:
+    async def test_router_names_all_methods_of_a_path(self, client: AsyncClient, path: str, allowed: str) -> None:
         response = await client.put(path)
 
         assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
         assert response.headers["allow"] == allowed
 
-    def test_refuses_a_path_that_it_could_not_tell_from_another(self) -> None:
+    def test_router_rejects_a_parameter_that_spans_segments(self) -> None:
         app = Application()
         router = APIRouter(route_class=Route)
 
@@ -252,13 +256,13 @@ class TestDispatch:
 
 # Task: T-040
 class TestApplication:
-    async def test_answers_the_routes_that_are_not_ours(self, client: AsyncClient) -> None:
+    async def test_application_serves_plain_fastapi_and_starlette_routes(self, client: AsyncClient) -> None:
         plain = await client.get("/plain?number=1")
         page = await client.get("/page")
 
         assert [(response.status_code, response.text) for response in (plain, page)] == [(200, "1"), (200, "page")]
 
-    async def test_answers_what_the_frameworks_routes_refuse_as_ours_do(self, client: AsyncClient) -> None:
+    async def test_invalid_input_of_a_plain_fastapi_route_gets_our_problem(self, client: AsyncClient) -> None:
         response = await client.get("/plain?number=secret")
 
         problem: dict[str, Any] = response.json()
@@ -268,8 +272,10 @@ class TestApplication:
 
 
 # Task: T-042
-class TestFaultsOfServices:
-    async def test_point_into_the_place_that_the_field_came_in(self, client: AsyncClient) -> None:
+class TestServiceErrors:
+    async def test_error_of_a_service_points_to_the_part_of_the_request_with_the_field(
+        self, client: AsyncClient
+    ) -> None:
         response = await client.post("/v1/things/7/refuse", json={"name": "a"})
 
         assert [error["pointer"] for error in response.json()["errors"]] == [

@@ -1,4 +1,4 @@
-"""Bodies that take their time, or never come."""
+"""Reading request bodies that arrive slowly, in pieces, or never."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.people import sign_up, token_of
+from support import raw_http
 from support.raw_http import request, serving
 from todo.web import bodies
 from todo.web.server.http_protocol import HttpProtocol
@@ -16,15 +16,15 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """A time limit that a test can wait for."""
     monkeypatch.setattr(bodies, "MAX_SECONDS", 0.3)
 
 
 # Task: T-043
-@pytest.mark.usefixtures("hurry")
+@pytest.mark.usefixtures("short_timeout")
 class TestReadBody:
-    async def test_waits_no_longer_than_its_limit_in_all(self, alice: AsyncClient) -> None:
+    async def test_body_that_arrives_slowly_gets_408_after_the_timeout(self, alice: AsyncClient) -> None:
         async def trickle() -> AsyncIterator[bytes]:
             yield b'{"title": "'
             while True:
@@ -35,25 +35,18 @@ class TestReadBody:
 
         assert (response.status_code, response.json()["code"]) == (408, "request_timeout")
 
-    async def test_lets_go_of_a_connection_on_which_no_body_comes(self, app: FastAPI, database_url: str) -> None:
-        token = token_of(sign_up(database_url, "alice"))
+    async def test_connection_without_the_announced_body_is_closed_after_the_timeout(
+        self, app: FastAPI, authorization: str
+    ) -> None:
         async with serving(app, HttpProtocol) as server, server.connect() as connection:
-            await connection.send(
-                request(
-                    "POST",
-                    "/api/v1/tasks",
-                    f"Authorization: Bearer {token}",
-                    "Content-Type: application/json",
-                    "Content-Length: 10",
-                )
-            )
+            await connection.send(request("POST", "/api/v1/tasks", authorization, raw_http.JSON, "Content-Length: 10"))
 
             answer = await connection.answer()
 
             assert (answer.status, answer.headers["connection"]) == (408, "close")
             assert await connection.is_closed()
 
-    async def test_takes_a_body_that_comes_in_pieces(self, alice: AsyncClient) -> None:
+    async def test_body_that_arrives_in_pieces_is_accepted(self, alice: AsyncClient) -> None:
         async def pieces() -> AsyncIterator[bytes]:
             for piece in (b'{"tit', b'le": ', b"", b'"milk"}'):
                 await asyncio.sleep(0)

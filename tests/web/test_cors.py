@@ -1,4 +1,4 @@
-"""Browsers of other origins: who may call, and what they may see, errors included."""
+"""CORS: which origins may call the API, and which responses they may read, including errors."""
 
 import pytest
 from fastapi import FastAPI
@@ -13,10 +13,10 @@ from todo.services.authentication import SecretVerifier, Verifier
 from todo.settings import Settings
 
 ORIGIN = "https://app.example.com"
-OTHER_ORIGIN = "http://localhost:3000"
+SECOND_ORIGIN = "http://localhost:3000"
 EXPOSED = "Location, ETag, X-Request-ID, Retry-After, Idempotency-Replayed"
 
-STRANGERS = [
+OTHER_ORIGINS = [
     "https://evil.example",
     "http://app.example.com",
     "https://app.example.com:8443",
@@ -28,13 +28,13 @@ STRANGERS = [
 
 
 class Broken(SecretVerifier):
-    """Verifies nothing: what it says instead is what the caller is to see."""
+    """A verifier that raises ``error`` for every token."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(SECRET)
         self._error = error
 
-    async def verify(self, token: bytes) -> Identity:  # noqa: ARG002 - no token is good.
+    async def verify(self, token: bytes) -> Identity:  # noqa: ARG002 - the signature is the verifier's.
         raise self._error
 
 
@@ -52,9 +52,9 @@ def browser(app: FastAPI, origin: str | None = ORIGIN, token: str | None = None)
 async def preflight(
     app: FastAPI, origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, content-type"
 ) -> Response:
-    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
+    request_headers = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": headers}
     async with browser(app, origin) as client:
-        return await client.options("/api/v1/tasks", headers=asked)
+        return await client.options("/api/v1/tasks", headers=request_headers)
 
 
 def cors_headers(response: Response) -> dict[str, str]:
@@ -64,13 +64,13 @@ def cors_headers(response: Response) -> dict[str, str]:
 @pytest.fixture
 def app(database: Database) -> FastAPI:
     """The application as shipped, for two origins."""
-    return app_for(database, ORIGIN, OTHER_ORIGIN)
+    return app_for(database, ORIGIN, SECOND_ORIGIN)
 
 
 # Task: T-048
 class TestPreflight:
-    @pytest.mark.parametrize("origin", [ORIGIN, OTHER_ORIGIN])
-    async def test_needs_no_token(self, app: FastAPI, origin: str) -> None:
+    @pytest.mark.parametrize("origin", [ORIGIN, SECOND_ORIGIN])
+    async def test_preflight_needs_no_token(self, app: FastAPI, origin: str) -> None:
         response = await preflight(app, origin)
 
         assert response.status_code == 200
@@ -85,15 +85,15 @@ class TestPreflight:
         }
         assert "Origin" in response.headers["vary"].split(", ")
 
-    async def test_allows_every_method_that_an_operation_has(self, app: FastAPI) -> None:
+    async def test_preflight_allows_every_method_of_the_api(self, app: FastAPI) -> None:
         methods = {method.upper() for operations in app.openapi()["paths"].values() for method in operations}
 
         allowed = {method for method in methods if (await preflight(app, method=method)).status_code == 200}
 
         assert allowed == methods == {"GET", "POST", "PUT", "PATCH", "DELETE"}
 
-    @pytest.mark.parametrize("origin", STRANGERS)
-    async def test_refuses_other_origins(self, app: FastAPI, origin: str) -> None:
+    @pytest.mark.parametrize("origin", OTHER_ORIGINS)
+    async def test_preflight_from_another_origin_gets_403(self, app: FastAPI, origin: str) -> None:
         response = await preflight(app, origin)
 
         assert response.status_code == 403
@@ -101,7 +101,7 @@ class TestPreflight:
         assert "Origin" in response.headers["vary"].split(", ")
 
     @pytest.mark.parametrize(("method", "headers"), [("TRACE", "authorization"), ("GET", "authorization, x-secret")])
-    async def test_refuses_other_methods_and_headers_with_a_problem(
+    async def test_preflight_with_another_method_or_header_gets_a_problem(
         self, app: FastAPI, method: str, headers: str
     ) -> None:
         response = await preflight(app, method=method, headers=headers)
@@ -117,7 +117,7 @@ class TestPreflight:
         }
         assert cors_headers(response) == {}
 
-    async def test_is_no_way_around_the_token_where_no_origin_is_allowed(self, database: Database) -> None:
+    async def test_preflight_needs_a_token_if_no_origin_is_allowed(self, database: Database) -> None:
         response = await preflight(app_for(database))
 
         assert response.status_code == 401
@@ -126,7 +126,9 @@ class TestPreflight:
 
 # Task: T-048
 class TestAnswers:
-    async def test_may_be_read_by_allowed_origins_without_cookies(self, app: FastAPI, database_url: str) -> None:
+    async def test_response_is_readable_by_an_allowed_origin_without_cookies(
+        self, app: FastAPI, database_url: str
+    ) -> None:
         async with browser(app, token=token_of(sign_up(database_url, "alice"))) as client:
             response = await client.post("/api/v1/tasks", json={"title": "Buy milk"})
 
@@ -137,22 +139,22 @@ class TestAnswers:
         }
         assert response.headers["vary"] == "Origin"
 
-    @pytest.mark.parametrize("origin", STRANGERS)
-    async def test_may_not_be_read_by_others(self, app: FastAPI, origin: str) -> None:
+    @pytest.mark.parametrize("origin", OTHER_ORIGINS)
+    async def test_response_is_not_readable_by_another_origin(self, app: FastAPI, origin: str) -> None:
         async with browser(app, origin) as client:
             response = await client.get("/healthz")
 
         assert "access-control-allow-origin" not in response.headers
         assert response.headers["vary"] == "Origin"
 
-    async def test_tell_caches_that_they_depend_on_the_origin_even_where_there_is_none(self, app: FastAPI) -> None:
+    async def test_response_varies_by_origin_even_without_an_origin_header(self, app: FastAPI) -> None:
         async with browser(app, origin=None) as client:
             response = await client.get("/healthz")
 
         assert cors_headers(response) == {}
         assert response.headers["vary"] == "Origin"
 
-    async def test_say_nothing_of_it_where_no_origin_is_allowed(self, database: Database) -> None:
+    async def test_response_has_no_cors_headers_if_no_origin_is_allowed(self, database: Database) -> None:
         async with browser(app_for(database)) as client:
             response = await client.get("/healthz")
 
@@ -172,7 +174,7 @@ class TestErrors:
             ("GET", "/api/v1/tasks?limit=0", 422),
         ],
     )
-    async def test_may_be_read_as_well(
+    async def test_error_is_readable_by_an_allowed_origin(
         self, app: FastAPI, database_url: str, method: str, path: str, status: int
     ) -> None:
         async with browser(app, token=token_of(sign_up(database_url, "alice"))) as client:
@@ -180,14 +182,16 @@ class TestErrors:
 
         self.assert_readable(response, status)
 
-    async def test_may_be_read_without_a_token(self, app: FastAPI) -> None:
+    async def test_error_401_is_readable_by_an_allowed_origin(self, app: FastAPI) -> None:
         async with browser(app) as client:
             response = await client.get("/api/v1/tasks")
 
         self.assert_readable(response, 401)
 
     @pytest.mark.parametrize(("error", "status"), [(RuntimeError("a defect"), 500), (Unavailable(), 503)])
-    async def test_may_be_read_when_it_is_our_fault(self, database: Database, error: Exception, status: int) -> None:
+    async def test_server_error_is_readable_by_an_allowed_origin(
+        self, database: Database, error: Exception, status: int
+    ) -> None:
         async with browser(app_for(database, ORIGIN, verifier=Broken(error)), token="any") as client:
             response = await client.get("/api/v1/tasks")
 

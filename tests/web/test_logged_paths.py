@@ -1,4 +1,4 @@
-"""Paths in logs: text that a user wrote is hidden wherever a route says that its path holds some."""
+"""Paths in logs: path parameters that hold user text are replaced by their names."""
 
 from typing import Annotated, Any
 
@@ -57,8 +57,8 @@ class TestLoggedPaths:
             (b"/%1b%5B2J", "/\x1b[2J", "/%1b%5B2J"),
         ],
     )
-    def test_a_path_is_logged_without_text_that_a_user_wrote(self, raw_path: bytes, path: str, logged: str) -> None:
+    def test_logged_path_contains_no_user_text(self, raw_path: bytes, path: str, logged: str) -> None:
         assert paths().path_of(scope_of(raw_path, path)) == logged
 
-    def test_a_path_is_logged_as_it_was_sent_if_no_route_holds_user_text(self) -> None:
+    def test_logged_path_is_unchanged_if_no_route_holds_user_text(self) -> None:
         assert LoggedPaths().path_of(scope_of(b"/v1/things/called/a", "/v1/things/called/a")) == "/v1/things/called/a"

@@ -1,4 +1,4 @@
-"""Logs: JSON lines, or text in a terminal, without a word of what users wrote."""
+"""Logs: JSON lines, or text in a terminal. They contain no text of users."""
 
 import asyncio
 import io
@@ -21,19 +21,19 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def stream() -> io.StringIO:
-    """Where the handler writes."""
+    """The stream that the handler writes to."""
     return io.StringIO()
 
 
 @pytest.fixture
 def lines(stream: io.StringIO) -> Lines:
-    """What was written, line by line."""
+    """A function that returns the written lines, parsed."""
     return lambda: [orjson.loads(line) for line in stream.getvalue().splitlines()]
 
 
 @pytest.fixture
 def log(stream: io.StringIO) -> Iterator[logging.Logger]:
-    """A logger that writes to the stream alone."""
+    """A logger that writes only to the stream."""
     logger = logging.getLogger("todo.some")
     logger.handlers, logger.propagate = [json_handler(stream)], False
     logger.setLevel(logging.DEBUG)
@@ -43,7 +43,7 @@ def log(stream: io.StringIO) -> Iterator[logging.Logger]:
 
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
-    """Give the process its logging back."""
+    """Restore the logging of the process after the test."""
     names = [None, "uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access"]
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
@@ -58,7 +58,7 @@ def logging_restored() -> Iterator[None]:
 
 # Task: T-044
 class TestJsonLines:
-    def test_say_when_in_utc_how_grave_who_and_what(self, log: logging.Logger, lines: Lines) -> None:
+    def test_json_line_has_time_in_utc_level_logger_message_and_fields(self, log: logging.Logger, lines: Lines) -> None:
         before = datetime.now(UTC)
         log.warning("%s came", "something", extra={"request_id": "abc", "user_id": None, "milliseconds": 1.25})
         after = datetime.now(UTC)
@@ -66,7 +66,7 @@ class TestJsonLines:
         [line] = lines()
         written = datetime.fromisoformat(line.pop("time"))
         assert written.utcoffset() == timedelta(0)
-        # It is cut off at milliseconds.
+        # The time is truncated to milliseconds.
         assert before - timedelta(milliseconds=1) <= written <= after
         assert line == {
             "level": "WARNING",
@@ -77,7 +77,9 @@ class TestJsonLines:
             "milliseconds": 1.25,
         }
 
-    def test_stay_lines_whatever_is_in_them(self, log: logging.Logger, lines: Lines, stream: io.StringIO) -> None:
+    def test_json_line_stays_one_ascii_line_for_any_text(
+        self, log: logging.Logger, lines: Lines, stream: io.StringIO
+    ) -> None:
         forged = 'a\r\n{"level": "CRITICAL"}\x1b[2J\u2028\x85\x9b"'
 
         log.info(forged, extra={"path": forged})
@@ -86,7 +88,9 @@ class TestJsonLines:
         assert (line["message"], line["path"]) == (forged, forged)
         assert stream.getvalue().isascii()
 
-    def test_are_written_for_what_json_cannot_say(self, log: logging.Logger, lines: Lines) -> None:
+    def test_json_line_contains_the_repr_of_values_that_json_cannot_encode(
+        self, log: logging.Logger, lines: Lines
+    ) -> None:
         log.info("half \ud800", extra={"what": "\udc00"})
         log.info("object", extra={"what": object()})
 
@@ -95,7 +99,7 @@ class TestJsonLines:
             ("object", "<object>"),
         ]
 
-    def test_show_of_an_exception_its_type_names_and_frames_and_not_its_text(
+    def test_json_line_of_an_exception_shows_type_and_frames_but_not_its_message(
         self, log: logging.Logger, lines: Lines, stream: io.StringIO
     ) -> None:
         def fail() -> None:
@@ -110,14 +114,14 @@ class TestJsonLines:
             log.exception("unhandled")
 
         [line] = lines()
-        fault, cause = line["errors"]
-        assert (fault["type"], fault["sqlstate"], fault["constraint"]) == (
+        error, cause = line["errors"]
+        assert (error["type"], error["sqlstate"], error["constraint"]) == (
             "todo.database.errors.DatabaseError",
             "23505",
             "uq_user_email",
         )
-        assert fault["frames"][-1].startswith(f"{__file__}:")
-        assert fault["frames"][-1].endswith("fail")
+        assert error["frames"][-1].startswith(f"{__file__}:")
+        assert error["frames"][-1].endswith("fail")
         assert cause["type"] == "builtins.KeyError"
         assert "alice@example.com" not in stream.getvalue()
 
@@ -128,9 +132,9 @@ class TestJsonLines:
             ("%(what)s", ({"what": ValueError("alice")},)),
             (ValueError("alice"), ()),
         ],
-        ids=["an argument", "a named argument", "the message itself"],
+        ids=["argument", "named argument", "message"],
     )
-    def test_show_of_an_exception_in_their_words_its_type_alone(
+    def test_exception_in_a_message_is_logged_as_its_type(
         self, log: logging.Logger, lines: Lines, stream: io.StringIO, message: object, arguments: tuple[Any, ...]
     ) -> None:
         log.warning(message, *arguments)
@@ -139,7 +143,7 @@ class TestJsonLines:
         assert line["message"].endswith("<ValueError>")
         assert "alice" not in stream.getvalue()
 
-    def test_have_no_colours(self, log: logging.Logger, lines: Lines) -> None:
+    def test_json_line_has_no_colours(self, log: logging.Logger, lines: Lines) -> None:
         log.info("Finished [%d]", 1, extra={"color_message": "Finished [\x1b[36m%d\x1b[0m]"})
 
         [line] = lines()
@@ -149,7 +153,7 @@ class TestJsonLines:
             "message": "Finished [1]",
         }
 
-    def test_end_with_the_fifth_cause_and_the_innermost_frames(self, log: logging.Logger, lines: Lines) -> None:
+    def test_json_line_has_at_most_five_causes_and_thirty_frames_each(self, log: logging.Logger, lines: Lines) -> None:
         def recurse(depth: int) -> None:
             if depth == 0:
                 raise ValueError
@@ -167,7 +171,7 @@ class TestJsonLines:
         assert len(line["errors"]) == 5
         assert all(len(error["frames"]) <= 30 for error in line["errors"])
 
-    def test_hide_what_asyncio_quotes_of_a_lost_exception(
+    def test_json_line_hides_the_text_of_an_exception_that_asyncio_reports(
         self, lines: Lines, stream: io.StringIO, log: logging.Logger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("asyncio.base_events.logger", log)
@@ -179,12 +183,12 @@ class TestJsonLines:
         assert [line["message"] for line in lines()] == ["lost"]
         assert "alice" not in stream.getvalue()
 
-    def test_say_nothing_again_of_an_answer_that_broke(self, log: logging.Logger, lines: Lines) -> None:
+    def test_broken_response_is_not_logged_a_second_time(self, log: logging.Logger, lines: Lines) -> None:
         log.error("Exception in ASGI application\n", exc_info=AnswerBroken())
 
         assert lines() == []
 
-    def test_do_not_fail_the_request_when_they_cannot_be_written(
+    def test_logging_to_a_closed_stream_does_not_raise(
         self, monkeypatch: pytest.MonkeyPatch, log: logging.Logger, stream: io.StringIO
     ) -> None:
         monkeypatch.setattr("logging.raiseExceptions", False)
@@ -196,7 +200,7 @@ class TestJsonLines:
 # Task: T-044
 @pytest.mark.usefixtures("logging_restored")
 class TestConfigure:
-    def test_gives_everybody_the_one_form_on_standard_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_all_loggers_write_json_lines_to_standard_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         logs.configure("INFO")
 
         logging.getLogger("todo.request").info("ours")
@@ -207,7 +211,7 @@ class TestConfigure:
         assert [orjson.loads(line)["message"] for line in output.err.splitlines()] == ["ours", "the server's"]
         assert output.out == ""
 
-    def test_silences_the_lines_that_would_show_query_strings(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_access_log_of_uvicorn_is_silent(self, capsys: pytest.CaptureFixture[str]) -> None:
         logs.configure("DEBUG")
 
         logging.getLogger("uvicorn.access").info("GET /?secret")
@@ -215,7 +219,7 @@ class TestConfigure:
         assert not logging.getLogger("uvicorn.access").hasHandlers()
         assert capsys.readouterr().err == ""
 
-    def test_silences_what_the_pool_says_of_every_request(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_pool_logs_only_warnings(self, capsys: pytest.CaptureFixture[str]) -> None:
         logs.configure("INFO")
 
         logging.getLogger("psycopg.pool").info("connection given")
@@ -223,7 +227,7 @@ class TestConfigure:
 
         assert [orjson.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == ["error connecting"]
 
-    def test_writes_each_line_once_when_called_again(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_configuring_twice_writes_each_line_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         logs.configure("INFO")
         logs.configure("WARNING")
 
@@ -236,7 +240,7 @@ class TestConfigure:
 # Task: T-044
 # Task: T-468
 class TestRequestLog:
-    def test_writes_what_it_is_given(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_request_log_writes_its_fields(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO):
             RequestLog().write({"status": 204, "path": "/a"})
 
@@ -245,7 +249,7 @@ class TestRequestLog:
         assert {"status": 204, "path": "/a"}.items() <= vars(record).items()
 
     @pytest.mark.usefixtures("logging_restored")
-    def test_the_direct_line_is_the_same_as_that_of_a_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_request_log_writes_the_same_line_directly_and_as_a_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fields = {"request_id": "abc", "user_id": None, "path": "/\u2028\x9b", "status": 200, "milliseconds": 1.25}
         direct, recorded = io.StringIO(), io.StringIO()
         root = logging.getLogger()
@@ -262,7 +266,7 @@ class TestRequestLog:
         assert direct.getvalue().isascii()
 
     @pytest.mark.usefixtures("logging_restored")
-    def test_fails_no_request_where_nothing_can_be_written(self) -> None:
+    def test_request_log_with_a_closed_stream_does_not_raise(self) -> None:
         closed = io.StringIO()
         closed.close()
         logging.getLogger().setLevel(logging.INFO)
@@ -274,14 +278,14 @@ class TestRequestLog:
 class TestTerminal:
     @pytest.fixture
     def log(self, stream: io.StringIO) -> Iterator[logging.Logger]:
-        """A logger that writes to the stream as if that were a terminal."""
+        """A logger that writes to the stream in the format of a terminal."""
         logger = logging.getLogger("todo.some")
         logger.handlers, logger.propagate = [terminal_handler(stream, colors=False)], False
         logger.setLevel(logging.DEBUG)
         yield logger
         logger.handlers.clear()
 
-    def test_a_line_is_text_with_the_time_of_day(self, log: logging.Logger, stream: io.StringIO) -> None:
+    def test_terminal_line_is_text_with_the_time_of_day(self, log: logging.Logger, stream: io.StringIO) -> None:
         log.warning("%s came", "something", extra={"request_id": "abc", "status": 404})
 
         assert re.fullmatch(
@@ -289,7 +293,7 @@ class TestTerminal:
             stream.getvalue(),
         )
 
-    def test_control_characters_are_escaped(self, log: logging.Logger, stream: io.StringIO) -> None:
+    def test_control_characters_are_escaped_in_a_terminal(self, log: logging.Logger, stream: io.StringIO) -> None:
         forged = "a\r\n12:00:00 [critical] b\x1b[2J\u2028\x9b"
 
         log.info(forged, extra={"user_id": forged})
@@ -297,7 +301,7 @@ class TestTerminal:
         [line] = stream.getvalue().split("\n")[:-1]
         assert line.isprintable()
 
-    def test_an_exception_shows_its_type_and_frames_and_not_its_text(
+    def test_exception_in_a_terminal_shows_type_and_frames_but_not_its_message(
         self, log: logging.Logger, stream: io.StringIO
     ) -> None:
         def fail() -> None:
@@ -316,7 +320,7 @@ class TestTerminal:
         assert "alice" not in output
 
     @pytest.mark.usefixtures("logging_restored")
-    def test_a_process_in_a_terminal_writes_text(
+    def test_process_in_a_terminal_logs_text(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         monkeypatch.setenv("NO_COLOR", "1")

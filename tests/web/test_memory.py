@@ -1,4 +1,4 @@
-"""Memory of the server's process stays flat, whatever is sent to it."""
+"""Memory of the server process stays bounded, whatever clients send."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ import pytest
 from httpx import AsyncClient
 
 from support.people import SECRET, token_of
-from support.processes import PATIENCE_SECONDS
-from support.raw_http import Server, request
+from support.processes import TIMEOUT_SECONDS
+from support.raw_http import JSON, Server, request
 
 pytestmark = pytest.mark.slow
 
-# The server as it runs. Its database is there only for those who need it: a refused request never asks.
+# The server as it runs. Tests of rejected requests need no database: these requests never reach it.
 SERVER = """
 import socket
 import sys
@@ -36,30 +36,29 @@ config = uvicorn.Config(app, http=HttpProtocol, lifespan=lifespan, access_log=Fa
 uvicorn.Server(config).run([listener])
 """
 NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
-JSON = "Content-Type: application/json"
 CHUNK = b"186a0\r\n" + b"a" * 100_000 + b"\r\n"
 ALLOWED_MEGABYTES = 30
 MAX_UNSENT_MEGABYTES = 64
 
 
 class Process:
-    """The server's process, and how much memory it has."""
+    """The server process, with its memory use."""
 
     def __init__(self, process: asyncio.subprocess.Process, server: Server) -> None:
         self.server = server
         self._process = process
 
     def megabytes(self) -> float:
-        """Return the resident memory."""
+        """Return the resident memory in MB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 @pytest.fixture
 async def process(request: pytest.FixtureRequest) -> AsyncIterator[Process]:
-    """Start a server, on the shared database if the test asks for that.
+    """Start a server; on the shared database if the test uses Alice.
 
-    Coverage does not trace it: what coverage keeps of every request (33 MB in one of these tests) is not the server's.
+    Coverage does not trace it: coverage itself keeps data for each request (33 MB in one of these tests).
     """
     url = request.getfixturevalue("database_url") if "alice" in request.fixturenames else NO_DATABASE
     process = await asyncio.create_subprocess_exec(
@@ -70,11 +69,11 @@ async def process(request: pytest.FixtureRequest) -> AsyncIterator[Process]:
     )
     assert process.stdout is not None
     try:
-        port = int(await asyncio.wait_for(process.stdout.readline(), PATIENCE_SECONDS))
+        port = int(await asyncio.wait_for(process.stdout.readline(), TIMEOUT_SECONDS))
         yield Process(process, Server(port, set()))
     finally:
         process.terminate()
-        await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
+        await asyncio.wait_for(process.wait(), TIMEOUT_SECONDS)
 
 
 def post(*headers: str) -> bytes:
@@ -84,7 +83,7 @@ def post(*headers: str) -> bytes:
 # Task: T-043
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class TestMemory:
-    async def test_stays_flat_under_hundreds_of_bodies_of_10_megabytes(self, process: Process) -> None:
+    async def test_memory_stays_flat_under_hundreds_of_bodies_of_10_megabytes(self, process: Process) -> None:
         async def send(number: int) -> int:
             framing = "Transfer-Encoding: chunked" if number % 2 else "Content-Length: 10000000"
             answer = await process.server.ask(post(framing), *([CHUNK if number % 2 else CHUNK[7:-2]] * 100))
@@ -98,7 +97,7 @@ class TestMemory:
         assert statuses == {413}
         assert process.megabytes() - before < ALLOWED_MEGABYTES
 
-    async def test_stays_flat_under_bodies_that_are_hard_to_read(self, process: Process) -> None:
+    async def test_memory_stays_flat_under_bodies_that_are_expensive_to_parse(self, process: Process) -> None:
         bodies = [
             b"{%s}" % b",".join(b'"k%d":1' % number for number in range(80_000)),
             b'{"title":[%s1]}' % (b"[]," * 300_000),
@@ -109,7 +108,7 @@ class TestMemory:
         async def send_all() -> set[int]:
             return {(await process.server.ask(post(f"Content-Length: {len(body)}") + body)).status for body in bodies}
 
-        # The allocator would keep the room of the first one for good, if it were not told to give it back.
+        # Measured before the first body: the server returns freed memory to the operating system.
         before = process.megabytes()
 
         statuses = set().union(*[await send_all() for _ in range(10)])
@@ -117,7 +116,7 @@ class TestMemory:
         assert statuses == {400, 422}
         assert process.megabytes() - before < ALLOWED_MEGABYTES
 
-    async def test_stays_flat_under_connections_that_send_what_nobody_reads(self, process: Process) -> None:
+    async def test_memory_stays_flat_under_connections_that_send_unread_bodies(self, process: Process) -> None:
         async def send() -> None:
             async with process.server.connect() as connection:
                 await connection.send(request("GET", "/healthz", "Content-Length: 100000000"), *([b"a" * 65_536] * 200))
@@ -130,28 +129,28 @@ class TestMemory:
 
         assert process.megabytes() - before < ALLOWED_MEGABYTES
 
-    async def test_stays_within_its_bound_under_clients_that_do_not_read_large_answers(
+    async def test_memory_stays_bounded_if_clients_do_not_read_large_responses(
         self, process: Process, alice: AsyncClient, bob: AsyncClient
     ) -> None:
-        """In JSON each of these characters is six."""
-        asks = []
+        """Each of these control characters takes six bytes in JSON."""
+        requests = []
         for client in (alice, bob):
             for _ in range(100):
                 await client.post("/tasks", json={"title": "large", "description": "\x01" * 10_000})
             authorization = f"Authorization: {client.headers['authorization']}"
-            asks.append(request("GET", "/api/v1/tasks?limit=100", authorization))
-        size = len((await process.server.ask(asks[1])).body)
+            requests.append(request("GET", "/api/v1/tasks?limit=100", authorization))
+        size = len((await process.server.ask(requests[1])).body)
         before = process.megabytes()
 
-        deaf = [deaf_client(process.server, asks[0] * 3) for _ in range(60)]
+        deaf_clients = [deaf_client(process.server, requests[0] * 3) for _ in range(60)]
         peak, sizes, statuses = before, set(), set()
         for _ in range(12):
-            sizes.add(len((await process.server.ask(asks[1])).body))
+            sizes.add(len((await process.server.ask(requests[1])).body))
             statuses.add((await process.server.ask(request("GET", "/healthz"))).status)
             peak = max(peak, process.megabytes())
 
-        for one in deaf:
-            one.close()
+        for each in deaf_clients:
+            each.close()
         assert size > 6_000_000
         assert (sizes, statuses) == ({size}, {200})
         assert peak - before < MAX_UNSENT_MEGABYTES + 4 * ALLOWED_MEGABYTES

@@ -1,4 +1,4 @@
-"""What every request passes: an id and a line in the log, a problem for every error, and the demand for a token."""
+"""Middleware: a request id, a log line for each request, and a problem for each error."""
 
 import logging
 import re
@@ -39,43 +39,43 @@ def breaking_off(error: Exception) -> ASGIApp:
 
 
 def request_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Return the lines of requests, without how long they took."""
+    """Return the log lines of requests, without their durations."""
     names = ("request_id", "user_id", "method", "path", "status")
     return [{name: vars(r)[name] for name in names} for r in caplog.records if r.getMessage() == "request"]
 
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """What is logged from INFO on."""
+    """Log records of level INFO and above."""
     caplog.set_level(logging.INFO)
     return caplog
 
 
 # Task: T-044
 class TestTracing:
-    async def test_answers_with_the_id_that_the_client_chose(self, anonymous: AsyncClient) -> None:
+    async def test_response_has_the_request_id_that_the_client_sent(self, anonymous: AsyncClient) -> None:
         response = await anonymous.get("/healthz", headers={"X-Request-ID": "my-id_1.2"})
 
         assert response.headers.get_list("x-request-id") == ["my-id_1.2"]
 
     @pytest.mark.parametrize("chosen", ["", " ", "a b", "a" * 65, 'a"b', "ä", "<b>"])
-    async def test_chooses_an_id_where_the_clients_could_do_harm(self, anonymous: AsyncClient, chosen: str) -> None:
+    async def test_unsafe_request_id_is_replaced_by_a_generated_one(self, anonymous: AsyncClient, chosen: str) -> None:
         response = await anonymous.get("/healthz", headers={b"X-Request-ID": chosen.encode()})
 
         assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
 
-    async def test_chooses_another_id_each_time(self, anonymous: AsyncClient) -> None:
+    async def test_generated_request_ids_differ(self, anonymous: AsyncClient) -> None:
         ids = {(await anonymous.get("/healthz")).headers["x-request-id"] for _ in range(10)}
 
         assert len(ids) == 10
 
-    async def test_tells_browsers_and_caches_to_be_careful(self, anonymous: AsyncClient) -> None:
+    async def test_response_has_nosniff_and_is_not_cached(self, anonymous: AsyncClient) -> None:
         response = await anonymous.get("/healthz")
 
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["cache-control"] == "private, no-cache"
 
-    async def test_leaves_a_cache_control_that_was_chosen(self) -> None:
+    async def test_cache_control_of_the_application_is_kept(self) -> None:
         async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"public")]})
             await send({"type": "http.response.body"})
@@ -85,7 +85,7 @@ class TestTracing:
 
         assert response.headers.get_list("cache-control") == ["public"]
 
-    async def test_writes_one_line_per_request_without_its_query(
+    async def test_each_request_logs_one_line_without_its_query(
         self, alice: AsyncClient, log: pytest.LogCaptureFixture
     ) -> None:
         user_id = (await alice.get("/me")).json()["id"]
@@ -104,7 +104,7 @@ class TestTracing:
         ]
         assert SECRET not in repr([vars(record) for record in log.records if record.name == "todo.request"])
 
-    async def test_logs_a_path_as_it_was_sent_and_not_all_of_it(
+    async def test_logged_path_is_percent_encoded_and_truncated(
         self, anonymous: AsyncClient, log: pytest.LogCaptureFixture
     ) -> None:
         await anonymous.get("http://todo.test/%0A%1b%C2%9B" + "a" * 1_000)
@@ -124,7 +124,7 @@ class TestTracing:
             "/%61pi/v1/tags/geheim",
         ],
     )
-    async def test_logs_no_word_that_a_user_wrote_into_a_path(
+    async def test_logged_path_contains_no_user_text(
         self, anonymous: AsyncClient, log: pytest.LogCaptureFixture, sent: str
     ) -> None:
         await anonymous.delete(f"http://todo.test{sent}")
@@ -132,7 +132,7 @@ class TestTracing:
         [line] = request_lines(log)
         assert (line["path"], line["status"]) == ("/api/v1/tags/{name}", 401)
 
-    async def test_logs_0_where_nobody_was_answered(self, log: pytest.LogCaptureFixture) -> None:
+    async def test_request_without_a_response_is_logged_with_status_0(self, log: pytest.LogCaptureFixture) -> None:
         async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
             return
 
@@ -140,19 +140,21 @@ class TestTracing:
 
         assert [line["status"] for line in request_lines(log)] == [0]
 
-    async def test_names_a_websocket_and_writes_its_line_when_it_is_over(self, log: pytest.LogCaptureFixture) -> None:
-        seen = []
+    async def test_websocket_has_a_request_id_and_logs_a_line_when_it_closes(
+        self, log: pytest.LogCaptureFixture
+    ) -> None:
+        request_ids = []
 
         async def app(scope: Scope, _receive: Receive, send: Send) -> None:
-            seen.append(scope["todo.trace"].request_id)
+            request_ids.append(scope["todo.trace"].request_id)
             assert request_lines(log) == []
             await send({"type": "websocket.close", "code": 4401})
 
         await Tracing(Problems(app))(scope_of("websocket"), receive_nothing, send_nothing)
 
-        assert [len(request_id) for request_id in seen] == [32]
+        assert [len(request_id) for request_id in request_ids] == [32]
         [line] = request_lines(log)
-        assert (line["request_id"], line["path"], line["status"]) == (seen[0], "/api/v1/ws", 4401)
+        assert (line["request_id"], line["path"], line["status"]) == (request_ids[0], "/api/v1/ws", 4401)
 
 
 def scope_of(kind: str) -> Scope:
@@ -169,7 +171,7 @@ async def send_nothing(_message: Message) -> None:
 
 # Task: T-041
 class TestProblems:
-    async def test_turns_an_error_into_a_problem(self) -> None:
+    async def test_application_error_becomes_a_problem(self) -> None:
         async with client_of(raising(Conflict("There is one.", code="id_taken"))) as client:
             response = await client.get("/")
 
@@ -198,14 +200,14 @@ class TestProblems:
             (415, "unsupported_media_type"),
         ],
     )
-    async def test_turns_the_frameworks_errors_into_ours(self, status: int, code: str) -> None:
+    async def test_http_exception_of_the_framework_becomes_our_problem(self, status: int, code: str) -> None:
         async with client_of(raising(HTTPException(status, SECRET, {"Allow": "GET"}))) as client:
             response = await client.get("/")
 
         assert (response.status_code, response.json()["code"]) == (status, code)
         assert SECRET not in response.text
 
-    async def test_shows_nothing_of_a_defect_but_the_id_of_its_line_in_the_log(
+    async def test_unexpected_error_shows_only_the_request_id_of_its_log_line(
         self, log: pytest.LogCaptureFixture
     ) -> None:
         async with client_of(raising(RuntimeError(SECRET))) as client:
@@ -229,7 +231,7 @@ class TestProblems:
         assert isinstance(defect.exc_info[1], RuntimeError)
 
     @pytest.mark.parametrize("error", [RuntimeError(SECRET), Conflict()])
-    async def test_breaks_an_answer_off_that_has_begun_and_logs_why_once(
+    async def test_error_after_the_headers_aborts_the_response_and_is_logged_once(
         self, error: Exception, log: pytest.LogCaptureFixture
     ) -> None:
         async with client_of(breaking_off(error)) as client:
@@ -241,7 +243,7 @@ class TestProblems:
             "request",
         ]
 
-    async def test_lets_the_client_see_that_an_answer_broke_off(self) -> None:
+    async def test_client_sees_an_aborted_response_as_incomplete(self) -> None:
         async with serving(breaking_off(RuntimeError()), HttpProtocol) as server, server.connect() as connection:
             await connection.send(request("GET", "/"))
 

@@ -1,4 +1,4 @@
-"""Event streams as ASGI messages."""
+"""Server-sent event streams as ASGI messages."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,12 +7,12 @@ import pytest
 from starlette.types import Message
 
 from support.helpers import eventually, grace_period
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from todo.web.streams import EventStream, sse
 
 
 class Client:
-    """The other end: takes so many messages, and leaves when it is told to."""
+    """A client that accepts ``most`` messages, and disconnects when ``gone`` is set."""
 
     def __init__(self, most: int = 100) -> None:
         self.sent: list[Message] = []
@@ -33,7 +33,7 @@ class Client:
 
 
 class Chunks:
-    """Chunks that know whether they were closed; after the last one they fail, or wait for ever."""
+    """A generator of chunks that records ``taken`` and ``closed``. At its end it stops, fails or waits forever."""
 
     def __init__(self, *chunks: bytes, then: str = "end") -> None:
         self._chunks = chunks
@@ -60,7 +60,7 @@ async def send(chunks: Chunks, client: Client) -> None:
 
 # Task: T-153
 class TestEventStream:
-    async def test_sends_chunks_as_they_come_and_ends_with_them(self) -> None:
+    async def test_stream_sends_chunks_as_they_come_and_ends_with_them(self) -> None:
         chunks, client = Chunks(b"one", b"two"), Client()
 
         await send(chunks, client)
@@ -75,7 +75,7 @@ class TestEventStream:
         assert chunks.closed
 
     @pytest.mark.parametrize("most", [1, 2, 100])
-    async def test_ends_when_the_client_leaves_in_whatever_state_it_is(self, most: int) -> None:
+    async def test_stream_ends_when_the_client_disconnects_in_any_state(self, most: int) -> None:
         chunks, client = Chunks(b"one", b"two", then="wait"), Client(most)
         before = asyncio.all_tasks()
         sending = asyncio.create_task(send(chunks, client))
@@ -83,12 +83,12 @@ class TestEventStream:
         assert not sending.done()
 
         client.gone.set()
-        await asyncio.wait_for(sending, PATIENCE_SECONDS)
+        await asyncio.wait_for(sending, TIMEOUT_SECONDS)
 
         assert chunks.closed
         assert asyncio.all_tasks() <= before
 
-    async def test_takes_no_chunk_before_the_one_before_is_on_its_way(self) -> None:
+    async def test_stream_takes_the_next_chunk_only_when_the_previous_one_is_sent(self) -> None:
         chunks, client = Chunks(b"one", b"two", b"three", then="wait"), Client(most=2)
         sending = asyncio.create_task(send(chunks, client))
 
@@ -98,7 +98,7 @@ class TestEventStream:
         client.gone.set()
         await sending
 
-    async def test_closes_its_chunks_when_it_is_cancelled(self) -> None:
+    async def test_cancelled_stream_closes_its_generator(self) -> None:
         chunks, client = Chunks(b"one", then="wait"), Client()
         before = asyncio.all_tasks()
         sending = asyncio.create_task(send(chunks, client))
@@ -111,14 +111,14 @@ class TestEventStream:
         assert chunks.closed
         assert asyncio.all_tasks() <= before
 
-    async def test_closes_its_chunks_when_none_was_wanted(self) -> None:
+    async def test_stream_that_was_never_sent_closes_its_generator(self) -> None:
         chunks = Chunks(b"one", then="wait")
 
         await EventStream(chunks()).close()
 
         assert chunks.closed
 
-    async def test_does_not_hide_a_defect(self) -> None:
+    async def test_error_of_the_generator_is_raised(self) -> None:
         chunks, client = Chunks(b"one", then="fail"), Client()
 
         with pytest.raises(ValueError, match="broken"):
@@ -129,5 +129,5 @@ class TestEventStream:
 
 # Task: T-153
 class TestSse:
-    def test_writes_an_event_that_ends_with_an_empty_line(self) -> None:
+    def test_event_ends_with_an_empty_line(self) -> None:
         assert sse("change", 17, b'{"a":"b\\n"}') == b'id: 17\nevent: change\ndata: {"a":"b\\n"}\n\n'

@@ -1,4 +1,4 @@
-"""Faults: where, and what to do, in sentences that never repeat the input."""
+"""Field errors: a pointer and a sentence that says what is expected. They never repeat the input."""
 
 from datetime import date
 from enum import StrEnum
@@ -9,6 +9,7 @@ import orjson
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from support.tasks import UUID_EXPECTED
 from todo.errors import FieldError
 from todo.models.values import HexColor, Pattern, TimeOfDay
 from todo.web.validation import field_errors_of, pointer, with_locations
@@ -24,7 +25,6 @@ class Thing(BaseModel, extra="forbid"):
 
 
 SECRET = "5uspicious"
-UUID_EXPECTED = "Expected a UUID, such as 0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2."
 SENTENCES: list[tuple[Any, Any, str]] = [
     (str, 1, "Expected text."),
     (Annotated[str, Field(min_length=1)], "", "Expected 1 character or more."),
@@ -63,19 +63,19 @@ SENTENCES: list[tuple[Any, Any, str]] = [
 
 
 # Task: T-042
-class TestFaultsOf:
+class TestFieldErrors:
     @pytest.mark.parametrize(("kind", "given", "sentence"), SENTENCES)
-    def test_says_what_is_expected(self, kind: Any, given: Any, sentence: str) -> None:
+    def test_field_error_says_what_is_expected(self, kind: Any, given: Any, sentence: str) -> None:
         with pytest.raises(ValidationError) as caught:
             TypeAdapter(kind, config=None if kind is Thing else {"strict": True}).validate_json(orjson.dumps(given))
 
         errors = field_errors_of(caught.value, "body", "at")
 
-        assert [fault.detail for fault in errors] == [sentence]
-        assert all(fault.pointer.startswith("/body/at") for fault in errors)
+        assert [error.detail for error in errors] == [sentence]
+        assert all(error.pointer.startswith("/body/at") for error in errors)
         assert SECRET not in repr(errors)
 
-    def test_names_no_more_than_fifty(self) -> None:
+    def test_more_than_fifty_errors_become_one(self) -> None:
         with pytest.raises(ValidationError) as caught:
             TypeAdapter(list[int]).validate_python([SECRET] * 51)
 
@@ -83,19 +83,19 @@ class TestFaultsOf:
 
 
 # Task: T-042
-class TestPlaced:
-    def test_says_in_which_part_of_the_request_a_field_came(self) -> None:
+class TestLocations:
+    def test_field_error_points_to_the_part_of_the_request_with_the_field(self) -> None:
         errors = [FieldError("/name/0", "a"), FieldError("/tag", "b"), FieldError("/colour", "c")]
 
         found = with_locations(errors, [("body", {"name"}), ("query", {"tag"})])
 
-        assert [fault.pointer for fault in found] == ["/body/name/0", "/query/tag", "/colour"]
+        assert [error.pointer for error in found] == ["/body/name/0", "/query/tag", "/colour"]
 
 
 # Task: T-042
 class TestPointer:
-    def test_escapes_what_means_something_in_it(self) -> None:
+    def test_pointer_escapes_slash_and_tilde(self) -> None:
         assert pointer("query", "a/b~c", 0) == "/query/a~1b~0c/0"
 
-    def test_cuts_long_names_off(self) -> None:
+    def test_pointer_truncates_long_names(self) -> None:
         assert pointer("body", "a" * 1_000) == f"/body/{'a' * 100}"

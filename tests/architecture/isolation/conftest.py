@@ -1,4 +1,4 @@
-"""Alice, Bob and Charlie, whose account is gone, in front of an application behind some of the walls."""
+"""Fixtures: the application with one or both walls, and clients of Alice, Bob, and Charlie (a deleted account)."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from httpx import AsyncClient
 
-from support.isolation_layers import WALLS, Walled, app_behind
+from support.isolation_layers import WALLS, WalledApp, app_behind
 from support.pgbouncer import pgbouncer
 
 
@@ -18,8 +18,8 @@ def pooled_url(database_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=[(name, way) for way in ("direct", "pooled") for name in WALLS], ids="-".join)
-async def walled(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Walled]:
-    """The application behind both walls, and behind each alone; directly, and through the pooler."""
+async def walled(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[WalledApp]:
+    """The application with both walls and with each alone, directly and through the pooler."""
     name, way = request.param
     url = request.getfixturevalue("pooled_url") if way == "pooled" else database_url
     async with app_behind(WALLS[name], url=url, direct_url=database_url) as walled:
@@ -27,18 +27,18 @@ async def walled(request: pytest.FixtureRequest, database_url: str) -> AsyncIter
 
 
 @pytest.fixture
-async def alice(walled: Walled) -> AsyncIterator[AsyncClient]:
+async def alice(walled: WalledApp) -> AsyncIterator[AsyncClient]:
     async with walled.client(walled.sign_up("alice")) as client:
         yield client
 
 
 @pytest.fixture
-async def bob(walled: Walled) -> AsyncIterator[AsyncClient]:
+async def bob(walled: WalledApp) -> AsyncIterator[AsyncClient]:
     async with walled.client(walled.sign_up("bob")) as client:
         yield client
 
 
 @pytest.fixture
-async def charlie(walled: Walled) -> AsyncIterator[AsyncClient]:
+async def charlie(walled: WalledApp) -> AsyncIterator[AsyncClient]:
     async with walled.client(f"charlie-{uuid4().hex}") as client:
         yield client

@@ -1,4 +1,4 @@
-"""Users who share a pooler's connections are kept apart."""
+"""Users who share the server connections of a pooler are isolated."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.helpers import PATIENT, sql
-from support.isolation_layers import Walled, app_behind
+from support.helpers import VERY_LONG_TIMEOUTS, sql
+from support.isolation_layers import WalledApp, app_behind
 from support.pgbouncer import POOL_SIZE, pgbouncer
 from support.tasks import add_task
 from todo.database import Database, Session
@@ -22,52 +22,56 @@ _WHO = sql("SELECT app.uid() AS id, pg_sleep(0.002)::text", repeatable=True)
 
 # Task: T-062
 class TestPooler:
-    """In transaction mode the users' transactions take turns on a few connections, in any order."""
+    """In transaction mode, transactions of different users alternate on a few server connections."""
 
-    async def test_keeps_users_apart_who_share_its_connections(self, pooled_url: str, database_url: str) -> None:
-        async with app_behind(PATIENT, url=pooled_url, direct_url=database_url) as walled:
+    async def test_users_who_share_server_connections_are_isolated(self, pooled_url: str, database_url: str) -> None:
+        async with app_behind(VERY_LONG_TIMEOUTS, url=pooled_url, direct_url=database_url) as walled:
             clients = [walled.client(walled.sign_up(f"user{number}")) for number in range(2 * POOL_SIZE)]
 
-            results = await asyncio.gather(*(_live(client, number) for number, client in enumerate(clients)))
+            results = await asyncio.gather(*(_use_tasks(client, number) for number, client in enumerate(clients)))
 
             for client in clients:
                 await client.aclose()
         assert results == [[]] * len(clients)
 
-    async def test_keeps_users_apart_when_some_hang_up(self, pooled_url: str, database_url: str) -> None:
-        """Who hangs up leaves a statement behind on a connection that somebody else gets next."""
+    async def test_users_are_isolated_when_some_requests_are_cancelled(
+        self, pooled_url: str, database_url: str
+    ) -> None:
+        """A cancelled request leaves a running statement on a connection that another user gets next."""
         chance = random.Random(5)
-        async with app_behind(PATIENT, url=pooled_url, direct_url=database_url) as walled:
+        async with app_behind(VERY_LONG_TIMEOUTS, url=pooled_url, direct_url=database_url) as walled:
             database = walled.app.state.database
-            asked = {f"user {number}": asyncio.create_task(_who(database, f"user {number}")) for number in range(150)}
-            leaving = chance.sample(sorted(asked), 75)
-            for user_id in leaving:
+            requests = {
+                f"user {number}": asyncio.create_task(_identity_of(database, f"user {number}")) for number in range(150)
+            }
+            cancelled = chance.sample(sorted(requests), 75)
+            for user_id in cancelled:
                 await asyncio.sleep(chance.uniform(0, 0.003))
-                asked[user_id].cancel()
-            await asyncio.wait(asked.values())
+                requests[user_id].cancel()
+            await asyncio.wait(requests.values())
 
-        staying = [user_id for user_id in asked if not asked[user_id].cancelled()]
-        assert set(asked) - set(leaving) <= set(staying)
-        assert [asked[user_id].result() for user_id in staying] == staying
+        finished = [user_id for user_id in requests if not requests[user_id].cancelled()]
+        assert set(requests) - set(cancelled) <= set(finished)
+        assert [requests[user_id].result() for user_id in finished] == finished
 
     # Task: T-412
     @pytest.mark.parametrize("tracks_statements", [False, True], ids=["names-pass", "names-are-tracked"])
-    async def test_keeps_users_apart_while_another_client_prepares_and_forgets_statements(
+    async def test_users_are_isolated_while_another_client_changes_prepared_statements(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch, *, tracks_statements: bool
     ) -> None:
-        """Two processes of ours and another program share the server connections, and what is prepared on them."""
+        """Two processes and another program share the server connections and their prepared statements."""
         refused = _count_refusals(monkeypatch)
         done = asyncio.Event()
         with pgbouncer(database_url, tracks_statements=tracks_statements) as url:
             async with (
-                app_behind(PATIENT, url=url, direct_url=database_url) as one,
-                app_behind(PATIENT, url=url, direct_url=database_url) as other,
-                app_behind(PATIENT, url=database_url, direct_url=database_url) as direct,
+                app_behind(VERY_LONG_TIMEOUTS, url=url, direct_url=database_url) as one,
+                app_behind(VERY_LONG_TIMEOUTS, url=url, direct_url=database_url) as other,
+                app_behind(VERY_LONG_TIMEOUTS, url=database_url, direct_url=database_url) as direct,
             ):
                 user_ids = [one.sign_up(f"user{number}") for number in range(2 * POOL_SIZE)]
                 others = [asyncio.create_task(_disturb(url, seed, done)) for seed in range(2)]
                 results = await asyncio.gather(
-                    *(_live_on_both(one, other, user_id, number) for number, user_id in enumerate(user_ids))
+                    *(_use_both(one, other, user_id, number) for number, user_id in enumerate(user_ids))
                 )
                 pooled = [await _seen(other, user_id) for user_id in user_ids]
                 done.set()
@@ -76,13 +80,13 @@ class TestPooler:
 
         assert results == [[]] * len(user_ids)
         assert pooled == expected
-        # Otherwise nothing was shown.
+        # Otherwise the other program did not disturb anything.
         assert all(times > 20 for times in disturbed)
         assert bool(refused) is not tracks_statements
 
 
 def _count_refusals(monkeypatch: pytest.MonkeyPatch) -> list[CompiledText]:
-    """Return a list that grows with each statement which a server connection does not have."""
+    """Return a list that grows with each statement that a server connection lacks."""
     refused: list[CompiledText] = []
     for kind in (SharedNames, TrackedNames):
 
@@ -95,7 +99,7 @@ def _count_refusals(monkeypatch: pytest.MonkeyPatch) -> list[CompiledText]:
 
 
 async def _disturb(url: str, seed: int, done: asyncio.Event) -> int:
-    """Do what other programs do to a server connection, again and again; returns how often that worked."""
+    """Change a server connection as other programs do, again and again. Return how often that succeeded."""
     chance, times = random.Random(seed), 0
     while not done.is_set():
         statement = chance.choice(
@@ -109,7 +113,7 @@ async def _disturb(url: str, seed: int, done: asyncio.Event) -> int:
                 "SELECT 'prepared by a counter'",
             ]
         )
-        # What it prepares by a counter may be gone, or another client's: that is why nobody else should do so.
+        # Its prepared statements have numbered names, which fail behind a pooler: a name may belong to another client.
         with contextlib.suppress(psycopg.Error):
             async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=0) as connection:
                 await connection.execute(statement.encode(), prepare=statement.startswith("SELECT"))
@@ -118,13 +122,13 @@ async def _disturb(url: str, seed: int, done: asyncio.Event) -> int:
     return times
 
 
-async def _live_on_both(one: Walled, other: Walled, user_id: str, number: int) -> list[str]:
+async def _use_both(one: WalledApp, other: WalledApp, user_id: str, number: int) -> list[str]:
     async with one.client(user_id) as client, other.client(user_id) as again:
-        return await _live(client, number) + await _lists(again, number)
+        return await _use_tasks(client, number) + await _list_tasks(again, number)
 
 
-async def _lists(client: AsyncClient, number: int) -> list[str]:
-    """Ask for one's own tasks in many ways; returns what was seen that should not be."""
+async def _list_tasks(client: AsyncClient, number: int) -> list[str]:
+    """List the client's tasks in many ways, and return everything unexpected."""
     wrong = []
     for query in ("sort=title", "sort=-priority", f"q={number}", "due=none", "status=pending", "sort=-updated_at"):
         for _ in range(3):
@@ -135,21 +139,21 @@ async def _lists(client: AsyncClient, number: int) -> list[str]:
     return wrong
 
 
-async def _seen(walled: Walled, user_id: str) -> Any:
+async def _seen(walled: WalledApp, user_id: str) -> Any:
     async with walled.client(user_id) as client:
         return [
             (await client.get(path)).json() for path in ("/tasks?limit=100", "/tasks?sort=title", "/changes?since=0")
         ]
 
 
-async def _who(database: Database, user_id: str) -> str:
-    """Ask as a user who that is, over a statement that takes its time."""
+async def _identity_of(database: Database, user_id: str) -> str:
+    """Return the identity that a slow statement of the user sees."""
     row = await Session(database, user_id).fetch_one(_WHO)
     return str(row["id"])
 
 
-async def _live(client: AsyncClient, number: int) -> list[str]:
-    """Work with one's own tasks for a while; returns what was seen that should not be."""
+async def _use_tasks(client: AsyncClient, number: int) -> list[str]:
+    """Create, read and change the client's tasks, and return everything unexpected."""
     wrong = []
     for round_ in range(12):
         title = f"{number}.{round_}"

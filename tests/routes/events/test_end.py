@@ -6,7 +6,7 @@ import pytest
 
 from support.followers import Person
 from support.helpers import eventually
-from support.live import LiveServer, Told, websocket, write_tasks
+from support.live import LiveEvent, LiveServer, websocket, write_tasks
 from todo.web.server import STOPPING, notify_application
 from todo.web.server.http_protocol import HttpProtocol
 
@@ -32,9 +32,9 @@ class TestShutdown:
 
             await server.stop()
 
-            assert [await stream.next(), await stream.next()] == [Told("reconnect", 1, {"since": 1}), None]
-            assert await follower.next() == Told("reconnect", 1, {"since": 1})
-            assert await other.next() == Told("reconnect", 0, {"since": 0})
+            assert [await stream.next(), await stream.next()] == [LiveEvent("reconnect", 1, {"since": 1}), None]
+            assert await follower.next() == LiveEvent("reconnect", 1, {"since": 1})
+            assert await other.next() == LiveEvent("reconnect", 0, {"since": 0})
             assert await follower.closed() == await other.closed() == (1012, "reconnect")
         assert errors_in(caplog) == []
 

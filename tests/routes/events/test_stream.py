@@ -9,7 +9,7 @@ import pytest
 from support.clocks import Clock
 from support.followers import Person
 from support.helpers import eventually
-from support.live import LiveServer, Stream, Told, write_tasks
+from support.live import LiveEvent, LiveServer, Stream, write_tasks
 from support.people import sign_up
 from todo.database import cancelled
 from todo.services.authentication import LEEWAY_SECONDS
@@ -34,7 +34,7 @@ class TestEventStream:
             await alice_.client.delete(f"/tasks/{task['id']}", params={"permanent": "true"})
             told = await stream.changes(3)
 
-        assert first == Told("ready", 1, {"revision": 1})
+        assert first == LiveEvent("ready", 1, {"revision": 1})
         assert told == await alice_.feed(since=1)
         assert [event.data["operation"] for event in told] == ["create", "update", "delete"]
 
@@ -55,7 +55,7 @@ class TestEventStream:
         async with server.stream(alice_.user_id, "", "Last-Event-ID: 2") as stream:
             first, told = await stream.next(), await stream.changes(3)
 
-        assert first == Told("ready", 2, {"revision": 2})
+        assert first == LiveEvent("ready", 2, {"revision": 2})
         assert told == await alice_.feed(since=2)
 
     async def test_last_event_id_takes_precedence_over_since(self, server: LiveServer, alice_: Person) -> None:
@@ -102,7 +102,7 @@ class TestEventStream:
             await bob_.add(1)
             [told] = await stream.changes(1)
 
-        assert first == Told("ready", 0, {"revision": 0})
+        assert first == LiveEvent("ready", 0, {"revision": 0})
         assert [told] == await bob_.feed()
 
     async def test_last_event_id_is_a_revision_of_the_user_even_if_it_came_from_another_user(
@@ -198,7 +198,7 @@ class TestEventStream:
             clock.now += 60 + LEEWAY_SECONDS
             told = [ready, await stream.next(), await stream.next()]
 
-        assert told == [Told("ready", 1, {"revision": 1}), Told("expired", 1, {"since": 1}), None]
+        assert told == [LiveEvent("ready", 1, {"revision": 1}), LiveEvent("expired", 1, {"since": 1}), None]
 
     async def test_server_keeps_no_tasks_or_channels_after_a_stream_closes(
         self, server: LiveServer, alice_: Person
@@ -236,7 +236,7 @@ class TestEventStream:
                 told.append(event)
 
         assert [event.revision for event in told[:-1]] == list(range(2, told[-1].revision + 1))
-        assert told[-1] == Told("resume", told[-2].revision, {"since": told[-2].revision})
+        assert told[-1] == LiveEvent("resume", told[-2].revision, {"since": told[-2].revision})
         await eventually(lambda: server.channels() == 0)
 
     async def test_stream_of_a_client_that_reads_nothing_is_aborted(

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from support.clocks import Clock
 from support.followers import Person
 from support.helpers import eventually
-from support.live import LiveServer, Told, websocket, write_tasks
+from support.live import LiveEvent, LiveServer, websocket, write_tasks
 from support.people import sign_up, token_of
 from todo.services.authentication import LEEWAY_SECONDS
 from todo.services.live import LiveOptions
@@ -37,7 +37,7 @@ class TestWebSocket:
             await alice_.add(3)
             told = [await follower.changes(4) for follower in (one, other, stream)]
 
-        assert first == [Told("ready", 1, {"revision": 1})] * 3
+        assert first == [LiveEvent("ready", 1, {"revision": 1})] * 3
         assert told == [await alice_.feed(since=1)] * 3
 
     async def test_websocket_selects_the_todo_subprotocol_and_does_not_return_the_token(
@@ -80,7 +80,7 @@ class TestWebSocket:
         async with websocket(server.port) as follower:
             await follower.authenticate(alice_.token)
 
-            assert await follower.next() == Told("ready", 2, {"revision": 2})
+            assert await follower.next() == LiveEvent("ready", 2, {"revision": 2})
 
     async def test_websocket_sends_only_the_users_own_changes(
         self, server: LiveServer, alice_: Person, bob_: Person
@@ -243,8 +243,8 @@ class TestWebSocket:
             clock.now += 60 + LEEWAY_SECONDS
 
             assert [ready, await follower.next()] == [
-                Told("ready", 0, {"revision": 0}),
-                Told("expired", 0, {"since": 0}),
+                LiveEvent("ready", 0, {"revision": 0}),
+                LiveEvent("expired", 0, {"since": 0}),
             ]
             assert await follower.closed() == (4408, "expired")
 

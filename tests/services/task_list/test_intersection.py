@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from support.tasks import walked
+from support.tasks import read_all_pages
 from todo.services.task_list import intersection, search
 from todo.services.task_list import page as task_list
 
@@ -56,7 +56,7 @@ async def some_tasks(client: AsyncClient) -> list[dict[str, Any]]:
 
 async def ids_of(client: AsyncClient, query: str) -> list[str]:
     """Return the ids that a query finds, read page by page."""
-    return [task["id"] for task in await walked(client, query, limit=3)]
+    return [task["id"] for task in await read_all_pages(client, query, limit=3)]
 
 
 def has_words(task: dict[str, Any], words: tuple[str, ...]) -> bool:

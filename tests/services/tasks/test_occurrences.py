@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.helpers import UNHURRIED, commit_when_awaited
+from support.helpers import LONG_TIMEOUTS, commit_when_awaited
 from support.people import sign_up
 from support.rules import rule_texts
 from support.service_harness import NOW, ServiceHarness, opened
-from support.state_machines import DEEPER
+from support.state_machines import RANDOM_RUNS
 from todo.database import Database, IdempotencyKey, Session
 from todo.errors import Invalid
 from todo.kit.etags import Condition
@@ -172,7 +172,7 @@ class TestCompletedCopy:
         assert [each["due_date"] for each in scene.sql(CLOSED)] == ["2026-03-11"]
 
     async def test_concurrent_completions_close_each_occurrence_once(self, database_url: str) -> None:
-        database = Database(database_url, UNHURRIED)
+        database = Database(database_url, LONG_TIMEOUTS)
         await database.open()
         user_id = sign_up(database_url, "alice")
         body = TaskCreate(title="a", due_date="2026-03-10", recurrence=repeating(missed="keep"))
@@ -385,8 +385,8 @@ class TestPrecomputedDates:
             loop = asyncio.get_running_loop()
 
             @settings(
-                max_examples=int(DEEPER or 15),
-                derandomize=DEEPER is None,
+                max_examples=int(RANDOM_RUNS or 15),
+                derandomize=RANDOM_RUNS is None,
                 deadline=None,
                 database=None,
                 suppress_health_check=list(HealthCheck),

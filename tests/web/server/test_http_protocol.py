@@ -1,4 +1,4 @@
-"""HTTP on the wire: limits, framing, and a problem for whatever cannot be read."""
+"""Reading HTTP requests: framing, limits and timeouts. Malformed requests are answered with a problem."""
 
 import pytest
 from fastapi import FastAPI
@@ -10,23 +10,23 @@ from support.raw_http import (
     JSON,
     Server,
     assert_refused,
-    dripping,
     request,
+    sending_slowly,
     serving,
 )
 from todo.web.server.http_protocol import HttpProtocol
 
 UNREADABLE = {
-    "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "a method that is none": b"FROB / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "not HTTP": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "an unknown method": b"FROB / HTTP/1.1\r\nHost: x\r\n\r\n",
     "a method in lower case": b"get / HTTP/1.1\r\nHost: x\r\n\r\n",
     "no version": b"GET /healthz\r\n\r\n",
-    "a version of the future": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+    "an unknown version": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a space in the path": b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
     "a path with raw bytes": b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
     "a path without a slash": b"GET healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a tunnel": b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "CONNECT": b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "a space before the colon": b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
@@ -37,16 +37,16 @@ UNREADABLE = {
     "NUL in a header": b"GET / HTTP/1.1\r\nHost: x\x00y\r\n\r\n",
     "a negative length": request("POST", "/", "Content-Length: -1"),
     "a signed length": request("POST", "/", "Content-Length: +1"),
-    "a length in words": request("POST", "/", "Content-Length: abc"),
+    "a length that is not a number": request("POST", "/", "Content-Length: abc"),
     "an empty length": request("POST", "/", "Content-Length: "),
-    "a length beyond all numbers": request("POST", "/", f"Content-Length: {10**30}"),
+    "a huge length": request("POST", "/", f"Content-Length: {10**30}"),
     "two lengths": request("POST", "/", "Content-Length: 2", "Content-Length: 3"),
     "the same length twice": request("POST", "/", "Content-Length: 2", "Content-Length: 2"),
     "a length and chunks": request("POST", "/", "Content-Length: 2", CHUNKED),
     "chunks and a length": request("POST", "/", CHUNKED, "Content-Length: 2"),
-    "chunks that are not last": request("POST", "/", "Transfer-Encoding: chunked, gzip"),
-    "compressed chunks": request("POST", "/", "Transfer-Encoding: gzip, chunked"),
-    "chunks twice": request("POST", "/", CHUNKED, CHUNKED),
+    "chunked is not the last coding": request("POST", "/", "Transfer-Encoding: chunked, gzip"),
+    "gzip before chunked": request("POST", "/", "Transfer-Encoding: gzip, chunked"),
+    "chunked twice": request("POST", "/", CHUNKED, CHUNKED),
     "chunks in HTTP/1.0": b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a body and another protocol": request("POST", "/", "Connection: Upgrade", "Upgrade: h2c", body=b"{}"),
 }
@@ -55,7 +55,9 @@ UNREADABLE = {
 # Task: T-018
 class TestFraming:
     @pytest.mark.parametrize("sent", UNREADABLE.values(), ids=UNREADABLE.keys())
-    async def test_answers_what_it_cannot_read_with_a_problem_and_hangs_up(self, server: Server, sent: bytes) -> None:
+    async def test_malformed_request_gets_a_problem_and_closes_the_connection(
+        self, server: Server, sent: bytes
+    ) -> None:
         async with server.connect() as connection:
             await connection.send(sent)
 
@@ -64,8 +66,8 @@ class TestFraming:
             assert_refused(answer, 400, "malformed_request")
             assert await connection.is_closed()
 
-    async def test_says_in_a_problem_what_every_answer_says(self, server: Server) -> None:
-        answer = await server.ask(UNREADABLE["no HTTP at all"])
+    async def test_problem_of_a_malformed_request_has_all_members_and_headers(self, server: Server) -> None:
+        answer = await server.ask(UNREADABLE["not HTTP"])
 
         request_id = answer.headers["x-request-id"]
         assert answer.problem() == {
@@ -85,7 +87,9 @@ class TestFraming:
             "connection": "close",
         }
 
-    async def test_answers_before_it_hangs_up_on_what_follows(self, server: Server) -> None:
+    async def test_valid_request_is_answered_before_trailing_garbage_closes_the_connection(
+        self, server: Server
+    ) -> None:
         async with server.connect() as connection:
             await connection.send(GET + b"{}")
 
@@ -94,7 +98,7 @@ class TestFraming:
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert await connection.is_closed()
 
-    async def test_answers_a_chunk_that_is_none_although_the_body_was_awaited(
+    async def test_malformed_chunk_gets_a_problem_while_the_body_is_awaited(
         self, server: Server, authorization: str
     ) -> None:
         async with server.connect() as connection:
@@ -107,14 +111,14 @@ class TestFraming:
             assert_refused(answer, 400, "malformed_request")
             assert await connection.is_closed()
 
-    async def test_does_not_take_a_trailer_for_a_header(self, server: Server, authorization: str) -> None:
+    async def test_trailer_is_not_used_as_a_header(self, server: Server, authorization: str) -> None:
         body = b'10\r\n{"title":"milk"}\r\n0\r\n' + authorization.encode() + b"\r\n\r\n"
 
         answer = await server.ask(request("POST", "/api/v1/tasks", JSON, CHUNKED) + body)
 
         assert (answer.status, answer.problem()["code"]) == (401, "unauthenticated")
 
-    async def test_does_not_take_a_trailer_for_a_header_of_the_next_request(
+    async def test_trailer_is_not_used_as_a_header_of_the_next_request(
         self, server: Server, authorization: str
     ) -> None:
         async with server.connect() as connection:
@@ -126,7 +130,7 @@ class TestFraming:
 
         assert answer.status == 401
 
-    async def test_takes_chunks(self, server: Server, authorization: str) -> None:
+    async def test_chunked_body_is_accepted(self, server: Server, authorization: str) -> None:
         answer = await server.ask(
             request("POST", "/api/v1/tasks", authorization, JSON, CHUNKED),
             b'8\r\n{"title"\r\n',
@@ -136,17 +140,17 @@ class TestFraming:
         assert answer.status == 201
         assert "connection" not in answer.headers
 
-    async def test_takes_http_1_0_without_a_host(self, server: Server) -> None:
+    async def test_http_1_0_request_without_a_host_is_accepted(self, server: Server) -> None:
         answer = await server.ask(b"GET /healthz HTTP/1.0\r\n\r\n")
 
         assert (answer.status, answer.headers["connection"]) == (200, "close")
 
-    async def test_stays_with_http_1_1_when_another_protocol_is_offered(self, server: Server) -> None:
+    async def test_upgrade_to_another_protocol_is_ignored(self, server: Server) -> None:
         answer = await server.ask(request("GET", "/healthz", "Connection: Upgrade", "Upgrade: h2c"))
 
         assert (answer.status, answer.headers["connection"]) == (200, "close")
 
-    async def test_answers_requests_that_were_sent_ahead_in_their_order(self, server: Server) -> None:
+    async def test_pipelined_requests_are_answered_in_order(self, server: Server) -> None:
         async with server.connect() as connection:
             await connection.send(GET + request("GET", "/nowhere") + GET)
 
@@ -154,7 +158,7 @@ class TestFraming:
 
         assert [answer.status for answer in answers] == [200, 404, 200]
 
-    async def test_does_not_let_requests_pile_up(self, server: Server) -> None:
+    async def test_connection_closes_after_the_maximum_number_of_pipelined_requests(self, server: Server) -> None:
         async with server.connect() as connection:
             await connection.send(GET * 5_000)
 
@@ -164,7 +168,7 @@ class TestFraming:
             assert answers[-1].headers["connection"] == "close"
             assert await connection.is_closed()
 
-    async def test_answers_head_without_a_body(self, server: Server, authorization: str) -> None:
+    async def test_head_is_answered_without_a_body(self, server: Server, authorization: str) -> None:
         async with server.connect() as connection:
             await connection.send(
                 request("HEAD", "/healthz")
@@ -197,27 +201,25 @@ class TestHeaders:
         ],
         ids=["path", "query", "value", "huge value", "value without an end", "101 headers", "60,000 headers"],
     )
-    async def test_refuses_more_than_the_limit(self, server: Server, sent: bytes) -> None:
+    async def test_headers_over_the_limit_get_431(self, server: Server, sent: bytes) -> None:
         answer = await server.ask(sent)
 
         assert_refused(answer, 431, "headers_too_large")
 
-    async def test_takes_as_much_as_the_limit(self, server: Server) -> None:
+    async def test_headers_at_the_limit_are_accepted(self, server: Server) -> None:
         answer = await server.ask(request("GET", "/healthz", *(f"X-{number}: {'a' * 300}" for number in range(99))))
 
         assert answer.status == 200
 
-    async def test_counts_headers_and_not_the_body_that_comes_with_them(
-        self, server: Server, authorization: str
-    ) -> None:
+    async def test_body_does_not_count_towards_the_header_limit(self, server: Server, authorization: str) -> None:
         body = b'{"title": "milk", "description": "%s"}' % (b"\\u0061" * 10_000)
 
         answer = await server.ask(request("POST", "/api/v1/tasks", authorization, JSON, body=body))
 
         assert answer.status == 201
 
-    async def test_answers_headers_that_never_end_when_their_time_is_over(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
+    async def test_incomplete_headers_get_408_after_the_timeout(self, strict_server: Server) -> None:
+        async with strict_server.connect() as connection:
             await connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
 
             answer = await connection.answer()
@@ -225,8 +227,10 @@ class TestHeaders:
             assert_refused(answer, 408, "request_timeout")
             assert await connection.is_closed()
 
-    async def test_answers_headers_that_never_end_on_a_connection_that_was_used_before(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
+    async def test_incomplete_headers_of_a_second_request_get_408_after_the_timeout(
+        self, strict_server: Server
+    ) -> None:
+        async with strict_server.connect() as connection:
             await connection.send(GET)
             await connection.answer()
             await connection.send(GET[:10])
@@ -235,27 +239,27 @@ class TestHeaders:
 
         assert_refused(answer, 408, "request_timeout")
 
-    async def test_is_not_kept_waiting_by_a_trickle(self, impatient: Server) -> None:
+    async def test_headers_that_arrive_slowly_get_408_after_the_timeout(self, strict_server: Server) -> None:
         async with (
-            impatient.connect() as connection,
-            dripping(connection, b"GET /healthz HTTP/1.1\r\n", b"X: 1\r\n"),
+            strict_server.connect() as connection,
+            sending_slowly(connection, b"GET /healthz HTTP/1.1\r\n", b"X: 1\r\n"),
         ):
             answer = await connection.answer()
 
         assert_refused(answer, 408, "request_timeout")
 
-    async def test_hangs_up_without_a_word_on_a_connection_that_is_never_used(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
+    async def test_server_closes_an_unused_connection_without_an_answer(self, strict_server: Server) -> None:
+        async with strict_server.connect() as connection:
             assert await connection.is_closed()
 
-    async def test_is_not_kept_open_by_empty_lines_between_requests(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
+    async def test_empty_lines_do_not_keep_an_idle_connection_open(self, strict_server: Server) -> None:
+        async with strict_server.connect() as connection:
             await connection.send(GET)
             await connection.answer()
-            async with dripping(connection, b"\r\n", b"\r\n"):
+            async with sending_slowly(connection, b"\r\n", b"\r\n"):
                 assert await connection.is_closed()
 
-    async def test_gives_every_request_of_a_connection_its_time(self, app: FastAPI) -> None:
+    async def test_header_timeout_starts_anew_for_each_request(self, app: FastAPI) -> None:
         statuses, deadlines = [], []
         async with serving(app, HttpProtocol) as server, server.connect() as connection:
             for _ in range(3):

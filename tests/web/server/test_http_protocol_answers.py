@@ -1,4 +1,4 @@
-"""HTTP on the wire, once a request is read: bodies that nobody reads, answers, and who hangs up."""
+"""After the headers of a request: unread bodies, response writing, and closed connections."""
 
 import asyncio
 import socket
@@ -8,16 +8,16 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from support.helpers import eventually, grace_period
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 from support.raw_http import (
     CHUNKED,
     GET,
     JSON,
-    Impatient,
     Server,
+    ShortTimeouts,
     assert_refused,
-    dripping,
     request,
+    sending_slowly,
     serving,
     until_empty,
 )
@@ -27,8 +27,8 @@ from todo.web.server.write_backpressure import UnsentBytes
 
 # Task: T-018
 class TestUnwantedBodies:
-    async def test_answers_401_without_waiting_for_the_body(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
+    async def test_response_401_does_not_wait_for_the_body(self, strict_server: Server) -> None:
+        async with strict_server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", JSON, "Content-Length: 1000000"))
 
             answer = await connection.answer()
@@ -36,7 +36,7 @@ class TestUnwantedBodies:
             assert_refused(answer, 401, "unauthenticated")
             assert await connection.is_closed()
 
-    async def test_keeps_the_connection_when_the_unwanted_body_is_there_already(self, server: Server) -> None:
+    async def test_connection_stays_open_if_an_unread_body_has_already_arrived(self, server: Server) -> None:
         async with server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", JSON, body=b"{}"))
             refused = await connection.answer()
@@ -46,8 +46,8 @@ class TestUnwantedBodies:
 
         assert (refused.status, answer.status) == (401, 200)
 
-    async def test_answers_a_get_without_waiting_for_its_body(self, impatient: Server) -> None:
-        async with impatient.connect() as connection:
+    async def test_get_is_answered_without_waiting_for_its_body(self, strict_server: Server) -> None:
+        async with strict_server.connect() as connection:
             await connection.send(request("GET", "/healthz", "Content-Length: 10"), b"123")
 
             answer = await connection.answer()
@@ -55,7 +55,9 @@ class TestUnwantedBodies:
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert await connection.is_closed()
 
-    async def test_does_not_invite_a_body_that_it_will_refuse(self, server: Server, authorization: str) -> None:
+    async def test_no_100_continue_is_sent_for_a_body_that_will_be_rejected(
+        self, server: Server, authorization: str
+    ) -> None:
         expect = "Expect: 100-continue"
 
         refused = await server.ask(request("POST", "/api/v1/tasks", JSON, expect, "Content-Length: 20"))
@@ -66,7 +68,9 @@ class TestUnwantedBodies:
 
         assert [answer.status for answer in (refused, too_large, not_json)] == [401, 413, 415]
 
-    async def test_invites_a_body_that_it_will_read(self, server: Server, authorization: str) -> None:
+    async def test_response_100_continue_is_sent_for_a_body_that_will_be_read(
+        self, server: Server, authorization: str
+    ) -> None:
         body = b'{"title": "milk"}'
         async with server.connect() as connection:
             await connection.send(
@@ -74,15 +78,15 @@ class TestUnwantedBodies:
                     "POST", "/api/v1/tasks", authorization, JSON, "Expect: 100-continue", f"Content-Length: {len(body)}"
                 )
             )
-            invitation = await connection.answer()
+            interim = await connection.answer()
             await connection.send(body)
 
             answer = await connection.answer()
 
-        assert (invitation.status, answer.status) == (100, 201)
+        assert (interim.status, answer.status) == (100, 201)
 
     @pytest.mark.parametrize("framing", ["Content-Length: 10000000", CHUNKED])
-    async def test_lets_a_client_that_sends_all_before_it_reads_have_its_answer(
+    async def test_client_that_sends_the_whole_body_first_still_gets_the_413(
         self, server: Server, authorization: str, framing: str
     ) -> None:
         chunk = b"a" * 100_000 if framing != CHUNKED else b"186a0\r\n" + b"a" * 100_000 + b"\r\n"
@@ -93,7 +97,7 @@ class TestUnwantedBodies:
 
         assert_refused(answer, 413, "content_too_large")
 
-    async def test_does_not_throw_away_for_ever(self, app: FastAPI, authorization: str) -> None:
+    async def test_discarding_an_unread_body_stops_at_a_maximum_size(self, app: FastAPI, authorization: str) -> None:
         class Lingering(HttpProtocol):
             drain_seconds = 3_600.0
             max_drained_bytes = 100_000
@@ -111,29 +115,29 @@ class TestUnwantedBodies:
         [b"1\r\na\r\n" * 100, b"1;" + b"a" * 600, b"0\r\n" + b"X: 1\r\n" * 100, b"0\r\nX: " + b"a" * 600],
         ids=["tiny chunks", "a chunk extension", "trailers", "a trailer"],
     )
-    async def test_bounds_what_comes_with_a_body_and_is_none(
-        self, impatient: Server, authorization: str, endless: bytes
+    async def test_chunk_framing_and_trailers_are_bounded(
+        self, strict_server: Server, authorization: str, endless: bytes
     ) -> None:
-        async with impatient.connect() as connection:
+        async with strict_server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, CHUNKED))
-            async with dripping(connection, endless, endless.removeprefix(b"0\r\n")):
+            async with sending_slowly(connection, endless, endless.removeprefix(b"0\r\n")):
                 answer = await connection.answer()
         assert answer.status == 400
         assert answer.headers["connection"] == "close"
 
-    async def test_forgets_a_client_that_leaves_in_the_middle(
-        self, impatient: Server, authorization: str, caplog: pytest.LogCaptureFixture
+    async def test_client_that_disconnects_mid_request_leaves_no_connection_and_no_error(
+        self, strict_server: Server, authorization: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        async with impatient.connect() as connection:
+        async with strict_server.connect() as connection:
             await connection.send(request("POST", "/api/v1/tasks", authorization, JSON, "Content-Length: 100"), b"{")
-            await impatient.until_begun()
+            await strict_server.until_begun()
 
-        assert await until_empty(impatient)
+        assert await until_empty(strict_server)
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
 
 
 def answering(body: bytes) -> ASGIApp:
-    """An application that has one answer."""
+    """Return an application that answers every request with ``body``."""
 
     async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         headers = [(b"content-length", b"%d" % len(body))]
@@ -143,7 +147,7 @@ def answering(body: bytes) -> ASGIApp:
     return app
 
 
-async def left(receive: Receive) -> None:
+async def disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -151,7 +155,7 @@ async def left(receive: Receive) -> None:
 # Task: T-018
 # Task: T-461
 class TestAnswers:
-    async def test_are_dropped_when_the_client_never_reads_them(self) -> None:
+    async def test_response_is_dropped_if_the_client_never_reads(self) -> None:
         class Hurried(HttpProtocol):
             flush_seconds = 0.2
 
@@ -162,8 +166,8 @@ class TestAnswers:
 
             assert await until_empty(server)
 
-    async def test_reach_a_client_that_reads_slowly(self) -> None:
-        """It takes far longer than a client may take that does not read at all."""
+    async def test_response_reaches_a_client_that_reads_slowly(self) -> None:
+        """Reading takes several times the timeout of a client that reads nothing."""
         body = bytes(range(256)) * 40_000
 
         class Hurried(HttpProtocol):
@@ -171,20 +175,20 @@ class TestAnswers:
 
         async with serving(answering(body), Hurried) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=4_096)
-            # So that the kernel does not take all of it on the client's behalf.
+            # A small buffer: otherwise the kernel would receive the whole response for the client.
             writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
             writer.write(GET)
             await reader.readuntil(b"\r\n\r\n")
             received = bytearray()
             while len(received) < len(body):
                 read = reader.readexactly(min(400_000, len(body) - len(received)))
-                received += await asyncio.wait_for(read, PATIENCE_SECONDS)
+                received += await asyncio.wait_for(read, TIMEOUT_SECONDS)
                 await asyncio.sleep(0.15)
             writer.close()
 
         assert received == body
 
-    async def test_are_not_begun_before_the_one_before_is_read(self) -> None:
+    async def test_pipelined_response_starts_only_when_the_previous_one_is_read(self) -> None:
         begun = 0
 
         async def counting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,7 +205,7 @@ class TestAnswers:
 
             assert begun == 1
 
-    async def test_make_room_by_cutting_off_whom_nothing_has_reached_for_the_longest_time(self) -> None:
+    async def test_full_buffer_drops_the_client_that_has_been_stalled_longest(self) -> None:
         class Small(HttpProtocol):
             unsent = UnsentBytes(max_bytes=45_000_000)
 
@@ -224,14 +228,14 @@ class TestAnswers:
                 await first.answer()
 
     @pytest.mark.parametrize("ahead", [1, 3])
-    async def test_end_without_a_word_when_the_client_hangs_up_in_the_middle(
+    async def test_response_ends_without_a_log_line_if_the_client_disconnects(
         self, caplog: pytest.LogCaptureFixture, ahead: int
     ) -> None:
         begun, ended = asyncio.Event(), asyncio.Event()
 
         async def endless(_scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
-            leaving = asyncio.create_task(left(receive))
+            leaving = asyncio.create_task(disconnected(receive))
             while not leaving.done():
                 await send({"type": "http.response.body", "body": bytes(1_000), "more_body": True})
                 begun.set()
@@ -242,7 +246,7 @@ class TestAnswers:
             async with server.connect() as connection:
                 await connection.send(GET * ahead)
                 await begun.wait()
-            await asyncio.wait_for(ended.wait(), PATIENCE_SECONDS)
+            await asyncio.wait_for(ended.wait(), TIMEOUT_SECONDS)
             assert await until_empty(server)
 
         assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
@@ -250,16 +254,16 @@ class TestAnswers:
 
 # Task: T-018
 class TestWebSockets:
-    async def test_are_handed_over_and_outlive_the_limit_of_headers(self) -> None:
-        said = asyncio.Event()
+    async def test_websocket_outlives_the_header_timeout(self) -> None:
+        may_send = asyncio.Event()
 
         async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
             await send({"type": "websocket.accept"})
-            await said.wait()
+            await may_send.wait()
             await send({"type": "websocket.send", "text": "hello"})
             await send({"type": "websocket.close"})
 
-        async with serving(app, Impatient, ws="websockets-sansio") as server, server.connect() as connection:
+        async with serving(app, ShortTimeouts, ws="websockets-sansio") as server, server.connect() as connection:
             await connection.send(
                 request(
                     "GET",
@@ -271,8 +275,8 @@ class TestWebSockets:
                 )
             )
             handshake = await connection.answer()
-            await grace_period(Impatient.header_seconds * 2)
-            said.set()
+            await grace_period(ShortTimeouts.header_seconds * 2)
+            may_send.set()
 
             frame = await connection.read(7)
 

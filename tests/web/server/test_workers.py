@@ -1,10 +1,10 @@
-"""The supervisor of worker processes, in a process of its own."""
+"""The supervisor of worker processes, run in a separate process."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from support.processes import PATIENCE_SECONDS
+from support.processes import TIMEOUT_SECONDS
 
 SCRIPT = """
 import socket
@@ -33,12 +33,12 @@ if __name__ == "__main__":
 
 # Task: T-463
 class TestSupervise:
-    def test_workers_whose_application_does_not_start_are_not_started_again(self, tmp_path: Path) -> None:
+    def test_workers_that_fail_to_start_are_not_restarted(self, tmp_path: Path) -> None:
         script = tmp_path / "script.py"
         script.write_text(SCRIPT)
 
         done = subprocess.run(
-            [sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            [sys.executable, script], capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
         )
 
         assert (done.returncode, done.stdout) == (0, "startup failed\n"), done.stderr
