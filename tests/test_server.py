@@ -132,6 +132,26 @@ class TestServe:
         with serving(directory) as server:
             assert title in titles(server.address, token)
 
+    # Task: T-511
+    @pytest.mark.parametrize(("allowed", "refused"), [("", "https://app.example.com"), ("https://app.example.com", "")])
+    def test_pages_of_development_servers_may_call_an_embedded_server_unless_origins_are_set(
+        self, directory: Path, allowed: str, refused: str
+    ) -> None:
+        development = [f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173)]
+        expected = dict.fromkeys([allowed] if allowed else development, 200)
+        expected |= dict.fromkeys([refused] if refused else development, 403)
+
+        with serving(directory, CORS_ORIGINS=allowed) as server:
+            preflight = {"Access-Control-Request-Method": "GET"}
+            statuses = {
+                origin: httpx.options(
+                    f"{server.address}/api/v1/tasks", headers={"Origin": origin, **preflight}
+                ).status_code
+                for origin in expected
+            }
+
+        assert statuses == expected
+
     def test_server_prints_the_docs_address_and_ctrl_c_stops_it_with_its_postgresql(self, directory: Path) -> None:
         with serving(directory) as server:
             postmaster = postmaster_of(directory / ".data")

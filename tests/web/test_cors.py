@@ -1,16 +1,21 @@
 """CORS: which origins may call the API, and which responses they may read, including errors."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import AsyncClient, Response
 
 from support.people import SECRET, sign_up, token_of
+from support.raw_http import serving
 from todo.database import Database
 from todo.errors import Unavailable
 from todo.main import create_app
 from todo.models.users import Identity
 from todo.services.authentication import SecretVerifier, Verifier
 from todo.settings import Settings
+from todo.web.server.http_protocol import HttpProtocol
 
 ORIGIN = "https://app.example.com"
 SECOND_ORIGIN = "http://localhost:3000"
@@ -42,11 +47,20 @@ def app_for(database: Database, *origins: str, verifier: Verifier | None = None)
     return create_app(Settings(cors_origins=origins), database, verifier or SecretVerifier(SECRET))
 
 
-def browser(app: FastAPI, origin: str | None = ORIGIN, token: str | None = None) -> AsyncClient:
+@asynccontextmanager
+async def browser(app: FastAPI, origin: str | None = ORIGIN, token: str | None = None) -> AsyncIterator[AsyncClient]:
+    """Serve ``app``, and yield a client of its port that sends ``origin``.
+
+    Over a real socket: without one, a wrong Content-Length would not be noticed.
+    """
     headers = {"Origin": origin} if origin else {}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    return AsyncClient(transport=ASGITransport(app), base_url="http://todo.test", headers=headers)
+    async with (
+        serving(app, HttpProtocol) as server,
+        AsyncClient(base_url=f"http://127.0.0.1:{server.port}", headers=headers, trust_env=False) as client,
+    ):
+        yield client
 
 
 async def preflight(
@@ -78,8 +92,9 @@ class TestPreflight:
             "access-control-allow-origin": origin,
             "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
             "access-control-allow-headers": (
-                "Accept, Accept-Language, Authorization, Content-Language, Content-Type, Idempotency-Key, If-Match,"
-                " If-None-Match, Last-Event-ID, X-Request-ID"
+                "Accept, Accept-Language, Authorization, Baggage, Cache-Control, Content-Language, Content-Type,"
+                " Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Pragma, Sentry-Trace, Traceparent,"
+                " Tracestate, X-Request-ID, X-Requested-With"
             ),
             "access-control-max-age": "7200",
         }
@@ -99,6 +114,22 @@ class TestPreflight:
         assert response.status_code == 403
         assert cors_headers(response) == {}
         assert "Origin" in response.headers["vary"].split(", ")
+
+    # Task: T-511
+    @pytest.mark.parametrize("headers", ["traceparent, tracestate, baggage", "sentry-trace", "cache-control, pragma"])
+    async def test_preflight_allows_headers_of_tracing_and_reloading(self, app: FastAPI, headers: str) -> None:
+        assert (await preflight(app, headers=f"authorization, {headers}")).status_code == 200
+
+    # Task: T-511
+    async def test_refused_preflight_leaves_the_connection_open_and_logs_no_error(
+        self, app: FastAPI, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with browser(app, "https://evil.example") as client:
+            for _ in range(2):
+                response = await client.options("/api/v1/tasks", headers={"Access-Control-Request-Method": "GET"})
+                assert (response.status_code, response.json()["code"]) == (403, "cors_refused")
+
+        assert "ERROR" not in {record.levelname for record in caplog.records}
 
     @pytest.mark.parametrize(("method", "headers"), [("TRACE", "authorization"), ("GET", "authorization, x-secret")])
     async def test_preflight_with_another_method_or_header_gets_a_problem(

@@ -11,6 +11,8 @@ from todo.settings import Settings, local_secret
 
 _WAKING_SECONDS = 10
 _MAX_NAMED_DIFFERENCES = 10
+# Where the development servers of Next.js and Vite serve their pages.
+_DEVELOPMENT_ORIGINS = tuple(f"http://{host}:{port}" for host in ("localhost", "127.0.0.1") for port in (3000, 5173))
 
 
 class DatabaseNotReady(CommandFailed):
@@ -22,7 +24,8 @@ class DatabaseNotReady(CommandFailed):
 def prepared(settings: Settings) -> Iterator[Settings]:
     """Yield complete settings. In embedded mode, the database runs until the end of the block.
 
-    Migrates the embedded database. Waits for another one, and raises DatabaseNotReady if it is not up to date.
+    Migrates the embedded database, and then allows pages of development servers unless ``cors_origins`` is set. Waits
+    for another database, and raises DatabaseNotReady if it is not up to date.
     """
     if settings.database_url is not None:
         _wait(settings.database_url)
@@ -35,7 +38,8 @@ def prepared(settings: Settings) -> Iterator[Settings]:
     with embedded.running(settings.data_dir) as url:
         if not schema.is_current(url):
             schema.upgrade(url)
-        yield settings.model_copy(update={"database_url": url, "direct_database_url": url})
+        origins = settings.cors_origins or _DEVELOPMENT_ORIGINS
+        yield settings.model_copy(update={"database_url": url, "direct_database_url": url, "cors_origins": origins})
 
 
 # Task: T-024

@@ -19,6 +19,14 @@ _ALLOWED_HEADERS = (
     "Idempotency-Key",
     "Last-Event-ID",
     "X-Request-ID",
+    # What browsers send with a reload, and what libraries add: tracing, error reports, the mark of a script.
+    "Cache-Control",
+    "Pragma",
+    "X-Requested-With",
+    "Traceparent",
+    "Tracestate",
+    "Baggage",
+    "Sentry-Trace",
 )
 _EXPOSED_HEADERS = ("Location", "ETag", "X-Request-ID", "Retry-After", "Idempotency-Replayed")
 # The maximum in Chromium.
@@ -26,6 +34,7 @@ _MAX_AGE_SECONDS = 7200
 
 
 # Task: T-048
+# Task: T-511
 class Cors(CORSMiddleware):
     """Allows browsers of ``origins``. Callers authenticate with a token in a header, so cookies are never allowed.
 
@@ -44,14 +53,18 @@ class Cors(CORSMiddleware):
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
-        return response if response.status_code == 200 else _Refusal(headers={"Vary": response.headers["Vary"]})
+        return response if response.status_code == 200 else _Refusal(vary=response.headers["Vary"])
 
 
 class _Refusal(Response):
     """A refused preflight, as a problem. Its request is known only when it is sent."""
 
+    def __init__(self, vary: str) -> None:
+        super().__init__()
+        self._vary = vary
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = Forbidden("CORS does not allow this request: its origin, its method or a header.", code="cors_refused")
         response = problem_response(error, scope)
-        response.headers.update(self.headers)
+        response.headers["Vary"] = self._vary
         await response(scope, receive, send)
