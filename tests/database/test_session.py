@@ -479,9 +479,7 @@ class TestRetries:
         with pytest.raises(Unavailable):
             await Session(retrying, user_id).fetch_all(fails)
 
-        assert await Session(retrying, user_id).fetch_all(sql("SELECT last_value FROM attempts")) == [
-            {"last_value": 3}
-        ]
+        assert await Session(retrying, user_id).fetch_all(sql("SELECT last_value FROM attempts")) == [{"last_value": 3}]
 
     async def test_both_transactions_of_a_deadlock_succeed(
         self, retrying: Database, user_id: str, admin: Admin
