@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,9 @@ import psycopg
 import pytest
 import yaml
 
+from support import pgbouncer
 from support.people import SECRET
-from support.processes import TIMEOUT_SECONDS, port_to_keep, run, serving, until
+from support.processes import TIMEOUT_SECONDS, port_to_keep, run, serving
 from support.repository import ROOT, text_of
 from todo.settings import Settings
 
@@ -28,7 +28,6 @@ PASSWORD = "a-password-of-the-tests"
 
 
 def fill_in(text: str, **values: str) -> str:
-    """Replace the variables of compose by values."""
     return re.sub(r"\$\{(\w+):[-?]([^}]*)\}", lambda found: values.get(found[1], ""), text)
 
 
@@ -108,8 +107,7 @@ def pooled_url(direct_url: str) -> Iterator[str]:
         for old, new in replaced.items():
             assert old in configuration
             configuration = configuration.replace(old, new)
-        version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-        if "PgBouncer 1.1" in version or "PgBouncer 1.20" in version:
+        if not pgbouncer.can_track_statements(program):
             configuration = configuration.replace("max_prepared_statements", ";max_prepared_statements")
         (directory / "todo.ini").write_text(configuration)
         (directory / "users.txt").write_text(
@@ -117,26 +115,9 @@ def pooled_url(direct_url: str) -> Iterator[str]:
         )
         # PgBouncer does not run as root. The owner of PostgreSQL's socket has access to it.
         owner = Path(str(server["host"])).owner()
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [program, "-q", "todo.ini"], cwd=name, stdout=log, stderr=log, user=owner if owner != "root" else None
-            )
         url = f"postgresql://todo_owner:{PASSWORD}@127.0.0.1:{port}/todo"
-
-        def answers() -> bool:
-            assert process.poll() is None, (directory / "log").read_text()
-            try:
-                psycopg.connect(url, connect_timeout=2).close()
-            except psycopg.OperationalError:
-                return False
-            return True
-
-        try:
-            until(answers)
+        with pgbouncer.process_of(program, directory / "todo.ini", url, owner if owner != "root" else None):
             yield url
-        finally:
-            process.terminate()
-            process.wait(TIMEOUT_SECONDS)
 
 
 # Task: T-482

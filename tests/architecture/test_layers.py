@@ -18,17 +18,8 @@ from support.repository import ROOT, text_of
 from todo.web.route import Route, user_text_in
 
 PACKAGES = (
-    "routes",
-    "jobs",
-    "migrations",
-    "dependencies",
-    "web",
-    "clients",
-    "services",
-    "models",
-    "database",
-    "kit",
-)
+    "routes", "jobs", "migrations", "dependencies", "web", "clients", "services", "models", "database", "kit",
+)  # fmt: skip
 MODULES = ("main", "cli", "server", "preparation", "errors", "settings")
 
 CONTRACTS = {

@@ -103,13 +103,13 @@ def nodes(connection: psycopg.Connection[Any], statement: Statement) -> Counter[
 def is_generic(connection: psycopg.Connection[Any], statement: Statement) -> bool:
     """Return whether PostgreSQL uses a generic plan for a statement."""
     text = statement.text(Dialect())
-    connection.execute(b"PREPARE asked AS " + text.sql)
+    connection.execute(b"PREPARE explained AS " + text.sql)
     nothing = f"({', '.join(['NULL'] * len(text.names))})"
-    connection.execute(f"EXPLAIN EXECUTE asked{nothing}".encode())
+    connection.execute(f"EXPLAIN EXECUTE explained{nothing}".encode())
     [(generic,)] = connection.execute(
-        "SELECT generic_plans > 0 AND custom_plans = 0 FROM pg_prepared_statements WHERE name = 'asked'"
+        "SELECT generic_plans > 0 AND custom_plans = 0 FROM pg_prepared_statements WHERE name = 'explained'"
     ).fetchall()
-    connection.execute("DEALLOCATE asked")
+    connection.execute("DEALLOCATE explained")
     return bool(generic)
 
 

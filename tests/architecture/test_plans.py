@@ -93,14 +93,14 @@ def scans_without_the_key(connection: psycopg.Connection[Any]) -> set[tuple[str,
     found = set()
     for name, statement in statements():
         for node in nodes_of(plan_of(connection, statement.text(Dialect()))):
-            table, index, asked = (node.get(name, "") for name in ("Relation Name", "Index Name", "Index Cond"))
+            table, index, condition = (node.get(name, "") for name in ("Relation Name", "Index Name", "Index Cond"))
             column, wide = KEYS.get(table, ("", set()))
-            by = set(re.findall(COMPARED, asked))
+            by = set(re.findall(COMPARED, condition))
             if by == {"user_id"}:
                 # With any index, all rows of the user are scanned if the key is only in the filter.
                 index, by = "", by | set(re.findall(COMPARED, node.get("Filter", "")))
             if {column} <= by <= {column} | wide and index != f"pk_{table}":
-                found.add((name, node["Index Name"], asked))
+                found.add((name, node["Index Name"], condition))
     return found
 
 

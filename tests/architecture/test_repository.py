@@ -58,6 +58,13 @@ def make(*arguments: str, directory: Path = ROOT) -> str:
     return result.stdout
 
 
+def copy_project(directory: Path) -> None:
+    """Copy the files that decide about the installation, with an old modification time."""
+    for name in ("Makefile", "pyproject.toml", *LOCKS):
+        shutil.copy(ROOT / name, directory)
+        os.utime(directory / name, (1, 1))
+
+
 def pins_of(lock: str) -> dict[str, str]:
     """Return the lines of a lock file (version, marker and hashes) by the name of the package."""
     text = text_of(ROOT / lock).replace("\\\n", " ")
@@ -92,20 +99,10 @@ def installed_closure(requirements: Iterable[str]) -> set[str]:
 class TestLayout:
     def test_repository_has_its_standard_files(self) -> None:
         expected = [
-            "README.md",
-            "pyproject.toml",
-            "Makefile",
-            "requirements.lock",
-            "requirements-dev.lock",
-            ".env.example",
-            ".ci/run",
-            "Dockerfile",
-            "compose.yaml",
-            "LICENSE",
-            ".specify/memory/constitution.md",
-            "phase2/api-specification.yaml",
+            "README.md", "pyproject.toml", "Makefile", *LOCKS, ".env.example", ".ci/run", "Dockerfile", "compose.yaml",
+            "LICENSE", ".specify/memory/constitution.md", "phase2/api-specification.yaml",
             "phase2/backend/todo/py.typed",
-        ]
+        ]  # fmt: skip
 
         assert [place for place in expected if not (ROOT / place).is_file()] == []
 
@@ -221,9 +218,9 @@ class TestMakefile:
     def test_make_installs_only_if_a_lock_changed(
         self, tmp_path: Path, stamps: list[str], changed: str | None, command: str, installs: str | None
     ) -> None:
-        for name in ("Makefile", "pyproject.toml", *LOCKS):
-            shutil.copy(ROOT / name, tmp_path)
-            os.utime(tmp_path / name, (1, 3 if name == changed else 1))
+        copy_project(tmp_path)
+        if changed:
+            os.utime(tmp_path / changed, (3, 3))
         (tmp_path / ".venv/bin").mkdir(parents=True)
         (tmp_path / ".venv/bin/python").touch()
         for stamp in stamps:
@@ -236,9 +233,7 @@ class TestMakefile:
 
     @pytest.mark.parametrize("broken", ["moved", "without its Python"])
     def test_make_installs_again_if_the_environment_is_broken(self, tmp_path: Path, broken: str) -> None:
-        for name in ("Makefile", "pyproject.toml", *LOCKS):
-            shutil.copy(ROOT / name, tmp_path)
-            os.utime(tmp_path / name, (1, 1))
+        copy_project(tmp_path)
         (tmp_path / ".venv/bin").mkdir(parents=True)
         (tmp_path / ".venv/bin/python").symlink_to("gone" if broken == "without its Python" else sys.executable)
         for stamp in ("ready", "ready-dev"):
@@ -278,8 +273,7 @@ class TestMakefile:
 
     @pytest.mark.parametrize("python", ["", "false"])
     def test_make_reports_a_missing_python(self, tmp_path: Path, python: str) -> None:
-        for name in ("Makefile", "pyproject.toml", *LOCKS):
-            shutil.copy(ROOT / name, tmp_path)
+        copy_project(tmp_path)
 
         result = subprocess.run(
             ["make", f"PYTHON={python}", "setup"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60

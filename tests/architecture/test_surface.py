@@ -129,31 +129,15 @@ HAPPY: dict[str, Callable[[Caller], Awaitable[Response]]] = {
     "read_readiness": lambda caller: caller.client.get("http://todo.test/readyz"),
 }
 ANSWERS_WITH_A_TASK = {
-    "create_task",
-    "read_task",
-    "replace_task",
-    "update_task",
-    "complete_task",
-    "reopen_task",
-    "skip_task",
-    "move_task",
+    "create_task", "read_task", "replace_task", "update_task", "complete_task", "reopen_task", "skip_task", "move_task",
     "restore_task",
-}
+}  # fmt: skip
 
 # Operations that may change thousands of tasks, and so use a bulk session.
 BULK = {
-    "replace_task",
-    "update_task",
-    "delete_task",
-    "complete_task",
-    "restore_task",
-    "run_batch",
-    "rename_tag",
-    "delete_tag",
-    "delete_category",
-    "update_me",
-    "undo_change",
-}
+    "replace_task", "update_task", "delete_task", "complete_task", "restore_task", "run_batch", "rename_tag",
+    "delete_tag", "delete_category", "update_me", "undo_change",
+}  # fmt: skip
 
 # The message if HAPPY lacks an operation or has an unknown one.
 TRIED = "HAPPY in this file must have a successful request for each operation, and no others"

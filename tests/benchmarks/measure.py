@@ -109,7 +109,6 @@ class Bench:
         return made if count is None else list(islice(cycle(made), count))
 
     def some_tasks(self, user: str) -> list[Target]:
-        """Return some of a user's tasks."""
         return data.some_tasks(self._connection, [user], 64)
 
     def some_places(self, user: str) -> tuple[str, str]:
@@ -117,7 +116,6 @@ class Bench:
         return data.some_places(self._connection, user)
 
     def execute(self, sql: str) -> None:
-        """Execute a statement as the superuser."""
         self._connection.execute(sql)
 
     async def warm(self, server: Server, operation: Operation) -> None:

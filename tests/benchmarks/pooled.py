@@ -59,10 +59,10 @@ async def _compare(
 ) -> dict[str, dict[str, Any]]:
     """Return the figures by request, with the names of the other sections."""
     queries = list((await task_list.requests(bench, direct, data.BIG)).items())
-    asked = {name: partial(_query, bench, request) for name, request in queries[:: bench.size.pooled]}
-    asked |= {operation.name: partial(_operation, bench, operation) for operation in OPERATIONS}
+    builders = {name: partial(_query, bench, request) for name, request in queries[:: bench.size.pooled]}
+    builders |= {operation.name: partial(_operation, bench, operation) for operation in OPERATIONS}
     results = {}
-    for name, requests in asked.items():
+    for name, requests in builders.items():
         note(f"{name}, directly and through PgBouncer")
         results[name] = await _in_turns(bench, requests, [("direct", direct), ("pooled", through)], pooler)
     return results

@@ -28,16 +28,8 @@ _AT_ONCE = 10
 _MAX_SECONDS = 4.0
 
 SORTS = (
-    "created_at",
-    "updated_at",
-    "completed_at",
-    "due_date",
-    "start_date",
-    "priority",
-    "status",
-    "title",
-    "position",
-)
+    "created_at", "updated_at", "completed_at", "due_date", "start_date", "priority", "status", "title", "position",
+)  # fmt: skip
 SEARCHES = {
     "a word of all": "task",
     "a word of a quarter": "milk",
@@ -113,14 +105,14 @@ def _name_of(applied: AppliedFilter) -> str:
 async def finding(bench: Bench, server: Server, note: Note) -> Results:
     """Return the cost of each query for the two users."""
     sizes = {"100 tasks": data.SMALL, f"{bench.size.big:,} tasks": data.BIG}
-    asked = {name: await requests(bench, server, user) for name, user in sizes.items()}
+    named_requests = {name: await requests(bench, server, user) for name, user in sizes.items()}
     results: Results = {}
-    for what in next(iter(asked.values())):
+    for what in next(iter(named_requests.values())):
         note(f"{what}, of {' and '.join(sizes)}")
         turns: dict[str, list[Figures]] = {name: [] for name in sizes}
         for number in range(1 + bench.size.side_rounds):
             for name in sizes:
-                figures = await _turn(bench, server, asked[name][what])
+                figures = await _turn(bench, server, named_requests[name][what])
                 # The first turn only prepares statements and fills caches.
                 if number:
                     turns[name].append(figures)
@@ -132,7 +124,7 @@ async def requests(bench: Bench, server: Server, user: str) -> dict[str, Request
     """Return the requests of a user by name."""
     token = data.token_of(user)
     category_id, parent_id = bench.some_places(user)
-    asked = {
+    named = {
         f"{group}: {name}": Request("GET", f"{ROOT}?{query}", token)
         for group, queries in filters(category_id, parent_id, now=datetime.now(UTC)).items()
         for name, query in queries.items()
@@ -141,10 +133,10 @@ async def requests(bench: Bench, server: Server, user: str) -> dict[str, Request
         listed = f"{ROOT}?limit={LIMIT}{query}"
         total = (await _page(server, Request("GET", listed, token)))["total"]
         middle = await _page(server, Request("GET", f"{listed}&skip={max(0, total // 2 - LIMIT)}", token))
-        asked[f"cursor: {name}"] = Request("GET", f"{listed}&{urlencode({'cursor': middle['next_cursor']})}", token)
+        named[f"cursor: {name}"] = Request("GET", f"{listed}&{urlencode({'cursor': middle['next_cursor']})}", token)
     for path in ("tags", "categories", "stats"):
-        asked[f"GET /{path}"] = Request("GET", f"/api/v1/{path}", token)
-    return asked
+        named[f"GET /{path}"] = Request("GET", f"/api/v1/{path}", token)
+    return named
 
 
 async def _page(server: Server, request: Request) -> dict[str, Any]:

@@ -47,10 +47,10 @@ class Watch:
         if not self.explains:
             return
         # The first call sets the identity. Without it, the plan would be different.
-        identity, *asked = calls
-        explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in asked]
+        identity, *statements = calls
+        explained = [(raw(f"EXPLAIN (FORMAT JSON) {text.sql.decode()}"), values) for text, values in statements]
         # Those were custom plans. The application uses generic plans.
-        for text, values in asked:
+        for text, values in statements:
             nothing = f"({', '.join(['NULL'] * len(values))})" if values else ""
             explained += [
                 (raw(f"PREPARE guarded AS {text.sql.decode()}"), ()),

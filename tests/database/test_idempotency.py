@@ -12,7 +12,7 @@ from sqlalchemy import DateTime, Text, Uuid, bindparam, column, func, insert, ta
 from support.databases import open_database
 from support.helpers import COUNT, eventually, sql
 from support.keys import age_keys, holding_key
-from support.trips import Trips, watched
+from support.trips import open_watched
 from todo.database import Database, IdempotencyKey, OwnedByCaller, Row, Session, Statement
 from todo.database.errors import ConnectionLost
 from todo.errors import Conflict, Forbidden, Invalid, Unavailable
@@ -88,58 +88,54 @@ class TestStatement:
         assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_statement_with_a_key_takes_one_round_trip_each_time(self, database_url: str, user_id: str) -> None:
-        database, trips = await opened(database_url)
+        async with open_watched(database_url) as (database, trips):
+            counts = []
+            for _ in range(2):
+                trips.count = 0
+                await add(keyed(database, user_id))
+                counts.append(trips.count)
 
-        counts = []
-        for _ in range(2):
-            trips.count = 0
-            await add(keyed(database, user_id))
-            counts.append(trips.count)
-
-        assert counts == [1, 1]
-        await database.close()
+            assert counts == [1, 1]
 
     async def test_statement_is_sent_again_if_its_response_was_lost(self, database_url: str, user_id: str) -> None:
-        database, trips = await opened(database_url)
+        async with open_watched(database_url) as (database, trips):
 
-        def lose(trip: int) -> None:
-            if trip == 1:
-                raise ConnectionLost(untouched=False)
+            def lose(trip: int) -> None:
+                if trip == 1:
+                    raise ConnectionLost(untouched=False)
 
-        trips.count = 0
-        trips.after = lose
-        session = keyed(database, user_id)
+            trips.count = 0
+            trips.after = lose
+            session = keyed(database, user_id)
 
-        answer = await add(session)
+            answer = await add(session)
 
-        assert (trips.count, session.replayed) == (2, True)
-        assert await Session(database, user_id).fetch_all(sql("SELECT title FROM tasks")) == [
-            {"title": answer["title"]}
-        ]
-        await database.close()
+            assert (trips.count, session.replayed) == (2, True)
+            assert await Session(database, user_id).fetch_all(sql("SELECT title FROM tasks")) == [
+                {"title": answer["title"]}
+            ]
 
     async def test_client_can_repeat_a_statement_whose_outcome_was_unknown(
         self, database_url: str, user_id: str
     ) -> None:
         """The statement committed but its response was lost, so the client gets a 503 and repeats the request."""
-        database, trips = await opened(database_url)
+        async with open_watched(database_url) as (database, trips):
 
-        def lose(_: int) -> None:
-            raise ConnectionLost(untouched=False)
+            def lose(_: int) -> None:
+                raise ConnectionLost(untouched=False)
 
-        trips.count = 0
-        trips.after = lose
-        trips.before = lambda trip: lose(trip) if trip > 1 else None
-        with pytest.raises(Unavailable):
-            await add(keyed(database, user_id))
-        trips.before = trips.after = lambda _: None
-        session = keyed(database, user_id)
+            trips.count = 0
+            trips.after = lose
+            trips.before = lambda trip: lose(trip) if trip > 1 else None
+            with pytest.raises(Unavailable):
+                await add(keyed(database, user_id))
+            trips.before = trips.after = lambda _: None
+            session = keyed(database, user_id)
 
-        await add(session)
+            await add(session)
 
-        assert session.replayed
-        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
-        await database.close()
+            assert session.replayed
+            assert await Session(database, user_id).fetch_one(COUNT) == {"n": 1}
 
     async def test_statement_without_an_effect_stores_no_key(
         self, database: Database, user_id: str, admin: Admin
@@ -244,9 +240,9 @@ class TestStatement:
 class TestTransaction:
     @staticmethod
     async def add_two(session: Session) -> list[Row]:
-        async with session.transaction() as (kept, _):
-            if kept is not None:
-                return kept
+        async with session.transaction() as (stored, _):
+            if stored is not None:
+                return stored
             answer = [await add(session), await add(session)]
             session.store_response(answer)
         return answer
@@ -306,32 +302,23 @@ class TestTransaction:
     async def test_client_can_repeat_a_transaction_whose_commit_was_unknown(
         self, database_url: str, user_id: str
     ) -> None:
-        database, trips = await opened(database_url)
+        async with open_watched(database_url) as (database, trips):
 
-        def lose(trip: int) -> None:
-            # The trips are: begin, two statements, commit.
-            if trip == 4:
-                raise ConnectionLost(untouched=False)
+            def lose(trip: int) -> None:
+                # The trips are: begin, two statements, commit.
+                if trip == 4:
+                    raise ConnectionLost(untouched=False)
 
-        trips.count = 0
-        trips.after = lose
-        with pytest.raises(Unavailable):
-            await self.add_two(keyed(database, user_id))
-        session = keyed(database, user_id)
+            trips.count = 0
+            trips.after = lose
+            with pytest.raises(Unavailable):
+                await self.add_two(keyed(database, user_id))
+            session = keyed(database, user_id)
 
-        answer = await self.add_two(session)
+            answer = await self.add_two(session)
 
-        assert (len(answer), session.replayed) == (2, True)
-        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
-        await database.close()
-
-
-async def opened(url: str) -> tuple[Database, Trips]:
-    """Return an open database with a connection, so that the next round trip is the first one to count."""
-    database, trips = watched(url)
-    await database.open()
-    await database.ping()
-    return database, trips
+            assert (len(answer), session.replayed) == (2, True)
+            assert await Session(database, user_id).fetch_one(COUNT) == {"n": 2}
 
 
 # Task: T-131

@@ -1,7 +1,5 @@
 """The check at startup rejects a database that does not isolate users, and says why."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +7,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from support.databases import open_database
 from support.helpers import ADD, COUNT
 from support.people import sign_up
 from todo.database import Database, DatabaseOptions, Session, UnsafeDatabase
@@ -19,27 +18,17 @@ Admin = psycopg.Connection[Any]
 ONE_POLICY = "the policy that isolates users is missing, different or not the only one on"
 
 
-@asynccontextmanager
-async def _open(url: str, options: DatabaseOptions | None = None) -> AsyncIterator[Database]:
-    database = Database(url, options)
-    await database.open()
-    try:
-        yield database
-    finally:
-        await database.close()
-
-
 # Task: T-025
 class TestVerify:
     async def test_check_accepts_a_migrated_database(self, database: Database) -> None:
         await database.verify_isolation()
 
     async def test_check_accepts_an_owner_who_is_no_superuser(self, own_url: str) -> None:
-        async with _open(own_url) as database:
+        async with open_database(own_url) as database:
             await database.verify_isolation()
 
     @pytest.mark.parametrize(
-        ("do", "undo", "says"),
+        ("do", "undo", "message"),
         [
             ("ALTER ROLE todo_app SUPERUSER", "ALTER ROLE todo_app NOSUPERUSER", "todo_app is a superuser"),
             ("ALTER ROLE todo_app BYPASSRLS", "ALTER ROLE todo_app NOBYPASSRLS", "todo_app has BYPASSRLS"),
@@ -176,19 +165,19 @@ class TestVerify:
         ],
     )
     async def test_check_rejects_an_unsafe_database(
-        self, own_url: str, own_admin: Admin, do: str, undo: str | None, says: str
+        self, own_url: str, own_admin: Admin, do: str, undo: str | None, message: str
     ) -> None:
         [[definition]] = own_admin.execute("SELECT pg_get_functiondef('app.uid'::regproc)").fetchall()
         own_admin.execute(do)
         try:
-            async with _open(own_url) as database:
+            async with open_database(own_url) as database:
                 with pytest.raises(UnsafeDatabase) as refusal:
                     await database.verify_isolation()
         finally:
             own_admin.execute(undo or definition)
 
-        assert str(refusal.value) == f"users would not be isolated from each other: {says}"
-        async with _open(own_url) as database:
+        assert str(refusal.value) == f"users would not be isolated from each other: {message}"
+        async with open_database(own_url) as database:
             await database.verify_isolation()
 
     @pytest.mark.parametrize(
@@ -225,7 +214,7 @@ class TestVerify:
     async def test_check_accepts_harmless_objects(self, own_url: str, own_admin: Admin, do: str, undo: str) -> None:
         own_admin.execute(do)
         try:
-            async with _open(own_url) as database:
+            async with open_database(own_url) as database:
                 await database.verify_isolation()
         finally:
             own_admin.execute(undo)
@@ -234,7 +223,7 @@ class TestVerify:
         own_admin.execute("CREATE ROLE todo_wrong BYPASSRLS CREATEROLE; GRANT todo_app TO todo_wrong")
         own_admin.execute("GRANT todo_wrong TO todo_owner")
         try:
-            async with _open(own_url, DatabaseOptions(role="todo_wrong")) as database:
+            async with open_database(own_url, DatabaseOptions(role="todo_wrong")) as database:
                 with pytest.raises(UnsafeDatabase) as refusal:
                     await database.verify_isolation()
         finally:
@@ -245,19 +234,19 @@ class TestVerify:
         )
 
     async def test_check_rejects_a_database_without_the_role(self, own_url: str) -> None:
-        async with _open(own_url, DatabaseOptions(role="todo_missing")) as database:
+        async with open_database(own_url, DatabaseOptions(role="todo_missing")) as database:
             with pytest.raises(UnsafeDatabase, match="the role todo_missing or its schema is missing: run"):
                 await database.verify_isolation()
 
     async def test_check_rejects_a_database_without_migrations(self, own_url: str) -> None:
-        async with _open(make_conninfo(own_url, dbname="postgres")) as database:
+        async with open_database(make_conninfo(own_url, dbname="postgres")) as database:
             with pytest.raises(UnsafeDatabase, match="run 'todo migrate'"):
                 await database.verify_isolation()
 
     async def test_check_rejects_a_login_that_may_not_switch_roles(self, own_url: str, own_admin: Admin) -> None:
         own_admin.execute("CREATE ROLE todo_stranger LOGIN")
         try:
-            async with _open(make_conninfo(own_url, user="todo_stranger")) as database:
+            async with open_database(make_conninfo(own_url, user="todo_stranger")) as database:
                 with pytest.raises(UnsafeDatabase, match="may not switch to todo_app"):
                     await database.verify_isolation()
         finally:
@@ -267,13 +256,13 @@ class TestVerify:
         """Tables of Better Auth may have a column ``user_id``."""
         own_admin.execute("CREATE TABLE session (id text, user_id text)")
         try:
-            async with _open(own_url) as database:
+            async with open_database(own_url) as database:
                 await database.verify_isolation()
         finally:
             own_admin.execute("DROP TABLE session")
 
     async def test_check_raises_unavailable_without_a_server(self) -> None:
-        async with _open("postgresql://127.0.0.1:1/todo") as database:
+        async with open_database("postgresql://127.0.0.1:1/todo") as database:
             with pytest.raises(Unavailable):
                 await database.verify_isolation(budget_seconds=0.2)
 
@@ -284,7 +273,7 @@ class TestOwner:
 
     async def test_owner_sees_no_rows(self, own_url: str) -> None:
         user_id = sign_up(own_url, "alice")
-        async with _open(own_url) as database:
+        async with open_database(own_url) as database:
             await Session(database, user_id).fetch_one(ADD, task_id=uuid4())
 
         with psycopg.connect(own_url) as owner:
@@ -292,7 +281,7 @@ class TestOwner:
 
     async def test_owner_who_deletes_a_user_deletes_the_users_rows(self, own_url: str, own_admin: Admin) -> None:
         alice, bob = (sign_up(own_url, name) for name in ("alice", "bob"))
-        async with _open(own_url) as database:
+        async with open_database(own_url) as database:
             for user_id in (alice, bob):
                 await Session(database, user_id).fetch_one(ADD, task_id=uuid4())
 

@@ -24,6 +24,15 @@ UNSET: dict[str, Any] = {
 }
 
 
+def move_to_tokyo(admin: Connection, user_id: str) -> None:
+    """Add a profile with the time zone Asia/Tokyo."""
+    admin.execute(
+        "INSERT INTO profiles (user_id, id, time_zone, day_start, week_start, updated_at, revision)"
+        " VALUES (%s, 'me', 'Asia/Tokyo', '00:00', 'monday', now(), 0)",
+        (user_id,),
+    )
+
+
 # Task: T-111
 class TestOneByOne:
     def test_log_contains_create_update_and_delete_of_a_row(self, admin: Connection, user_id: str) -> None:
@@ -84,11 +93,7 @@ class TestOneByOne:
         due_at = "SELECT to_char(due_at AT TIME ZONE 'UTC', 'HH24:MI'), revision FROM tasks WHERE id = %s"
         before = admin.execute(due_at, (task_id,)).fetchone()
 
-        admin.execute(
-            "INSERT INTO profiles (user_id, id, time_zone, day_start, week_start, updated_at, revision)"
-            " VALUES (%s, 'me', 'Asia/Tokyo', '00:00', 'monday', now(), 0)",
-            (user_id,),
-        )
+        move_to_tokyo(admin, user_id)
 
         assert (before, admin.execute(due_at, (task_id,)).fetchone()) == (("09:00", 2), ("00:00", 2))
         assert log_of(admin, user_id)[1:] == [(2, "update", str(task_id)), (3, "create", "me")]
@@ -101,11 +106,7 @@ class TestOneByOne:
         admin.execute(
             "UPDATE tasks SET status = 'cancelled', due_date = '2026-03-10T09:00:00' WHERE id = %s", (task_id,)
         )
-        admin.execute(
-            "INSERT INTO profiles (user_id, id, time_zone, day_start, week_start, updated_at, revision)"
-            " VALUES (%s, 'me', 'Asia/Tokyo', '00:00', 'monday', now(), 0)",
-            (user_id,),
-        )
+        move_to_tokyo(admin, user_id)
 
         admin.execute("UPDATE tasks SET status = 'pending' WHERE id = %s", (task_id,))
 

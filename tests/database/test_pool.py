@@ -66,9 +66,9 @@ class TestAcquire:
         assert await is_available(solo, user_id)
 
     async def test_waiting_requests_all_get_the_connection(self, solo: Database, user_id: str) -> None:
-        asked = [asyncio.create_task(Session(solo, user_id).fetch_one(PROCESS)) for _ in range(15)]
+        requests = [asyncio.create_task(Session(solo, user_id).fetch_one(PROCESS)) for _ in range(15)]
 
-        processes = {row["id"] for row in await asyncio.gather(*asked)}
+        processes = {row["id"] for row in await asyncio.gather(*requests)}
 
         assert len(processes) == 1
 
@@ -273,21 +273,18 @@ class TestShare:
         self, database_url: str, user_id: str, admin: Admin
     ) -> None:
         """Otherwise a user who keeps cancelling requests would occupy the whole pool with cleaning up."""
-        database = Database(
-            make_conninfo(database_url, application_name="leaving"), replace(LONG_TIMEOUTS, pool_size=2)
-        )
-        await database.open()
-        running = asyncio.create_task(Session(database, user_id).fetch_all(SLOW))
-        await eventually(lambda: _sleeping(admin, "leaving"))
-        running.cancel()
-        await asyncio.wait([running])
+        url = make_conninfo(database_url, application_name="leaving")
+        async with open_database(url, replace(LONG_TIMEOUTS, pool_size=2)) as database:
+            running = asyncio.create_task(Session(database, user_id).fetch_all(SLOW))
+            await eventually(lambda: _sleeping(admin, "leaving"))
+            running.cancel()
+            await asyncio.wait([running])
 
-        held = dict(database._limiter._held)
+            held = dict(database._limiter._held)
 
-        assert held == {user_id: 1}
-        assert await Session(database, user_id).fetch_one(COUNT) == {"n": 0}
-        await eventually(lambda: not database._limiter._held)
-        await database.close()
+            assert held == {user_id: 1}
+            assert await Session(database, user_id).fetch_one(COUNT) == {"n": 0}
+            await eventually(lambda: not database._limiter._held)
 
     async def test_share_is_released_by_failing_transactions(self, solo: Database, user_id: str) -> None:
         async def fail() -> None:

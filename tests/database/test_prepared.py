@@ -25,7 +25,7 @@ from todo.database.statements import Dialect, raw
 Admin = psycopg.Connection[Any]
 DEALLOCATING = ["DEALLOCATE ALL", "DISCARD ALL"]
 ECHO = sql("SELECT CAST(:word AS text) AS word", repeatable=True)
-SETTLED = DatabaseOptions(pool_size=1, budget_seconds=10)
+ONE_CONNECTION = DatabaseOptions(pool_size=1, budget_seconds=10)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ WAYS = ["database_url", "passing_url", "tracking_url", "renaming_url"]
 POOLERS = ["passing_url", "tracking_url"]
 
 
-def opened(url: str, options: DatabaseOptions = SETTLED) -> AbstractAsyncContextManager[Database]:
+def opened(url: str, options: DatabaseOptions = ONE_CONNECTION) -> AbstractAsyncContextManager[Database]:
     return open_database(url, options)
 
 
@@ -336,7 +336,7 @@ class TestSharedNames:
         """A plan of the role with BYPASSRLS would return the rows of all users."""
         make_bypass_role(database_url)
         stranger = add_user(users, "bob")
-        bypass = replace(SETTLED, role=BYPASS_ROLE)
+        bypass = replace(ONE_CONNECTION, role=BYPASS_ROLE)
         async with opened(passing_url) as behind_policies, opened(passing_url, bypass) as past_policies:
             for who in (user_id, add_user(users, "charlie")):
                 await Session(behind_policies, who).fetch_one(ADD, task_id=uuid4())

@@ -7,14 +7,14 @@ GUIDE = text_of(ROOT / "docs/sync.md")
 
 
 # Task: T-452
-def test_the_sync_guide_names_every_entity() -> None:
+def test_sync_guide_names_every_entity() -> None:
     phrase = one_of(ENTITY_MODELS)
 
     assert f"A change has a `type`: {phrase}." in GUIDE, f"list the types of changes in docs/sync.md: {phrase}"
 
 
 # Task: T-452
-def test_the_client_in_the_sync_guide_reads_every_member_of_the_snapshot() -> None:
+def test_client_in_the_sync_guide_reads_every_member_of_the_snapshot() -> None:
     members = [entity.snapshot_field for entity in ENTITY_MODELS.values()]
 
     missing = [name for name in members if f"data.{name}" not in GUIDE or f"`{name}`" not in GUIDE]

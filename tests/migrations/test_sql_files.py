@@ -126,7 +126,7 @@ class TestFiles:
         assert max(paths.index(path) for path in called) < paths.index("triggers/tasks.sql")
         assert len(paths) == len(set(paths))
 
-    def test_every_file_is_read(self) -> None:
+    def test_every_sql_file_is_read(self) -> None:
         templates = {path.name.replace("{table}", "tasks") for path in sql_files.DIRECTORY.rglob("*.sql")}
 
         assert templates <= {Path(file.path).name for file in sql_files.files()}

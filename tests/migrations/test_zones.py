@@ -67,7 +67,7 @@ def agreed(connection: psycopg.Connection) -> dict[str, list[datetime]]:
             "SELECT moment, moment AT TIME ZONE (':' || %s) FROM unnest(%s::timestamptz[]) AS moment",
             (zone, moments),
         )
-        if all(local(moment, zone) == shown for moment, shown in rows):
+        if all(local(moment, zone) == local_time for moment, local_time in rows):
             agreed[zone] = changes
     return agreed
 
@@ -81,7 +81,7 @@ def ask(connection: psycopg.Connection, function: str, *values: object) -> objec
 # Task: T-304
 class TestResolveLocal:
     @pytest.mark.parametrize(
-        ("zone", "shown", "instant"),
+        ("zone", "local_time", "instant"),
         [
             ("America/New_York", "2026-03-08T09:00:00", "2026-03-08T13:00:00Z"),
             ("Europe/Berlin", "2026-03-29T02:30:00", "2026-03-29T01:30:00Z"),
@@ -95,9 +95,9 @@ class TestResolveLocal:
         ],
     )
     def test_resolve_local_returns_the_instant_of_a_local_time(
-        self, connection: psycopg.Connection, zone: str, shown: str, instant: str
+        self, connection: psycopg.Connection, zone: str, local_time: str, instant: str
     ) -> None:
-        resolved = ask(connection, "resolve_local", datetime.fromisoformat(shown), zone)
+        resolved = ask(connection, "resolve_local", datetime.fromisoformat(local_time), zone)
 
         assert resolved == datetime.fromisoformat(instant)
 
@@ -187,14 +187,15 @@ class TestSqlAndPython:
         different = []
 
         for zone, changes in agreed.items():
-            shown = {
+            local_time = {
                 local(change + offset, zone) + step
                 for change in changes
                 for offset in (-SECOND, SECOND)
                 for step in steps
             }
             rows = connection.execute(
-                "SELECT shown, app.resolve_local(shown, %s) FROM unnest(%s::timestamp[]) AS shown", (zone, list(shown))
+                "SELECT local_time, app.resolve_local(local_time, %s) FROM unnest(%s::timestamp[]) AS local_time",
+                (zone, list(local_time)),
             )
             different += [(zone, each) for each, resolved in rows if resolve(each, zone) != resolved]
 
@@ -212,14 +213,14 @@ class TestSqlAndPython:
         zone = data.draw(st.sampled_from(list(agreed)))
         changes = st.sampled_from(agreed[zone] or [FIRST])
         instant = data.draw(instants | st.builds(datetime.__add__, changes, about))
-        shown, day = local(instant, zone), local_day(instant, zone, day_start)
+        local_time, day = local(instant, zone), local_day(instant, zone, day_start)
         start, end = day_bounds(day, zone, day_start)
 
         [found] = connection.execute(
-            "SELECT app.resolve_local(%(shown)s, %(zone)s), app.local_day(%(instant)s, %(zone)s, %(day_start)s),"
+            "SELECT app.resolve_local(%(local_time)s, %(zone)s), app.local_day(%(instant)s, %(zone)s, %(day_start)s),"
             " app.day_end(%(day)s - 1, %(zone)s, %(day_start)s), app.day_end(%(day)s, %(zone)s, %(day_start)s)",
-            {"shown": shown, "zone": zone, "instant": instant, "day_start": day_start, "day": day},
+            {"local_time": local_time, "zone": zone, "instant": instant, "day_start": day_start, "day": day},
         )
 
-        assert found == (resolve(shown, zone), day, start - MICROSECOND, end - MICROSECOND)
+        assert found == (resolve(local_time, zone), day, start - MICROSECOND, end - MICROSECOND)
         assert start <= instant < end

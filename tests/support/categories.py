@@ -22,7 +22,6 @@ async def categories_of(client: AsyncClient) -> list[dict[str, Any]]:
 
 
 async def names_of(client: AsyncClient) -> list[str]:
-    """Return the names of the client's categories in manual order."""
     return [category["name"] for category in await categories_of(client)]
 
 

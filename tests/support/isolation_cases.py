@@ -146,6 +146,5 @@ async def send(client: AsyncClient, operation: str, row_id: str, request: Reques
 
 
 async def user_of(client: AsyncClient) -> str:
-    """Return the client's user id."""
     user_id: str = (await client.get("/me")).json()["id"]
     return user_id

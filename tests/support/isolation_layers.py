@@ -13,10 +13,11 @@ import psycopg
 from fastapi import FastAPI
 from httpx import AsyncClient
 
+from support.databases import open_database
 from support.helpers import LONG_TIMEOUTS
 from support.keys import age_keys, holding_key
 from support.people import SECRET, add_user, client_of
-from todo.database import Database, DatabaseOptions
+from todo.database import DatabaseOptions
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
@@ -41,7 +42,6 @@ class WalledApp:
     admin: psycopg.Connection[Any]
 
     def sign_up(self, name: str) -> str:
-        """Add a user and return the id."""
         return add_user(self.admin, name)
 
     def client(self, user_id: str, *, events: int = 1) -> AsyncClient:
@@ -82,10 +82,6 @@ def make_bypass_role(url: str) -> None:
 async def app_behind(options: DatabaseOptions, *, url: str, direct_url: str) -> AsyncIterator[WalledApp]:
     """Run the application on ``url``, which may lead to a pooler. ``direct_url`` leads to the database directly."""
     make_bypass_role(direct_url)
-    database = Database(url, options)
-    await database.open()
-    try:
+    async with open_database(url, options) as database:
         with psycopg.connect(direct_url, autocommit=True) as admin:
             yield WalledApp(create_app(Settings(), database, SecretVerifier(SECRET)), direct_url, admin)
-    finally:
-        await database.close()

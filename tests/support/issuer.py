@@ -67,7 +67,6 @@ class Issuer:
         self._command("publish", keys=keys)
 
     def published(self) -> list[Json]:
-        """Return the key set."""
         keys: list[Json] = self._command("published")
         return keys
 
@@ -170,8 +169,6 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Endpoint(BaseHTTPRequestHandler):
-    """``GET /api/auth/jwks``."""
-
     protocol_version = "HTTP/1.1"
     server: _Server
 
@@ -217,7 +214,7 @@ class _Endpoint(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Do not log requests."""
+        pass
 
 
 _GARBAGE = {

@@ -67,7 +67,6 @@ class Stream:
         await self.leave()
 
     async def leave(self) -> None:
-        """Disconnect."""
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -122,7 +121,6 @@ class Socket:
         await self.connection.send(json.dumps({"type": "authenticate", "token": token, **others}))
 
     async def next(self) -> LiveEvent:
-        """Return the next event."""
         while True:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 message = json.loads(await self.connection.recv())
@@ -203,7 +201,6 @@ class LiveServer:
         return len(self.live._channels)
 
     def connections(self) -> int:
-        """Return the number of open connections of all kinds."""
         return len(self.server.server_state.connections)
 
     def client(self, user_id: str) -> AsyncClient:

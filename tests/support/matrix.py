@@ -82,19 +82,17 @@ PAGED = [entity for entity in _SEVERAL if entity.in_snapshot is InSnapshot.paged
 
 
 async def add_objects(entities: Sequence[EntityModels], client: AsyncClient) -> list[str]:
-    """Add objects of each entity and return their ids."""
     unknown = [entity.name for entity in entities if entity.name not in ADDERS]
     assert not unknown, f"add a function to ADDERS in tests/support/matrix.py for each of these entities: {unknown}"
     return [added for entity in entities for added in await ADDERS[entity.name](client)]
 
 
-THINGS = Resource("changes", "id", partial(add_objects, _SEVERAL))
+OBJECTS = Resource("changes", "id", partial(add_objects, _SEVERAL))
 # The first page of the snapshot has objects of one paged entity: test_matrix.py reads the pages of the others.
 ON_FIRST_PAGE = Resource("changes", "id", partial(add_objects, [each for each in _SEVERAL if each not in PAGED[1:]]))
 
 
 def tasks_in(page: Any) -> list[str]:
-    """Return the ids of the tasks in a page."""
     return [task["id"] for task in page["tasks"]]
 
 
@@ -110,9 +108,9 @@ def _views_in(page: Any) -> list[str]:
     return [view["id"] for view in page["views"]]
 
 
-def things_in(page: Any) -> list[str]:
+def objects_in(page: Any) -> list[str]:
     """Return the ids of the objects in a page of the snapshot, without the profile."""
-    return [thing["id"] for entity in _SEVERAL for thing in page[entity.snapshot_field]]
+    return [each["id"] for entity in _SEVERAL for each in page[entity.snapshot_field]]
 
 
 def _changed_in(feed: Any) -> list[str]:
@@ -147,8 +145,8 @@ ROWS: Mapping[
         ),
         tasks_in,
     ),
-    "GET /api/v1/changes": Listing(THINGS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
-    "GET /api/v1/changes/snapshot": Listing(ON_FIRST_PAGE, ({}, {"limit": 500}, {"limit": 1}), things_in),
+    "GET /api/v1/changes": Listing(OBJECTS, ({}, {"since": 0, "limit": 500}, {"since": 3}, {"since": 4}), _changed_in),
+    "GET /api/v1/changes/snapshot": Listing(ON_FIRST_PAGE, ({}, {"limit": 500}, {"limit": 1}), objects_in),
     "POST /api/v1/changes/{revision}/undo": OnOwnChange(),
     "GET /api/v1/events": EventStream(),
     "POST /api/v1/tasks": Creation(TASKS, {"title": "Mine"}, other={"title": "Another"}),

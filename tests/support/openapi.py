@@ -9,7 +9,6 @@ BODY = {"408", "413", "415"}
 
 
 def operations_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the operations by operation id."""
     return {
         operation["operationId"]: operation
         for operations in document["paths"].values()

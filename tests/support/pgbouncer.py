@@ -101,14 +101,24 @@ def running(
         configuration.write_text(_configuration(directory, server, pool_size) + settings + "\n", encoding="utf-8")
         location = urlencode({"host": name, "port": _PORT}, quote_via=quote)
         through = f"postgresql://{server['user']}@/{server['dbname']}?{location}"
-        with (directory / "log").open("wb") as log:
-            process = subprocess.Popen([program, "-q", str(configuration)], **_as_user(user), stdout=log, stderr=log)
-        try:
-            _wait_for(through, process, directory / "log")
-            yield PgBouncer(through, process.pid)
-        finally:
-            process.terminate()
-            process.wait(TIMEOUT_SECONDS)
+        with process_of(program, configuration, through, user) as pid:
+            yield PgBouncer(through, pid)
+
+
+@contextmanager
+def process_of(program: str, configuration: Path, url: str, user: str | None) -> Iterator[int]:
+    """Run the program with a configuration as ``user`` (``None``: that of the tests). Yield the pid once it answers."""
+    log = configuration.with_name("log")
+    with log.open("wb") as output:
+        process = subprocess.Popen([program, "-q", str(configuration)], **_as_user(user), stdout=output, stderr=output)
+    try:
+        until(lambda: process.poll() is not None or _answers(url))
+        if process.poll() is not None:
+            raise RuntimeError(f"pgbouncer did not start: {log.read_text(encoding='utf-8')}")
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(TIMEOUT_SECONDS)
 
 
 def _user(sockets: Path) -> str | None:
@@ -142,12 +152,6 @@ default_pool_size = {pool_size}
 max_client_conn = 200
 server_login_retry = 0.1
 """
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    until(lambda: process.poll() is not None or _answers(url))
-    if process.poll() is not None:
-        raise RuntimeError(f"pgbouncer did not start: {log.read_text(encoding='utf-8')}")
 
 
 def _answers(url: str) -> bool:

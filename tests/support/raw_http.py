@@ -66,7 +66,6 @@ class Connection:
         return Answer(int(status_line.split()[1]), headers, b"")
 
     async def read(self, size: int) -> bytes:
-        """Read ``size`` bytes."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._reader.readexactly(size)
 
@@ -80,7 +79,6 @@ class Connection:
             return True
 
     async def close(self) -> None:
-        """Close the connection."""
         self._writer.close()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -109,7 +107,6 @@ class Server:
             return await connection.answer()
 
     def connections(self) -> int:
-        """Return the number of open connections."""
         return len(self._protocols)
 
     def protocol(self) -> HttpProtocol:

@@ -9,9 +9,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from support.helpers import LONG_TIMEOUTS
 from support.people import add_user
-from support.trips import Trips, watched
+from support.trips import Trips, open_watched
 from todo.database import Database, Session
 from todo.models.tasks import TaskCreate
 from todo.services import tasks
@@ -67,9 +66,6 @@ SceneT = TypeVar("SceneT", bound=ServiceHarness)
 @asynccontextmanager
 async def opened(url: str, kind: type[SceneT]) -> AsyncIterator[Callable[[], SceneT]]:
     """Yield a function that creates harnesses on one open connection."""
-    database, trips = watched(url, LONG_TIMEOUTS)
-    await database.open()
-    await database.ping()
-    with psycopg.connect(url, autocommit=True) as past:
-        yield lambda: kind(database, trips, past)
-    await database.close()
+    async with open_watched(url) as (database, trips):
+        with psycopg.connect(url, autocommit=True) as past:
+            yield lambda: kind(database, trips, past)

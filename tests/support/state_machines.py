@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from support.helpers import VERY_LONG_TIMEOUTS
-from support.people import SECRET
+from support.people import SECRET, client_of, sign_up
+from support.sync import Copy
 from todo.database import Database
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
@@ -92,10 +93,33 @@ def open_stateful_app(database_url: str) -> Iterator[StatefulApp]:
         runner.run(database.close())
 
 
-def run_machine(machine: type[RuleBasedStateMachine], *, runs: int) -> None:
+class DeviceMachine(RuleBasedStateMachine):
+    """Devices of one user, each with a copy of the user's data."""
+
+    world: StatefulApp
+    device_count: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user_id = sign_up(self.world.url, "alice")
+        self.clients = [client_of(self.world.app, self.user_id) for _ in range(self.device_count)]
+        self.copies = [Copy(client) for client in self.clients]
+        # Follows the feed after every step, so it has the current state.
+        self.witness = Copy(self.clients[0])
+        self.witness.revision = 0
+        self.lost: list[Write] = []
+        self.has_written = False
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            self.world.run(client.aclose())
+
+
+def run_machine(machine: type[DeviceMachine], world: StatefulApp, *, runs: int) -> None:
     """Run a state machine ``runs`` times with fixed steps, or ``TODO_SYNC_EXAMPLES`` times with random ones."""
+    machine_in_world = type(machine.__name__, (machine,), {"world": world})
     run_state_machine_as_test(
-        machine,
+        machine_in_world,
         settings=settings(
             max_examples=int(RANDOM_RUNS or runs),
             stateful_step_count=STEPS,

@@ -32,7 +32,7 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
     TaskDisposition: list(TaskDisposition),
     # The filters with counters.
     tuple[AppliedFilter, ...]: list(
-        dict.fromkeys(tuple(each for each in asked if each.filter.counter) for asked in _FILTERS)
+        dict.fromkeys(tuple(each for each in applied if each.filter.counter) for applied in _FILTERS)
     ),
     Entity: list(ENTITIES.values()),
     Statement: [CREATE],
@@ -41,8 +41,8 @@ _EXAMPLES: Mapping[Any, list[Any]] = {
         for words, several, chosen, more in itertools.product([False, True], repeat=4)
     ],
     task_list.QueryShape: [
-        task_list.QueryShape(asked, sort, words, None, skips, if_none_match)
-        for asked in _FILTERS
+        task_list.QueryShape(applied, sort, words, None, skips, if_none_match)
+        for applied in _FILTERS
         for sort, words in (
             (("-due_date", "priority"), None),
             ((), search.SearchShape(*[True, True, False], *[True] * 5)),

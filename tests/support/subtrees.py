@@ -24,7 +24,6 @@ async def add_line(client: AsyncClient, levels: int) -> list[Task]:
 
 
 async def read(client: AsyncClient, task: Task) -> Task:
-    """Return the current state of a task."""
     response = await client.get(f"/tasks/{task['id']}")
     assert response.status_code == 200, response.text
     found: Task = response.json()
@@ -32,7 +31,6 @@ async def read(client: AsyncClient, task: Task) -> Task:
 
 
 async def read_all(client: AsyncClient, *tasks: Task) -> list[Task]:
-    """Return the current states of tasks."""
     return [await read(client, task) for task in tasks]
 
 
@@ -52,7 +50,6 @@ async def trash(client: AsyncClient, task: Task, **options: Any) -> Task:
 
 
 async def undo(client: AsyncClient, revision: int) -> Response:
-    """Undo a change, and return the response."""
     return await client.post(f"/changes/{revision}/undo")
 
 

@@ -9,7 +9,7 @@ from httpx import AsyncClient
 from todo.models.entities import ENTITY_MODELS, EntityModels, InSnapshot
 
 Task = dict[str, Any]
-Thing = dict[str, Any]
+Object = dict[str, Any]
 Change = dict[str, Any]
 Key = tuple[str, str]
 """Type and id of an object."""
@@ -25,7 +25,7 @@ class Copy:
     """A device's objects by type and id, and their revision."""
 
     def __init__(self, client: AsyncClient) -> None:
-        self.things: dict[Key, Thing] = {}
+        self.objects: dict[Key, Object] = {}
         # None until a whole snapshot is read.
         self.revision: int | None = None
         self.is_behind = True
@@ -35,7 +35,7 @@ class Copy:
     @property
     def tasks(self) -> dict[str, Task]:
         """The tasks by id."""
-        return {thing_id: thing for (kind, thing_id), thing in self.things.items() if kind == "task"}
+        return {item_id: item for (kind, item_id), item in self.objects.items() if kind == "task"}
 
     @property
     def is_halfway(self) -> bool:
@@ -44,7 +44,7 @@ class Copy:
 
     async def start(self, *, limit: int = _PAGE_SIZE) -> None:
         """Drop everything and read the first page of the snapshot."""
-        self.things, self.revision, self._cursor, self.is_behind = {}, None, None, True
+        self.objects, self.revision, self._cursor, self.is_behind = {}, None, None, True
         await self.read_on(limit=limit)
 
     async def read_on(self, *, limit: int = _PAGE_SIZE) -> None:
@@ -55,7 +55,7 @@ class Copy:
         page = response.json()
         assert page.keys() == {*_MEMBERS, "revision", "next_cursor"}
         for name, entity in _MEMBERS.items():
-            self.things |= {(entity.name, thing["id"]): thing for thing in _objects(entity, page[name])}
+            self.objects |= {(entity.name, item["id"]): item for item in _objects(entity, page[name])}
         self._cursor = page["next_cursor"]
         if self._cursor is None:
             self.revision = page["revision"]
@@ -91,44 +91,44 @@ class Copy:
 
     def _apply(self, change: Change) -> None:
         key = change["type"], change["id"]
-        mine = self.things.get(key)
+        mine = self.objects.get(key)
         if change["state"] is None:
-            self.things.pop(key, None)
+            self.objects.pop(key, None)
         elif mine is None or mine["revision"] <= change["revision"]:
-            self.things[key] = change["state"]
+            self.objects[key] = change["state"]
 
 
-def _objects(entity: EntityModels, member: Any) -> list[Thing]:
+def _objects(entity: EntityModels, member: Any) -> list[Object]:
     """Return the objects in a member of the snapshot."""
     if entity.in_snapshot is not InSnapshot.single:
         return list(member)
     return [] if member is None else [member]
 
 
-async def read_everything(client: AsyncClient) -> dict[Key, Thing]:
+async def read_everything(client: AsyncClient) -> dict[Key, Object]:
     """Return all objects, read by the routes of their resources. Call it while nobody writes."""
-    things: dict[Key, Thing] = {}
+    objects: dict[Key, Object] = {}
     for entity in ENTITY_MODELS.values():
         read = READERS.get(entity.name, partial(_read_list, entity))
-        things |= {(entity.name, thing_id): thing for thing_id, thing in (await read(client)).items()}
-    return things
+        objects |= {(entity.name, item_id): item for item_id, item in (await read(client)).items()}
+    return objects
 
 
-def as_routes_return(things: dict[Key, Thing]) -> dict[Key, Thing]:
+def as_routes_return(objects: dict[Key, Object]) -> dict[Key, Object]:
     """Return a copy's objects as ``read_everything`` does: ``/me`` returns neither id nor time of a profile."""
-    if PROFILE not in things:
-        return things
-    profile = things[PROFILE]
-    return {**things, PROFILE: {name: profile[name] for name in profile if name not in ("id", "updated_at")}}
+    if PROFILE not in objects:
+        return objects
+    profile = objects[PROFILE]
+    return {**objects, PROFILE: {name: profile[name] for name in profile if name not in ("id", "updated_at")}}
 
 
-async def _read_tasks(client: AsyncClient) -> dict[str, Thing]:
+async def _read_tasks(client: AsyncClient) -> dict[str, Object]:
     tasks = await _listed(client) + await _listed(client, trashed="true")
     assert len({task["id"] for task in tasks}) == len(tasks)
     return {task["id"]: task for task in tasks}
 
 
-async def _read_profile(client: AsyncClient) -> dict[str, Thing]:
+async def _read_profile(client: AsyncClient) -> dict[str, Object]:
     profile = (await client.get("/me")).json()
     if not profile["revision"]:
         return {}
@@ -136,20 +136,20 @@ async def _read_profile(client: AsyncClient) -> dict[str, Thing]:
 
 
 # How to read all objects by id, of each entity for which the plain list does not suffice.
-READERS: Mapping[str, Callable[[AsyncClient], Awaitable[dict[str, Thing]]]] = {
+READERS: Mapping[str, Callable[[AsyncClient], Awaitable[dict[str, Object]]]] = {
     "task": _read_tasks,
     "profile": _read_profile,
 }
 
 
-async def _read_list(entity: EntityModels, client: AsyncClient) -> dict[str, Thing]:
+async def _read_list(entity: EntityModels, client: AsyncClient) -> dict[str, Object]:
     """Read a list that contains all objects with all logged fields."""
     name = entity.snapshot_field
     response = await client.get(f"/{name}")
     page = response.json()
     is_whole = response.is_success and name in page and page.get("total") == len(page[name])
     assert is_whole, f"add a function to READERS in tests/support/sync.py that reads all {name}"
-    return {thing["id"]: {field: thing[field] for field in entity.state.model_fields} for thing in page[name]}
+    return {item["id"]: {field: item[field] for field in entity.state.model_fields} for item in page[name]}
 
 
 async def _listed(client: AsyncClient, **filters: str) -> list[Task]:

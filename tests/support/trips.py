@@ -1,6 +1,7 @@
 """Count round trips, and run code between them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from psycopg.pq.abc import PGresult
@@ -38,6 +39,18 @@ def watched(database_url: str, options: DatabaseOptions | None = None) -> tuple[
     database = Database(database_url, replace(options or LONG_TIMEOUTS, pool_size=1))
     database._pool.connection_class = Watched
     return database, trips
+
+
+@asynccontextmanager
+async def open_watched(database_url: str) -> AsyncIterator[tuple[Database, Trips]]:
+    """Open a database as ``watched`` does, with a connection, so that the next round trip is the first to count."""
+    database, trips = watched(database_url)
+    await database.open()
+    try:
+        await database.ping()
+        yield database, trips
+    finally:
+        await database.close()
 
 
 def _nothing(_: int) -> None:

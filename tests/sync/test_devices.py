@@ -14,12 +14,11 @@ import psycopg
 import pytest
 from httpx import Response
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from support.invariants import violations
-from support.people import client_of, sign_up
-from support.state_machines import StatefulApp, Write, run_machine
-from support.sync import Change, Copy, Task, read_everything
+from support.state_machines import DeviceMachine, StatefulApp, Write, run_machine
+from support.sync import Change, Task, read_everything
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +87,7 @@ class Model:
     log: list[Entry] = field(default_factory=list)
     forgotten: int = 0
     # For each key, the request that it stands for and the response.
-    kept: dict[str, tuple[tuple[str, str, Any], Any]] = field(default_factory=dict)
+    stored: dict[str, tuple[tuple[str, str, Any], Any]] = field(default_factory=dict)
     bodies: dict[str, Any] = field(default_factory=dict)
 
     def create(self, body: dict[str, Any]) -> Expected:
@@ -178,27 +177,13 @@ def _without_defaults(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "id" and DEFAULTS.get(name, ...) != value}
 
 
-class Devices(RuleBasedStateMachine):
-    """The state machine of one user."""
-
-    world: StatefulApp
+class Devices(DeviceMachine):
+    device_count = DEVICES
 
     def __init__(self) -> None:
         super().__init__()
-        self.user_id = sign_up(self.world.url, "alice")
-        self.clients = [client_of(self.world.app, self.user_id) for _ in range(DEVICES)]
-        self.copies = [Copy(client) for client in self.clients]
         self.model = Model()
-        # Follows the feed after every step.
-        self.witness = Copy(self.clients[0])
-        self.witness.revision = 0
         self.ids = [str(UUID(int=0x0197F0C2A6B47E0B8D3C << 48 | n)) for n in range(4)]
-        self.lost: list[Write] = []
-        self.has_written = False
-
-    def teardown(self) -> None:
-        for client in self.clients:
-            self.world.run(client.aclose())
 
     @initialize()
     def begin_with_something(self) -> None:
@@ -333,9 +318,9 @@ class Devices(RuleBasedStateMachine):
         self.world.outcomes[f"{write.kind} {response.status_code}"] += 1
         if "idempotency-replayed" in response.headers:
             self.world.outcomes["replayed"] += 1
-            assert (write.digested, _answer(response)) == self.model.kept[write.key or ""]
+            assert (write.digested, _answer(response)) == self.model.stored[write.key or ""]
             return
-        digested, _ = self.model.kept.get(write.key or "", (write.digested, None))
+        digested, _ = self.model.stored.get(write.key or "", (write.digested, None))
         if digested != write.digested:
             assert (response.status_code, response.json()["code"]) == (422, "idempotency_key_reused")
             return
@@ -343,7 +328,7 @@ class Devices(RuleBasedStateMachine):
         assert response.status_code == expected.status, (write, response.text)
         assert expected.code is None or response.json()["code"] == expected.code
         # A key with a stored response must have been replayed above.
-        assert not (expected.changes and write.key in self.model.kept)
+        assert not (expected.changes and write.key in self.model.stored)
         if expected.changes:
             self._absorb(write, expected, response)
         elif expected.status == 200:
@@ -352,7 +337,7 @@ class Devices(RuleBasedStateMachine):
             assert response.json()["current"] == self.model.tasks[expected.task_id or ""]
         # A POST that found its task already created has stored no response.
         if write.key and response.is_success and (expected.changes or write.path != "/tasks"):
-            self.model.kept[write.key] = (write.digested, _answer(response))
+            self.model.stored[write.key] = (write.digested, _answer(response))
 
     def _absorb(self, write: Write, expected: Expected, response: Response) -> None:
         """Check the single change of a write, and apply it to the model."""
@@ -419,12 +404,7 @@ def _answer(response: Response) -> Any:
 # Task: T-171
 class TestDevices:
     def test_devices_converge_to_the_state_of_the_server(self, world: StatefulApp) -> None:
-        class Machine(Devices):
-            pass
-
-        Machine.world = world
-
-        run_machine(Machine, runs=60)
+        run_machine(Devices, world, runs=60)
 
         # The runs must produce most outcomes. Some are rare and do not occur every time.
         missing = {outcome for outcome in OUTCOMES if not world.outcomes[outcome]}

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from httpx import Response
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from support.invariants import violations
-from support.people import client_of, sign_up
-from support.state_machines import StatefulApp, Write, run_machine
-from support.sync import Change, Copy, Key, Thing, as_routes_return, read_everything
+from support.state_machines import DeviceMachine, StatefulApp, Write, run_machine
+from support.sync import Change, Key, Object, as_routes_return, read_everything
 from todo.models.entities import ENTITY_MODELS
 from todo.models.tasks import TaskBase
 
@@ -84,31 +83,17 @@ OUTCOMES = (
 )
 
 
-class Families(RuleBasedStateMachine):
-    """The state machine of one user."""
-
-    world: StatefulApp
+class Families(DeviceMachine):
+    device_count = DEVICES
 
     def __init__(self) -> None:
         super().__init__()
-        self.user_id = sign_up(self.world.url, "alice")
-        self.clients = [client_of(self.world.app, self.user_id) for _ in range(DEVICES)]
-        self.copies = [Copy(client) for client in self.clients]
-        # Follows the feed after every write, so it has the current state.
-        self.witness = Copy(self.clients[0])
-        self.witness.revision = 0
-        self.log: list[tuple[Change, Thing | None]] = []
-        self.lost: list[Write] = []
-        self.kept: dict[str, tuple[Any, Any]] = {}
-        self.has_written = False
-
-    def teardown(self) -> None:
-        for client in self.clients:
-            self.world.run(client.aclose())
+        self.log: list[tuple[Change, Object | None]] = []
+        self.stored: dict[str, tuple[Any, Any]] = {}
 
     @property
-    def things(self) -> dict[Key, Thing]:
-        return self.witness.things
+    def objects(self) -> dict[Key, Object]:
+        return self.witness.objects
 
     @initialize()
     def begin_with_something(self) -> None:
@@ -122,7 +107,7 @@ class Families(RuleBasedStateMachine):
             ("Buy bread", "Party", series),
             ("Buy butter", "Buy milk", {"tags": ["shop"]}),
         ):
-            made = {thing.get("title"): thing["id"] for thing in self.things.values()}
+            made = {item.get("title"): item["id"] for item in self.objects.values()}
             body = {"title": title, "parent_id": made[below] if below else None, **more}
             self._write(0, Write("POST", "/tasks", body), lose=False)
         assert len(self.log) == 8
@@ -154,7 +139,7 @@ class Families(RuleBasedStateMachine):
     def act_on_the_occurrence(self, device: int, task: int, verb: str) -> None:
         """Complete or skip a given occurrence twice, as after a lost response. The second time has no effect."""
         path = self._path("task", task)
-        known = self.things.get(("task", path.rpartition("/")[2]), {})
+        known = self.objects.get(("task", path.rpartition("/")[2]), {})
         write = Write("POST", f"{path}/{verb}", {"occurrence": known.get("due_date") or "2026-03-10"})
         first = self._write(device, write, lose=False)
         if first.is_success and known["recurrence"] is not None:
@@ -180,19 +165,17 @@ class Families(RuleBasedStateMachine):
         """Move a subtree to the trash and restore it. It must be the same, in the same place."""
         path = self._path("task", task)
         task_id = path.rpartition("/")[2]
-        if self.things.get(("task", task_id), {"trashed_at": ""})["trashed_at"] is not None:
+        if self.objects.get(("task", task_id), {"trashed_at": ""})["trashed_at"] is not None:
             return
-        before = {key: _lasting(thing) for key, thing in self.things.items()}
+        before = {key: _lasting(item) for key, item in self.objects.items()}
         below = self._below(task_id)
 
         self._write(device, Write("DELETE", path), lose=False)
-        trashed = {
-            thing_id for (kind, thing_id), thing in self.things.items() if kind == "task" and thing["trashed_at"]
-        }
+        trashed = {item_id for (kind, item_id), item in self.objects.items() if kind == "task" and item["trashed_at"]}
         assert {task_id, *below} <= trashed
         assert self._write(device, Write("POST", f"{path}/restore"), lose=False).status_code == 200
 
-        assert {key: _lasting(thing) for key, thing in self.things.items()} == before
+        assert {key: _lasting(item) for key, item in self.objects.items()} == before
         self.world.outcomes["whole tree"] += len(below) > 0
 
     # Other entities.
@@ -259,26 +242,26 @@ class Families(RuleBasedStateMachine):
         elif copy.is_halfway:
             self.world.run(copy.read_on(limit=limit))
         if copy.revision == self.witness.revision and not copy.is_behind:
-            assert copy.things == self.things
+            assert copy.objects == self.objects
 
     @rule(device=devices)
     def catch_up(self, device: int) -> None:
         self.world.run(self.copies[device].catch_up(limit=7))
-        assert self.copies[device].things == self.things
+        assert self.copies[device].objects == self.objects
 
     @invariant()
     def is_the_same_fetched_anew(self) -> None:
         if not self.has_written:
             return
         self.has_written = False
-        assert self.world.run(read_everything(self.clients[0])) == as_routes_return(self.things)
+        assert self.world.run(read_everything(self.clients[0])) == as_routes_return(self.objects)
         assert violations(self.world.admin, self.user_id) == {}
 
     # Ids of numbers.
 
     def _id(self, kind: str, number: int) -> str:
         """Return the id of an existing object for most numbers, else an unknown id."""
-        existing = [thing_id for of, thing_id in self.things if of == kind]
+        existing = [item_id for of, item_id in self.objects if of == kind]
         unknown = "00000000-0000-4000-8000-000000000000"
         return existing[-1 - number % len(existing)] if existing and number < 9 else unknown
 
@@ -311,9 +294,9 @@ class Families(RuleBasedStateMachine):
     def _below(self, task_id: str) -> set[str]:
         """Return the ids of the subtree below a task, without trashed tasks."""
         children = {
-            thing_id
-            for (kind, thing_id), thing in self.things.items()
-            if kind == "task" and thing["parent_id"] == task_id and thing["trashed_at"] is None
+            item_id
+            for (kind, item_id), item in self.objects.items()
+            if kind == "task" and item["parent_id"] == task_id and item["trashed_at"] is None
         }
         return children.union(*(self._below(child) for child in children))
 
@@ -330,15 +313,15 @@ class Families(RuleBasedStateMachine):
         changes = self._absorb()
         if "idempotency-replayed" in response.headers:
             self.world.outcomes["replayed"] += 1
-            assert (changes, (write.digested, response.json())) == ([], self.kept[write.key or ""])
+            assert (changes, (write.digested, response.json())) == ([], self.stored[write.key or ""])
             return response
         if not response.is_success:
             assert changes == [], (write, response.text)
             return response
         if write.key is not None:
             # A key with a stored response must have been replayed above.
-            assert write.key not in self.kept
-            self.kept[write.key] = write.digested, response.json()
+            assert write.key not in self.stored
+            self.stored[write.key] = write.digested, response.json()
         self._check_answer(write, response)
         # Completing a series again completes its next occurrence.
         completes = write.method == "PATCH" and write.body.get("status") == "completed"
@@ -348,7 +331,7 @@ class Families(RuleBasedStateMachine):
 
     def _absorb(self) -> list[Change]:
         """Read the new changes, and check that each contains exactly what changed."""
-        before = dict(self.things)
+        before = dict(self.objects)
         changes: list[Change] = []
         self.witness.is_behind = True
         while self.witness.is_behind:
@@ -378,14 +361,14 @@ class Families(RuleBasedStateMachine):
         if write.kind == "batch":
             for result in answer["results"]:
                 if result["error"] is None:
-                    assert result["task"] == self.things.get(("task", result["id"]))
+                    assert result["task"] == self.objects.get(("task", result["id"]))
             return
         if write.kind == "undo":
-            assert answer["state"] == self.things.get((answer["type"], answer["id"]))
+            assert answer["state"] == self.objects.get((answer["type"], answer["id"]))
             return
         resource = write.path.split("/")[1]
         [kind] = [entity.name for entity in ENTITY_MODELS.values() if entity.snapshot_field == resource]
-        assert answer == answer | self.things[kind, answer["id"]]
+        assert answer == answer | self.objects[kind, answer["id"]]
 
     def _send_again(self, device: int, write: Write, first: Response) -> None:
         again = self.world.run(write.send(self.clients[device]))
@@ -400,8 +383,8 @@ class Families(RuleBasedStateMachine):
         self.world.outcomes[f"{write.kind}{at} {response.status_code}"] += 1
 
 
-def _lasting(thing: Thing) -> Thing:
-    return {name: value for name, value in thing.items() if name not in ("revision", "updated_at")}
+def _lasting(item: Object) -> Object:
+    return {name: value for name, value in item.items() if name not in ("revision", "updated_at")}
 
 
 # Task: T-171
@@ -416,12 +399,7 @@ class TestFamilies:
         assert not forgotten, f"no run sets these fields: add values to FIELDS in this file for each of {forgotten}"
 
     def test_all_entities_converge_to_the_state_of_the_server(self, world: StatefulApp) -> None:
-        class Machine(Families):
-            pass
-
-        Machine.world = world
-
-        run_machine(Machine, runs=60)
+        run_machine(Families, world, runs=60)
 
         unchanged = ENTITY_MODELS.keys() - world.changed.keys()
         assert not unchanged, (

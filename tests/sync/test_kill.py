@@ -198,7 +198,7 @@ class TestKill:
         assert [logged[task_id, state["revision"]] for task_id, state in answers.given if state] == [
             state for _, state in answers.given if state
         ]
-        assert now == copy.things == {(change["type"], change["id"]): change["state"] for change in log}
+        assert now == copy.objects == {(change["type"], change["id"]): change["state"] for change in log}
         assert {(task["title"][-1], task["priority"]) for task in now.values()} == {("!", "medium")}
 
     async def test_kill_9_leaves_no_partial_write(self, server: Server, database_url: str) -> None:
@@ -216,7 +216,7 @@ class TestKill:
         async with httpx.AsyncClient(base_url=server.address, headers=headers, timeout=TIMEOUT_SECONDS) as client:
             copy = Copy(client)
             await copy.catch_up(limit=100)
-            assert copy.things == await read_everything(client)
+            assert copy.objects == await read_everything(client)
         assert (server.kills, answers.repeated > 0) == (len(TREE_KILLS_AFTER), True)
         with psycopg.connect(database_url, autocommit=True) as connection:
             assert violations(connection, user_id) == {}

@@ -99,7 +99,7 @@ class TestTwentyWriters:
         for changes, copy in await asyncio.gather(*reading):
             assert [change["revision"] for change in changes] == list(range(1, last + 1))
             assert changes == await whole_log(alice)
-            assert copy.things == await read_everything(alice)
+            assert copy.objects == await read_everything(alice)
         with psycopg.connect(database_url, autocommit=True) as connection:
             assert violations(connection, user_id) == {}
         assert Counter(change["operation"] for change in changes).keys() == {"create", "update", "delete"}
@@ -115,7 +115,7 @@ class TestTwentyWriters:
         now = await read_everything(alice)
         for copy in copies:
             await copy.catch_up()
-            assert copy.things == now
+            assert copy.objects == now
 
 
 # Task: T-326
@@ -155,6 +155,6 @@ class TestTwentyDevices:
         made = statuses[::2].count(201)
         copy = Copy(alice)
         await copy.catch_up()
-        assert copy.things == await read_everything(alice)
-        assert len(copy.things) == 2 + made
+        assert copy.objects == await read_everything(alice)
+        assert len(copy.objects) == 2 + made
         assert made > 0

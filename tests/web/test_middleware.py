@@ -113,17 +113,7 @@ class TestTracing:
         assert line["path"] == "/%0A%1b%C2%9B" + "a" * 187
         assert (line["user_id"], line["status"]) == (None, 404)
 
-    @pytest.mark.parametrize(
-        "sent",
-        [
-            "/api/v1/tags/geheim",
-            "/api/v1/tags/a%2Fgeheim",
-            "/api/v1/tags/a/geheim",
-            "/api/v1/tags%2Fgeheim",
-            "/api/v1/t%61gs/geheim",
-            "/%61pi/v1/tags/geheim",
-        ],
-    )
+    @pytest.mark.parametrize("sent", ["/api/v1/tags/geheim", "/api/v1/t%61gs/a%2Fgeheim"])
     async def test_logged_path_contains_no_user_text(
         self, anonymous: AsyncClient, log: pytest.LogCaptureFixture, sent: str
     ) -> None:

@@ -96,17 +96,7 @@ class TestDocument:
         assert (
             {tag["name"] for tag in document["tags"]}
             == used
-            == {
-                "tasks",
-                "categories",
-                "tags",
-                "views",
-                "stats",
-                "changes",
-                "live",
-                "me",
-                "health",
-            }
+            == {"tasks", "categories", "tags", "views", "stats", "changes", "live", "me", "health"}
         )
         assert all(tag["description"].endswith(".") for tag in document["tags"])
 
@@ -215,9 +205,11 @@ class TestNewRoutes:
         assert set(operation["responses"]) == WRITING | BODY | {"412"}
         assert "PreconditionFailed" in document["components"]["responses"]
 
-    def test_route_outside_the_api_prefix_is_public(self) -> None:
-        router = APIRouter(tags=["things"], route_class=Route)
+    @pytest.fixture
+    def router(self) -> APIRouter:
+        return APIRouter(tags=["things"], route_class=Route)
 
+    def test_route_outside_the_api_prefix_is_public(self, router: APIRouter) -> None:
         @router.get("/things", response_model=Thing)
         async def read_thing() -> None:
             """Read the thing."""
@@ -228,9 +220,7 @@ class TestNewRoutes:
         assert "description" not in operation
         assert set(operation["responses"]) == {"200", "400", "422", "500"}
 
-    def test_field_without_an_example_is_rejected(self) -> None:
-        router = APIRouter(tags=["things"], route_class=Route)
-
+    def test_field_without_an_example_is_rejected(self, router: APIRouter) -> None:
         @router.get("/things", response_model=list[Unexplained])
         async def list_things() -> None:
             """List things."""
@@ -238,9 +228,7 @@ class TestNewRoutes:
         with pytest.raises(ValueError, match=r"^Unexplained\.name: give the field an example$"):
             openapi.document(app_with(router))
 
-    def test_route_without_a_docstring_is_rejected(self) -> None:
-        router = APIRouter(tags=["things"], route_class=Route)
-
+    def test_route_without_a_docstring_is_rejected(self, router: APIRouter) -> None:
         @router.get("/things", response_model=Thing)
         async def read_thing() -> None:
             pass
@@ -248,9 +236,7 @@ class TestNewRoutes:
         with pytest.raises(ValueError, match=r"^read_thing: the docstring has no first sentence"):
             openapi.document(app_with(router))
 
-    def test_route_can_accept_a_list_of_enum_values(self) -> None:
-        router = APIRouter(tags=["things"], route_class=Route)
-
+    def test_route_can_accept_a_list_of_enum_values(self, router: APIRouter) -> None:
         @router.get("/things", response_model=list[Status])
         async def list_states(only: Annotated[list[Status] | None, Query(description="Only these.")] = None) -> None:
             """List states."""

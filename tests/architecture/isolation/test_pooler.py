@@ -133,9 +133,9 @@ async def _list_tasks(client: AsyncClient, number: int) -> list[str]:
     for query in ("sort=title", "sort=-priority", f"q={number}", "due=none", "status=pending", "sort=-updated_at"):
         for _ in range(3):
             answer = await client.get(f"/tasks?{query}&limit=100")
-            seen = answer.json().get("tasks", [])
-            wrong += [answer.text] if answer.status_code != 200 or not seen else []
-            wrong += [str(task) for task in seen if not task["title"].startswith(f"{number}.")]
+            tasks = answer.json().get("tasks", [])
+            wrong += [answer.text] if answer.status_code != 200 or not tasks else []
+            wrong += [str(task) for task in tasks if not task["title"].startswith(f"{number}.")]
     return wrong
 
 
@@ -167,7 +167,7 @@ async def _use_tasks(client: AsyncClient, number: int) -> list[str]:
         )
         wrong += [answer.text for answer in answers if answer.status_code != 200]
         read, listed, changed, none = (answer.json() for answer in answers)
-        wrong += [str(seen) for seen in (read, changed) if seen["title"] != title]
-        wrong += [str(seen) for seen in listed["tasks"] if not seen["title"].startswith(f"{number}.")]
+        wrong += [str(task) for task in (read, changed) if task["title"] != title]
+        wrong += [str(each) for each in listed["tasks"] if not each["title"].startswith(f"{number}.")]
         wrong += [] if (listed["total"], none["tasks"]) == (round_ + 1, []) else [str(listed)]
     return wrong

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import (
@@ -15,7 +15,8 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
 )
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from todo.kit.ids import plain_uuid
 from todo.models.base import UNSET, RequestBody
@@ -140,6 +141,9 @@ class DeleteOperation(TaskOperation):
     )
 
 
+_PYDANTIC_ERRORS = frozenset(get_args(ErrorType))
+
+
 def _at_its_place(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     """Remove the union tag from the location of each error: it is not part of the path in the JSON."""
     try:
@@ -155,6 +159,8 @@ def _line(error: Mapping[str, Any]) -> InitErrorDetails:
         kind, place, context = "missing", ("op",), {}
     elif kind == "union_tag_invalid":
         kind, place, context = "literal_error", ("op",), {"expected": context["expected_tags"]}
+    elif kind not in _PYDANTIC_ERRORS:
+        kind = PydanticCustomError(kind, error["msg"])
     return InitErrorDetails(type=kind, loc=place, input=error["input"], ctx=context)
 
 
