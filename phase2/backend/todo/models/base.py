@@ -43,9 +43,9 @@ class RequestBody(BaseModel):
 
 
 def digest_of(body: RequestBody) -> bytes:
-    """Return a digest of what a thing is created from, whatever its ``id``, to know the same body again by.
+    """Return a digest of the body that creates an object, to recognize a repeated request. The ``id`` does not count.
 
-    Without the defaults, so that a field that a later version adds leaves the digests of older things as they are.
+    Defaults are left out, so that a field that a later version adds does not change the digests of older objects.
     """
     canonical = body.model_dump_json(exclude={"id"}, exclude_defaults=True)
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()

@@ -13,6 +13,7 @@ from todo.models import fields
 from todo.models.base import UNSET, RequestBody, Response
 from todo.models.values import Priority, Status
 
+# Other modules take these two from here.
 __all__ = ["Priority", "Status"]
 
 

@@ -46,7 +46,9 @@ class Pattern:
         return chain_schema(
             [
                 handler(source),
-                custom_error_schema(matching, custom_error_type="wrong_form", custom_error_message=self.expected),
+                custom_error_schema(
+                    matching, custom_error_type="value_error", custom_error_context={"error": self.expected}
+                ),
             ]
         )
 
