@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from support.rules import expanded_by_peer, rule_texts
 from todo.kit.recurrence import (
-    Due,
+    LocalDue,
     Recurrence,
     Rule,
     State,
@@ -35,7 +35,7 @@ days = st.one_of(
     st.dates(date(1890, 1, 1), date(2110, 12, 31)),
     st.sampled_from([date(2024, 2, 29), date(2096, 2, 29), date(2026, 1, 31), date(2023, 12, 31), date(2025, 8, 30)]),
 )
-dues: st.SearchStrategy[Due] = st.one_of(days, st.builds(datetime.combine, days, st.times()))
+dues: st.SearchStrategy[LocalDue] = st.one_of(days, st.builds(datetime.combine, days, st.times()))
 ordinals = st.integers(1, date.max.toordinal())
 month_ends = st.sampled_from(["clamp", "skip"])
 recurrences = st.builds(
@@ -101,11 +101,11 @@ def matches_rule(rule: Rule, anchor: date, day: date, *, clamp: bool) -> bool:
     return not weekdays or any(ordinal in ordinals and weekday == day.weekday() for ordinal, weekday in weekdays)
 
 
-def with_time_of(like: Due, day: date) -> Due:
+def with_time_of(like: LocalDue, day: date) -> LocalDue:
     return datetime.combine(day, like.time()) if isinstance(like, datetime) else day
 
 
-def is_past(due: Due, *others: Due) -> bool:
+def is_past(due: LocalDue, *others: LocalDue) -> bool:
     return all(due > other for other in others)
 
 
@@ -148,7 +148,7 @@ class TestReferenceImplementations:
 class TestSeriesProperties:
     @quickly
     @given(recurrences, dues)
-    def test_occurrences_strictly_ascend_and_are_numbered_from_one(self, how: Recurrence, anchor: Due) -> None:
+    def test_occurrences_strictly_ascend_and_are_numbered_from_one(self, how: Recurrence, anchor: LocalDue) -> None:
         found = list(islice(occurrences(how, anchor), 50))
 
         found_dues = [due for _, due in found]
@@ -160,7 +160,7 @@ class TestSeriesProperties:
     @quickly
     @given(recurrences, dues, st.integers(1, 60))
     def test_occurrences_are_the_same_from_the_anchor_and_from_any_later_start(
-        self, how: Recurrence, anchor: Due, place: int
+        self, how: Recurrence, anchor: LocalDue, place: int
     ) -> None:
         walked = list(islice(occurrences(how, anchor), place + 20))
         assume(len(walked) > place)
@@ -172,7 +172,7 @@ class TestSeriesProperties:
 
     @quickly
     @given(recurrences, dues)
-    def test_first_match_fits_the_rule_and_is_the_first_occurrence(self, how: Recurrence, due: Due) -> None:
+    def test_first_match_fits_the_rule_and_is_the_first_occurrence(self, how: Recurrence, due: LocalDue) -> None:
         fit = first_match(how, due)
         assume(fit is not None)
         assert fit is not None
@@ -184,7 +184,7 @@ class TestSeriesProperties:
     @quickly
     @given(recurrences, dues, st.integers(1, 40), st.integers(-30, 900), st.times())
     def test_completion_advances_to_the_first_occurrence_that_is_not_past(
-        self, how: Recurrence, due: Due, place: int, late: int, at: time
+        self, how: Recurrence, due: LocalDue, place: int, late: int, at: time
     ) -> None:
         first = first_match(how, due)
         assume(first is not None)
@@ -214,7 +214,7 @@ class TestSeriesProperties:
 
     @quickly
     @given(recurrences, dues)
-    def test_upcoming_occurrences_equal_repeated_skips(self, how: Recurrence, due: Due) -> None:
+    def test_upcoming_occurrences_equal_repeated_skips(self, how: Recurrence, due: LocalDue) -> None:
         first = first_match(how, due)
         assume(first is not None)
         assert first is not None
@@ -224,7 +224,7 @@ class TestSeriesProperties:
 
         previewed = [later for _, later in islice(upcoming(how, state), 5)]
 
-        skipped: list[Due] = []
+        skipped: list[LocalDue] = []
         following = skip_occurrence(how, state)
         while following is not None and len(skipped) < 5:
             skipped.append(following.due)
@@ -265,7 +265,7 @@ class TestExpansionCount:
     @quickly
     @given(rule_texts(), st.integers(1, 1_000), month_ends, dues, st.integers(0, 40), st.integers(0, 900_000))
     def test_missed_centuries_use_up_count_as_if_every_day_was_iterated(
-        self, text: str, most: int, month_end: Any, due: Due, place: int, late: int
+        self, text: str, most: int, month_end: Any, due: LocalDue, place: int, late: int
     ) -> None:
         how = Recurrence(parse_rule(f"{text};COUNT={most}"), month_end=month_end)
         first = first_match(how, due)

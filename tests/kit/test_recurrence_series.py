@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from todo.kit.recurrence import (
-    Due,
+    LocalDue,
     Recurrence,
     State,
     advance,
@@ -26,18 +26,18 @@ def recurrence(text: str, **settings: Any) -> Recurrence:
     return Recurrence(parse_rule(text), **settings)
 
 
-def first_occurrences(text: str, anchor: Due, number: int = 6, **settings: Any) -> list[str]:
+def first_occurrences(text: str, anchor: LocalDue, number: int = 6, **settings: Any) -> list[str]:
     found = islice(occurrences(recurrence(text, **settings), anchor), number)
     return [due.isoformat() for _, due in found]
 
 
-def completed(how: Recurrence, state: State, on: Due) -> State | None:
+def completed(how: Recurrence, state: State, on: LocalDue) -> State | None:
     """Complete the open occurrence at this time, or at noon of this day."""
     now = on if isinstance(on, datetime) else datetime.combine(on, time(12))
     return advance(how, state, completed=now, today=now.date())
 
 
-def due_dates_after_completions(how: Recurrence, first: Due, times: int) -> list[str]:
+def due_dates_after_completions(how: Recurrence, first: LocalDue, times: int) -> list[str]:
     state: State | None = State(first, 1, first)
     dues = []
     for _ in range(times):
@@ -138,7 +138,7 @@ class TestOccurrences:
         ],
     )
     def test_occurrences_end_at_until_given_as_date_wall_clock_time_or_instant(
-        self, until: str, anchor: Due, number: int
+        self, until: str, anchor: LocalDue, number: int
     ) -> None:
         assert len(first_occurrences(f"FREQ=DAILY;UNTIL={until}", anchor)) == number
 
@@ -160,7 +160,7 @@ class TestFirstMatch:
         ],
     )
     def test_first_match_is_the_earliest_due_date_that_fits_the_rule(
-        self, text: str, due: Due, fits: Due | None
+        self, text: str, due: LocalDue, fits: LocalDue | None
     ) -> None:
         assert first_match(recurrence(text), due) == fits
 
@@ -425,6 +425,6 @@ class TestShift:
         ],
     )
     def test_start_date_moves_by_the_same_interval_as_the_due_date(
-        self, start: Due, before: Due, after: Due, shifted: Due
+        self, start: LocalDue, before: LocalDue, after: LocalDue, shifted: LocalDue
     ) -> None:
         assert shift(start, before, after) == shifted

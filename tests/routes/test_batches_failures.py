@@ -159,7 +159,7 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
     ),
     "add a recurrence without a due date": (
         create(recurrence={"rule": "FREQ=DAILY"}),
-        unacceptable(("/task/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")),
+        unacceptable(("/task/due_date", "A recurring task needs a due date. Send one, or null as the recurrence.")),
     ),
     "create a series with a date that does not match": (
         create(due_date="2026-03-10", recurrence={"rule": "FREQ=WEEKLY;BYDAY=MO"}),
@@ -167,7 +167,7 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
     ),
     "clear the due date of a series": (
         update("{series}", due_date=None),
-        unacceptable(("/changes/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")),
+        unacceptable(("/changes/due_date", "A recurring task needs a due date. Send one, or null as the recurrence.")),
     ),
 }
 

@@ -144,7 +144,7 @@ class TestInvalidRules:
         assert [problem_of(answer) for answer in answers] == [invalid(("/body/recurrence", detail))] * 3
 
     async def test_recurrence_without_a_due_date_is_rejected(self, alice: AsyncClient) -> None:
-        detail = "What repeats needs a due date. Send one, or null as the recurrence."
+        detail = "A recurring task needs a due date. Send one, or null as the recurrence."
 
         answers = await send_by_all_methods(alice, {"rule": "FREQ=DAILY"}, due_date=None)
 

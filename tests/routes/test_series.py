@@ -218,7 +218,7 @@ class TestMoveDates:
         response = await alice.request(method, f"/tasks/{task['id']}", json={**body, "due_date": None})
 
         assert problem_of(response) == invalid(
-            ("/body/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")
+            ("/body/due_date", "A recurring task needs a due date. Send one, or null as the recurrence.")
         )
         assert await read(alice, task) == task
 
@@ -406,7 +406,7 @@ class TestEditSeries:
         assert problem_of(response)["errors"] == [
             {
                 "pointer": "/body/due_date",
-                "detail": "What repeats needs a due date. Send one, or null as the recurrence.",
+                "detail": "A recurring task needs a due date. Send one, or null as the recurrence.",
             }
         ]
 

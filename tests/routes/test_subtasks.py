@@ -505,7 +505,7 @@ class TestUndoSubtaskChanges:
         done = [await undo(alice, gone[task["id"]]) for task in (top, middle, below)]
 
         assert (refused.status_code, problem_of(refused)["code"]) == (409, "parent_deleted")
-        assert problem_of(refused)["detail"] == "What it belonged to is gone. Bring that back first."
+        assert problem_of(refused)["detail"] == "The category or the parent task was deleted. Undo that deletion first."
         assert [response.status_code for response in done] == [200] * 3
         assert without_stamps(*await read_all(alice, top, middle, below)) == without_stamps(*before)
         assert await faults_of(alice, database_url) == []

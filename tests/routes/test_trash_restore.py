@@ -28,7 +28,7 @@ from support.subtrees import (
 )
 from support.tasks import NOT_FOUND, add_task, problem_of
 
-LIVE_UNDER_TRASH = "A task would be alive under one in the trash. Restore that one first, or trash both."
+LIVE_UNDER_TRASH = "A task outside the trash would have a parent in the trash. Restore the parent first, or trash both."
 
 
 async def delete_permanently(client: AsyncClient, task: Task, **options: Any) -> Response:

@@ -83,9 +83,11 @@ async def faults_of(client: AsyncClient, database_url: str) -> list[str]:
         return [f"{rule}: {rows}" for rule, rows in violations(connection, user_id).items()]
 
 
-CIRCLE = conflict("parent_cycle", "A task cannot lie under itself or under what lies under it. Choose another parent.")
-UNDER_TRASH = conflict("under_trash", "What it belongs to is in the trash. Restore that first.")
+CIRCLE = conflict(
+    "parent_cycle", "A task cannot become a subtask of itself or of its own subtasks. Choose another parent."
+)
+UNDER_TRASH = conflict("under_trash", "The parent task is in the trash. Restore the parent first.")
 IN_TRASH = conflict("in_trash", "The task is in the trash. Restore it first.")
-TOO_DEEP = "Tasks lie at most 5 levels deep. Choose a task further up."
+TOO_DEEP = "A tree of tasks has at most 5 levels. Choose a parent at a higher level."
 NO_SUCH_TASK = "You have no such task."
 NO_SUCH_CATEGORY = "You have no such category."

@@ -1,13 +1,17 @@
-"""Due and start dates as text. A date and a wall-clock time stay as they are; an instant is in UTC (RFC 3339)."""
+"""Due and start dates: a day, a wall-clock time, or an instant. In text, an instant is in UTC (RFC 3339)."""
 
 import re
 from datetime import UTC, date, datetime, time
+from typing import TypeAlias, TypeGuard
+
+Due: TypeAlias = date | datetime
+"""A due or start date: a day, a wall-clock time (naive), or an instant (aware, in UTC)."""
 
 # RFC 3339 with optional seconds. It checks only the syntax: the date may not exist.
 # Python's own parsers also accept week dates, ``20260310``, and more with every version.
 _SHAPE = re.compile(
     r"""
-    (?P<year> \d{4} ) - (?P<month> \d\d ) - (?P<day> \d\d )
+    \d{4} - \d\d - \d\d
     ( T (?P<hour> \d\d ) : (?P<minute> \d\d ) ( : (?P<second> \d\d ) ( \. (?P<fraction> \d+ ) )? )?
         (?P<offset> Z | [+-] ( [01]\d | 2[0-3] ) : [0-5]\d )?
     )?
@@ -25,6 +29,11 @@ _TOO_FINE = "A fraction of a second has at most six digits."
 _OUT_OF_RANGE = "In UTC this is outside of the years 0001 to 9999."
 
 
+def is_instant(due: Due | None) -> TypeGuard[datetime]:
+    """Return whether a due date is an instant."""
+    return isinstance(due, datetime) and due.tzinfo is not None
+
+
 # Task: T-011
 # Task: T-311
 def canonical_due(text: str) -> str:
@@ -36,8 +45,8 @@ def canonical_due(text: str) -> str:
     return format_due(parse_due(text))
 
 
-def format_due(due: date | datetime) -> str:
-    """Return the stored format of a date, a wall-clock time (naive), or an instant (aware, in UTC)."""
+def format_due(due: Due) -> str:
+    """Return the stored format of a due date."""
     if not isinstance(due, datetime):
         return due.isoformat()
     text = due.replace(tzinfo=None).isoformat()
@@ -46,8 +55,8 @@ def format_due(due: date | datetime) -> str:
 
 # Task: T-011
 # Task: T-311
-def parse_due(text: str) -> date | datetime:
-    """Return the date, the wall-clock time (naive), or the instant (aware, in UTC) in ``text``.
+def parse_due(text: str) -> Due:
+    """Return the due date in ``text``.
 
     Raises ValueError, with a message for the user, for any other format, for a date or time that does not exist
     (including leap seconds and 24:00), and for an instant outside the years 1 to 9999 in UTC.
@@ -55,7 +64,10 @@ def parse_due(text: str) -> date | datetime:
     parts = _SHAPE.fullmatch(text)
     if parts is None:
         raise ValueError(_EXPECTED)
-    day = _date(parts)
+    try:
+        day = date.fromisoformat(text[:10])
+    except ValueError:
+        raise ValueError(_NO_SUCH_DATE) from None
     if parts["hour"] is None:
         return day
     time_of_day = _time(parts)
@@ -66,13 +78,6 @@ def parse_due(text: str) -> date | datetime:
         return datetime.combine(day, time_of_day, offset).astimezone(UTC)
     except OverflowError:
         raise ValueError(_OUT_OF_RANGE) from None
-
-
-def _date(parts: re.Match[str]) -> date:
-    try:
-        return date(int(parts["year"]), int(parts["month"]), int(parts["day"]))
-    except ValueError:
-        raise ValueError(_NO_SUCH_DATE) from None
 
 
 def _time(parts: re.Match[str]) -> time:

@@ -9,7 +9,7 @@ that never occurs 0.7 ms.
 from todo.kit.recurrence.parsing import parse_rule
 from todo.kit.recurrence.rules import Frequency, Rule, Weekday
 from todo.kit.recurrence.series import (
-    Due,
+    LocalDue,
     Recurrence,
     State,
     advance,
@@ -22,8 +22,8 @@ from todo.kit.recurrence.series import (
 )
 
 __all__ = [
-    "Due",
     "Frequency",
+    "LocalDue",
     "Recurrence",
     "Rule",
     "State",

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from todo.kit.recurrence.expansion import Expansion
 from todo.kit.recurrence.rules import Rule
 
-Due: TypeAlias = date | datetime
+LocalDue: TypeAlias = date | datetime
 
 
 # Task: T-322
@@ -40,21 +40,21 @@ class State:
     occurrence alone was moved to ``due``, ``nominal`` is its date in the sequence; otherwise it is None.
     """
 
-    anchor: Due
+    anchor: LocalDue
     number: int
-    due: Due
-    nominal: Due | None = None
+    due: LocalDue
+    nominal: LocalDue | None = None
 
     @property
-    def in_sequence(self) -> Due:
+    def in_sequence(self) -> LocalDue:
         """The date of the open occurrence in the sequence."""
         return self.due if self.nominal is None else self.nominal
 
 
 # Task: T-322
 def occurrences(
-    recurrence: Recurrence, anchor: Due, *, after: Due | None = None, number: int = 0
-) -> Iterator[tuple[int, Due]]:
+    recurrence: Recurrence, anchor: LocalDue, *, after: LocalDue | None = None, number: int = 0
+) -> Iterator[tuple[int, LocalDue]]:
     """Yield number and due date of the occurrences strictly after ``after``, from the anchor on, until the rule ends.
 
     ``number`` is the number of ``after``, or 0 to start at the anchor. Starts close to ``after`` without iterating from
@@ -64,7 +64,7 @@ def occurrences(
 
 
 # Task: T-322
-def first_match(recurrence: Recurrence, due: Due) -> Due | None:
+def first_match(recurrence: Recurrence, due: LocalDue) -> LocalDue | None:
     """Return the first date, ``due`` or later, that the rule anchored at ``due`` produces; None if there is none.
 
     The rule anchored at the result produces the result.
@@ -102,7 +102,7 @@ def skip_occurrence(recurrence: Recurrence, state: State) -> State | None:
 
 
 # Task: T-323
-def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
+def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, LocalDue]]:
     """Yield number and due date of the occurrences after the open one, if each is completed on its day."""
     if recurrence.counted_from == "completion":
         anchor = _at(day_of(state.due), state.anchor)
@@ -111,7 +111,7 @@ def upcoming(recurrence: Recurrence, state: State) -> Iterator[tuple[int, Due]]:
 
 
 # Task: T-323
-def shift(start: Due, due_before: Due, due_after: Due) -> Due:
+def shift(start: LocalDue, due_before: LocalDue, due_after: LocalDue) -> LocalDue:
     """Return a start date moved by the difference between two due dates; by whole days if one of the three is a date.
 
     The result stays within the years 1 to 9999.
@@ -125,18 +125,22 @@ def shift(start: Due, due_before: Due, due_after: Due) -> Due:
         return _at(limit, start)
 
 
-def day_of(due: Due) -> date:
+def day_of(due: LocalDue) -> date:
     """Return the day of a due date."""
     return due.date() if isinstance(due, datetime) else due
 
 
-def _next(recurrence: Recurrence, anchor: Due, number: int, *, beyond: Due, after: Due | None = None) -> State | None:
+def _next(
+    recurrence: Recurrence, anchor: LocalDue, number: int, *, beyond: LocalDue, after: LocalDue | None = None
+) -> State | None:
     """Return the series at its first occurrence strictly after ``beyond``; None if there is none."""
     following = next(_beyond(recurrence, anchor, number, after=beyond if after is None else after, beyond=beyond), None)
     return None if following is None else State(anchor, *following)
 
 
-def _beyond(recurrence: Recurrence, anchor: Due, number: int, *, after: Due, beyond: Due) -> Iterator[tuple[int, Due]]:
+def _beyond(
+    recurrence: Recurrence, anchor: LocalDue, number: int, *, after: LocalDue, beyond: LocalDue
+) -> Iterator[tuple[int, LocalDue]]:
     """Yield number and due date of the occurrences strictly after ``beyond``; ``number`` is the number of ``after``.
 
     The occurrences between the two are counted only if the rule has COUNT.
@@ -146,8 +150,8 @@ def _beyond(recurrence: Recurrence, anchor: Due, number: int, *, after: Due, bey
 
 
 def _expand(
-    recurrence: Recurrence, anchor: Due, number: int, *, after: Due | None, beyond: Due | None
-) -> Iterator[tuple[int, Due]]:
+    recurrence: Recurrence, anchor: LocalDue, number: int, *, after: LocalDue | None, beyond: LocalDue | None
+) -> Iterator[tuple[int, LocalDue]]:
     """Yield the occurrences strictly after ``beyond``, numbered from those strictly after ``after``."""
     rule = recurrence.rule
     expansion = Expansion(rule, day_of(anchor), clamp=recurrence.month_end == "clamp")
@@ -169,23 +173,23 @@ def _expand(
         yield place, due
 
 
-def _local(until: Due) -> Due:
+def _local(until: LocalDue) -> LocalDue:
     return until.replace(tzinfo=None) if isinstance(until, datetime) else until
 
 
-def _reached(state: State) -> Due:
+def _reached(state: State) -> LocalDue:
     return _latest(state.in_sequence, state.due)
 
 
-def _latest(one: Due, other: Due) -> Due:
+def _latest(one: LocalDue, other: LocalDue) -> LocalDue:
     return one if _later(one, other) else other
 
 
-def _later(one: Due, other: Due) -> bool:
+def _later(one: LocalDue, other: LocalDue) -> bool:
     if isinstance(one, datetime) and isinstance(other, datetime):
         return one > other
     return day_of(one) > day_of(other)
 
 
-def _at(day: date, like: Due) -> Due:
+def _at(day: date, like: LocalDue) -> LocalDue:
     return datetime.combine(day, like.time()) if isinstance(like, datetime) else day

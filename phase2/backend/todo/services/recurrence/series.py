@@ -9,18 +9,10 @@ from uuid import UUID
 from todo.database import Row, Session
 from todo.errors import FieldError, Invalid
 from todo.kit import recurrence as rules
+from todo.kit.dates import Due, format_due, parse_due
 from todo.models.recurrence import CountedFrom, Missed
 from todo.models.tasks import TaskCreate
-from todo.services.recurrence.schedule import (
-    ONE_DAY,
-    depends_on_user_zone,
-    next_occurrences,
-    parse_stored_rule,
-    shift_start,
-    to_columns,
-    to_recurrence,
-    to_state,
-)
+from todo.services.recurrence.schedule import ONE_DAY, Schedule, from_text, parse_stored_rule, shift_start, to_text
 from todo.services.recurrence.user_time import PROFILE, UserTime
 
 # The columns with the state of a series.
@@ -34,38 +26,43 @@ _STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *STATE})
 # ``series_id`` stays: the completed occurrences still belong to the series.
 _NO_SERIES: Mapping[str, Any] = {name: None for name in COLUMNS if name != "series_id"}
 
-_NEEDS_DUE = FieldError("/due_date", "What repeats needs a due date. Send one, or null as the recurrence.")
+_NEEDS_DUE = FieldError("/due_date", "A recurring task needs a due date. Send one, or null as the recurrence.")
 _NEVER = FieldError("/recurrence", "From this due date on the rule never occurs. Choose another rule or another date.")
 
 
 # Task: T-325
 async def initial_columns_for(session: Session, body: TaskCreate, task_id: UUID) -> dict[str, Any]:
-    """Return the series columns of a new task. Raises Invalid for a due date that the rule does not produce."""
-    due_texts = (body.due_date, body.start_date)
-    follows = body.recurrence is not None and depends_on_user_zone(body.due_time_zone, due_texts, body.recurrence.rule)
+    """Return the series columns of a new task; all null without a recurrence.
+
+    Raises Invalid for a due date that the rule does not produce.
+    """
+    schedule = _initial_schedule(body, UserTime())
     # Read the profile only if the dates depend on the user's zone.
-    user_time = UserTime.of(await session.fetch_all(PROFILE)) if follows else UserTime()
-    return initial_columns(body, user_time, task_id)
+    if schedule is not None and schedule.depends_on_user_zone:
+        schedule = schedule._replace(clock=UserTime.of(await session.fetch_all(PROFILE)))
+    return _initial_columns(schedule, task_id)
 
 
 def initial_columns(body: TaskCreate, user_time: UserTime, task_id: UUID) -> dict[str, Any]:
-    """Return the series columns of a new task, computed with its owner's zone; all null without a recurrence."""
+    """Return the series columns of a new task, as ``initial_columns_for`` does, computed with its owner's zone."""
+    return _initial_columns(_initial_schedule(body, user_time), task_id)
+
+
+def _initial_schedule(body: TaskCreate, user_time: UserTime) -> Schedule | None:
     if body.recurrence is None:
-        return {**_NO_SERIES, "series_id": None}
-    task_time = user_time.of_task(body.due_time_zone)
+        return None
     if body.due_date is None:
         raise Invalid(_NEEDS_DUE)
-    recurrence = body.recurrence.stored()
-    _first_valid_due(recurrence, body.due_date, task_time, may_move=False)
-    restarted = _restart_columns(body.due_date, body.start_date)
-    row = {
-        "due_date": body.due_date,
-        "due_time_zone": body.due_time_zone,
-        "start_date": body.start_date,
-        "recurrence": recurrence,
-        **restarted,
-    }
-    return {**restarted, "series_id": task_id, "next_occurrences": next_occurrences(row, task_time)}
+    due, start, zone = parse_due(body.due_date), from_text(body.start_date), body.due_time_zone
+    return Schedule(user_time.of_task(zone), zone, body.recurrence.stored(), 1, due, due, due, start)
+
+
+def _initial_columns(schedule: Schedule | None, task_id: UUID) -> dict[str, Any]:
+    if schedule is None:
+        return {**_NO_SERIES, "series_id": None}
+    _first_valid_due(schedule, may_move=False)
+    columns = schedule.columns()
+    return {**columns, "recurrence_anchor": columns["due_date"], "series_id": task_id}
 
 
 # Task: T-325
@@ -76,54 +73,48 @@ def columns_after_edit(row: Row, sent: Mapping[str, Any], user_time: UserTime, *
     due date that the rule produces. If only the end of the rule changes, or the handling of missed dates or month ends,
     the series continues.
     """
-    columns = _changed_columns(row, sent, user_time, only_this=only_this)
-    after = {**row, **columns}
-    if after["recurrence"] is None or not columns.keys() & _STEPS_FROM:
-        return columns
-    return {**columns, "next_occurrences": next_occurrences(after, user_time.of_task(after["due_time_zone"]))}
-
-
-def _changed_columns(row: Row, sent: Mapping[str, Any], user_time: UserTime, *, only_this: bool) -> dict[str, Any]:
     changed = {name: value for name, value in sent.items() if value != row[name]}
-    recurrence = sent.get("recurrence", row["recurrence"])
-    if recurrence is None:
+    after = {**row, **changed}
+    if after["recurrence"] is None:
         return {**changed, **_NO_SERIES} if "recurrence" in changed else changed
-    task_time = user_time.of_task(sent.get("due_time_zone", row["due_time_zone"]))
-    due_date, start_date = (sent.get(name, row[name]) for name in ("due_date", "start_date"))
-    if due_date is None:
+    if after["due_date"] is None:
         raise Invalid(_NEEDS_DUE)
-    if "recurrence" in changed and not _keeps_schedule(row, recurrence, task_time):
-        fitting = _first_valid_due(recurrence, due_date, task_time, may_move="due_date" not in changed)
-        if "start_date" not in changed:
-            start_date = shift_start(start_date, due_date, fitting, task_time)
-        restarted = {"due_date": fitting, "start_date": start_date, **_restart_columns(fitting, start_date)}
-        return {**changed, **restarted, "series_id": UUID(row["id"])}
-    if only_this:
-        return changed
-    if "due_date" in changed:
-        _first_valid_due(recurrence, due_date, task_time, may_move=False)
-        return {**changed, **_restart_columns(due_date, start_date), "recurrence_number": row["recurrence_number"]}
-    if "start_date" in changed:
-        changed["recurrence_start"] = shift_start(start_date, due_date, row["recurrence_due"], task_time)
+    due, start, zone = parse_due(after["due_date"]), from_text(after["start_date"]), after["due_time_zone"]
+    started = Schedule(user_time.of_task(zone), zone, after["recurrence"], 1, due, due, due, start)
+    if "recurrence" in changed and not _keeps_schedule(row, after, user_time):
+        fitting = _first_valid_due(started, may_move="due_date" not in changed)
+        if start and "start_date" not in changed:
+            start = shift_start(start, due, fitting, started.clock)
+        columns = started._replace(anchor=fitting, due_date=fitting, due=fitting, start=start).columns()
+        return {**changed, **columns, "recurrence_anchor": columns["due_date"], "series_id": UUID(row["id"])}
+    if "due_date" in changed and not only_this:
+        _first_valid_due(started, may_move=False)
+        changed |= dict.fromkeys(("recurrence_anchor", "recurrence_due"), after["due_date"])
+        changed |= {"recurrence_number": row["recurrence_number"], "recurrence_start": after["start_date"]}
+    elif "start_date" in changed and not only_this:
+        rule_due = parse_due(row["recurrence_due"])
+        changed["recurrence_start"] = to_text(start and shift_start(start, due, rule_due, started.clock))
+    if changed.keys() & _STEPS_FROM:
+        changed["next_occurrences"] = Schedule.of({**row, **changed}, user_time).next_occurrences()
     return changed
 
 
 # Task: T-325
 def columns_after_completion(row: Row, user_time: UserTime, at: datetime) -> dict[str, Any] | None:
     """Return the columns of a series after its open occurrence was completed at ``at``; ``None`` if it was the last."""
-    task_time = user_time.of_task(row["due_time_zone"])
-    recurrence = to_recurrence(row["recurrence"], task_time)
+    schedule = Schedule.of(row, user_time)
+    clock, recurrence = schedule.clock, schedule.recurrence
     # Around a clock change, wall-clock times do not show what has passed. So start a day earlier; the loop below
     # compares instants.
-    completed = task_time.wall_time_at(at) - ONE_DAY if at.year > 1 else task_time.wall_time_at(at)
-    state = rules.advance(recurrence, to_state(row, task_time), completed=completed, today=user_time.today(at))
+    completed = clock.wall_time_at(at) - ONE_DAY if at.year > 1 else clock.wall_time_at(at)
+    state = rules.advance(recurrence, schedule.state, completed=completed, today=user_time.today(at))
     if recurrence.counted_from == CountedFrom.due and recurrence.missed == Missed.skip:
-        while state is not None and isinstance(state.due, datetime) and task_time.instant_of(state.due) <= at:
+        while state is not None and isinstance(state.due, datetime) and clock.instant_of(state.due) <= at:
             state = rules.skip_occurrence(recurrence, state)
     if state is not None and recurrence.rule.count is None:
         # Without COUNT, skipped dates are not numbered, so the number does not depend on how many there were.
         state = replace(state, number=row["recurrence_number"] + 1)
-    return to_columns(row, task_time, state)
+    return schedule.columns_at(state)
 
 
 def already_completed_today(row: Row, user_time: UserTime, at: datetime) -> bool:
@@ -133,54 +124,43 @@ def already_completed_today(row: Row, user_time: UserTime, at: datetime) -> bool
     """
     if row["recurrence"]["from"] != CountedFrom.completion or row["last_completed_at"] is None:
         return False
-    task_time = user_time.of_task(row["due_time_zone"])
+    due = user_time.of_task(row["due_time_zone"]).to_local(parse_due(row["due_date"]))
     last = user_time.today(datetime.fromisoformat(row["last_completed_at"]))
-    return user_time.today(at) <= last < rules.day_of(task_time.to_local(row["due_date"]))
+    return user_time.today(at) <= last < rules.day_of(due)
 
 
 # Task: T-326
 def columns_after_skip(row: Row, user_time: UserTime) -> dict[str, Any] | None:
     """Return the columns of a series after its open occurrence was skipped; ``None`` if it was the last."""
-    task_time = user_time.of_task(row["due_time_zone"])
-    return to_columns(
-        row, task_time, rules.skip_occurrence(to_recurrence(row["recurrence"], task_time), to_state(row, task_time))
-    )
+    schedule = Schedule.of(row, user_time)
+    return schedule.columns_at(rules.skip_occurrence(schedule.recurrence, schedule.state))
 
 
-def _restart_columns(due_date: str, start_date: str | None) -> dict[str, Any]:
-    """Return the state columns of a series that starts at ``due_date``."""
-    return {
-        "recurrence_anchor": due_date,
-        "recurrence_number": 1,
-        "recurrence_due": due_date,
-        "recurrence_start": start_date,
-    }
-
-
-def _first_valid_due(stored: Mapping[str, Any], due_date: str, task_time: UserTime, *, may_move: bool) -> str:
-    """Return ``due_date`` if the rule produces it, else the next date that the rule produces.
+def _first_valid_due(schedule: Schedule, *, may_move: bool) -> Due:
+    """Return the due date if the rule produces it, else the next date that the rule produces.
 
     Raises Invalid with the next date unless ``may_move``. Raises Invalid if there is no next date.
     """
-    due = task_time.to_local(due_date)
-    fit = rules.first_match(to_recurrence(stored, task_time), due)
+    local_due = schedule.clock.to_local(schedule.due)
+    fit = rules.first_match(schedule.recurrence, local_due)
     if fit is None:
         raise Invalid(_NEVER)
-    if fit == due:
-        return due_date
-    fitting = task_time.format_due(fit, template=due_date)
+    if fit == local_due:
+        return schedule.due
+    fitting = schedule.clock.to_due(fit, like=schedule.due)
     if not may_move:
-        raise Invalid(
-            FieldError("/due_date", f"The rule does not produce this date. The next one that it does: {fitting}.")
-        )
+        sentence = f"The rule does not produce this date. The next one that it does: {format_due(fitting)}."
+        raise Invalid(FieldError("/due_date", sentence))
     return fitting
 
 
-def _keeps_schedule(row: Row, stored: Mapping[str, Any], task_time: UserTime) -> bool:
+def _keeps_schedule(row: Row, after: Row, user_time: UserTime) -> bool:
     """Return whether a new recurrence has the same rule except for its end, and also produces the open occurrence."""
-    if row["recurrence"] is None or _without_end(stored) != _without_end(row["recurrence"]):
+    if row["recurrence"] is None or _without_end(after["recurrence"]) != _without_end(row["recurrence"]):
         return False
-    state, recurrence = to_state(row, task_time), to_recurrence(stored, task_time)
+    moved = {name: after[name] for name in ("due_time_zone", "recurrence")}
+    schedule = Schedule.of({**row, **moved}, user_time)
+    state, recurrence = schedule.state, schedule.recurrence
     nominal = state.in_sequence
     before = nominal - ONE_DAY if nominal.toordinal() > 1 else None
     anchor = nominal if recurrence.counted_from == CountedFrom.completion else state.anchor

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import select
 
 from todo.database import OwnedByCaller, Row, Statement
-from todo.kit.dates import format_due, parse_due
-from todo.kit.recurrence import Due
+from todo.kit.dates import Due, is_instant
+from todo.kit.recurrence import LocalDue
 from todo.kit.zones import local, local_day, resolve
 from todo.models.base import table_of
 from todo.models.profiles import Profile
@@ -63,23 +63,21 @@ class UserTime:
         except OverflowError:
             return at.date()
 
-    def to_local(self, due_text: str) -> Due:
-        """Return a stored due date as rules use it: an instant becomes its wall-clock time."""
-        due = parse_due(due_text)
-        return self.wall_time_at(due) if isinstance(due, datetime) and due.tzinfo is not None else due
+    def to_local(self, due: Due) -> LocalDue:
+        """Return a due date as rules use it: an instant becomes its wall-clock time."""
+        return self.wall_time_at(due) if is_instant(due) else due
 
-    def format_due(self, due: Due, *, template: str) -> str:
-        """Return a local due date as stored text, in the form of ``template``: an instant if that ends in ``Z``."""
-        return format_due(self.instant_of(due) if isinstance(due, datetime) and template.endswith("Z") else due)
+    def to_due(self, local_due: LocalDue, *, like: Due) -> Due:
+        """Return a local due date in the form of another one: an instant if that is one."""
+        return self.instant_of(local_due) if isinstance(local_due, datetime) and is_instant(like) else local_due
 
-    def due_at(self, due_text: str, due_time_zone: str | None) -> datetime:
-        """Return the instant of a stored due date, as the database computes it.
+    def due_at(self, due: Due, due_time_zone: str | None) -> datetime:
+        """Return the instant of a due date, as the database computes it.
 
         A due day means the last microsecond of that day, in the user's zone even if the task has its own zone.
         """
-        due = parse_due(due_text)
         if isinstance(due, datetime):
-            return due if due.tzinfo is not None else self.of_task(due_time_zone).instant_of(due)
+            return due if is_instant(due) else self.of_task(due_time_zone).instant_of(due)
         if due == date.max:
             return _LAST_MOMENT
         return self.instant_of(datetime.combine(due + _ONE_DAY, self.day_start)) - datetime.resolution

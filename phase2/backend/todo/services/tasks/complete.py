@@ -24,7 +24,6 @@ from sqlalchemy import (
     func,
     literal_column,
     null,
-    or_,
     select,
     true,
 )
@@ -36,13 +35,7 @@ from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.tasks import Status
 from todo.services.recurrence import series
-from todo.services.tasks.occurrences import (
-    is_named,
-    is_repeated,
-    named_occurrence,
-    next_columns,
-    next_occurrences_after,
-)
+from todo.services.tasks.occurrences import is_named, is_repeated, named_occurrence, next_columns, remaining
 from todo.services.tasks.statements import (
     OPEN,
     TaskRow,
@@ -205,14 +198,14 @@ def _statement(*, named: bool, conditional: bool) -> Statement:
     step = _step(meant)
     goes_on = step.c.rest.is_not(None)
     is_done = tasks.c.status == _COMPLETED
-    done: ColumnElement[bool] = and_(*meant, or_(is_done, and_(is_open(tasks.c.status), is_simple)))
+    done: ColumnElement[bool] = and_(*meant, is_done | (is_open(tasks.c.status) & is_simple))
     status: list[tuple[Any, Any]] = [(goes_on, _PENDING)]
     completed_at: list[tuple[Any, Any]] = [(goes_on, null())]
     if named:
         repeated = and_(*which, tasks.c.last_occurrence == named_occurrence, is_named.is_not(true()))
         status.append((repeated, tasks.c.status))
         completed_at.append((repeated, tasks.c.completed_at))
-        done = or_(done, repeated)
+        done = done | repeated
     following = {
         **next_columns(step.c.rest),
         "last_occurrence": tasks.c.due_date,
@@ -221,7 +214,7 @@ def _statement(*, named: bool, conditional: bool) -> Statement:
     new = {name: case((goes_on, value), else_=tasks.c[name]) for name, value in following.items()}
     new["status"] = case(*status, else_=_COMPLETED)
     new["completed_at"] = case(*completed_at, else_=func.coalesce(tasks.c.completed_at, _completed_at))
-    return update_statement([by_id, or_(goes_on, done)], new)
+    return update_statement([by_id, goes_on | done], new)
 
 
 def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
@@ -232,7 +225,7 @@ def _step(which: Sequence[ColumnElement[bool]]) -> CTE:
     """
     missed = tasks.c.recurrence.op("->>", return_type=Text())(literal_column("'missed'"))
     occurrence = (
-        select(next_occurrences_after(missed, _completed_at).label("rest"))
+        select(remaining(missed, _completed_at).label("rest"))
         .where(
             by_id,
             *which,

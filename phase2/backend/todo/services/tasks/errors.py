@@ -14,9 +14,11 @@ _BY_CONSTRAINT = {
 MAX_LEVELS = 5
 
 NO_SUCH_ZONE = FieldError("/due_time_zone", "The database does not know this time zone. Choose its current IANA name.")
-TOO_DEEP = FieldError("/parent_id", f"Tasks lie at most {MAX_LEVELS} levels deep. Choose a task further up.")
-CIRCLE = "A task cannot lie under itself or under what lies under it. Choose another parent."
-UNDER_TRASH = "What it belongs to is in the trash. Restore that first."
+TOO_DEEP = FieldError(
+    "/parent_id", f"A tree of tasks has at most {MAX_LEVELS} levels. Choose a parent at a higher level."
+)
+CIRCLE = "A task cannot become a subtask of itself or of its own subtasks. Choose another parent."
+UNDER_TRASH = "The parent task is in the trash. Restore the parent first."
 
 
 def to_user_error(error: DatabaseError) -> TodoError | None:
@@ -34,12 +36,13 @@ def to_user_error(error: DatabaseError) -> TodoError | None:
 def to_undo_conflict(error: DatabaseError) -> Conflict | None:
     """Return the reason why undo cannot restore a task; ``None`` if the violation is a defect of the application."""
     if error.sqlstate == SqlState.foreign_key_violation and error.constraint in _BY_CONSTRAINT:
-        return Conflict("What it belonged to is gone. Bring that back first.", code="parent_deleted")
+        return Conflict("The category or the parent task was deleted. Undo that deletion first.", code="parent_deleted")
     return {
         SqlState.parent_cycle.value: Conflict(CIRCLE, code="parent_cycle"),
         SqlState.too_deep.value: Conflict(TOO_DEEP.detail, code="too_deep"),
         SqlState.under_trash.value: Conflict(
-            "A task would be alive under one in the trash. Restore that one first, or trash both.", code="under_trash"
+            "A task outside the trash would have a parent in the trash. Restore the parent first, or trash both.",
+            code="under_trash",
         ),
         SqlState.check_violation.value: Conflict(
             "Other fields depend on this one now. Undo the later changes first.", code="changed_since"

@@ -74,7 +74,9 @@ def to_move_error(error: DatabaseError, body: TaskMove) -> TodoError | None:
     if error.sqlstate == SqlState.unknown_neighbour:
         return _unknown_neighbour(body)
     if error.sqlstate == SqlState.position_exhausted:
-        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="position_exhausted")
+        return Conflict(
+            "There is no position left in this place. Move the task elsewhere, then back.", code="position_exhausted"
+        )
     return None
 
 

@@ -1,6 +1,5 @@
 """Occurrences of a series: the next dates, and what completing and skipping the open occurrence have in common."""
 
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +8,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from todo.database import Row, Session, Statement
 from todo.errors import Conflict, NotFound
-from todo.kit import recurrence as rules
-from todo.kit.dates import format_due
-from todo.services.recurrence.schedule import next_start, to_recurrence, to_state
+from todo.kit.dates import format_due, parse_due
+from todo.services.recurrence.schedule import Schedule, from_text, to_text
 from todo.services.recurrence.series import STATE
 from todo.services.recurrence.user_time import PROFILE, UserTime
 from todo.services.tasks.statements import OPEN, by_id, tasks
@@ -45,21 +43,20 @@ async def occurrences(session: Session, task_id: UUID, *, limit: int) -> list[di
     if row["due_date"] is None or row["status"] not in OPEN:
         return []
     user_time = UserTime.of(profiles)
-    task_time = user_time.of_task(row["due_time_zone"])
-    found = [(row["due_date"], row["start_date"])]
+    found = [(parse_due(row["due_date"]), from_text(row["start_date"]))]
     if row["recurrence"] is not None:
-        following = rules.upcoming(to_recurrence(row["recurrence"], task_time), to_state(row, task_time))
-        due_texts = (
-            task_time.format_due(due, template=row["recurrence_due"]) for _, due in islice(following, limit - 1)
-        )
-        found += [(due_text, next_start(row, due_text, task_time)) for due_text in due_texts]
+        found += [(due, start) for _, due, start in Schedule.of(row, user_time).upcoming(limit - 1)]
     return [
-        {"due_date": due, "start_date": start, "due_at": format_due(user_time.due_at(due, row["due_time_zone"]))}
+        {
+            "due_date": format_due(due),
+            "start_date": to_text(start),
+            "due_at": format_due(user_time.due_at(due, row["due_time_zone"])),
+        }
         for due, start in found
     ]
 
 
-def next_occurrences_after(missed: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[Any]:
+def remaining(missed: ColumnElement[Any], at: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return ``next_occurrences`` from the next open occurrence on; null if the rule must be evaluated."""
     user_id = bindparam("user_id", type_=Text)
     return func.app.next_occurrences_after(
@@ -94,7 +91,4 @@ def is_repeated(row: Row, occurrence: str | None, last: str | None) -> bool:
         return False
     if occurrence == last:
         return True
-    raise Conflict(
-        "This is not the open occurrence. Read the task for the one that is.",
-        code="occurrence_passed",
-    )
+    raise Conflict("This is not the open occurrence. Read the task for the one that is.", code="occurrence_passed")

@@ -18,7 +18,7 @@ from todo.kit.etags import Condition
 from todo.models.recurrence import Missed
 from todo.models.tasks import Status
 from todo.services.recurrence import series
-from todo.services.tasks.occurrences import FIRST, is_named, is_repeated, next_columns, next_occurrences_after
+from todo.services.tasks.occurrences import FIRST, is_named, is_repeated, next_columns, remaining
 from todo.services.tasks.statements import (
     OPEN,
     TaskRow,
@@ -71,7 +71,7 @@ class SkipOccurrence(Command):
 def _statement(*, named: bool, conditional: bool) -> Statement:
     """Return the statement that advances a series to the next occurrence, also if it has subtasks."""
     # The next occurrence in the sequence, even if its date has passed: so no completion time is needed.
-    is_kept = next_occurrences_after(literal_column(f"'{Missed.keep}'", Text), null()).is_not(None)
+    is_kept = remaining(literal_column(f"'{Missed.keep}'", Text), null()).is_not(None)
     which = [by_id, not_trashed, is_open(tasks.c.status), tasks.c.next_occurrences.is_not(None), is_kept]
     which += [*revision_matches_if(conditional=conditional), *([is_named] if named else [])]
     rest = tasks.c.next_occurrences.op("-", return_type=JSONB())(FIRST)
