@@ -1,5 +1,7 @@
 """Maintenance: pruning in small batches, for all users, by a role that cannot read their rows."""
 
+from typing import LiteralString
+
 import psycopg
 import pytest
 
@@ -49,10 +51,13 @@ class TestPrune:
         assert revisions_left(admin, user_id) == [1]
 
     @pytest.mark.parametrize("function", FUNCTIONS)
-    def test_pruning_keeps_at_least_one_day_for_any_caller(self, database_url: str, function: str) -> None:
+    @pytest.mark.parametrize("kept_days", ["0", "NULL"])
+    def test_pruning_keeps_at_least_one_day_for_any_caller(
+        self, database_url: str, function: str, kept_days: LiteralString
+    ) -> None:
         with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.InvalidParameterValue):
             connection.execute("SET ROLE todo_app")
-            connection.execute(f"SELECT app.{function}(0, 0)")
+            connection.execute(f"SELECT app.{function}({kept_days}, 0)")
 
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_pruning_restores_the_identity_of_the_caller(

@@ -93,6 +93,17 @@ class TestIdentity:
         who = [{"id": user_id, "role": "todo_app"}]
         assert rows == [who, [{"title": "A task"}], who, [{"n": 1}]]
 
+    async def test_statement_after_the_end_of_a_transaction_is_refused(self, solo: Database, user_id: str) -> None:
+        """It would run on the same connection, but no longer with the identity of the transaction."""
+        session = Session(solo, user_id)
+
+        async with session.transaction((WHO, {})):
+            await session.finish((WHO, {}))
+            with pytest.raises(RuntimeError, match="finished"):
+                await session.fetch_one(WHO)
+
+        assert (await session.fetch_one(WHO))["id"] == user_id
+
     async def test_rows_of_another_user_cannot_be_written(self, database: Database, database_url: str) -> None:
         alice, bob = (sign_up(database_url, name) for name in ("alice", "bob"))
         theft = sql(

@@ -143,6 +143,12 @@ class TestJsonLines:
         assert line["message"].endswith("<ValueError>")
         assert "alice" not in stream.getvalue()
 
+    def test_exceptions_among_the_fields_are_logged_as_their_types(self, log: logging.Logger, lines: Lines) -> None:
+        log.info("m", extra={"reason": ValueError("secret"), "reasons": [{"one": KeyError("secret")}]})
+
+        [line] = lines()
+        assert (line["reason"], line["reasons"]) == ("<ValueError>", [{"one": "<KeyError>"}])
+
     def test_json_line_has_no_colours(self, log: logging.Logger, lines: Lines) -> None:
         log.info("Finished [%d]", 1, extra={"color_message": "Finished [\x1b[36m%d\x1b[0m]"})
 

@@ -14,9 +14,18 @@ from support.helpers import eventually
 from support.raw_http import GET, Connection, assert_refused, request, serving
 from todo.web.server.connection_limits import ConnectionLimits
 from todo.web.server.http_protocol import HttpProtocol
+from todo.web.server.websocket_protocol import WebSocketProtocol
 
 SLOW = request("GET", "/slow")
 OTHER = request("GET", "/other")
+UPGRADE = request(
+    "GET",
+    "/socket",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 
 
 class Held:
@@ -32,6 +41,18 @@ class Held:
             await self.release.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body"})
+
+
+class EchoSocket(Held):
+    """An application that accepts WebSockets, and waits for their end."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "websocket":
+            await super().__call__(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
 
 
 class TwoPerAddress(HttpProtocol):
@@ -115,11 +136,44 @@ class TestOneAddress:
                 await connection.send(SLOW)
             await eventually(lambda: held.begun == 2)
 
-            assert_refused(await server.ask(GET), 429, "too_many_connections")
+            assert_refused(await server.ask(OTHER), 429, "too_many_connections")
+            assert (await server.ask(GET)).status == 200
 
             held.release.set()
             assert [(await each.answer()).status for each in (first, second)] == [200, 200]
             assert (await server.ask(GET)).status == 200
+
+    async def test_websockets_count_as_connections_of_their_address_until_they_are_closed(self) -> None:
+        limits = ConnectionLimits(max_per_address=2)
+
+        class Limited(HttpProtocol):
+            pass
+
+        Limited.limits = limits
+        async with serving(EchoSocket(), Limited, ws=WebSocketProtocol) as server, AsyncExitStack() as opened:
+            sockets = [await opened.enter_async_context(server.connect()) for _ in range(2)]
+            for connection in sockets:
+                await connection.send(UPGRADE)
+                assert (await connection.head()).status == 101
+
+            assert_refused(await server.ask(OTHER), 429, "too_many_connections")
+
+            await sockets[0].close()
+            await eventually(lambda: server.connections() == 1)
+            assert (await server.ask(OTHER)).status == 200
+
+
+# Task: T-503
+async def test_upgrade_behind_a_request_that_is_not_answered_yet_is_refused() -> None:
+    """Otherwise the bytes of both protocols would be mixed."""
+    held = Held()
+    async with serving(held, HttpProtocol, ws=WebSocketProtocol) as server, server.connect() as connection:
+        await connection.send(SLOW + UPGRADE)
+        await eventually(lambda: held.begun)
+        held.release.set()
+
+        assert [(await connection.answer()).status for _ in range(2)] == [200, 400]
+        assert await connection.is_closed()
 
 
 # Task: T-503

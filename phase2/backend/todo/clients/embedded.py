@@ -118,7 +118,7 @@ class EmbeddedPostgres:
         self._account = _unprivileged_account()
         self._installation = self._readable_installation()
         postgres = self._programs() / "postgres"
-        opened = _make_traversable({*postgres.parents, self._data_dir, *self._data_dir.parents})
+        opened = _make_traversable({*postgres.parents, self._data_dir, *self._data_dir.parents}, self._account)
         if is_new or opened:
             created = " It was created." if is_new else ""
             names = " and ".join(map(str, opened))
@@ -323,9 +323,24 @@ def _unprivileged_account() -> str:
     return _ACCOUNT
 
 
-def _make_traversable(directories: Iterable[Path]) -> list[Path]:
-    """Let every account pass through these directories. Return those whose permissions were changed."""
+def _make_traversable(directories: Iterable[Path], account: str) -> list[Path]:
+    """Let an account pass through these directories. Return those whose permissions were changed."""
     closed = [path for path in sorted(directories) if not path.stat().st_mode & stat.S_IXOTH]
-    for path in closed:
-        path.chmod(path.stat().st_mode | stat.S_IXOTH)
-    return closed
+    return [path for path in closed if _make_passable(path, account)]
+
+
+def _make_passable(directory: Path, account: str) -> bool:
+    """Let the account pass, or every account if there are no access control lists. Return whether that was needed."""
+    setfacl = shutil.which("setfacl")
+    before = _access_control_list(directory)
+    if setfacl and not subprocess.run([setfacl, "-m", f"u:{account}:x", directory], capture_output=True).returncode:  # noqa: S603, PLW1510 - no input in it.
+        return _access_control_list(directory) != before
+    directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
+    return True
+
+
+def _access_control_list(directory: Path) -> bytes | None:
+    try:
+        return os.getxattr(directory, "system.posix_acl_access")
+    except (OSError, AttributeError):
+        return None

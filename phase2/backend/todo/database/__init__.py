@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from todo.database.pool import Database, DatabaseOptions
     from todo.database.session import Session
     from todo.database.signals import LocalSignals, PostgresSignals, Signals
-    from todo.database.statements import OwnedByCaller, Statement
+    from todo.database.statements import MAX_CACHED_STATEMENTS, OwnedByCaller, Statement
 
 _MODULES = {
+    "MAX_CACHED_STATEMENTS": "statements",
     "Database": "pool",
     "DatabaseError": "errors",
     "DatabaseOptions": "pool",
@@ -37,6 +38,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "MAX_CACHED_STATEMENTS",
     "Database",
     "DatabaseError",
     "DatabaseOptions",

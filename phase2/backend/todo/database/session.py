@@ -320,6 +320,8 @@ class Session:
     async def _run(self, texts: Sequence[_Text], *, repeatable: bool) -> list[list[Row]]:
         try:
             if self._connection is not None:
+                if self._is_finished:
+                    raise RuntimeError("the transaction is finished, and its identity with it")
                 return await self._send(self._connection, texts)
             return await self._database.run(
                 lambda connection: self._send(connection, texts),

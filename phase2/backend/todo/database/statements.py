@@ -16,6 +16,9 @@ from todo.database import planner
 
 USER_ID = "user_id"
 
+MAX_CACHED_STATEMENTS = 500
+"""The size of a cache of statements that depend on what a request contains. One takes up to 60 KB."""
+
 # Part of every name, so that no plan is used that an older version made with other planner settings.
 _PLANNED_WITH = hashlib.blake2b(planner.set_config_calls(is_local=True).encode()).digest()
 

@@ -8,7 +8,7 @@ has changed since.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlmodel import col
 
-from todo.database import DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
+from todo.database import MAX_CACHED_STATEMENTS, DatabaseError, OwnedByCaller, Row, Session, SqlState, Statement
 from todo.errors import Conflict, FieldError, Invalid
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
@@ -261,7 +261,7 @@ def _list_statement(*, filtered: bool, if_none_match: bool) -> Statement:
     return Statement(select(*_COUNTED).where(*which).order_by(col(Category.position), col(Category.id)))
 
 
-@cache
+@lru_cache(maxsize=MAX_CACHED_STATEMENTS)
 def _change_statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
     new = {column.key: bindparam(column.key, type_=column.type) for column in columns_of(Category, names)}
     return _update_statement(new, conditional=conditional)

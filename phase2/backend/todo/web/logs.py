@@ -140,7 +140,9 @@ def _fields_of_record(_logger: object, _method: str, event: MutableMapping[str, 
         # asyncio adds the exception's text in further lines.
         "message": message.partition("\n")[0] if error else message,
     }
-    content |= {name: value for name, value in vars(record).items() if name not in _EXCLUDED_ATTRIBUTES}
+    content |= {
+        name: _without_exception_text(value) for name, value in vars(record).items() if name not in _EXCLUDED_ATTRIBUTES
+    }
     if error:
         content["errors"] = [_fields_of_error(each) for each in _chain(error)]
     return content
@@ -180,7 +182,14 @@ def _message(message: object, arguments: Any) -> str:
 
 
 def _without_exception_text(value: object) -> object:
-    return _type_name(value) if isinstance(value, BaseException) else value
+    """Replace exceptions by their types, also in lists and mappings: their text can contain what a user sent."""
+    if isinstance(value, BaseException):
+        return _type_name(value)
+    if isinstance(value, Mapping):
+        return {name: _without_exception_text(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_exception_text(each) for each in value]
+    return value
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

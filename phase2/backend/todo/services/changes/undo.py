@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from todo.database import DatabaseError, OwnedByCaller, Row, Session, Statement
+from todo.database import MAX_CACHED_STATEMENTS, DatabaseError, OwnedByCaller, Row, Session, Statement
 from todo.errors import Conflict, NotFound
 from todo.models.changes import Change, Operation
 from todo.services.changes.rows import before_of, owned_by_caller, revision_parameter
@@ -190,7 +190,7 @@ def _delete_statement(entity: Entity) -> Statement:
     return Statement(delete(table).where(*_by_id(table)).returning(table.c.id))
 
 
-@cache
+@lru_cache(maxsize=MAX_CACHED_STATEMENTS)
 def _restore_statement(entity: Entity, names: tuple[str, ...]) -> Statement:
     """Return the statement that sets the named columns to their logged values before the change."""
     table, logged = entity.table, _logged_row(entity.table)

@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import operators
 
-from todo.database import DatabaseError, Session, Statement
+from todo.database import MAX_CACHED_STATEMENTS, DatabaseError, Session, Statement
 from todo.errors import FieldError, Invalid
 from todo.kit import cursors
 from todo.kit.cursors import Cursor
@@ -49,7 +49,6 @@ from todo.services.task_list.sorting import Column, Segment, following, segments
 from todo.services.tasks.statements import PUBLIC, PUBLIC_NAMES, TaskRow, owned_by_caller, tasks
 
 _PLAIN = filters.COUNTED | {"skip", "limit"}
-_MAX_SHAPES = 500
 # The largest page, plus one row that shows whether there are more.
 _FULL_PAGE = MAX_TASKS + 1
 # The event loop runs other requests after this time. One excerpt takes up to 3 ms.
@@ -259,7 +258,7 @@ async def _to_public(rows: Sequence[TaskRow], searched: Query | None) -> list[Ta
 
 
 # Task: T-371
-@lru_cache(maxsize=_MAX_SHAPES)
+@lru_cache(maxsize=MAX_CACHED_STATEMENTS)
 def _statements(shape: QueryShape) -> tuple[Statement, Statement]:
     """Return the statement for the total (and the revision), and the one for the rows.
 

@@ -1,7 +1,7 @@
 """Columns, conditions and parts of statements that several commands on tasks share."""
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import LateralFromClause
 
-from todo.database import OwnedByCaller, Row, Statement
+from todo.database import MAX_CACHED_STATEMENTS, OwnedByCaller, Row, Statement
 from todo.kit.text import fold_case
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
@@ -107,7 +107,7 @@ def column_parameters(names: Collection[str]) -> dict[str, ColumnElement[Any]]:
     return {name: bindparam(name, type_=tasks.c[name].type) for name in names}
 
 
-@cache
+@lru_cache(maxsize=MAX_CACHED_STATEMENTS)
 def set_columns_statement(names: tuple[str, ...]) -> Statement:
     """Return the statement that sets the named columns of one task without a condition. The caller has checked it."""
     return update_statement([by_id], column_parameters(names))

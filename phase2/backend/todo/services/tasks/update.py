@@ -7,13 +7,13 @@ concerns more than its row, or if a date of a series would change. Then ``Update
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import or_
 
-from todo.database import Row, Session, Statement
+from todo.database import MAX_CACHED_STATEMENTS, Row, Session, Statement
 from todo.kit.etags import Condition
 from todo.models.tasks import Scope, Status, TaskBase, TaskReplace, TaskUpdate
 from todo.services.recurrence import series
@@ -109,7 +109,7 @@ class UpdateTask(Command):
         return times
 
 
-@cache
+@lru_cache(maxsize=MAX_CACHED_STATEMENTS)
 def _statement(names: tuple[str, ...], *, conditional: bool) -> Statement:
     new = column_parameters(names)
     which = editable(conditional=conditional)

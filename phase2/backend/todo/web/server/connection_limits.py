@@ -59,8 +59,12 @@ class ConnectionLimits:
         self._idle_of[address][connection] = None
 
     def remove(self, connection: Closable, address: str | None) -> None:
-        """Forget a connection that was closed, or that became a WebSocket."""
+        """Forget a connection that was closed."""
         self.set_busy(connection)
+        self.release(address)
+
+    def release(self, address: str | None) -> None:
+        """Count one connection of the address less."""
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]

@@ -11,6 +11,7 @@ unread bytes would make the kernel send a reset, and because of the reset the cl
 
 import socket
 from asyncio import TimerHandle
+from functools import partial
 from typing import Any, ClassVar
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -162,7 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
             raise BadRequest("The body's framing is not supported.")
         if len(self.pipeline) >= self.max_pipelined:
             raise BadRequest
-        if self._is_excess:
+        if self._is_excess and self.url not in _ALWAYS_SERVED:
             raise TooManyRequests(
                 "Your address has too many open connections. Close some.", code="too_many_connections"
             )
@@ -223,10 +224,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._close()
 
     def _upgrade(self) -> None:
-        if self._should_upgrade():
+        latest = self._latest
+        if self._should_upgrade() and (latest is None or latest.response_complete):
             self._stop_timer()
-            self._stop_counting()
+            self._is_counted = False
             self.handle_websocket_upgrade()
+            # It stays one of the connections of its address.
+            protocol: Any = self.transport.get_protocol()
+            protocol.release = partial(self.limits.release, self._address)
         else:
             # A client may offer another protocol, such as h2c. This request is answered in HTTP/1.1, and is the last.
             self._refuse(BadRequest())

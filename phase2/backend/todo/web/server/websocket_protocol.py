@@ -6,6 +6,7 @@ apply to the handshake.
 
 import logging
 from asyncio import TimerHandle
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.config import Config
@@ -24,6 +25,9 @@ _log = logging.getLogger("todo.socket")
 _log.setLevel(logging.WARNING)
 
 
+def _do_nothing() -> None: ...
+
+
 # Task: T-154
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket. Bytes that a client does not read are limited as in ``HttpProtocol``."""
@@ -37,12 +41,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.logger = self.conn.logger = _log
         self.conn.debug = False
         self._close_timer: TimerHandle | None = None
+        # Set by ``HttpProtocol``: called once the connection is closed.
+        self.release: Callable[[], None] = _do_nothing
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._stall_timer = WriteStallTimer(self.loop, transport, self.stall_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.release()
         self._stall_timer.stop()
         HttpProtocol.unsent.remove(self.transport)
         if self._close_timer is not None:

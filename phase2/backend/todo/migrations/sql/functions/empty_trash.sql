@@ -16,7 +16,7 @@ DECLARE
     emptied_user text;
     deleted bigint;
 BEGIN
-    IF kept_days < 1 THEN
+    IF kept_days IS NULL OR kept_days < 1 THEN
         RAISE EXCEPTION 'kept_days must be at least 1' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     removed := 0;
