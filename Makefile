@@ -2,7 +2,7 @@
 # Task: T-002
 # Task: T-401
 
-# The first one that is new enough. python3 comes first, because people expect it.
+# The first Python in this list that is new enough. python3 comes first, because people expect it.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 CHECK_PYTHON = "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
@@ -62,7 +62,7 @@ coverage: setup ## Run all tests, slow ones too, and fail if they cover too few 
 test-clock: setup ## Run tests at other times of day, dates and zones: make test-clock ARGS=tests/kit
 	@scripts/test-clock $(ARGS)
 
-bench: setup ## Compare the speed with two peers, in ten minutes; in less than two: make bench ARGS=--quick
+bench: setup ## Compare the speed with two other servers, in ten minutes; in less than two: make bench ARGS=--quick
 	@PYTHONPATH=tests $(BIN)/python -m benchmarks $(ARGS)
 
 check: check-format check-lint typecheck check-imports check-traceability check-migrations check-openapi ## Run every check but the tests

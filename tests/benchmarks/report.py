@@ -114,12 +114,14 @@ def _remarks(report: Report) -> Iterator[str]:
     dear = [name for name, sizes in report["finding"].items() if _growth(sizes) > FINDING_GOAL]
     yield (
         f"Of {len(report['finding'])} ways to find tasks {len(report['finding']) - len(dear)} cost at most"
-        f" {FINDING_GOAL:g} times as much among {many} as among {few}" + (f"; not {', '.join(dear)}" if dear else "")
+        f" {FINDING_GOAL:g} times as much among {many} as among {few}"
+        + (f"; these cost more: {', '.join(dear)}" if dear else "")
     )
     yield from _pooled_remarks(report)
     if followed := report["live"]:
         yield (
-            f"Live: {followed['clients']:,} clients, {followed['events']:,} events; from a write's begin to the event"
+            f"Live: {followed['clients']:,} clients, {followed['events']:,} events;"
+            " from the start of a write to the event"
             f" p50 {followed['p50_ms']:.1f} ms, p99 {followed['p99_ms']:.1f} ms;"
             f" {followed['memory_kb_per_connection']:.0f} KB per connection,"
             f" {followed['connections_in_1_gb']:,} in a worker of 1 GB"
@@ -166,7 +168,7 @@ def _finding(report: Report) -> Iterator[Sequence[str]]:
 def _dearest(report: Report) -> Iterator[Sequence[str]]:
     """Yield the heading, and for each kind of query the one whose cost grows most."""
     few, many = next(iter(report["finding"].values()))
-    yield ("CPU per page, µs; of each kind what grows most", few, many, "ratio", "goal")
+    yield ("CPU per page, µs; the fastest growing of each kind", few, many, "ratio", "goal")
     dearest: dict[str, tuple[str, Mapping[str, Figures]]] = {}
     for name, sizes in report["finding"].items():
         kind = name.partition(":")[0]

@@ -149,7 +149,7 @@ class TestPage:
         assert "filter: none" not in once
         assert (
             "* Of 3 ways to find tasks 2 cost at most 3 times as much among 100,000 tasks as among 100 tasks;"
-            " not sort: title\n"
+            " these cost more: sort: title\n"
         ) in once
         assert "](benchmark.svg)\n" in once
         assert "| filter: tag (names pass through) | 200 | 400 | 2.00 | 1.3 | 31 |\n" in once

@@ -206,9 +206,9 @@ class TestRunningAsRoot:
                 assert ask(url, "SELECT 1") == 1
 
         assert capfd.readouterr().err == (
-            "todo: You are root, and PostgreSQL never runs as root: it runs as the account pgserver."
-            f" It may now pass through {closed} and {closed / 'data'}, but not list what is there."
-            " You need not do anything.\n"
+            "todo: PostgreSQL cannot run as root, so it runs as the account pgserver."
+            f" The account may now pass through {closed} and {closed / 'data'}, but not list the files there."
+            " No action is needed.\n"
         )
         passing = subprocess.run(["test", "-x", closed], user="nobody", group="nogroup", extra_groups=[], check=False)
         assert (passing.returncode == 0) is not has_acl
@@ -224,7 +224,8 @@ class TestRunningAsRoot:
         with running(closed / "data"):
             pass
 
-        assert ": it runs as the account pgserver. It was created. It may now pass through " in capfd.readouterr().err
+        reported = capfd.readouterr().err
+        assert "it runs as the account pgserver. The account was created. The account may now pass through" in reported
 
     def test_server_does_not_inherit_the_environment_of_root(
         self, data_dir: Path, monkeypatch: pytest.MonkeyPatch

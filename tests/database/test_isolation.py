@@ -87,7 +87,7 @@ class TestVerify:
             (
                 "GRANT TRUNCATE ON tasks TO todo_app",
                 "REVOKE TRUNCATE ON tasks FROM todo_app",
-                "todo_app may empty tasks",
+                "todo_app may truncate tasks",
             ),
             (
                 "CREATE OR REPLACE FUNCTION app.uid() RETURNS text LANGUAGE sql STABLE AS $$ SELECT 'alice' $$",

@@ -124,7 +124,7 @@ class TestParseRule:
             ),
             ("FREQ=DAILY;UNTIL=20260310T096000Z", "UNTIL is a day that exists"),
             ("FREQ=DAILY;COUNT=2;UNTIL=20260310", "COUNT and UNTIL exclude each other"),
-            ("FREQ=WEEKLY;BYMONTHDAY=13", "BYMONTHDAY does not go with FREQ=WEEKLY"),
+            ("FREQ=WEEKLY;BYMONTHDAY=13", "BYMONTHDAY cannot be used with FREQ=WEEKLY"),
             ("FREQ=WEEKLY;BYDAY=1MO", "A number in BYDAY"),
             ("FREQ=DAILY;BYDAY=-1MO", "A number in BYDAY"),
             ("FREQ=MONTHLY;BYSETPOS=1", "BYSETPOS chooses from a set"),

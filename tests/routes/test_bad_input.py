@@ -270,7 +270,7 @@ class TestUnknownFields:
     async def test_unknown_fields_are_not_listed_if_there_are_more_than_50(self, alice: AsyncClient) -> None:
         response = await alice.post("/tasks", json={f"field-{number}": 1 for number in range(100)})
 
-        assert response.json()["errors"] == [{"pointer": "/body", "detail": "More than 50 things are wrong here."}]
+        assert response.json()["errors"] == [{"pointer": "/body", "detail": "There are more than 50 errors here."}]
 
 
 # Task: T-064

@@ -11,7 +11,7 @@ from support.tasks import UUID_EXPECTED, add_task, invalid, problem_of, tasks_of
 from todo.kit.ids import uuid7
 from todo.models.tasks import TaskPublic
 
-NO_SUCH_REF = "No earlier operation creates a task of this ref."
+NO_SUCH_REF = "No earlier operation creates a task with this ref."
 REF_EXPECTED = "Expected a $ and a ref of 1 to 50 letters, digits, - and _."
 
 
@@ -220,7 +220,7 @@ class TestBatchReferences:
             (create("a", id="$a"), "task/id", UUID_EXPECTED),
             (create("a", due_date="2026-02-30"), "task/due_date", None),
             (on("complete", "$a", completed_at="2026-03-10"), "completed_at", None),
-            (on("move", "$a"), "", "Say where: with after_id or before_id, category_id, or parent_id."),
+            (on("move", "$a"), "", "Give at least one of after_id, before_id, category_id and parent_id."),
             (on("move", "$a", after_id=None, before_id=None), "", "Give either after_id or before_id."),
             (on("delete", "$a", permanent="true"), "permanent", "Expected true or false."),
             (on("restore", "$a"), "op", "Expected 'create', 'update', 'complete', 'reopen', 'move', 'delete'."),

@@ -103,7 +103,7 @@ FAILURES: dict[str, tuple[Operation, Mapping[str, Any]]] = {
     ),
     "complete a past occurrence": (
         on("complete", "{series}", occurrence="2026-03-10"),
-        failing("occurrence_passed", 409, "This is not the open occurrence. Read the task for the one that is."),
+        failing("occurrence_passed", 409, "This occurrence is not the open one. Read the task to get the open one."),
     ),
     "create in an unknown category": (
         create(category_id="{nobody}"),

@@ -144,7 +144,7 @@ class TestNamedOccurrence:
             "type": "about:blank",
             "title": "Conflict",
             "status": 409,
-            "detail": "This is not the open occurrence. Read the task for the one that is.",
+            "detail": "This occurrence is not the open one. Read the task to get the open one.",
             "code": "occurrence_passed",
         }
 

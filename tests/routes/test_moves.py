@@ -240,7 +240,7 @@ class TestMoveRequest:
     @pytest.mark.parametrize(
         ("body", "pointer", "detail"),
         [
-            ({}, "/body", "Say where: with after_id or before_id, category_id, or parent_id."),
+            ({}, "/body", "Give at least one of after_id, before_id, category_id and parent_id."),
             ({"after_id": None, "before_id": None}, "/body", "Give either after_id or before_id."),
             ({"after_id": "first"}, "/body/after_id", UUID_EXPECTED),
             ({"parent_id": 7}, "/body/parent_id", UUID_EXPECTED),

@@ -137,7 +137,7 @@ class TestInvalidRules:
     async def test_rule_that_ends_before_the_due_date_is_rejected(
         self, alice: AsyncClient, rule: str, due_date: str
     ) -> None:
-        detail = "From this due date on the rule never occurs. Choose another rule or another date."
+        detail = "The rule produces no date from the due date on. Choose another rule or date."
 
         answers = await send_by_all_methods(alice, {"rule": rule}, due_date=due_date)
 

@@ -365,7 +365,7 @@ class TestEditSeries:
         assert problem_of(response) == invalid(
             (
                 "/body/recurrence",
-                "From this due date on the rule never occurs. Choose another rule or another date.",
+                "The rule produces no date from the due date on. Choose another rule or date.",
             )
         )
         assert await read(alice, task) == task

@@ -14,7 +14,7 @@ from support.categories import add_category
 from support.filters import applied_filters
 from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of, read_all_pages
 
-NOT_OURS = "This is not a cursor that an answer gave. Start without one."
+NOT_OURS = "This is not a cursor of this list. Start without one."
 OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
 SORT_EXPECTED = (
     "Expected up to 5 of created_at, updated_at, completed_at, due_date, start_date, priority, status, title, position,"
@@ -156,8 +156,8 @@ class TestFilters:
             ("created_before=yesterday", "created_before", DUE_EXPECTED),
             ("updated_before=2026-03-10T25:99", "updated_before", NO_SUCH_TIME),
             ("trashed=1", "trashed", "Expected true or false."),
-            ("q=", "q", "Nothing to look for: give at least one word, as in milk or choc*."),
-            ("q=-milk", "q", "Only what is not wanted: give at least one word that has to occur as well."),
+            ("q=", "q", "The search has no words. Give at least one, as in milk or choc*."),
+            ("q=-milk", "q", "The search only excludes words. Give at least one word that must occur."),
             ("sort=", "sort", SORT_EXPECTED),
             ("sort=colour", "sort", SORT_EXPECTED),
             ("sort=--title", "sort", SORT_EXPECTED),

@@ -1,6 +1,6 @@
-"""The two walls that isolate users, and ways to remove one of them: each must isolate users alone.
+"""The two protections that isolate users, and ways to remove one of them: each must isolate users alone.
 
-One wall is the services' filter by owner, the other is row-level security. To remove the first, it is compiled to
+One is the services' filter by owner, the other is row-level security. To remove the first, it is compiled to
 ``true``; to remove the second, the application uses a role with BYPASSRLS that is otherwise like its own.
 """
 
@@ -34,7 +34,7 @@ NO_WALLS = replace(LONG_TIMEOUTS, role=BYPASS_ROLE, filter_by_owner=False)
 
 @dataclass(frozen=True)
 class WalledApp:
-    """The application with some of the walls, and a connection that bypasses them."""
+    """The application with some of the protections, and a connection that bypasses them."""
 
     app: FastAPI
     url: str

@@ -79,7 +79,7 @@ class TestFieldErrors:
         with pytest.raises(ValidationError) as caught:
             TypeAdapter(list[int]).validate_python([SECRET] * 51)
 
-        assert field_errors_of(caught.value, "body") == [FieldError("/body", "More than 50 things are wrong here.")]
+        assert field_errors_of(caught.value, "body") == [FieldError("/body", "There are more than 50 errors here.")]
 
 
 # Task: T-042

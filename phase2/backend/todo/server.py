@@ -1,6 +1,6 @@
 """The serving process: a listening socket, and a server around the application.
 
-It refuses to serve, with one line, if requests could only fail, or could see data of other users.
+It does not start, and prints one line, if all requests would fail, or if requests could see data of other users.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise ServerError(f"{host} is no address to listen on: {error.strerror}.") from None
+        raise ServerError(f"{host} is not an address to listen on: {error.strerror}.") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

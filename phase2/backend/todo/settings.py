@@ -360,7 +360,7 @@ def local_secret(data_dir: Path) -> str:
         with os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW)) as opened:
             found = os.fstat(opened.fileno())
             if found.st_uid != os.geteuid():
-                raise SettingsError(f"{file} belongs to another account: remove it, and another one is made.")
+                raise SettingsError(f"{file} belongs to another account: remove it, and a new one is created.")
             if found.st_mode & 0o077:
                 raise SettingsError(f"{file} can be read by others: run `chmod 600 {shlex.quote(str(file))}`.")
             secret = opened.read().strip()
@@ -371,7 +371,7 @@ def local_secret(data_dir: Path) -> str:
     except UnicodeDecodeError:
         secret = ""
     if not _is_long_enough(secret):
-        raise SettingsError(f"{file} does not hold a secret of ours: remove it, and another one is made.")
+        raise SettingsError(f"{file} does not contain a valid secret: remove it, and a new one is created.")
     return secret
 
 

@@ -1,4 +1,4 @@
-"""Fixtures: the application with one or both walls, and clients of Alice, Bob, and Charlie (a deleted account)."""
+"""Fixtures: the application with one or both protections, and clients of Alice, Bob and Charlie (a deleted account)."""
 
 from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
@@ -19,7 +19,7 @@ def pooled_url(database_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module", params=[(name, way) for way in ("direct", "pooled") for name in WALLS], ids="-".join)
 async def walled(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[WalledApp]:
-    """The application with both walls and with each alone, directly and through the pooler."""
+    """The application with both protections and with each alone, directly and through the pooler."""
     name, way = request.param
     url = request.getfixturevalue("pooled_url") if way == "pooled" else database_url
     async with app_behind(WALLS[name], url=url, direct_url=database_url) as walled:

@@ -1,4 +1,4 @@
-"""No operation shows or changes data of another user, or reveals that it exists; with both walls and with each alone.
+"""No operation shows, changes or reveals data of another user, with both protections and with each alone.
 
 A new operation fails ``test_matrix_has_a_row_for_every_operation`` until it has a row in ``support.matrix``.
 """

@@ -1,4 +1,4 @@
-"""The isolation matrix can fail: without both walls, users see and change data of others."""
+"""The isolation matrix can fail: without both protections, users see and change data of others."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from support.tasks import add_task
 
 @pytest.fixture(scope="module")
 async def walled(database_url: str) -> AsyncIterator[WalledApp]:
-    """The application without both walls, for the clients of ``conftest.py``."""
+    """The application without both protections, for the clients of ``conftest.py``."""
     async with app_behind(NO_WALLS, url=database_url, direct_url=database_url) as walled:
         yield walled
 

@@ -94,7 +94,7 @@ class EmbeddedPostgres:
         except PermissionError as error:
             raise EmbeddedError(
                 f"{error.filename or self._data_dir} belongs to another account:"
-                " run this as that one, or set TODO_DATA_DIR to another directory."
+                " run this command as that account, or set TODO_DATA_DIR to another directory."
             ) from None
         except OSError as error:
             raise EmbeddedError(f"PostgreSQL cannot be kept in {self._data_dir}: {error.strerror}.") from None
@@ -120,12 +120,12 @@ class EmbeddedPostgres:
         postgres = self._programs() / "postgres"
         opened = _make_traversable({*postgres.parents, self._data_dir, *self._data_dir.parents}, self._account)
         if is_new or opened:
-            created = " It was created." if is_new else ""
+            created = " The account was created." if is_new else ""
             names = " and ".join(map(str, opened))
-            passes = f" It may now pass through {names}, but not list what is there." if opened else ""
+            passes = f" The account may now pass through {names}, but not list the files there." if opened else ""
             sys.stderr.write(
-                f"todo: You are root, and PostgreSQL never runs as root: it runs as the account {self._account}."
-                f"{created}{passes} You need not do anything.\n"
+                f"todo: PostgreSQL cannot run as root, so it runs as the account {self._account}."
+                f"{created}{passes} No action is needed.\n"
             )
 
     def _readable_installation(self) -> Path:
@@ -255,7 +255,7 @@ class EmbeddedPostgres:
             found = directory.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
                 raise EmbeddedError(
-                    f"{directory} is in the way: remove it, or set TODO_DATA_DIR to a shorter path."
+                    f"{directory} exists and is not private: remove it, or set TODO_DATA_DIR to a shorter path."
                 ) from None
         return directory
 

@@ -40,8 +40,9 @@ class JwksClient:
     An unknown ``kid`` starts a fetch, at most one per ``cooldown_seconds``, and waits at most ``patience_seconds``.
     When the keys are older than ``refresh_seconds``, their next use refreshes them in the background: an idle server
     sends no requests, and does not keep the issuer's database awake. If the issuer answers, a withdrawn key stays valid
-    for ``refresh_seconds``; after an idle time, until the fetch that its first use starts has ended. Redirects are not
-    followed and proxies are not used, so only the configured URL is trusted. ``clock`` returns seconds.
+    for ``refresh_seconds``. After an idle time, the next use of a key starts a fetch, and a withdrawn key stays valid
+    until that fetch has ended. Redirects are not followed and proxies are not used, so only the configured URL is
+    trusted. ``clock`` returns seconds.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class JwksClient:
     async def open(self) -> None:
         """Start to fetch the keys, so that the first token does not wait for them."""
         if not _is_safe(httpx.URL(self._url)):
-            log.warning("the keys of the token issuer come over plain http: who can change them can sign any token")
+            log.warning("the keys of the token issuer come over plain http: whoever changes them can sign any token")
         self._start()
 
     async def close(self) -> None:

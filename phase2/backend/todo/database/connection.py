@@ -59,7 +59,7 @@ class _Stale(Exception):
 
 # Task: T-022
 class Connection(AsyncConnection[TupleRow]):
-    """A connection for ``execute_pipeline``. ``broken`` shows, without a round trip, that the server has hung up.
+    """A connection for ``execute_pipeline``. ``broken`` shows, without a round trip, that the server has closed it.
 
     The socket stays registered with the event loop as long as the connection lives: registering it for each wait costs
     two system calls, and an idle connection would not notice that the server has closed it.

@@ -20,7 +20,7 @@ class SqlState(StrEnum):
     query_canceled = "57014"
     lock_not_available = "55P03"
     in_failed_sql_transaction = "25P02"
-    # Unknown time zone: in our statements no other parameter can be invalid.
+    # An unknown time zone: our statements have no other parameter that can cause this error.
     invalid_parameter_value = "22023"
     # Raised by the triggers and functions of the application.
     parent_cycle = "TD001"

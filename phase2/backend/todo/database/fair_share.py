@@ -72,4 +72,4 @@ class PerUserLimiter:
 
 
 def _too_many() -> Unavailable:
-    return Unavailable("Too many of your requests have no answer yet. Try again in a moment.", code="overloaded")
+    return Unavailable("Too many of your requests are still running. Try again in a moment.", code="overloaded")

@@ -1,4 +1,4 @@
-"""Idempotency keys: store the response of a request in the transaction of its effect, and return it for a repetition.
+"""Idempotency keys: store the response with the effect in one transaction, and return it for a repeated request.
 
 Three statements precede the effect in the same round trip: an advisory lock on user and key, which serializes equal
 requests; the deletion of an expired response; the look-up of a stored response. The effect and the storing of its rows

@@ -89,7 +89,7 @@ UNION ALL SELECT 'row-level security is not both enabled and forced on ' || name
     WHERE oid IN (SELECT oid FROM reach) AND NOT (relrowsecurity AND relforcerowsecurity)
 UNION ALL SELECT 'the policy that isolates users is missing, different or not the only one on ' || name FROM owned
     WHERE oid IN (SELECT oid FROM reach) AND relrowsecurity AND ({NOT_ONE_POLICY} OR {OTHER_POLICY})
-UNION ALL SELECT who || ' may empty ' || name FROM reach
+UNION ALL SELECT who || ' may truncate ' || name FROM reach
     WHERE oid IN (SELECT oid FROM owned) AND hat <> relowner AND has_table_privilege(hat, oid, 'TRUNCATE')
 UNION ALL SELECT who || ' has access to ' || name || CASE relkind WHEN 'v' THEN ', a view that runs as its owner'
         WHEN 'm' THEN ', which no policy guards' ELSE ', which has no user_id' END FROM reach

@@ -27,7 +27,7 @@ class PlannerSetting(NamedTuple):
 
 # Task: T-411
 PLANNER_SETTINGS = (
-    PlannerSetting("plan_cache_mode", "force_generic_plan", "a search by a prefix, whose length misleads it", 17),
+    PlannerSetting("plan_cache_mode", "force_generic_plan", "a search by a prefix with a misleading length", 17),
     PlannerSetting("enable_seqscan", "off", "the list of the tasks that were updated after a time", 257),
     PlannerSetting("enable_bitmapscan", "off", "the list of the tasks that were updated before a time", 5.7),
     PlannerSetting("enable_sort", "off", "a list by tag, sorted by two columns", 13),

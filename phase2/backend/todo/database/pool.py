@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseOptions:
-    """Options of the database. Only tests change ``role`` and ``filter_by_owner``: each removes one of two walls."""
+    """Options of the database. Only tests change ``role`` and ``filter_by_owner``: each removes one protection."""
 
     pool_size: int = 10
     # Less than two seconds, within which every caller gets a response, if only a 503.
@@ -68,7 +68,7 @@ class _Pool(AsyncConnectionPool[Connection]):
         """Raise OperationalError if the server has closed this idle connection."""
         if conn.broken:
             await conn.close()
-            raise OperationalError("the server has hung up")
+            raise OperationalError("the server has closed the connection")
 
 
 # Task: T-022
@@ -287,7 +287,7 @@ class Database:
         except (ConnectionLost, DatabaseError, TimeoutError):
             # A server that accepts connections but does not answer must not block the pool's workers.
             await connection.close()
-            raise OperationalError("the server took the connection and did not answer") from None
+            raise OperationalError("the server accepted the connection but did not answer") from None
 
     def _names_for(self, found: Row, *, is_pooled: bool) -> OwnNames:
         if not is_pooled:

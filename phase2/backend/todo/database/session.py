@@ -132,7 +132,7 @@ class Session:
         ends the transaction, even if its error is caught.
         """
         if self._connection is not None:
-            raise RuntimeError("a transaction inside of a transaction")
+            raise RuntimeError("a transaction cannot be nested")
         await self._database.wait_for_extended_lease(self.user_id, deadline=self._until())
         texts = self._texts(requests)
         preamble = self._preamble(self.idempotency_key) if self.idempotency_key is not None else []
@@ -290,7 +290,7 @@ class Session:
         if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
             return _account_deleted()
         if self._is_bulk and error.sqlstate == SqlState.query_canceled:
-            # It ran all the time: a wait for a lock ends with another SQLSTATE.
+            # The statement did not wait for a lock: that would end with another SQLSTATE.
             return Conflict(TOO_MUCH_AT_ONCE, code="too_much_at_once")
         return as_unavailable(error) or error
 

@@ -35,7 +35,7 @@ class Dialect(PGDialect_psycopg):
 
 # Task: T-021
 class OwnedByCaller(ColumnElement[bool]):
-    """``user_id = <the caller>``: the wall of the services. Every statement has one per model, table or alias.
+    """``user_id = <the caller>``: the owner filter of the services. A statement has one per model, table or alias.
 
     The isolation tests compile it to ``true`` to show that row-level security alone isolates users.
     """

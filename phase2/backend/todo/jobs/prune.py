@@ -65,7 +65,7 @@ async def prune_all(database: Database, options: PruneOptions) -> int:
 async def _prune_users(database: Database, take: PruneFunction, kept_days: int, options: PruneOptions) -> int:
     """Delete one kind of old rows of all users. A batch that fails is repeated with fewer rows, of one user.
 
-    A user of whom not even one row can be deleted is skipped. Raises the last error if this happens to
+    If not even one row of a user can be deleted, the user is skipped. Raises the last error if this happens to
     ``_MAX_FAILED_USERS`` users in a row: then the database is not available.
     """
     removed = failed_users = 0

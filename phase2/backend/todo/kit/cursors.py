@@ -1,6 +1,6 @@
 """Keyset cursors: the last row of a page, as opaque text for the client to send back.
 
-A cursor is valid for one question only, that is, for the same filters and sort order. It contains no secret: a forged
+A cursor is valid only for the query that returned it: the same filters and sort order. It contains no secret: a forged
 cursor returns nothing but a part of the caller's own list.
 """
 
@@ -14,7 +14,7 @@ import orjson
 
 LONGEST = 4_000
 
-NOT_OURS = "This is not a cursor that an answer gave. Start without one."
+NOT_OURS = "This is not a cursor of this list. Start without one."
 OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
 _DIGEST_BYTES = 9
 _MAX_PASSED = 2**53
@@ -36,21 +36,21 @@ class Cursor:
 
 # Task: T-372
 def digest_of(question: Mapping[str, Any]) -> str:
-    """Return a digest of a question. Equal questions have equal digests, whatever the order of their keys."""
+    """Return a digest of a query. Equal queries have equal digests, whatever the order of their keys."""
     canonical = orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
     return base64.urlsafe_b64encode(hashlib.blake2b(canonical, digest_size=_DIGEST_BYTES).digest()).decode()
 
 
 # Task: T-372
 def encode(cursor: Cursor, digest: str) -> str:
-    """Return the text of a cursor for the question with this digest."""
+    """Return the text of a cursor for the query with this digest."""
     content = orjson.dumps([digest, cursor.offset, cursor.part, cursor.values, cursor.word])
     return base64.urlsafe_b64encode(content).decode().rstrip("=")
 
 
 # Task: T-372
 def decode(text: str, digest: str) -> Cursor:
-    """Return the cursor. Raises ValueError, with a message for the user, if it is invalid or for another question.
+    """Return the cursor. Raises ValueError, with a message for the user, if it is invalid or for another query.
 
     Its values are text or null. They may still be invalid for the type of their column.
     """

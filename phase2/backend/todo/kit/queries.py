@@ -35,10 +35,10 @@ _SINGLE = re.compile(f"[{SINGLES}]")
 _TERM = re.compile(r'(?P<minus>-?)(?:"(?P<quoted>[^"]*)(?:"|$)|(?P<plain>[^\s"]+))')
 _AS_TYPED_ELSEWHERE = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "−": "-", "–": "-", "＊": "*"})  # noqa: RUF001
 
-_NOTHING = "Nothing to look for: give at least one word, as in milk or choc*."
-_ONLY_NOT = "Only what is not wanted: give at least one word that has to occur as well."
-_TOO_LONG = f"Too long: up to {MAX_CHARACTERS} characters can be looked for."
-_TOO_MANY = f"Too many: up to {MAX_WORDS} words can be looked for at once."
+_NOTHING = "The search has no words. Give at least one, as in milk or choc*."
+_ONLY_NOT = "The search only excludes words. Give at least one word that must occur."
+_TOO_LONG = f"The search is too long. Use at most {MAX_CHARACTERS} characters."
+_TOO_MANY = f"The search has too many words. Use at most {MAX_WORDS}."
 
 
 # Task: T-362

@@ -27,7 +27,7 @@ _RETIRED = re.compile(r"00(?:0[1-9]|1[0-5])")
 # Task: T-024
 # Task: T-431
 def upgrade(url: str) -> None:
-    """Run every migration that has not run yet, then apply the SQL files. ``url`` is a direct one, not a pooler's.
+    """Run every migration that has not run yet, then apply the SQL files. ``url`` must not lead through a pooler.
 
     The role, its privileges and the planner statistics are checked in any case, because a dump lacks them. Raises
     SchemaError for a database from before the initial migration.
@@ -60,8 +60,8 @@ def _refuse_retired(connection: psycopg.Connection[Any]) -> None:
     revision = schema.revision(connection)
     if revision is not None and _RETIRED.fullmatch(revision):
         raise SchemaError(
-            f"The database is at revision {revision}, which was retired before the first release: there is no way from"
-            " it to this version. Start with an empty database."
+            f"The database is at revision {revision}, which was retired before the first release: it cannot be migrated"
+            " to this version. Start with an empty database."
         )
 
 

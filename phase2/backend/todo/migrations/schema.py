@@ -51,7 +51,7 @@ def differences(url: str) -> list[str]:
 
 # Task: T-024
 def upgrade(url: str) -> None:
-    """Run every migration that has not run yet. ``url`` is a direct one, not a pooler's. Raises SchemaError."""
+    """Run every migration that has not run yet. ``url`` must not lead through a pooler. Raises SchemaError."""
     # On standard input: the URL contains a password, and every account on the machine can see arguments.
     done = subprocess.run(_RUN, input=url, capture_output=True, text=True, check=False)  # noqa: S603 - all ours.
     if done.returncode:

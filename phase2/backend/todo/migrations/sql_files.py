@@ -90,8 +90,8 @@ WITH grantees AS (
 SELECT name, encode(sha256(convert_to(definition, 'UTF8')), 'hex') FROM objects
 """
 
-# Statements that drop the objects that no file names. If two functions have the same name, the one that this
-# transaction did not write has the arguments of an older file.
+# Statements that drop the objects that no file names any more. If two functions have the same name, the one that this
+# transaction did not create comes from an older file with other arguments.
 _STRAYS = """
 SELECT format('DROP TRIGGER %%I ON %%s', tgname, tgrelid::regclass)
 FROM pg_trigger JOIN pg_proc AS p ON p.oid = tgfoid

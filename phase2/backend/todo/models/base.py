@@ -1,4 +1,4 @@
-"""What all tables and shapes share: names of constraints, the owner's column, request bodies, and responses."""
+"""The base of tables and schemas: constraint names, typed access to tables, request bodies, and responses."""
 
 import hashlib
 from collections.abc import Iterable
@@ -35,8 +35,8 @@ def columns_of(model: type[SQLModel], names: Iterable[str]) -> tuple[Column[Any]
 class RequestBody(BaseModel):
     """A request body: unknown fields are refused, and nothing is coerced (``"1"`` is not ``1``).
 
-    It cannot inherit from SQLModel, whose constructor pydantic would call with Python objects: in strict mode a date's
-    text is refused there. The type checker refuses such a class.
+    It does not inherit from SQLModel: pydantic would call SQLModel's constructor with Python objects, and strict mode
+    refuses a date as text there. The type checker reports a class that inherits from both.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -62,7 +62,7 @@ UNSET: Any = Field(default=None, json_schema_extra=_without_default)
 class Response(SQLModel):
     """An object in a response. ``leading`` are its first fields, in order; the others follow as declared.
 
-    Every field is always there, except for ``UNSET`` ones: other defaults are for clients, which may leave a field out.
+    Every field is always present, except for ``UNSET`` ones. Other defaults apply to request bodies only.
     """
 
     leading: ClassVar[tuple[str, ...]] = ("id",)

@@ -133,11 +133,13 @@ class MoveOperation(TaskOperation, TaskMove):
 
 # Task: T-353
 class DeleteOperation(TaskOperation):
-    """Move a task to the trash, or delete it for good, as `DELETE /tasks/{id}` does."""
+    """Move a task to the trash, or delete it permanently, as `DELETE /tasks/{id}` does."""
 
     op: Literal["delete"]
     permanent: bool = Field(
-        default=False, description="Delete the task for good instead of moving it to the trash.", examples=[False]
+        default=False,
+        description="Delete the task permanently instead of moving it to the trash.",
+        examples=[False],
     )
 
 

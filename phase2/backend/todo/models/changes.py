@@ -99,7 +99,7 @@ class ChangePublic(SQLModel):
     operation: _OfChange
     at: _ChangedAt
     fields: list[str] = described("The fields that changed. Empty if the object was created or deleted.", ["title"])
-    state: EntityState | None = described("The object after the change. Null if it was deleted for good (a tombstone).")
+    state: EntityState | None = described("The object after the change. Null if it is permanently deleted (tombstone).")
 
 
 # Task: T-141

@@ -1,6 +1,6 @@
 """Field types: the value, the column, the description and the examples of each field, declared once.
 
-A field that may be null has a type that says so. Shapes and tables name a field and its type; they add only a default.
+A field that may be null has a type that says so. Schemas and tables name a field and its type, and add only a default.
 """
 
 from datetime import datetime
@@ -103,7 +103,7 @@ TaskRecurrence = Annotated[
         {"rule": "FREQ=MONTHLY", "from": "due", "month_end": "clamp", "missed": "skip"},
     ),
 ]
-TaskCategory = Annotated[Id | None, described("The category of the task.", TASK_ID)]
+TaskCategory = Annotated[Id | None, described("The category of the task.", CATEGORY_ID)]
 TaskParent = Annotated[Id | None, described("The parent task. A tree has at most five levels.", TASK_ID)]
 _TAGS = "Up to 20 tags of 1 to 50 characters. `Work` and `work` are the same tag; it is stored as typed."
 Tags = Annotated[
@@ -152,7 +152,7 @@ CategoryRevision = Annotated[
 ViewId = Annotated[UUID, described(_GIVEN, VIEW_ID)]
 ChosenViewId = Annotated[Id | None, described(_CHOSEN, VIEW_ID)]
 _VIEW_NAME = "1 to 100 characters after trimming. Names are unique; `Today` and `today` are the same name."
-ViewName = Annotated[Name, TEXT, described(_VIEW_NAME, "Today, the important first")]
+ViewName = Annotated[Name, TEXT, described(_VIEW_NAME, "Today by priority")]
 
 _TIME_ZONE = "The IANA name of your time zone. All-day tasks, wall-clock times and the current day depend on it."
 TimeZone = Annotated[ZoneName, TEXT, described(_TIME_ZONE, "Europe/Berlin")]

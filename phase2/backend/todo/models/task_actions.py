@@ -92,7 +92,7 @@ class TaskMove(Move):
     @model_validator(mode="after")
     def _says_where(self) -> "TaskMove":
         if self.model_fields_set.isdisjoint(TaskMove.model_fields):
-            raise ValueError("Say where: with after_id or before_id, category_id, or parent_id.")
+            raise ValueError("Give at least one of after_id, before_id, category_id and parent_id.")
         return self
 
 
@@ -101,5 +101,5 @@ class TaskDeletion(SQLModel):
     """Query of ``DELETE /tasks/{id}``."""
 
     permanent: QueryBool = Field(
-        default=False, description="Delete the task for good instead of moving it to the trash."
+        default=False, description="Delete the task permanently instead of moving it to the trash."
     )

@@ -18,7 +18,7 @@ NONE = "none"
 """The value of a filter for tasks without a category or without a parent."""
 
 MAX_COUNTED = 200
-"""The maximum number of tasks that are read to count them, if the database does not keep their number."""
+"""The maximum number of tasks that a list counts, if the database has no counter for its filters."""
 
 MAX_TASKS = 100
 """The maximum number of tasks on a page."""

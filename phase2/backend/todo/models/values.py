@@ -1,4 +1,4 @@
-"""Value types: what a value may be, wherever it occurs. ``todo.models.fields`` makes the fields of them."""
+"""Value types: the validation of each kind of value. ``todo.models.fields`` builds the field types from them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ def _without_nul(text: str) -> str:
 
 
 NO_NUL = AfterValidator(_without_nul)
-"""Text that PostgreSQL can hold. Put it behind StringConstraints, which trim before they count only in the front."""
+"""Text that PostgreSQL can store. Put it after StringConstraints, which trims before it counts only if it is first."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _plain(value: Any) -> Any:
 
 
 Id = Annotated[UUID, BeforeValidator(_plain)]
-"""An id as a client sends it: in one form only."""
+"""An id from a client: a UUID, only in the form with 36 characters."""
 
 
 def _digits_only(value: Any) -> Any:

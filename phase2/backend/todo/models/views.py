@@ -59,9 +59,7 @@ class ViewQuery(RequestBody, TaskFilter):
 class ViewCreate(RequestBody):
     """Body of `POST /views`. With an id chosen by the client, the request is safe to repeat."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "Today, the important first", "query": _EXAMPLE}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Today by priority", "query": _EXAMPLE}]})
 
     name: fields.ViewName
     query: Annotated[ViewQuery, described(_DESCRIPTION)]

@@ -36,8 +36,8 @@ async def list_changes(
 ) -> Response:
     """List changes.
 
-    Returns the changes after a revision, in order. An object that was deleted for good is a tombstone: its `state` is
-    null. If `since` is not in the log, because it is too old or in the future, the response is 410 with the code
+    Returns the changes after a revision, in order. A change of a permanently deleted object is a tombstone: its `state`
+    is null. If `since` is not in the log, because it is too old or in the future, the response is 410 with the code
     `resync_required`.
     """
     feed = await changes.since(session, query.since, limit=query.limit)

@@ -6,7 +6,7 @@ from todo import errors
 from todo.web.openapi import Documentation
 
 _DESCRIPTION = """\
-Tasks of many users. Each user sees only their own.
+A todo API for many users. Each user sees only their own data.
 
 Every path below `/api/` needs a bearer token. Press *Authorize* and paste one, or send it in a header:
 
@@ -18,11 +18,11 @@ signs them.
 Every error is an `application/problem+json` (RFC 9457). Its `code` is for programs and does not change; its `detail` is
 for people. Every response has the id of its request in `X-Request-ID`. You may send this header to choose the id.
 
-Some requests can change thousands of tasks and then take up to 22 seconds: to rename or delete a tag; to delete,
-restore, replace, change or complete a task; to delete a category; to change your settings; a batch; an undo. Give them
-a timeout of 30 seconds. Meanwhile, your other changes wait; after about a second they are answered with 503 and
-`Retry-After`. A second request of this kind may be, too. If one of these requests would change more than one request
-can, the answer is 409 with the code `too_much_at_once`, and nothing was changed. Then change the tasks in parts."""
+Some requests can change thousands of tasks, and can take up to 22 seconds: renaming or deleting a tag; deleting,
+restoring, replacing, updating or completing a task; deleting a category; updating your settings; a batch; an undo. Use
+a timeout of 30 seconds for them. While such a request runs, your other changes wait. After about a second, the answer
+to a waiting request is 503 with `Retry-After`. If a request would change more tasks than one request can, the answer
+is 409 with the code `too_much_at_once`, and nothing was changed. Then change the tasks in parts."""
 
 _CONFLICTING_CHANGE: dict[str, Any] = {
     "type": "object",
@@ -64,7 +64,7 @@ _ERRORS = (
     ),
     errors.Conflict(errors.TOO_MUCH_AT_ONCE, code="too_much_at_once"),
     errors.Gone(
-        "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
+        "The log does not contain this revision. Start again from GET /api/v1/changes/snapshot.", code="resync_required"
     ),
 )
 

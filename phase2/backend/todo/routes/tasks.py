@@ -29,7 +29,7 @@ router = APIRouter(prefix="/api/v1/tasks", tags=["tasks"], route_class=Route)
 
 TaskId = Annotated[Id, Path(description="The task's id.", examples=["0197f0c2-a6b4-7e0b-8d3c-5a1e9f60b7d2"])]
 
-# 409: among others, if other writers keep changing the same task. 412: if it does not match `If-Match`.
+# 409: for example, other writers keep changing the same task. 412: the task does not match `If-Match`.
 _CONTENDED: dict[int | str, dict[str, Any]] = {409: {}, 412: {}}
 _UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
 _CREATED: dict[int | str, dict[str, Any]] = {
@@ -174,9 +174,9 @@ async def delete_task(
 ) -> None:
     """Delete a task.
 
-    The task and its whole subtree move to the trash; with `permanent=true`, they are deleted for good. A task that is
-    in the trash already stays as it is, so the request is safe to repeat. After 30 days in the trash, a task is deleted
-    for good, and returns 404 from then on.
+    The task and its whole subtree move to the trash; with `permanent=true`, they are deleted permanently. A task that
+    is in the trash already stays as it is, so the request is safe to repeat. By default, a task is deleted permanently
+    after 30 days in the trash, and returns 404 from then on.
     """
     if query.permanent:
         await tasks.delete(session, task_id, if_match=if_match)

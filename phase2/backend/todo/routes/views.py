@@ -90,6 +90,6 @@ async def update_view(view_id: ViewId, body: ViewUpdate, session: SessionDep, if
 async def delete_view(view_id: ViewId, session: SessionDep, if_match: IfMatch = None) -> None:
     """Delete a view.
 
-    It is deleted for good. A repeated request returns 404.
+    It is deleted permanently. A repeated request returns 404.
     """
     await views.remove(session, view_id, if_match=if_match)

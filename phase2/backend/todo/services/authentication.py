@@ -17,7 +17,7 @@ import jwt
 from todo.errors import Unauthenticated
 from todo.models.users import Identity
 
-# The maximum length of a token, in bytes. The user object of a session fits in a quarter of it.
+# The maximum length of a token, in bytes. A token with Better Auth's whole user object needs about a quarter of it.
 MAX_BYTES = 8_192
 # The number of verified tokens in the cache: about 5 MB.
 MAX_REMEMBERED = 10_000
@@ -175,7 +175,7 @@ class _OneSecret:
             key = jwt.PyJWK({"kty": "oct", "k": encoded}, "HS256")
             objection = key.Algorithm.check_key_length(key.Algorithm.prepare_key(key.key))
         except jwt.InvalidKeyError as error:
-            raise ValueError(f"No secret for HS256: {error}") from None
+            raise ValueError(f"It is not suitable as a secret for HS256: {error}") from None
         if objection:
             raise ValueError(objection)
         self._key = key

@@ -1,8 +1,8 @@
 """Categories: create, read, list, change, move, delete. One round trip each; every response includes task counts.
 
-A task count changes without a new revision of its category. With the user's latest revision a client can check whether
-a whole response is still current. With that one or with the category's own revision, it can check whether the category
-has changed since.
+A task count changes without a new revision of its category. So the ``ETag`` is the user's latest revision: it shows
+whether a whole response is still current. ``If-Match`` accepts the ``ETag`` or the category's own revision, and checks
+whether the category itself has changed since.
 """
 
 from collections.abc import Mapping, Sequence
@@ -129,7 +129,10 @@ def _to_conflict(error: DatabaseError) -> Conflict | None:
         sentence = f"You have {MAX_CATEGORIES:,} categories, and more are not possible. Delete one first."
         return Conflict(sentence, code="too_many_categories")
     if error.sqlstate == SqlState.position_exhausted:
-        return Conflict("There is no room left right there. Move it elsewhere, then back.", code="position_exhausted")
+        return Conflict(
+            "There is no position left in this place. Move the category elsewhere, then back.",
+            code="position_exhausted",
+        )
     return None
 
 
@@ -304,7 +307,7 @@ def _delete_statements(leftover: TaskDisposition, *, conditional: bool) -> Seque
 def _trash(goes: ColumnElement[bool]) -> Statement:
     """Return the statement that moves the category's tasks and their subtrees to the trash.
 
-    Each task is trashed as part of the topmost of the category's tasks above it (``trash_id``).
+    ``trash_id`` of a task is the topmost task of this category among the task itself and its ancestors.
     """
     subtree_to_trash = (
         select(col(Task.id), col(Task.id).label("root"), literal_column("0").label("depth"))

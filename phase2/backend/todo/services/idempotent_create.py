@@ -8,7 +8,7 @@ from todo.errors import Conflict, PreconditionFailed
 from todo.kit.etags import Condition
 
 MAX_ATTEMPTS = 3
-"""How often a write is tried if other writers interfere."""
+"""The maximum number of attempts of a write, if other writers interfere."""
 
 
 async def create_once(

@@ -213,7 +213,7 @@ class _Channel:
 
         Raises Gone if the log does not contain ``cursor``.
         """
-        # Rows that do not fit in the page are read in vain. The previous page shows how many fit.
+        # Rows that do not fit in the page would be read for nothing. The previous page shows how many fit.
         limit = min(_PAGE, 2 * len(after)) or _PAGE
         async with self._read_lock:
             return _page_of(await self._log.read(self.user_id, cursor, limit=limit))

@@ -25,7 +25,7 @@ def _is_as_named(if_match: Condition, current: Row) -> bool:
 class NamedResource:
     """A kind of resource; ``kind`` is its name for users. Statements on one resource have the parameter ``this_id``.
 
-    ``read`` returns a resource as in responses; without a row, a deleted account is Forbidden, not NotFound.
+    ``read`` returns a resource as in responses. If there is no row, a deleted account is Forbidden, not NotFound.
     ``to_conflict`` maps violations that do not concern the name, and ``matches`` evaluates ``If-Match``.
     """
 
@@ -85,8 +85,8 @@ class NamedResource:
     async def _run(self, session: Session, statements: Sequence[Statement], values: Mapping[str, Any]) -> Row | None:
         """Run statements under the user write lock, so that they see and count the results of earlier writers.
 
-        Returns the row of the last statement. ``None`` if there is no row, or if the resource that had the same name is
-        gone by now. Raises Conflict for a taken name.
+        Returns the row of the last statement; ``None`` if there is no row, or if the resource with the same name was
+        deleted in between. Raises Conflict for a taken name.
         """
         try:
             *_, rows = await session.execute_many(

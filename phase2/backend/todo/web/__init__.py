@@ -1,1 +1,1 @@
-"""The machinery between the socket and a route: it knows HTTP and no feature."""
+"""The HTTP layer between the socket and the routes. No code in it depends on a feature."""

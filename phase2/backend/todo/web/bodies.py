@@ -77,7 +77,7 @@ async def _receive(request: Request) -> bytes:
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise BadRequest("The body did not arrive whole.")
+            raise BadRequest("The body did not arrive completely.")
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         if size > MAX_BYTES:

@@ -36,7 +36,7 @@ _MAX_AGE_SECONDS = 7200
 # Task: T-048
 # Task: T-511
 class Cors(CORSMiddleware):
-    """Allows browsers of ``origins``. Callers authenticate with a token in a header, so cookies are never allowed.
+    """Allows web pages from ``origins``. Callers authenticate with a token in a header, so cookies are never allowed.
 
     It wraps ``Problems``, so that browsers can read errors too.
     """

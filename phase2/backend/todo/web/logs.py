@@ -51,7 +51,7 @@ def configure(level: str) -> None:
     # uvicorn's line per request would show query strings. ``Tracing`` writes ours.
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
-    # It logs three lines per request about taking and returning a connection.
+    # The pool's logger writes three lines per request about taking and returning a connection.
     logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
 
 

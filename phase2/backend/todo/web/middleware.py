@@ -19,7 +19,7 @@ from todo.web.problems import internal_response, known_error, problem_response
 
 log = logging.getLogger("todo.request")
 
-# Paths that begin so need a valid token. The OpenAPI document uses this too.
+# Paths with this prefix need a valid token. The OpenAPI document uses this too.
 PROTECTED = "/api/"
 
 _ACCEPTABLE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: FastAPI's description of the routes, completed with what follows from their shape.
+"""The OpenAPI 3.1 document: FastAPI's description of the routes, completed with facts that the routes imply.
 
 A new route documents itself: the name of its function is the ``operationId``, the first sentence of its docstring is
 the summary, and the docstring of its module describes its tag. Its examples are built from those of the fields, and its
@@ -113,7 +113,7 @@ _HEADERS: _Json = {
     # For operations with some answers that depend on the current time.
     "ETag-Unless-Timed": {
         "description": (
-            "The revision of the answer. Send it as `If-None-Match`. Missing if the answer depends on the current time."
+            "The revision of the answer. Send it as `If-None-Match`. Absent if the answer depends on the current time."
         ),
         "schema": {"type": "string", "examples": ['"17"']},
     },
@@ -211,7 +211,7 @@ def install(app: FastAPI, documentation: Documentation = _NO_DOCUMENTATION) -> N
 
 # Task: T-050
 def document(app: FastAPI, documentation: Documentation = _NO_DOCUMENTATION) -> _Json:
-    """Return the document with every route of ``app`` that is not hidden. Raises ValueError if one lacks a text."""
+    """Return the document with all visible routes of ``app``. Raises ValueError if a summary or example is missing."""
     made = get_openapi(title=app.title, version=app.version, routes=app.routes)
     schemas: _Json = made.get("components", {}).get("schemas", {})
     # A Condition is documented as the text of its header.

@@ -56,7 +56,7 @@ _SINGULARS = {" 1 characters ": " 1 character ", " 1 entries ": " 1 entry "}
 def field_errors_of(error: ValidationError, place: str, *at: str) -> list[FieldError]:
     """Return the errors for the user. ``place`` is ``body``, ``query``, ``path`` or ``header``."""
     if error.error_count() > _MAX_ERRORS:
-        return [FieldError(f"/{place}", f"More than {_MAX_ERRORS} things are wrong here.")]
+        return [FieldError(f"/{place}", f"There are more than {_MAX_ERRORS} errors here.")]
     return to_field_errors(error.errors(include_url=False, include_input=False), place, *at)
 
 

@@ -70,11 +70,11 @@ def _check(rule: Rule) -> None:
     if rule.count is not None and rule.until is not None:
         raise ValueError("COUNT and UNTIL exclude each other. Give one of them.")
     if rule.frequency is Frequency.WEEKLY and rule.month_days:
-        raise ValueError("BYMONTHDAY does not go with FREQ=WEEKLY. Use FREQ=MONTHLY.")
+        raise ValueError("BYMONTHDAY cannot be used with FREQ=WEEKLY. Use FREQ=MONTHLY.")
     if rule.frequency in {Frequency.DAILY, Frequency.WEEKLY} and any(ordinal for ordinal, _ in rule.weekdays):
-        raise ValueError("A number in BYDAY, as in 1MO, goes with FREQ=MONTHLY or FREQ=YEARLY only.")
+        raise ValueError("A number in BYDAY, as in 1MO, can be used only with FREQ=MONTHLY or FREQ=YEARLY.")
     if rule.positions and not (rule.months or rule.month_days or rule.weekdays):
-        raise ValueError("BYSETPOS chooses from a set. Give BYDAY, BYMONTHDAY or BYMONTH beside it.")
+        raise ValueError("BYSETPOS chooses from a set. Give BYDAY, BYMONTHDAY or BYMONTH as well.")
     if not _occurs(rule):
         raise ValueError(
             "This rule never occurs. Choose days that exist in its months, and a BYSETPOS that its set has."

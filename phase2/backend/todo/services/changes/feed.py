@@ -65,7 +65,7 @@ async def since(session: Session, revision: int, *, limit: int) -> Feed:
     # Revisions have no gaps: if the next one is missing, it has been pruned.
     if revision != known or (rows and rows[0]["revision"] != revision + 1):
         raise Gone(
-            "The log does not hold what you ask for. Start again from GET /api/v1/changes/snapshot.",
+            "The log does not contain this revision. Start again from GET /api/v1/changes/snapshot.",
             code="resync_required",
         )
     latest_revision = rows[-1]["revision"] if rows else revision

@@ -1,7 +1,7 @@
 """The snapshot: all objects of a user, in pages, and the revision from which the feed continues.
 
-The first page contains the entities of which a user has few, whole. Each page contains objects of one paged entity, by
-id: first the pages of tasks, then the pages of the next paged entity.
+The first page contains all objects of the entities of which a user has few. Each page contains objects of one paged
+entity, ordered by id: first the pages of tasks, then the pages of the next paged entity.
 """
 
 import base64
@@ -89,7 +89,7 @@ def _decode(cursor: str, paged: list[str]) -> _Cursor:
         text = ""
     match = _CURSOR.fullmatch(text)
     if match is None or match[2] not in paged:
-        raise Invalid(FieldError("/query/cursor", "This is not a cursor that an answer gave. Start without one."))
+        raise Invalid(FieldError("/query/cursor", "This is not a cursor of a snapshot. Start without one."))
     return _Cursor(int(match[1]), match[2], UUID(match[3]))
 
 

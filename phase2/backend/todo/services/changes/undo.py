@@ -148,7 +148,7 @@ def _refuse_if_touched(change: Row, conflicting: Iterable[Row]) -> None:
     ]
     if conflicts:
         raise Conflict(
-            "Later changes touched the same fields; see conflicts.",
+            "Later changes touched the same fields; see conflicts. Undo those first.",
             code="changed_since",
             conflicts=conflicts,
         )

@@ -27,7 +27,7 @@ _STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *STATE})
 _NO_SERIES: Mapping[str, Any] = {name: None for name in COLUMNS if name != "series_id"}
 
 _NEEDS_DUE = FieldError("/due_date", "A recurring task needs a due date. Send one, or null as the recurrence.")
-_NEVER = FieldError("/recurrence", "From this due date on the rule never occurs. Choose another rule or another date.")
+_NEVER = FieldError("/recurrence", "The rule produces no date from the due date on. Choose another rule or date.")
 
 
 # Task: T-325

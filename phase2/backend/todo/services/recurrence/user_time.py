@@ -25,7 +25,7 @@ _LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
 class UserTime:
     """A user's time zone, and the time at which the user's day starts.
 
-    Uses UTC if a conversion would leave the years 1 to 9999, which can happen on the first and the last day of them.
+    Uses UTC if a conversion would leave the years 1 to 9999. This can happen on the first day and on the last day.
     """
 
     zone: str = "UTC"

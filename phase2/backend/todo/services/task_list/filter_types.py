@@ -1,4 +1,4 @@
-"""What a filter of the task list consists of: its kind, its variants, its condition.
+"""The types that declare a filter of the task list: its kind, its variants, its condition.
 
 ``services/task_list/filters.py`` declares the filters.
 """
@@ -37,7 +37,7 @@ class DrivingIndex(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a condition must know of its statement: whether it lists the trash, and which index drives it."""
+    """The statement that a condition is for: whether it lists the trash, and which index drives it."""
 
     is_trashed: bool = False
     driving_index: DrivingIndex | None = None

@@ -3,7 +3,7 @@
 A query becomes a tuple of filters, each with one of its variants: one value or several, a date or an instant.
 Statements are compiled once for each such tuple, and the values are bind parameters.
 
-The tests, the lints and the benchmark read the registry too: each variant has an example, and they list it, inspect its
+The tests and the benchmark read the registry, too. Each variant has an example. They run its list, inspect its
 statement and its plan, and measure it.
 """
 

@@ -1,8 +1,9 @@
 """Tasks with all of several tags or words: scan the rarest one, and check each task for the others.
 
-At first, each task is looked up by primary key, which costs some microseconds. This is cheap if many tasks match. If
-thousands of tasks have the one, thousands the other, and hardly any both, it is much cheaper to read all ids of the
-second rarest one and to look up the tasks in a hash table. So the statement changes to that after a number of look-ups.
+At first, each task is looked up by primary key, which costs some microseconds. This is cheap if many tasks match. It is
+expensive if each tag or word has thousands of tasks and almost no task has both. Then it is much cheaper to read all
+ids of the second rarest one, and to look up the tasks in a hash table. So the statement does this after a number of
+look-ups.
 """
 
 from typing import Any
@@ -17,8 +18,8 @@ MIN_PROBES = 100
 def probe_limit(number: ColumnElement[int], *, per_look_up: int) -> ColumnElement[int]:
     """Return the number of tasks to look up one by one, before the ids of the ``number`` others are read.
 
-    One look-up costs as much as reading ``per_look_up`` ids. At this point the look-ups have cost about half as much as
-    the reading will, so the total is never far above that of the better choice.
+    One look-up costs as much as reading ``per_look_up`` ids. At this limit the look-ups have cost about as much as the
+    reading will, so the total is at most about twice that of the better choice.
     """
     return func.greatest(literal_column(str(MIN_PROBES)), number // literal_column(str(per_look_up)))
 

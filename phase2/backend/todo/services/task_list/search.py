@@ -111,7 +111,7 @@ def values_of(query: Query, *, chosen: str | None = None) -> Mapping[str, Any]:
     """
     required, excluded = query.required, query.excluded
     if chosen is not None and chosen not in required.words:
-        raise ValueError("Another search began there.")
+        raise ValueError("the chosen word is not a word of this search")
     return {
         "search_word": chosen or next(iter(required.words), ""),
         "search_words": list(required.words),
@@ -172,7 +172,7 @@ def _has_all(hits: FromClause, word: ColumnElement[str], shape: SearchShape, *, 
 
 
 def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
-    """Return the rank from which on hits are far, counted from the start of the scan; no row if there is none."""
+    """Return the rank after which hits are past the probe limit, counted from the start of the scan; else no row."""
     ahead = _task_words.alias("ahead")
     index_conditions = select(ahead.c.weight, ahead.c.created_at).where(
         OwnedByCaller(ahead), ahead.c.word == word, _reading_pays()
@@ -244,8 +244,8 @@ def _rarest(place: int, *, but: ColumnElement[str] | None = None) -> ColumnEleme
 
 
 def _reading_pays() -> ColumnElement[bool]:
-    # False if only the rarest word has fewer than ``_FEW`` tasks. Counts stop there, so nobody knows how many more rows
-    # the next word has.
+    # False if only the rarest word has fewer than ``_FEW`` tasks. Counts stop there, so the real number of rows of the
+    # next word is not known.
     most: ColumnElement[int] = literal_column(str(_FEW))
     return or_(_of_ranked("number", 0) >= most, _of_ranked("number", 1) < most)
 

@@ -65,7 +65,7 @@ _OUTCOME = Statement(
 )
 
 _REFERRING = ("id", "parent_id", "after_id", "before_id")
-_NO_SUCH_REF = "No earlier operation creates a task of this ref."
+_NO_SUCH_REF = "No earlier operation creates a task with this ref."
 _REF_TAKEN = "An earlier operation has this ref. Choose another one."
 # The members that have the fields of the task. Other operations have these fields themselves.
 _PARTS: Mapping[type, str] = {CreateOperation: "task", UpdateOperation: "changes"}
@@ -168,7 +168,7 @@ def _named(operations: Sequence[OneOperation], now: datetime) -> list[_Target]:
             if known.ref is not None and ids.setdefault(f"${known.ref}", task_id) is not task_id:
                 errors.append(FieldError(f"{place}/ref", _REF_TAKEN))
         else:
-            # ``id`` is still text only if the reference is unknown. Then the batch fails below.
+            # ``id`` is still text if the reference is unknown. Then the batch fails below.
             task_id = known.id if isinstance(known.id, UUID) else next(free)
         named.append(_Target(known, task_id))
     if errors:

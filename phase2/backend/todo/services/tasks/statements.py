@@ -109,7 +109,7 @@ def column_parameters(names: Collection[str]) -> dict[str, ColumnElement[Any]]:
 
 @lru_cache(maxsize=MAX_CACHED_STATEMENTS)
 def set_columns_statement(names: tuple[str, ...]) -> Statement:
-    """Return the statement that sets the named columns of one task without a condition. The caller has checked it."""
+    """Return the statement that sets the named columns of one task. The caller must have checked the task before."""
     return update_statement([by_id], column_parameters(names))
 
 

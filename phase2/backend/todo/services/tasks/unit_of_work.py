@@ -71,8 +71,8 @@ LOAD_SUBTREES = Statement(
 class TaskUnitOfWork:
     """The loaded tasks, which each command updates in memory, and the statements that write the changes.
 
-    ``categories`` has the existing ones of the categories that a batch names. It is ``None`` for a single command: then
-    the database checks the references.
+    ``categories`` are the ids of the existing categories among those that a batch names. ``None`` for a single command:
+    then the database checks the references.
     """
 
     rows: dict[str, Row]

@@ -1,7 +1,7 @@
 """Update or replace a task.
 
-The statement sets the fields that were sent. It matches no row if the status may not change so, if completing the task
-concerns more than its row, or if a date of a series would change. Then ``UpdateTask`` takes over.
+The statement sets the fields that were sent. It matches no row if this change of status is not allowed, if completing
+the task affects more than its row, or if a date of a series would change. Then ``UpdateTask`` takes over.
 """
 
 from collections.abc import Collection

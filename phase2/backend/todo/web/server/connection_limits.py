@@ -16,9 +16,10 @@ class Closable(Protocol):
 class ConnectionLimits:
     """The open HTTP connections of a process by client address, and those that are idle: without a request.
 
-    A client that opens connections and sends nothing takes the room of its own idle connections if they are too many,
-    else that of the connection that has been idle for the longest time, never that of a request. The address of a
-    client behind a Unix socket is ``None``; it has no limit of its own.
+    If an address has too many connections, a new one replaces the idle connection of that address that has been idle
+    for the longest time. If the process is full, a new one replaces the connection that has been idle for the longest
+    time. A connection with a request is never closed. The address of a client behind a Unix socket is ``None``; it has
+    no limit of its own.
     """
 
     def __init__(self, max_per_address: int = MAX_PER_ADDRESS) -> None:
@@ -54,7 +55,7 @@ class ConnectionLimits:
                 del self._idle_of[address]
 
     def set_idle(self, connection: Closable, address: str | None) -> None:
-        """Allow that a connection is closed: its request was answered."""
+        """Allow that a connection is closed in favour of a new one. It has no request."""
         self._idle[connection] = address
         self._idle_of[address][connection] = None
 

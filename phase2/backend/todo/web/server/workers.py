@@ -102,7 +102,7 @@ def _work(make_app: Callable[[], ASGIApp], listener: socket.socket) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait until the supervisor was killed, then end this worker, which nothing else would end."""
+    """Wait until the supervisor has ended, then end this worker. Nothing else ends it if the supervisor is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,6 +1,6 @@
 -- Computes due_at and start_at of a task, so that no writer can forget them. These instants depend on the columns that
--- clients send (due_date, start_date, due_time_zone) and on the user's zone and day_start. They are for sorting,
--- "today" and reminders, and are not in the change log.
+-- clients send (due_date, start_date, due_time_zone) and on the user's zone and day_start. They are for sorting and
+-- for filters such as due=today, and are not in the change log.
 -- Task: T-311
 CREATE OR REPLACE FUNCTION app.compute_due_and_start() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp SET datestyle = 'ISO' AS $$

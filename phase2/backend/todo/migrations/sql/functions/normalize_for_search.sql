@@ -12,7 +12,7 @@ BEGIN
         RETURN ' ' || regexp_replace(lower(original COLLATE "C"), '[^a-z0-9]+', ' ', 'g') || ' ';
     END IF;
     folded := normalize(original, NFKD);
-    -- PostgreSQL 17 lowers all alphabets whatever the locale of the database is; before it, that locale decides.
+    -- Since PostgreSQL 17, all alphabets become lower case in every locale. In older versions, the locale decides.
     IF current_setting('server_version_num')::integer >= 170000 THEN
         folded := lower(folded COLLATE "pg_c_utf8");
     ELSE

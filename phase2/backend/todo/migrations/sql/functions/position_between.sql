@@ -3,7 +3,7 @@
 -- number behind the decimal point. Compared as text, which an index can do under row-level security, positions have the
 -- order of the numbers, and between two of them there is always another one. A new row gets 500 000 000 000 000 plus
 -- its revision, and is the last. A move behind the last row adds at most one and takes a revision, so no position is
--- ever ahead of the counter. Each move into the same gap needs a third of a digit.
+-- ever ahead of the counter. Each further move into the same gap makes the position about a third of a digit longer.
 -- Task: T-333
 CREATE OR REPLACE FUNCTION app.position_between(lower_position text, upper_position text) RETURNS text LANGUAGE plpgsql
     IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$

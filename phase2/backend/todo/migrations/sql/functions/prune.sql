@@ -2,7 +2,7 @@
 -- deletes the oldest revisions of the log, so that the rest has no gaps. Users are addressed by their number in the
 -- order of ids, so that the caller does not learn ids; next_user is the start of the next batch, NULL when all users
 -- are done. SECURITY DEFINER and on behalf of one user after the other, because the policies also apply to the owner of
--- the tables. Only one process prunes at a time; another one returns at once.
+-- the tables. Only one process prunes at a time. A call in another process returns at once and deletes nothing.
 CREATE OR REPLACE FUNCTION app.prune(
     kept_days integer,
     from_user bigint,

@@ -1,5 +1,5 @@
--- Deletes the change log of a user whose revision counter was deleted. changes has no foreign key to "user", because it
--- would be checked at every write. The counter's row, which every write updates and which has one, stands in for it.
+-- Deletes the change log of a user whose revision counter was deleted. The table changes has no foreign key to "user",
+-- because it would be checked at every write. The counter's row has such a foreign key, so it is deleted with the user.
 -- SECURITY DEFINER and on behalf of that user, because the role that deletes users may not be allowed to see the log,
 -- and because the policy of changes also applies to its owner.
 CREATE OR REPLACE FUNCTION app.purge_user_changes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

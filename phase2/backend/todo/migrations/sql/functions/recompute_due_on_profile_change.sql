@@ -5,7 +5,7 @@
 CREATE OR REPLACE FUNCTION app.recompute_due_on_profile_change() RETURNS trigger LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Without a caller the profile goes with its user, and so do the tasks.
+    -- Without a caller, the profile is deleted because its user is deleted. The tasks are deleted, too.
     IF TG_OP = 'DELETE' AND coalesce(current_setting('app.user', true), '') = '' THEN
         RETURN NULL;
     END IF;

@@ -2,7 +2,7 @@
 -- subtasks in their parents, task_counts, and task_tags (one row per tag, so that an index finds the tasks of a tag;
 -- under a policy, tags @> ... could not use one). It sees all rows of the statement, before and after, and writes each
 -- parent and each counter once: a row that one transaction updates n times leaves n dead versions behind, and each
--- lookup by key visits all of them. One function for all three, which first checks what changed, because most
+-- lookup by key visits all of them. One function does all three and first checks what changed, because most
 -- statements change none of them (measured in plan 005, SQL files). Tasks in the trash are not counted and have no rows
 -- in task_tags. The zero UUID stands for "no category". Hash joins are enabled for the two transition tables of the
 -- trigger, which are in memory; the sessions of the application disable them for tables.

@@ -51,7 +51,7 @@ BEGIN
             NEW.position := coalesce(NEW.position, (500000000000000 + NEW.revision)::text);
         END IF;
         IF TG_TABLE_NAME = 'tasks' THEN
-            -- A new task has no subtasks yet, also where undo brings it back.
+            -- A new task has no subtasks yet. The same is true for a task that an undo inserts again.
             NEW.subtasks_total := 0;
             NEW.subtasks_completed := 0;
         END IF;
