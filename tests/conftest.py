@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, settings
 from support.databases import open_database
 from support.helpers import LONG_TIMEOUTS
 from support.issuer import Issuer
-from support.leftovers import adopt_orphans, assert_no_process_left
-from support.people import SECRET, add_user, client_of
+from support.orphan_processes import adopt_orphans, assert_no_process_left
+from support.users import SECRET, add_user, client_of
 from todo.clients import embedded
 from todo.database import Database
 from todo.main import create_app

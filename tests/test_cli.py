@@ -12,8 +12,8 @@ import jwt
 import psycopg
 import pytest
 
-from support.people import SECRET
 from support.processes import SETTINGS, accessible, environment, run
+from support.users import SECRET
 from todo import database
 from todo.cli import main
 from todo.migrations import schema

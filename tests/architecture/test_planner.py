@@ -18,10 +18,10 @@ from architecture.test_plans import fill
 from support.databases import new_database, open_database
 from support.filters import NOW
 from support.helpers import sql
-from support.people import sign_up
 from support.pgbouncer import pgbouncer
 from support.query_plans import nodes_of, plan_of
 from support.statements import statements
+from support.users import sign_up
 from todo.database import Database, DatabaseOptions, Session, Statement
 from todo.database.planner import PLANNER_SETTINGS
 from todo.database.pool import APP_ROLE, APPLY_PLANNER_SETTINGS

@@ -169,12 +169,12 @@ def _dearest(report: Report) -> Iterator[Sequence[str]]:
     """Yield the heading, and for each kind of query the one whose cost grows most."""
     few, many = next(iter(report["finding"].values()))
     yield ("CPU per page, µs; the fastest growing of each kind", few, many, "ratio", "goal")
-    dearest: dict[str, tuple[str, Mapping[str, Figures]]] = {}
+    fastest_growing: dict[str, tuple[str, Mapping[str, Figures]]] = {}
     for name, sizes in report["finding"].items():
         kind = name.partition(":")[0]
-        if kind not in dearest or _growth(sizes) > _growth(dearest[kind][1]):
-            dearest[kind] = name, sizes
-    for name, sizes in dearest.values():
+        if kind not in fastest_growing or _growth(sizes) > _growth(fastest_growing[kind][1]):
+            fastest_growing[kind] = name, sizes
+    for name, sizes in fastest_growing.values():
         yield (*_compared(name, sizes[few], sizes[many]), f"{FINDING_GOAL:g}")
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session as UnitOfWork
 
 from benchmarks import data
 from support.databases import new_database
-from support.people import SECRET, client_of
 from support.query_plans import nodes_of
+from support.users import SECRET, client_of
 from todo.database import Database, DatabaseOptions
 from todo.database.connection import Call, Connection
 from todo.database.statements import raw

@@ -19,7 +19,7 @@ from support.clocks import WallClock
 from support.databases import new_database, open_database
 from support.helpers import LONG_TIMEOUTS
 from support.invariants import violations
-from support.people import SECRET, client_of
+from support.users import SECRET, client_of
 from todo.main import create_app
 from todo.migrations import runner
 from todo.services.authentication import SecretVerifier

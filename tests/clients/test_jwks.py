@@ -37,7 +37,7 @@ async def client(issuer: Issuer, clock: Clock) -> AsyncIterator[JwksClient]:
         cooldown_seconds=10,
         refresh_seconds=300,
         timeout_seconds=TIMEOUT_SECONDS,
-        patience_seconds=TIMEOUT_SECONDS,
+        lookup_timeout_seconds=TIMEOUT_SECONDS,
     )
     yield client
     await client.close()
@@ -235,7 +235,7 @@ class TestFind:
         assert await client.find(kid) is not None
 
     async def test_concurrent_lookups_share_one_fetch(self, issuer: Issuer) -> None:
-        client = JwksClient(issuer.jwks_url, patience_seconds=TIMEOUT_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
+        client = JwksClient(issuer.jwks_url, lookup_timeout_seconds=TIMEOUT_SECONDS, timeout_seconds=TIMEOUT_SECONDS)
         issuer.behave("hang")
         waiting = [asyncio.create_task(client.find(first_kid(issuer))) for _ in range(50)]
         await eventually(lambda: issuer.fetches() > 0)
@@ -305,7 +305,9 @@ class TestIssuerFailures:
 
     @pytest.mark.parametrize("manner", ["hang", "trickle"])
     async def test_endless_response_is_abandoned_and_the_fetch_is_repeated(self, issuer: Issuer, manner: str) -> None:
-        client = JwksClient(issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, patience_seconds=TIMEOUT_SECONDS)
+        client = JwksClient(
+            issuer.jwks_url, cooldown_seconds=0, timeout_seconds=0.2, lookup_timeout_seconds=TIMEOUT_SECONDS
+        )
         issuer.behave(manner)
         finding = asyncio.create_task(client.find(first_kid(issuer)))
         await eventually(lambda: issuer.fetches() > 1)
@@ -317,7 +319,7 @@ class TestIssuerFailures:
         assert key is not None
 
     async def test_lookup_does_not_wait_longer_than_its_patience(self, issuer: Issuer) -> None:
-        client = JwksClient(issuer.jwks_url, timeout_seconds=TIMEOUT_SECONDS * 10, patience_seconds=0.1)
+        client = JwksClient(issuer.jwks_url, timeout_seconds=TIMEOUT_SECONDS * 10, lookup_timeout_seconds=0.1)
         issuer.behave("hang")
 
         async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -11,9 +11,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from support.databases import open_database
+from support.failing_relay import Relay
 from support.helpers import VERY_LONG_TIMEOUTS
-from support.people import sign_up
-from support.relay import Relay
+from support.users import sign_up
 from todo.database import Database
 from todo.migrations import runner
 

@@ -9,8 +9,8 @@ import pytest
 
 from support.databases import new_database, open_database
 from support.helpers import ADD, COUNT, sql
-from support.people import sign_up
 from support.pgbouncer import pgbouncer
+from support.users import sign_up
 from todo.database import Database, DatabaseOptions, Session
 
 # Objects that unqualified names would find with the search path that the previous client left.

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from support.databases import open_database
+from support.failing_relay import Relay
 from support.helpers import (
     ADD,
     COUNT,
@@ -25,8 +26,7 @@ from support.helpers import (
     sql,
     waiting,
 )
-from support.people import sign_up
-from support.relay import Relay
+from support.users import sign_up
 from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.errors import ConnectionLost

@@ -11,8 +11,8 @@ from sqlalchemy import DateTime, Text, Uuid, bindparam, column, func, insert, ta
 
 from support.databases import open_database
 from support.helpers import COUNT, eventually, sql
-from support.keys import age_keys, holding_key
-from support.trips import open_watched
+from support.idempotency_keys import age_keys, holding_key
+from support.round_trips import open_watched
 from todo.database import Database, IdempotencyKey, OwnedByCaller, Row, Session, Statement
 from todo.database.errors import ConnectionLost
 from todo.errors import Conflict, Forbidden, Invalid, Unavailable

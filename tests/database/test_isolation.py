@@ -9,7 +9,7 @@ from psycopg.conninfo import make_conninfo
 
 from support.databases import open_database
 from support.helpers import ADD, COUNT
-from support.people import sign_up
+from support.users import sign_up
 from todo.database import Database, DatabaseOptions, Session, UnsafeDatabase
 from todo.errors import Unavailable
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from support.log import Connection, add, become, counter_of, last, log_of, operations, revisions_of
-from support.people import sign_up
+from support.change_log import Connection, add, become, counter_of, last, log_of, operations, revisions_of
+from support.users import sign_up
 from todo.migrations.change_log import CHANGE_LOG
 from todo.models import metadata
 

@@ -9,8 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from support.helpers import commit_when_awaited, wait_for_a_lock
-from support.log import (
+from support.change_log import (
     INSERT,
     Connection,
     add,
@@ -21,7 +20,8 @@ from support.log import (
     operations,
     revisions_of,
 )
-from support.people import sign_up
+from support.helpers import commit_when_awaited, wait_for_a_lock
+from support.users import sign_up
 
 ON_CONFLICT = " ON CONFLICT (user_id, id) DO "
 

@@ -6,8 +6,8 @@ import psycopg
 import pytest
 
 from support.databases import open_database
-from support.old_rows import Connection, log_days_ago, revisions_left
-from support.people import sign_up
+from support.expired_rows import Connection, log_days_ago, revisions_left
+from support.users import sign_up
 from todo.database import Database, empty_trash, prune
 
 FUNCTIONS = ("prune", "empty_trash")

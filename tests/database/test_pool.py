@@ -11,6 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from support.databases import open_database
+from support.failing_relay import Relay
 from support.helpers import (
     COUNT,
     LONG_TIMEOUTS,
@@ -23,10 +24,9 @@ from support.helpers import (
     soon,
     sql,
 )
-from support.people import sign_up
 from support.processes import TIMEOUT_SECONDS
-from support.relay import Relay
-from support.trips import watched
+from support.round_trips import watched
+from support.users import sign_up
 from todo.database import Database, DatabaseOptions, Session, pool
 from todo.database.statements import raw
 from todo.errors import Unavailable
@@ -191,7 +191,7 @@ class TestPing:
     async def test_ping_result_is_cached_for_some_time(
         self, database_url: str, monkeypatch: pytest.MonkeyPatch, seconds: float, trips: int
     ) -> None:
-        monkeypatch.setattr(pool, "_PING_IS_GOOD_SECONDS", seconds)
+        monkeypatch.setattr(pool, "_PING_CACHE_SECONDS", seconds)
         database, counted = watched(database_url)
         await database.open()
         await database.ping()

@@ -14,9 +14,9 @@ from psycopg.pq.abc import PGresult
 from support.databases import open_database
 from support.helpers import ADD, COUNT, sql
 from support.isolation_layers import BYPASS_ROLE, make_bypass_role
-from support.people import add_user
 from support.pgbouncer import pgbouncer
-from support.renaming import RenamingRelay
+from support.renaming_relay import RenamingRelay
+from support.users import add_user
 from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.connection import Connection
 from todo.database.prepared import PROBE, OwnNames, SharedNames, TrackedNames

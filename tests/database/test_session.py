@@ -12,8 +12,8 @@ from psycopg.conninfo import make_conninfo
 
 from support.databases import open_database
 from support.helpers import ADD, COUNT, LONG_TIMEOUTS, PROCESS, eventually, gate, sql, waiting
-from support.people import sign_up
 from support.processes import TIMEOUT_SECONDS
+from support.users import sign_up
 from todo.database import Database, DatabaseError, DatabaseOptions, Session
 from todo.database.statements import raw
 from todo.errors import Conflict, Forbidden, NotFound, Unavailable

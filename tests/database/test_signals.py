@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from support.databases import open_database
+from support.failing_relay import Relay
 from support.helpers import LONG_TIMEOUTS, eventually, grace_period
-from support.relay import Relay
 from todo.database import Database, DatabaseOptions, LocalSignals, PostgresSignals
 from todo.database import signals as signals_module
 

@@ -11,11 +11,11 @@ import pytest
 from httpx import AsyncClient
 from psycopg import sql
 
+from support.expired_rows import Connection, keep_key, keys_left, log_days_ago, revisions_left
 from support.helpers import LONG_TIMEOUTS, eventually, grace_period
-from support.old_rows import Connection, keep_key, keys_left, log_days_ago, revisions_left
-from support.people import sign_up
 from support.subtrees import act, add_line, changes_of, faults_of, read, read_all, revision_of, trash, undo
 from support.tasks import add_task
+from support.users import sign_up
 from todo.database import Database, Session
 from todo.errors import Gone
 from todo.jobs.prune import PruneOptions, keep_pruning, prune_all

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from support.rules import expanded_by_peer, rule_texts
+from support.recurrence_rules import expanded_by_peer, rule_texts
 from todo.kit.recurrence import (
     LocalDue,
     Recurrence,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.rules import rule_texts
+from support.recurrence_rules import rule_texts
 from todo.kit.recurrence import Frequency, Rule, Weekday, parse_rule
 
 quickly = settings(max_examples=300, deadline=None)

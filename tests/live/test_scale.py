@@ -22,8 +22,8 @@ from httpx import AsyncClient, Limits
 
 from support.helpers import eventually
 from support.live import LiveEvent, Socket, Stream, websocket
-from support.people import SECRET, sign_up, token_of
 from support.processes import TIMEOUT_SECONDS, Serving, serving
+from support.users import SECRET, sign_up, token_of
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from support.live import LiveEvent, Stream, websocket, write_tasks
-from support.people import SECRET, sign_up, token_of
 from support.processes import TIMEOUT_SECONDS, Serving, serving
+from support.users import SECRET, sign_up, token_of
 
 pytestmark = pytest.mark.slow
 

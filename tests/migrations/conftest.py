@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from support.people import sign_up
+from support.users import sign_up
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from support import invariants
-from support.people import sign_up
+from support.users import sign_up
 
 Connection = psycopg.Connection[Any]
 ADD = (

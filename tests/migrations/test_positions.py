@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.people import sign_up
+from support.users import sign_up
 
 BETWEEN = "SELECT app.position_between(%s, %s)"
 FIRST, LAST = "500000000000000", "500000000000010"

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from httpx import AsyncClient
 
-from support.people import SECRET, token_of
 from support.processes import TIMEOUT_SECONDS, run, serving
+from support.users import SECRET, token_of
 from todo.migrations import schema
 
 # The wheel with PostgreSQL also contains pg_dump and pg_restore.

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from support.people import sign_up
+from support.users import sign_up
 from todo.kit.queries import LONGEST, normalize_for_search
 
 TASK = "00000000-0000-0000-0000-000000000001"

@@ -17,9 +17,9 @@ from httpx import ASGITransport, AsyncClient, Response
 from support.clocks import Clock
 from support.helpers import eventually
 from support.issuer import Issuer
-from support.people import SECRET, sign_up, token_of
 from support.processes import TIMEOUT_SECONDS
 from support.profiles import DEFAULTS
+from support.users import SECRET, sign_up, token_of
 from todo.clients.jwks import JwksClient
 from todo.database import Database
 from todo.main import create_app, verifier_of
@@ -44,7 +44,7 @@ def keys(issuer: Issuer, clock: Clock) -> JwksClient:
         cooldown_seconds=5,
         refresh_seconds=300,
         timeout_seconds=TIMEOUT_SECONDS,
-        patience_seconds=TIMEOUT_SECONDS,
+        lookup_timeout_seconds=TIMEOUT_SECONDS,
     )
 
 

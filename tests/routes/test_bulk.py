@@ -13,9 +13,9 @@ from httpx import AsyncClient
 from support.bulk_data import fill
 from support.helpers import eventually, gate
 from support.invariants import violations
-from support.people import SECRET, client_of, sign_up
 from support.subtrees import read, trash
 from support.tasks import add_task, problem_of
+from support.users import SECRET, client_of, sign_up
 from todo.database import Database, DatabaseOptions, Session
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

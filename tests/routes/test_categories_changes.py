@@ -10,14 +10,14 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import WRONG_FIELDS, add_category, categories_of, names_of
-from support.people import SECRET, client_of, sign_up
+from support.round_trips import watched
 from support.tasks import (
     NOT_FOUND,
     instant,
     invalid,
     problem_of,
 )
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings

@@ -9,9 +9,9 @@ import pytest
 from httpx import AsyncClient
 from psycopg.rows import dict_row
 
-from support.people import SECRET, client_of, sign_up
+from support.round_trips import watched
 from support.tasks import add_task
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings

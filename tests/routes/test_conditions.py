@@ -8,10 +8,10 @@ import pytest
 from httpx import AsyncClient
 
 from support.helpers import LONG_TIMEOUTS, wait_for_a_lock
-from support.keys import age_keys, holding_key
-from support.people import SECRET, client_of, sign_up
+from support.idempotency_keys import age_keys, holding_key
+from support.round_trips import watched
 from support.tasks import ACCOUNT_GONE, add_task, invalid, problem_of
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.database import Database
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

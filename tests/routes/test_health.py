@@ -8,9 +8,9 @@ import pytest
 from httpx import ASGITransport, AsyncClient
 
 from support.helpers import LONG_TIMEOUTS, eventually
-from support.people import SECRET, client_of, sign_up
 from support.processes import TIMEOUT_SECONDS
 from support.tasks import problem_of
+from support.users import SECRET, client_of, sign_up
 from todo.database import Database, DatabaseOptions
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

@@ -7,10 +7,10 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from support.people import SECRET, client_of, sign_up
 from support.profiles import DEFAULTS
+from support.round_trips import watched
 from support.tasks import ACCOUNT_GONE, NOT_TEXT, add_task, invalid, problem_of
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.kit import zones
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

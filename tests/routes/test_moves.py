@@ -9,7 +9,7 @@ import pytest
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.people import SECRET, client_of, sign_up
+from support.round_trips import watched
 from support.subtrees import (
     IN_TRASH,
     NO_SUCH_CATEGORY,
@@ -27,7 +27,7 @@ from support.subtrees import (
     without_stamps,
 )
 from support.tasks import ACCOUNT_GONE, NO_SUCH_FIELD, NOT_FOUND, UUID_EXPECTED, add_task, invalid, problem_of
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings

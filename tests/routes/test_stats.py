@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from support.categories import add_category
-from support.people import SECRET, client_of, sign_up
+from support.round_trips import watched
 from support.subtrees import act, add_line, trash
 from support.tasks import add_task, invalid, problem_of
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.database import Database, Session
 from todo.main import create_app
-from todo.models.stats import LONGEST_STREAK
+from todo.models.stats import MAX_STREAK_DAYS
 from todo.services import stats
 from todo.services.authentication import SecretVerifier
 from todo.settings import Settings
@@ -320,7 +320,7 @@ class TestStreak:
                 " creation_digest)"
                 " SELECT %s, gen_random_uuid(), n, 'completed', 'low', now(), now(),"
                 " %s::timestamptz - n * interval '1 day', '' FROM generate_series(0, %s) AS n",
-                (user_id, NOON, LONGEST_STREAK + 10),
+                (user_id, NOON, MAX_STREAK_DAYS + 10),
             )
 
-        assert await diary.streak_at(NOON) == LONGEST_STREAK
+        assert await diary.streak_at(NOON) == MAX_STREAK_DAYS

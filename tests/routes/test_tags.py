@@ -10,7 +10,7 @@ import pytest
 from httpx import AsyncClient, Response
 
 from support import invariants
-from support.people import SECRET, client_of, sign_up
+from support.round_trips import watched
 from support.tasks import (
     ACCOUNT_GONE,
     NOT_FOUND,
@@ -21,7 +21,7 @@ from support.tasks import (
     problem_of,
     without_request_id,
 )
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.kit.text import fold_case
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

@@ -14,8 +14,8 @@ from support.categories import add_category
 from support.filters import applied_filters
 from support.tasks import TOO_SHORT, UUID_EXPECTED, add_task, instant, invalid, problem_of, read_all_pages
 
-NOT_OURS = "This is not a cursor of this list. Start without one."
-OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
+UNKNOWN_CURSOR = "This is not a cursor of this list. Start without one."
+OTHER_QUERY = "This cursor belongs to other filters or another order. Repeat those, or start without one."
 SORT_EXPECTED = (
     "Expected up to 5 of created_at, updated_at, completed_at, due_date, start_date, priority, status, title, position,"
     " each once and with a - in front for descending."
@@ -164,7 +164,7 @@ class TestFilters:
             ("sort=title,-title", "sort", SORT_EXPECTED),
             ("sort=trashed_at", "sort", SORT_EXPECTED),
             ("view=x", "view", UUID_EXPECTED),
-            ("cursor=x", "cursor", NOT_OURS),
+            ("cursor=x", "cursor", UNKNOWN_CURSOR),
             ("limit=101", "limit", "Expected 100 or less."),
             ("colour=red", "colour", "There is no such parameter here."),
         ],
@@ -452,7 +452,7 @@ class TestCursor:
 
         for query in ("sort=title", "sort=-title&status=pending", "status=pending", "sort=title&status=pending&q=milk"):
             response = await alice.get(f"/tasks?{query}&cursor={cursor}")
-            assert problem_of(response) == invalid(("/query/cursor", OTHER_QUESTION))
+            assert problem_of(response) == invalid(("/query/cursor", OTHER_QUERY))
 
     @pytest.mark.parametrize(
         ("part", "values", "word"),
@@ -477,7 +477,7 @@ class TestCursor:
 
         response = await alice.get(f"/tasks?cursor={forged}")
 
-        assert problem_of(response) == invalid(("/query/cursor", NOT_OURS))
+        assert problem_of(response) == invalid(("/query/cursor", UNKNOWN_CURSOR))
 
     async def test_cursor_of_another_user_returns_only_own_tasks(self, alice: AsyncClient, bob: AsyncClient) -> None:
         for client in (alice, bob):

@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
 from support.categories import add_category
-from support.people import client_of, sign_up
 from support.subtrees import (
     UNDER_TRASH,
     Task,
@@ -27,6 +26,7 @@ from support.subtrees import (
     without_stamps,
 )
 from support.tasks import NOT_FOUND, add_task, problem_of
+from support.users import client_of, sign_up
 
 LIVE_UNDER_TRASH = "A task outside the trash would have a parent in the trash. Restore the parent first, or trash both."
 

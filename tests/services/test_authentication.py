@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from support.clocks import Clock
-from support.people import SECRET, token_of
+from support.users import SECRET, token_of
 from todo.errors import Unauthenticated
 from todo.models.users import Identity
 from todo.services import authentication

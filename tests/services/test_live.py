@@ -9,11 +9,11 @@ import psycopg
 import pytest
 
 from support.clocks import Clock
+from support.failing_relay import Relay
 from support.helpers import eventually, grace_period
 from support.live import write_tasks
-from support.people import sign_up
 from support.processes import TIMEOUT_SECONDS
-from support.relay import Relay
+from support.users import sign_up
 from todo.database import Database, DatabaseOptions, LocalSignals, Session, cancelled
 from todo.errors import Gone, TooManyRequests, Unavailable
 from todo.services import changes, live

@@ -6,8 +6,8 @@ from typing import Any
 from httpx import AsyncClient
 
 from support.live import LiveEvent
-from support.people import token_of
 from support.tasks import add_task
+from support.users import token_of
 
 
 @dataclass

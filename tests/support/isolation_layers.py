@@ -15,8 +15,8 @@ from httpx import AsyncClient
 
 from support.databases import open_database
 from support.helpers import LONG_TIMEOUTS
-from support.keys import age_keys, holding_key
-from support.people import SECRET, add_user, client_of
+from support.idempotency_keys import age_keys, holding_key
+from support.users import SECRET, add_user, client_of
 from todo.database import DatabaseOptions
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

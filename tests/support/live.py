@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from support.helpers import LONG_TIMEOUTS, eventually
-from support.people import SECRET, token_of
 from support.processes import TIMEOUT_SECONDS
+from support.users import SECRET, token_of
 from todo.database import Database, LocalSignals, Signals
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

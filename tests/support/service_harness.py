@@ -9,8 +9,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from support.people import add_user
-from support.trips import Trips, open_watched
+from support.round_trips import Trips, open_watched
+from support.users import add_user
 from todo.database import Database, Session
 from todo.models.tasks import TaskCreate
 from todo.services import tasks

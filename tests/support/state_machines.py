@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from support.helpers import VERY_LONG_TIMEOUTS
-from support.people import SECRET, client_of, sign_up
 from support.sync import Copy
+from support.users import SECRET, client_of, sign_up
 from todo.database import Database
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier

@@ -18,9 +18,9 @@ import pytest
 
 from support.helpers import eventually
 from support.invariants import violations
-from support.people import SECRET, sign_up, token_of
 from support.processes import TIMEOUT_SECONDS, port_to_keep, serving, until
 from support.sync import Copy, read_everything, whole_log
+from support.users import SECRET, sign_up, token_of
 
 pytestmark = pytest.mark.slow
 

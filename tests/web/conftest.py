@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from support.people import sign_up, token_of
 from support.raw_http import Server, ShortTimeouts, serving
+from support.users import sign_up, token_of
 from todo.web.server.http_protocol import HttpProtocol
 
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
-from support.people import SECRET, sign_up, token_of
 from support.raw_http import serving
+from support.users import SECRET, sign_up, token_of
 from todo.database import Database
 from todo.errors import Unavailable
 from todo.main import create_app

@@ -14,7 +14,7 @@ import pytest
 
 from todo.database.errors import DatabaseError
 from todo.web import logs
-from todo.web.logs import AnswerBroken, RequestLog, json_handler, terminal_handler
+from todo.web.logs import RequestLog, ResponseAborted, json_handler, terminal_handler
 
 Lines = Callable[[], list[dict[str, Any]]]
 
@@ -190,7 +190,7 @@ class TestJsonLines:
         assert "alice" not in stream.getvalue()
 
     def test_broken_response_is_not_logged_a_second_time(self, log: logging.Logger, lines: Lines) -> None:
-        log.error("Exception in ASGI application\n", exc_info=AnswerBroken())
+        log.error("Exception in ASGI application\n", exc_info=ResponseAborted())
 
         assert lines() == []
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from httpx import AsyncClient
 
-from support.people import SECRET, token_of
 from support.processes import TIMEOUT_SECONDS
 from support.raw_http import JSON, Server, request
+from support.users import SECRET, token_of
 
 pytestmark = pytest.mark.slow
 

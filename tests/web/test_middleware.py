@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from support.raw_http import request, serving
 from todo.errors import Conflict
-from todo.web.logs import AnswerBroken
+from todo.web.logs import ResponseAborted
 from todo.web.middleware import Problems, Tracing
 from todo.web.server.http_protocol import HttpProtocol
 
@@ -225,7 +225,7 @@ class TestProblems:
         self, error: Exception, log: pytest.LogCaptureFixture
     ) -> None:
         async with client_of(breaking_off(error)) as client:
-            with pytest.raises(AnswerBroken):
+            with pytest.raises(ResponseAborted):
                 await client.get("/")
 
         assert [record.getMessage() for record in log.records if record.name == "todo.request"] == [

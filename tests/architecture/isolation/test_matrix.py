@@ -30,9 +30,9 @@ from support.isolation_cases import (
 )
 from support.isolation_layers import WalledApp
 from support.matrix import PAGED, ROWS, add_objects, add_tasks, rows_of_kind
-from support.people import token_of
 from support.streams import websocket_messages
 from support.tasks import add_task, without_request_id
+from support.users import token_of
 from todo.models.entities import EntityModels
 
 

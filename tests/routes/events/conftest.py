@@ -8,7 +8,7 @@ import pytest
 from support.clocks import Clock
 from support.followers import Person
 from support.live import LiveServer, live_server
-from support.people import sign_up
+from support.users import sign_up
 from todo.settings import Settings
 
 

@@ -10,7 +10,7 @@ from support.clocks import Clock
 from support.followers import Person
 from support.helpers import eventually
 from support.live import LiveEvent, LiveServer, Stream, write_tasks
-from support.people import sign_up
+from support.users import sign_up
 from todo.database import cancelled
 from todo.services.authentication import LEEWAY_SECONDS
 from todo.web.server.http_protocol import HttpProtocol

@@ -14,7 +14,7 @@ from support.clocks import Clock
 from support.followers import Person
 from support.helpers import eventually
 from support.live import LiveEvent, LiveServer, websocket, write_tasks
-from support.people import sign_up, token_of
+from support.users import sign_up, token_of
 from todo.services.authentication import LEEWAY_SECONDS
 from todo.services.live import LiveOptions
 from todo.web.server.websocket_protocol import MAX_MESSAGE_BYTES, WebSocketProtocol
@@ -186,7 +186,7 @@ class TestWebSocket:
     async def test_websocket_closes_if_the_client_does_not_authenticate_in_time(
         self, server: LiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(server.live, "options", LiveOptions(introduction_seconds=0.1))
+        monkeypatch.setattr(server.live, "options", LiveOptions(authentication_timeout_seconds=0.1))
 
         async with websocket(server.port) as follower:
             assert await follower.closed() == (4401, "Send a token first.")

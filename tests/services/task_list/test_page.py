@@ -11,9 +11,9 @@ import pytest
 from psycopg import sql
 
 from support.filters import NOW, applied_filters, combined_examples, query_of
-from support.people import sign_up
 from support.query_plans import nodes_of
-from support.trips import Trips, watched
+from support.round_trips import Trips, watched
+from support.users import sign_up
 from todo.database import Session, Statement, cancelled, pool
 from todo.database.statements import CompiledText, Dialect
 from todo.kit.etags import Condition

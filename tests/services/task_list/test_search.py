@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from support.people import sign_up
-from support.trips import watched
+from support.round_trips import watched
+from support.users import sign_up
 from todo.database import Database, Session
 from todo.kit.queries import Query, normalize_for_search, parse
 from todo.models.task_list import MAX_TASKS, TaskQuery

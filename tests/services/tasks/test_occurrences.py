@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.helpers import LONG_TIMEOUTS, commit_when_awaited
-from support.people import sign_up
-from support.rules import rule_texts
+from support.recurrence_rules import rule_texts
 from support.service_harness import NOW, ServiceHarness, opened
 from support.state_machines import RANDOM_RUNS
+from support.users import sign_up
 from todo.database import Database, IdempotencyKey, Session
 from todo.errors import Invalid
 from todo.kit.etags import Condition

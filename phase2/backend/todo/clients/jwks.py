@@ -37,7 +37,8 @@ _SECRET_MEMBERS = frozenset({"d", "k"})
 class JwksClient:
     """Fetches the keys at ``url``, one fetch at a time, and keeps the usable ones.
 
-    An unknown ``kid`` starts a fetch, at most one per ``cooldown_seconds``, and waits at most ``patience_seconds``.
+    An unknown ``kid`` starts a fetch, at most one per ``cooldown_seconds``. The caller waits at most
+    ``lookup_timeout_seconds``.
     When the keys are older than ``refresh_seconds``, their next use refreshes them in the background: an idle server
     sends no requests, and does not keep the issuer's database awake. If the issuer answers, a withdrawn key stays valid
     for ``refresh_seconds``. After an idle time, the next use of a key starts a fetch, and a withdrawn key stays valid
@@ -54,14 +55,14 @@ class JwksClient:
         cooldown_seconds: float = 1.0,
         refresh_seconds: float = 300.0,
         timeout_seconds: float = 3.0,
-        patience_seconds: float = 2.0,
+        lookup_timeout_seconds: float = 2.0,
     ) -> None:
         self._url = url
         self._clock = clock
         self._cooldown_seconds = cooldown_seconds
         self._refresh_seconds = refresh_seconds
         self._timeout_seconds = timeout_seconds
-        self._patience_seconds = patience_seconds
+        self._lookup_timeout_seconds = lookup_timeout_seconds
         # Not compressed: a small response could expand to a large one.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         self._http = httpx.AsyncClient(
@@ -76,10 +77,10 @@ class JwksClient:
         self._keys: Mapping[str, jwt.PyJWK] = {}
         self._fetching: asyncio.Task[None] | None = None
         # Whether the latest fetch succeeded.
-        self._answered = False
+        self._last_fetch_succeeded = False
         # No refresh is due before the first fetch, which ``open`` or the first token starts.
         self._refresh_at = math.inf
-        self._ask_at = -math.inf
+        self._next_fetch_at = -math.inf
 
     async def open(self) -> None:
         """Start to fetch the keys, so that the first token does not wait for them."""
@@ -110,11 +111,11 @@ class JwksClient:
         if kid is None:
             return None
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience_seconds):
-                while kid not in self._keys and (fetch := self._fetching or self._ask()):
+            async with asyncio.timeout(self._lookup_timeout_seconds):
+                while kid not in self._keys and (fetch := self._fetching or self._fetch_unless_recent()):
                     await asyncio.wait({fetch})
         key = self._keys.get(kid)
-        if key is None and (self._fetching or not self._answered or not self._keys):
+        if key is None and (self._fetching or not self._last_fetch_succeeded or not self._keys):
             raise Unavailable(
                 "Tokens cannot be verified right now: their issuer does not answer. Try again in a moment.",
                 code="issuer_unavailable",
@@ -122,12 +123,12 @@ class JwksClient:
             )
         return key
 
-    def _ask(self) -> asyncio.Task[None] | None:
+    def _fetch_unless_recent(self) -> asyncio.Task[None] | None:
         """Start a fetch for an unknown key, unless the last one was less than ``cooldown_seconds`` ago."""
         now = self._clock()
-        if now < self._ask_at:
+        if now < self._next_fetch_at:
             return None
-        self._ask_at = now + self._cooldown_seconds
+        self._next_fetch_at = now + self._cooldown_seconds
         return self._start()
 
     def _start(self) -> asyncio.Task[None]:
@@ -140,13 +141,13 @@ class JwksClient:
     async def _fetch(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                self._keep(_parse(await self._download()))
+                self._replace_keys(_parse(await self._download()))
         except Exception as error:  # noqa: BLE001 - whatever the issuer does, known keys stay
-            self._answered = False
+            self._last_fetch_succeeded = False
             self._refresh_at = self._clock() + self._cooldown_seconds
             log.warning("the keys of the token issuer could not be fetched", extra={"reason": _reason(error)})
         else:
-            self._answered = True
+            self._last_fetch_succeeded = True
             self._refresh_at = self._clock() + self._refresh_seconds
         finally:
             self._fetching = None
@@ -162,7 +163,7 @@ class JwksClient:
                     raise _Unusable("too large")
             return bytes(body)
 
-    def _keep(self, published: dict[str, dict[str, Any]]) -> None:
+    def _replace_keys(self, published: dict[str, dict[str, Any]]) -> None:
         """Replace the keys if they have changed. A key that is no longer published verifies no token any more."""
         if published == self._published:
             return

@@ -156,17 +156,17 @@ class Connection(AsyncConnection[TupleRow]):
             self.names.note_refused(stale.text)
             if not self.is_idle:
                 await self._roll_back(deadline, began_before=not was_idle)
-            return await self._execute_pipeline_once(calls, deadline, afresh=True)
+            return await self._execute_pipeline_once(calls, deadline, prepare_again=True)
 
     async def _execute_pipeline_once(
-        self, calls: Sequence[Call], deadline: float, *, afresh: bool = False
+        self, calls: Sequence[Call], deadline: float, *, prepare_again: bool = False
     ) -> list[PGresult]:
-        """Send and receive once. ``afresh`` prepares all statements again; without it, may raise _Stale."""
+        """Send and receive once. ``prepare_again`` prepares all statements again; without it, may raise _Stale."""
         if self._loop.time() >= deadline and self._extended_deadline() is None:
             # Send nothing, above all no COMMIT, if there is no time to wait for the result.
             raise TimeoutError
         try:
-            sent = self._send(calls, afresh=afresh)
+            sent = self._send(calls, prepare_again=prepare_again)
             results = await self._collect(len(sent.prepares), deadline)
         except BaseException:
             self.mark_broken()
@@ -207,11 +207,11 @@ class Connection(AsyncConnection[TupleRow]):
         [row] = self.rows(results[1], prepared.PROBE)
         return row
 
-    def _send(self, calls: Sequence[Call], *, afresh: bool) -> _Sent:
+    def _send(self, calls: Sequence[Call], *, prepare_again: bool) -> _Sent:
         """Queue the calls and a Sync."""
         pgconn = self.pgconn
         names = self.names
-        known: prepared.OwnNames | set[bytes] = set() if afresh else names
+        known: prepared.OwnNames | set[bytes] = set() if prepare_again else names
         may_name = not names.are_shared
         if names.are_shared:
             if pgconn.transaction_status != TransactionStatus.INTRANS:

@@ -51,55 +51,55 @@ OTHER_POLICY = """EXISTS (
 VIEW_OF_ITS_OWNER = """relkind = 'v' AND NOT coalesce(
     reloptions && ARRAY['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)"""
 
-# One row per problem. ``hats``: the current role and every role of which it is a member, inherited or not, because
-# SET ROLE works for all of them. ``is_worn`` is false for roles with inherited privileges, which the checks of the
-# current role cover, and for superusers and predefined roles, which are problems by themselves. Objects of extensions
-# are skipped: the host installs them, and some show statistics to everybody.
+# One row per problem. ``roles``: the current role and every role of which it is a member, inherited or not,
+# because SET ROLE works for all of them. ``is_checked`` is false for roles with inherited privileges, which the
+# checks of the current role cover, and for superusers and predefined roles, which are problems by themselves. Objects
+# of extensions are skipped: the host installs them, and some show statistics to everybody.
 _PROBLEMS = raw(
     f"""
 WITH {OBJECTS}, me AS (
     SELECT * FROM pg_roles WHERE rolname = current_user
-), hats AS (
-    SELECT me.*, me.rolname::text AS who, NOT me.rolsuper AS is_worn FROM me
+), roles AS (
+    SELECT me.*, me.rolname::text AS who, NOT me.rolsuper AS is_checked FROM me
     UNION ALL
     SELECT r.*, me.rolname || ' is a member of ' || r.rolname || ', which',
         NOT r.rolsuper AND r.rolname !~ '^pg_' AND NOT pg_has_role(me.oid, r.oid, 'USAGE')
     FROM pg_roles r, me WHERE r.oid <> me.oid AND NOT me.rolsuper AND pg_has_role(me.oid, r.oid, 'MEMBER')
 ), extended AS (
     SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
-), reach AS (
-    SELECT who, hats.oid AS hat, tables.* FROM hats, tables
-    WHERE is_worn AND (has_any_column_privilege(hats.oid, tables.oid, 'SELECT, INSERT, UPDATE')
-        OR has_table_privilege(hats.oid, tables.oid, 'DELETE, TRUNCATE'))
+), accessible_tables AS (
+    SELECT who, roles.oid AS role_oid, tables.* FROM roles, tables
+    WHERE is_checked AND (has_any_column_privilege(roles.oid, tables.oid, 'SELECT, INSERT, UPDATE')
+        OR has_table_privilege(roles.oid, tables.oid, 'DELETE, TRUNCATE'))
 )
 SELECT 'statements run as ' || current_user || ', not as ' || $1 AS problem WHERE current_user <> $1
 UNION ALL SELECT 'app.uid() does not return the user of the statement' WHERE app.uid() IS DISTINCT FROM $2
-UNION ALL SELECT who || ' is a superuser' FROM hats WHERE rolsuper
-UNION ALL SELECT who || ' has BYPASSRLS' FROM hats WHERE rolbypassrls
-UNION ALL SELECT who || ' has CREATEROLE' FROM hats WHERE rolcreaterole
-UNION ALL SELECT who || ' has REPLICATION' FROM hats WHERE rolreplication
-UNION ALL SELECT me.rolname || ' is a member of ' || hats.rolname FROM me, hats WHERE hats.rolname ~ '^pg_'
-UNION ALL SELECT who || ' owns ' || name FROM hats JOIN owned ON relowner = hats.oid
-UNION ALL SELECT who || ' owns ' || name FROM hats JOIN functions ON proowner = hats.oid WHERE is_worn
-UNION ALL SELECT who || ' may create objects in the schema ' || nspname FROM hats, pg_namespace n
-    WHERE is_worn AND nspname !~ '^pg_(temp|toast)' AND has_schema_privilege(hats.oid, n.oid, 'CREATE')
-UNION ALL SELECT who || ' may create schemas in the database' FROM hats
-    WHERE is_worn AND has_database_privilege(hats.oid, current_database(), 'CREATE')
+UNION ALL SELECT who || ' is a superuser' FROM roles WHERE rolsuper
+UNION ALL SELECT who || ' has BYPASSRLS' FROM roles WHERE rolbypassrls
+UNION ALL SELECT who || ' has CREATEROLE' FROM roles WHERE rolcreaterole
+UNION ALL SELECT who || ' has REPLICATION' FROM roles WHERE rolreplication
+UNION ALL SELECT me.rolname || ' is a member of ' || roles.rolname FROM me, roles WHERE roles.rolname ~ '^pg_'
+UNION ALL SELECT who || ' owns ' || name FROM roles JOIN owned ON relowner = roles.oid
+UNION ALL SELECT who || ' owns ' || name FROM roles JOIN functions ON proowner = roles.oid WHERE is_checked
+UNION ALL SELECT who || ' may create objects in the schema ' || nspname FROM roles, pg_namespace n
+    WHERE is_checked AND nspname !~ '^pg_(temp|toast)' AND has_schema_privilege(roles.oid, n.oid, 'CREATE')
+UNION ALL SELECT who || ' may create schemas in the database' FROM roles
+    WHERE is_checked AND has_database_privilege(roles.oid, current_database(), 'CREATE')
 UNION ALL SELECT 'row-level security is not both enabled and forced on ' || name FROM owned
-    WHERE oid IN (SELECT oid FROM reach) AND NOT (relrowsecurity AND relforcerowsecurity)
+    WHERE oid IN (SELECT oid FROM accessible_tables) AND NOT (relrowsecurity AND relforcerowsecurity)
 UNION ALL SELECT 'the policy that isolates users is missing, different or not the only one on ' || name FROM owned
-    WHERE oid IN (SELECT oid FROM reach) AND relrowsecurity AND ({NOT_ONE_POLICY} OR {OTHER_POLICY})
-UNION ALL SELECT who || ' may truncate ' || name FROM reach
-    WHERE oid IN (SELECT oid FROM owned) AND hat <> relowner AND has_table_privilege(hat, oid, 'TRUNCATE')
+    WHERE oid IN (SELECT oid FROM accessible_tables) AND relrowsecurity AND ({NOT_ONE_POLICY} OR {OTHER_POLICY})
+UNION ALL SELECT who || ' may truncate ' || name FROM accessible_tables
+    WHERE oid IN (SELECT oid FROM owned) AND role_oid <> relowner AND has_table_privilege(role_oid, oid, 'TRUNCATE')
 UNION ALL SELECT who || ' has access to ' || name || CASE relkind WHEN 'v' THEN ', a view that runs as its owner'
-        WHEN 'm' THEN ', which no policy guards' ELSE ', which has no user_id' END FROM reach
+        WHEN 'm' THEN ', which no policy guards' ELSE ', which has no user_id' END FROM accessible_tables
     WHERE (relkind = 'm' OR {VIEW_OF_ITS_OWNER} OR (relkind IN ('r', 'p', 'f') AND owner_column IS NULL))
         AND ('pg_class'::regclass, oid) NOT IN (SELECT classid, objid FROM extended)
-UNION ALL SELECT who || ' may call ' || name || ', which runs as its owner' FROM hats, functions
-    WHERE is_worn AND prosecdef AND name <> ALL ('{{{", ".join(f'"{name}"' for name in DEFINERS)}}}')
+UNION ALL SELECT who || ' may call ' || name || ', which runs as its owner' FROM roles, functions
+    WHERE is_checked AND prosecdef AND name <> ALL ('{{{", ".join(f'"{name}"' for name in DEFINERS)}}}')
         AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
-        AND has_function_privilege(hats.oid, functions.oid, 'EXECUTE')
-        AND has_schema_privilege(hats.oid, pronamespace, 'USAGE')
+        AND has_function_privilege(roles.oid, functions.oid, 'EXECUTE')
+        AND has_schema_privilege(roles.oid, pronamespace, 'USAGE')
         AND ('pg_proc'::regclass, functions.oid) NOT IN (SELECT classid, objid FROM extended)
 """,  # noqa: S608  It is built from the constants above.
     "role",

@@ -29,7 +29,7 @@ APPLY_PLANNER_SETTINGS = raw(f"SELECT {planner.set_config_calls(is_local=False)}
 """Sent once on each direct connection. Behind a pooler, the identity sets the same."""
 
 # Time limits that detect a dead network, in seconds; the last one in milliseconds. Values in the URL take precedence.
-CONNECTING = {
+CONNECTION_PARAMETERS = {
     "application_name": "todo",
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -39,7 +39,7 @@ CONNECTING = {
 }
 _ALWAYS = {"autocommit": True, "client_encoding": "utf8"}
 _CONFIGURE_SECONDS = 3.0
-_PING_IS_GOOD_SECONDS = 1.0
+_PING_CACHE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ class Database:
         # References to background tasks: the event loop holds only weak ones.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ping: asyncio.Task[Unavailable | None] | None = None
-        self._ping_is_good_until = 0.0
+        self._ping_cached_until = 0.0
         # One user gets at most half of the connections, but at least one.
         per_user_limit = max(1, self.options.pool_size // 2)
         self._limiter = PerUserLimiter(limit=per_user_limit, max_waiting=20 * per_user_limit)
@@ -100,7 +100,7 @@ class Database:
         self._shared_names = SharedNames()
         self._pool = _Pool(
             connection_class=Connection,
-            kwargs={**CONNECTING, **conninfo_to_dict(url), **_ALWAYS},
+            kwargs={**CONNECTION_PARAMETERS, **conninfo_to_dict(url), **_ALWAYS},
             min_size=min(2, self.options.pool_size),
             max_size=self.options.pool_size,
             # Callers wait within their time budgets. If this many wait, the next one is refused at once.
@@ -129,7 +129,7 @@ class Database:
         This needs no token. Callers at about the same time share one check, so they take one connection altogether.
         """
         now = asyncio.get_running_loop().time()
-        if self._ping is None or (self._ping.done() and now >= self._ping_is_good_until):
+        if self._ping is None or (self._ping.done() and now >= self._ping_cached_until):
             self._ping = self._start(self._try_ping())
         # A caller that is cancelled must not cancel the check for the others.
         failure = await asyncio.shield(self._ping)
@@ -148,7 +148,7 @@ class Database:
             failure = error
         except (ConnectionLost, DatabaseError, TimeoutError):
             failure = _unreachable()
-        self._ping_is_good_until = loop.time() + _PING_IS_GOOD_SECONDS
+        self._ping_cached_until = loop.time() + _PING_CACHE_SECONDS
         return failure
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -214,10 +214,10 @@ class Database:
         of their own connections is returned.
         """
         if user_id is None:
-            return await self._lend(deadline)
+            return await self._take_from_pool(deadline)
         await self._limiter.acquire(user_id, deadline=deadline)
         try:
-            connection = await self._lend(deadline)
+            connection = await self._take_from_pool(deadline)
         except BaseException:
             self._limiter.release(user_id)
             raise
@@ -257,7 +257,7 @@ class Database:
                 "Another request of yours is still changing many tasks. Try again in a moment.", code="overloaded"
             ) from None
 
-    async def _lend(self, deadline: float) -> Connection:
+    async def _take_from_pool(self, deadline: float) -> Connection:
         loop = asyncio.get_running_loop()
         try:
             while True:

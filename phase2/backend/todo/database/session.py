@@ -31,10 +31,10 @@ _COMMIT = raw("COMMIT")
 _CALLER_EXISTS = raw("SELECT app.caller_exists() AS caller_exists")
 
 # By the naming convention of todo.models: the foreign key of every user-owned table to Better Auth's users.
-_OWNER_KEY = f"_{USER_ID}_user"
+_OWNER_FOREIGN_KEY_SUFFIX = f"_{USER_ID}_user"
 
 # The index of the look-up's result. The identity's result is the first.
-_LOOKED_UP = len(PREAMBLE)
+_LOOK_UP_INDEX = len(PREAMBLE)
 
 _FAILURES = (ConnectionLost, DatabaseError, TimeoutError)
 
@@ -238,8 +238,8 @@ class Session:
                 user_id=self.user_id,
             )
         except DatabaseError as error:
-            was_looked_up = len(error.before) > _LOOKED_UP
-            stored = self._stored(idempotency_key, error.before[_LOOKED_UP]) if was_looked_up else None
+            was_looked_up = len(error.before) > _LOOK_UP_INDEX
+            stored = self._stored(idempotency_key, error.before[_LOOK_UP_INDEX]) if was_looked_up else None
             if stored is not None:
                 return stored
             if is_without_effect(error):
@@ -287,7 +287,9 @@ class Session:
             return _unavailable("The database did not answer in time. Check whether your change was made.")
         if not isinstance(error, DatabaseError):
             return error
-        if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(_OWNER_KEY):
+        if error.sqlstate == SqlState.foreign_key_violation and (error.constraint or "").endswith(
+            _OWNER_FOREIGN_KEY_SUFFIX
+        ):
             return _account_deleted()
         if self._is_bulk and error.sqlstate == SqlState.query_canceled:
             # The statement did not wait for a lock: that would end with another SQLSTATE.

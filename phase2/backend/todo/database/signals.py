@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from todo.database.cancellation import cancelled
-from todo.database.pool import CONNECTING, Database
+from todo.database.pool import CONNECTION_PARAMETERS, Database
 from todo.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class PostgresSignals:
 
     def __init__(self, database: Database, direct_url: str) -> None:
         self._database = database
-        self._parameters: dict[str, Any] = {**CONNECTING, **conninfo_to_dict(direct_url), "autocommit": True}
+        self._parameters: dict[str, Any] = {**CONNECTION_PARAMETERS, **conninfo_to_dict(direct_url), "autocommit": True}
         self._listener: Listener | None = None
         self._listening: asyncio.Task[None] | None = None
         self._pending: set[str] = set()

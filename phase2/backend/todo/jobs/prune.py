@@ -10,7 +10,7 @@ from todo.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-_SMALLER = 8
+_BATCH_DIVISOR = 8
 _MAX_FAILED_USERS = 10
 
 
@@ -79,7 +79,7 @@ async def _prune_users(database: Database, take: PruneFunction, kept_days: int, 
             )
         except (Unavailable, DatabaseError) as error:
             if max_rows > 1:
-                max_rows = max(1, max_rows // _SMALLER)
+                max_rows = max(1, max_rows // _BATCH_DIVISOR)
             else:
                 failed_users += 1
                 if failed_users == _MAX_FAILED_USERS:

@@ -14,10 +14,10 @@ import orjson
 
 LONGEST = 4_000
 
-NOT_OURS = "This is not a cursor of this list. Start without one."
-OTHER_QUESTION = "This cursor belongs to other filters or another order. Repeat those, or start without one."
+UNKNOWN_CURSOR = "This is not a cursor of this list. Start without one."
+OTHER_QUERY = "This cursor belongs to other filters or another order. Repeat those, or start without one."
 _DIGEST_BYTES = 9
-_MAX_PASSED = 2**53
+_MAX_OFFSET = 2**53
 
 
 # Task: T-372
@@ -35,9 +35,9 @@ class Cursor:
 
 
 # Task: T-372
-def digest_of(question: Mapping[str, Any]) -> str:
+def digest_of(query: Mapping[str, Any]) -> str:
     """Return a digest of a query. Equal queries have equal digests, whatever the order of their keys."""
-    canonical = orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
+    canonical = orjson.dumps(query, option=orjson.OPT_SORT_KEYS)
     return base64.urlsafe_b64encode(hashlib.blake2b(canonical, digest_size=_DIGEST_BYTES).digest()).decode()
 
 
@@ -57,15 +57,15 @@ def decode(text: str, digest: str) -> Cursor:
     try:
         content = orjson.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except ValueError:
-        raise ValueError(NOT_OURS) from None
+        raise ValueError(UNKNOWN_CURSOR) from None
     match content:
         case [str(own), int(offset), int(part), list(values), str() | None as word] if (
-            0 <= offset < _MAX_PASSED and all(_is_value(value) for value in (*values, word))
+            0 <= offset < _MAX_OFFSET and all(_is_value(value) for value in (*values, word))
         ):
             if own != digest:
-                raise ValueError(OTHER_QUESTION)
+                raise ValueError(OTHER_QUERY)
             return Cursor(offset, part, tuple(values), word)
-    raise ValueError(NOT_OURS)
+    raise ValueError(UNKNOWN_CURSOR)
 
 
 def _is_value(value: Any) -> bool:

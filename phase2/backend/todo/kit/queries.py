@@ -25,15 +25,17 @@ SEPARATORS = (
 )
 _SEPARATOR = re.compile(f"[{SEPARATORS}]+")
 # Scripts without separators between words: each character counts as a word.
-SINGLES = (
+UNSPACED_SCRIPTS = (
     r"\u0e00-\u0e4e\u0e50-\u0e59\u0e81-\u0eff\u1000-\u1049\u1050-\u109f\u1780-\u17d3\u17db-\u17ff\u3005-\u3007"
     r"\u3031-\u303c\u3041-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     r"\U00020000-\U0003ffff"
 )
-_SINGLE = re.compile(f"[{SINGLES}]")
+_SINGLE = re.compile(f"[{UNSPACED_SCRIPTS}]")
 # A term: an optional minus, then a text in quotes (the last one may be unclosed), or up to the next space or quote.
 _TERM = re.compile(r'(?P<minus>-?)(?:"(?P<quoted>[^"]*)(?:"|$)|(?P<plain>[^\s"]+))')
-_AS_TYPED_ELSEWHERE = str.maketrans({"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "−": "-", "–": "-", "＊": "*"})  # noqa: RUF001
+_TYPOGRAPHIC_CHARACTERS = str.maketrans(
+    {"“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "−": "-", "–": "-", "＊": "*"}  # noqa: RUF001
+)
 
 _NOTHING = "The search has no words. Give at least one, as in milk or choc*."
 _ONLY_NOT = "The search only excludes words. Give at least one word that must occur."
@@ -78,7 +80,7 @@ def parse(typed: str) -> Query:
         raise ValueError(_TOO_LONG)
     count = 0
     required, excluded = Terms(), Terms()
-    for term in _TERM.finditer(typed.translate(_AS_TYPED_ELSEWHERE)):
+    for term in _TERM.finditer(typed.translate(_TYPOGRAPHIC_CHARACTERS)):
         text = term["quoted"] if term["plain"] is None else term["plain"]
         words = normalize_for_search(text).split()
         if not words:

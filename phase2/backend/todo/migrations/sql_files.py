@@ -92,7 +92,7 @@ SELECT name, encode(sha256(convert_to(definition, 'UTF8')), 'hex') FROM objects
 
 # Statements that drop the objects that no file names any more. If two functions have the same name, the one that this
 # transaction did not create comes from an older file with other arguments.
-_STRAYS = """
+_DROP_UNKNOWN_OBJECTS = """
 SELECT format('DROP TRIGGER %%I ON %%s', tgname, tgrelid::regclass)
 FROM pg_trigger JOIN pg_proc AS p ON p.oid = tgfoid
 WHERE NOT tgisinternal AND pronamespace = 'app'::regnamespace
@@ -165,7 +165,7 @@ def apply(connection: Connection) -> None:
         for file in wanted:
             if was_changed_by_hand or file.path in _ALWAYS_LAST or applied.get(file.path) != file.digest:
                 _execute(connection, file)
-        for (statement,) in connection.execute(_STRAYS, _names(wanted)).fetchall():
+        for (statement,) in connection.execute(_DROP_UNKNOWN_OBJECTS, _names(wanted)).fetchall():
             connection.execute(statement)
         connection.execute("SET LOCAL check_function_bodies = on")
         connection.execute(_VALIDATE)

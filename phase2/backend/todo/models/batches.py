@@ -146,7 +146,7 @@ class DeleteOperation(TaskOperation):
 _PYDANTIC_ERRORS = frozenset(get_args(ErrorType))
 
 
-def _at_its_place(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+def _without_union_tag(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     """Remove the union tag from the location of each error: it is not part of the path in the JSON."""
     try:
         return validate(value)
@@ -169,7 +169,7 @@ def _line(error: Mapping[str, Any]) -> InitErrorDetails:
 OneOperation: TypeAlias = (
     CreateOperation | UpdateOperation | CompleteOperation | ReopenOperation | MoveOperation | DeleteOperation
 )
-Operation = Annotated[OneOperation, Field(discriminator="op"), WrapValidator(_at_its_place)]
+Operation = Annotated[OneOperation, Field(discriminator="op"), WrapValidator(_without_union_tag)]
 
 
 # Task: T-353

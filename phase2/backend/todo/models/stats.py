@@ -10,7 +10,7 @@ from todo.models.fields import TASK_ID, described
 from todo.models.values import Priority, Status, WholeNumber
 
 MAX_DAYS = 366
-LONGEST_STREAK = 3_660
+MAX_STREAK_DAYS = 3_660
 """In days: ten years. No request looks further back."""
 
 
@@ -61,6 +61,6 @@ class Stats(SQLModel):
     open: OpenStats
     overdue: int = described("The number of open tasks past their due date.", 1)
     streak: int = described(
-        f"The number of consecutive days with completed tasks, up to today or yesterday: {LONGEST_STREAK:,} at most.",
+        f"The number of consecutive days with completed tasks, up to today or yesterday: {MAX_STREAK_DAYS:,} at most.",
         12,
     )

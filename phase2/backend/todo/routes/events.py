@@ -223,7 +223,7 @@ async def _authenticate(websocket: WebSocket, token: str | None, since: int | No
     if token is not None:
         return _Caller(await _verify(websocket, token), since)
     try:
-        async with asyncio.timeout(websocket.app.state.live.options.introduction_seconds):
+        async with asyncio.timeout(websocket.app.state.live.options.authentication_timeout_seconds):
             token, asked = await _receive_token(websocket)
     except TimeoutError:
         raise _Closing(_UNAUTHENTICATED, "Send a token first.") from None

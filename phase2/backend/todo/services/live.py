@@ -42,7 +42,7 @@ class LiveOptions:
     heartbeat_seconds: float = 20.0
     poll_seconds: float = 30.0
     max_unauthenticated: int = 200
-    introduction_seconds: float = 10.0
+    authentication_timeout_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from todo.services.idempotent_create import MAX_ATTEMPTS, create_once, precondit
 from todo.services.revisions import LOCK_USER_WRITES, expected_revisions
 
 
-def _is_as_named(if_match: Condition, current: Row) -> bool:
+def _revision_matches(if_match: Condition, current: Row) -> bool:
     return if_match.names(current["revision"])
 
 
@@ -34,7 +34,7 @@ class NamedResource:
     read: Statement
     read_with_digest: Statement
     to_conflict: Callable[[DatabaseError], Conflict | None]
-    matches: Callable[[Condition, Row], bool] = _is_as_named
+    matches: Callable[[Condition, Row], bool] = _revision_matches
 
     async def create(
         self,
@@ -95,7 +95,7 @@ class NamedResource:
         except DatabaseError as error:
             if error.constraint != self._uniqueness:
                 raise self.as_conflict(error) or error from None
-            namesake = await session.fetch_first(self._namesake, name_key=values["name_key"])
+            namesake = await session.fetch_first(self._find_by_name, name_key=values["name_key"])
             if namesake is None:
                 return None
             raise Conflict(
@@ -117,7 +117,7 @@ class NamedResource:
         return f"uq_{self.model.__tablename__}_user_id_name_key"
 
     @cached_property
-    def _namesake(self) -> Statement:
+    def _find_by_name(self) -> Statement:
         columns = table_of(self.model).c
         own, key = OwnedByCaller(self.model), columns.name_key
         return Statement(select(columns.id).where(own, key == bindparam("name_key", type_=Text)))

@@ -30,7 +30,7 @@ from sqlmodel import col
 
 from todo.database import OwnedByCaller, Session, Statement
 from todo.models.profiles import Profile
-from todo.models.stats import LONGEST_STREAK
+from todo.models.stats import MAX_STREAK_DAYS
 from todo.models.tasks import Task, TaskCount
 from todo.models.values import Priority
 from todo.services.tasks.statements import OPEN, not_trashed, now, owned_by_caller
@@ -149,7 +149,7 @@ def _streak() -> ColumnElement[int]:
         _end_of(run.c.day - literal_column("2"), run),
         run.c.start,
         run.c.length + _one,
-    ).where(run.c.length < literal_column(str(LONGEST_STREAK)), _is_something_completed(run.c.start, run.c.end))
+    ).where(run.c.length < literal_column(str(MAX_STREAK_DAYS)), _is_something_completed(run.c.start, run.c.end))
     return select(func.max(run.union_all(before).c.length)).scalar_subquery()
 
 

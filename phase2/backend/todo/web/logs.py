@@ -31,7 +31,7 @@ _ERROR_ATTRIBUTES = ("sqlstate", "constraint", "errno")
 _requests = logging.getLogger("todo.request")
 
 
-class AnswerBroken(Exception):
+class ResponseAborted(Exception):
     """A response that has started cannot be finished. Raised to the server; the cause was logged before."""
 
 
@@ -79,7 +79,7 @@ class Handler(logging.Handler):
         self.setFormatter(ProcessorFormatter(processors=processors, use_get_message=False, pass_foreign_args=True))
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and isinstance(record.exc_info[1], AnswerBroken):
+        if record.exc_info and isinstance(record.exc_info[1], ResponseAborted):
             return
         try:
             self.write(self.format(record))

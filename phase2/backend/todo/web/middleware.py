@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from todo import errors
 from todo.web.context import Trace, begin_trace, set_identity, trace_of
 from todo.web.logged_paths import LoggedPaths
-from todo.web.logs import AnswerBroken, request_log
+from todo.web.logs import ResponseAborted, request_log
 from todo.web.problems import internal_response, known_error, problem_response
 
 log = logging.getLogger("todo.request")
@@ -98,7 +98,7 @@ def _log(scope: Scope, trace: Trace, path: str, seconds: float) -> None:
 
 # Task: T-041
 class Problems:
-    """Turns every exception into a problem response. Raises AnswerBroken if the response has already started."""
+    """Turns every exception into a problem response. Raises ResponseAborted if the response has already started."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -115,7 +115,7 @@ class Problems:
             if known is None or trace.status:
                 log.exception("unhandled", extra={"request_id": trace.request_id})
             if trace.status:
-                raise AnswerBroken from None
+                raise ResponseAborted from None
             response = problem_response(known, scope) if known else internal_response(scope)
             await response(scope, receive, send)
 

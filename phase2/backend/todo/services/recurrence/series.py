@@ -21,7 +21,7 @@ COLUMNS = (*STATE, "series_id", "next_occurrences")
 """The columns of a series that no client can set."""
 
 # The columns from which ``next_occurrences`` is computed.
-_STEPS_FROM = frozenset({"due_date", "due_time_zone", "recurrence", *STATE})
+_NEXT_OCCURRENCES_COLUMNS = frozenset({"due_date", "due_time_zone", "recurrence", *STATE})
 
 # ``series_id`` stays: the completed occurrences still belong to the series.
 _NO_SERIES: Mapping[str, Any] = {name: None for name in COLUMNS if name != "series_id"}
@@ -94,7 +94,7 @@ def columns_after_edit(row: Row, sent: Mapping[str, Any], user_time: UserTime, *
     elif "start_date" in changed and not only_this:
         rule_due = parse_due(row["recurrence_due"])
         changed["recurrence_start"] = to_text(start and shift_start(start, due, rule_due, started.clock))
-    if changed.keys() & _STEPS_FROM:
+    if changed.keys() & _NEXT_OCCURRENCES_COLUMNS:
         changed["next_occurrences"] = Schedule.of({**row, **changed}, user_time).next_occurrences()
     return changed
 

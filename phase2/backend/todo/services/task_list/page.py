@@ -117,8 +117,10 @@ async def _plain_page(session: Session, query: TaskQuery, now: datetime, if_none
     # One extra row shows whether there are more.
     place = {"skip": query.skip, "limit": query.limit + 1}
     if if_none_match is not None:
-        rows = await session.fetch_all(_page_unless(asked), **values, **place, seen=seen_revisions(if_none_match))
-        rows, total, revision = _apart(rows)
+        rows = await session.fetch_all(
+            _page_statement_if_changed(asked), **values, **place, seen=seen_revisions(if_none_match)
+        )
+        rows, total, revision = _split_page_rows(rows)
     else:
         counting, listing = _page_statements(asked)
         # The revision is read with the total, before the list: it may be older than the list, never newer.
@@ -132,8 +134,8 @@ async def _plain_page(session: Session, query: TaskQuery, now: datetime, if_none
     return Page(rows, total, revision, offset=query.skip, next_cursor=next_cursor)
 
 
-def _apart(rows: list[TaskRow]) -> tuple[list[TaskRow], int, int]:
-    """Split the rows of ``_page_unless``: return the tasks, the total and the revision."""
+def _split_page_rows(rows: list[TaskRow]) -> tuple[list[TaskRow], int, int]:
+    """Split the rows of ``_page_statement_if_changed``: return the tasks, the total and the revision."""
     if not rows:
         return [], 0, 0
     total, revision = rows[0]["total"], rows[0]["latest"]
@@ -220,7 +222,7 @@ def _cursor_of(query: TaskQuery, digest: str) -> Cursor | None:
 
 
 def _not_ours() -> Invalid:
-    return Invalid(FieldError("/cursor", cursors.NOT_OURS))
+    return Invalid(FieldError("/cursor", cursors.UNKNOWN_CURSOR))
 
 
 def _search_values(searched: Query | None, cursor: Cursor | None) -> Mapping[str, Any]:
@@ -404,7 +406,7 @@ def _page_statements(asked: tuple[AppliedFilter, ...]) -> tuple[Statement, State
 
 # Task: T-122
 @cache
-def _page_unless(asked: tuple[AppliedFilter, ...]) -> Statement:
+def _page_statement_if_changed(asked: tuple[AppliedFilter, ...]) -> Statement:
     """Return one statement for revision, total and rows. If the revision is in ``seen``, it reads only that.
 
     Each row has the total and the revision; without tasks there is one row with only these. A full page costs more than

@@ -175,7 +175,7 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
     """Return the rank after which hits are past the probe limit, counted from the start of the scan; else no row."""
     ahead = _task_words.alias("ahead")
     index_conditions = select(ahead.c.weight, ahead.c.created_at).where(
-        OwnedByCaller(ahead), ahead.c.word == word, _reading_pays()
+        OwnedByCaller(ahead), ahead.c.word == word, _hashing_is_cheaper()
     )
     most = intersection.probe_limit(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP)
     if not is_behind:
@@ -243,7 +243,7 @@ def _rarest(place: int, *, but: ColumnElement[str] | None = None) -> ColumnEleme
     return _of_ranked("word", place, *([] if but is None else [_ranked().c.word != but]))
 
 
-def _reading_pays() -> ColumnElement[bool]:
+def _hashing_is_cheaper() -> ColumnElement[bool]:
     # False if only the rarest word has fewer than ``_FEW`` tasks. Counts stop there, so the real number of rows of the
     # next word is not known.
     most: ColumnElement[int] = literal_column(str(_FEW))

@@ -90,7 +90,7 @@ async def run_batch(session: Session, batch: Batch, *, now: datetime) -> list[di
     unknown reference.
     """
     named = _named(batch.operations, now)
-    async with session.transaction(*_looking(named)) as (kept, [_, rows, profiles, categories]):
+    async with session.transaction(*_load_requests(named)) as (kept, [_, rows, profiles, categories]):
         if kept is not None:
             return _results(kept)
         refuse_too_many(rows)
@@ -104,10 +104,10 @@ async def run_batch(session: Session, batch: Batch, *, now: datetime) -> list[di
             try:
                 outcomes.append(_result_of(each, _apply(unit, each, before)))
             except TodoError as error:
-                failed = failed or _pointed(error, each, f"/operations/{index}")
+                failed = failed or _with_pointer(error, each, f"/operations/{index}")
                 if batch.atomic:
                     break
-                outcomes.append(_result_of(each, error.status, _pointed(error, each, "")))
+                outcomes.append(_result_of(each, error.status, _with_pointer(error, each, "")))
             ends.append(len(unit.requests))
         if failed and not rows:
             await session.ensure_caller_exists()
@@ -117,10 +117,10 @@ async def run_batch(session: Session, batch: Batch, *, now: datetime) -> list[di
         try:
             return _results(await session.finish(*unit.requests, (_OUTCOME, values)))
         except DatabaseError as fault:
-            raise _seen_too_late(fault, named, ends) from None
+            raise _to_operation_error(fault, named, ends) from None
 
 
-def _seen_too_late(fault: DatabaseError, named: Sequence[_Target], ends: Sequence[int]) -> Exception:
+def _to_operation_error(fault: DatabaseError, named: Sequence[_Target], ends: Sequence[int]) -> Exception:
     """Return the error for a failure that only the database detects, such as an unknown zone. Nothing was written."""
     index = bisect_right(ends, len(fault.before))
     if index == len(named):
@@ -128,7 +128,7 @@ def _seen_too_late(fault: DatabaseError, named: Sequence[_Target], ends: Sequenc
     each = named[index]
     error = to_move_error(fault, each.operation) if isinstance(each.operation, MoveOperation) else None
     error = error or to_user_error(fault)
-    return fault if error is None else _pointed(error, each, f"/operations/{index}")
+    return fault if error is None else _with_pointer(error, each, f"/operations/{index}")
 
 
 def _before(rows: Sequence[Row], named: Sequence[_Target]) -> dict[str, Row]:
@@ -136,7 +136,7 @@ def _before(rows: Sequence[Row], named: Sequence[_Target]) -> dict[str, Row]:
     return {row["id"]: {name: row[name] for name in PUBLIC_NAMES} for row in rows if row["id"] in ids}
 
 
-def _looking(named: Sequence[_Target]) -> tuple[tuple[Statement, Mapping[str, Any]], ...]:
+def _load_requests(named: Sequence[_Target]) -> tuple[tuple[Statement, Mapping[str, Any]], ...]:
     """Return the requests that load everything the operations may need."""
     beside: set[UUID] = set()
     categories: set[UUID] = set()
@@ -233,7 +233,7 @@ def _refuse_if_stale(row: Row, revision: int | None, before: Mapping[str, Row]) 
         raise PreconditionFailed(current=before[row["id"]], revision=row["revision"])
 
 
-def _pointed(error: TodoError, each: _Target, place: str) -> TodoError:
+def _with_pointer(error: TodoError, each: _Target, place: str) -> TodoError:
     """Return the error with pointers into the batch: to the fields if it is Invalid, else to the operation."""
     if isinstance(error, Invalid):
         kind = type(each.operation)
@@ -248,11 +248,17 @@ def _pointed(error: TodoError, each: _Target, place: str) -> TodoError:
 
 
 def _result_of(each: _Target, status: int, error: TodoError | None = None) -> dict[str, Any]:
-    told: dict[str, Any] = {"op": each.operation.op, "status": status, "id": each.task_id, "task": None, "error": None}
+    result: dict[str, Any] = {
+        "op": each.operation.op,
+        "status": status,
+        "id": each.task_id,
+        "task": None,
+        "error": None,
+    }
     if error is not None:
         members = {name: getattr(error, name) for name in ("title", "status", "detail", "code")}
-        told["error"] = {**members, **error.members}
-    return told
+        result["error"] = {**members, **error.members}
+    return result
 
 
 def _results(answer: Sequence[Row]) -> list[dict[str, Any]]:

@@ -135,11 +135,11 @@ class CompleteTask(Command):
             return
         following = series.columns_after_completion(row, unit.user_time, at) if row["recurrence"] is not None else None
         if following is None:
-            self._complete_finally(unit, row, at)
+            self._complete_without_next(unit, row, at)
         else:
             self._complete_occurrence(unit, row, at, following)
 
-    def _complete_finally(self, unit: TaskUnitOfWork, row: Row, at: datetime) -> None:
+    def _complete_without_next(self, unit: TaskUnitOfWork, row: Row, at: datetime) -> None:
         below = unit.descendants(row)
         if below:
             unit.add(_COMPLETE_BELOW, row, completed_at=at)
@@ -194,13 +194,13 @@ def _statement(*, named: bool, conditional: bool) -> Statement:
     that is completed already stays unchanged, and so does a series whose last completed occurrence is the named one.
     """
     which = [not_trashed, *revision_matches_if(conditional=conditional)]
-    meant = [*which, *([is_named] if named else [])]
-    step = _step(meant)
-    goes_on = step.c.rest.is_not(None)
+    named_conditions = [*which, *([is_named] if named else [])]
+    step = _step(named_conditions)
+    series_continues = step.c.rest.is_not(None)
     is_done = tasks.c.status == _COMPLETED
-    done: ColumnElement[bool] = and_(*meant, is_done | (is_open(tasks.c.status) & is_simple))
-    status: list[tuple[Any, Any]] = [(goes_on, _PENDING)]
-    completed_at: list[tuple[Any, Any]] = [(goes_on, null())]
+    done: ColumnElement[bool] = and_(*named_conditions, is_done | (is_open(tasks.c.status) & is_simple))
+    status: list[tuple[Any, Any]] = [(series_continues, _PENDING)]
+    completed_at: list[tuple[Any, Any]] = [(series_continues, null())]
     if named:
         repeated = and_(*which, tasks.c.last_occurrence == named_occurrence, is_named.is_not(true()))
         status.append((repeated, tasks.c.status))
@@ -211,10 +211,10 @@ def _statement(*, named: bool, conditional: bool) -> Statement:
         "last_occurrence": tasks.c.due_date,
         "last_completed_at": func.greatest(tasks.c.last_completed_at, _completed_at),
     }
-    new = {name: case((goes_on, value), else_=tasks.c[name]) for name, value in following.items()}
+    new = {name: case((series_continues, value), else_=tasks.c[name]) for name, value in following.items()}
     new["status"] = case(*status, else_=_COMPLETED)
     new["completed_at"] = case(*completed_at, else_=func.coalesce(tasks.c.completed_at, _completed_at))
-    return update_statement([by_id, goes_on | done], new)
+    return update_statement([by_id, series_continues | done], new)
 
 
 def _step(which: Sequence[ColumnElement[bool]]) -> CTE:

@@ -51,13 +51,13 @@ def _ancestor_ids() -> Select[Any]:
     return select(above.union(found).c.id)
 
 
-_everything = tuple(
+_loaded_columns = tuple(
     c for c in tasks.c if c.name not in ("user_id", "creation_digest", "next_occurrences", "description")
 )
 # Descriptions are long, and not needed for ancestors and descendants.
 _description = case((_named, tasks.c.description)).label("description")
 LOAD_SUBTREES = Statement(
-    select(*_everything, _description, func.encode(tasks.c.creation_digest, "hex").label("digest"))
+    select(*_loaded_columns, _description, func.encode(tasks.c.creation_digest, "hex").label("digest"))
     .where(owned_by_caller, id_in(_ancestor_ids(), descendant_ids(tasks.c.id == any_(_ids))))
     .limit(literal_column(str(MAX_SUBTREE_ROWS + 1)))
 )

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import struct
 
-from support.relay import Relay
+from support.failing_relay import Relay
 
 PREFIX = b"RELAY_"
 _BACKEND_KEY_DATA = b"K"

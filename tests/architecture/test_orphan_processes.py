@@ -13,7 +13,7 @@ from support.repository import ROOT
 # A program with the check that starts a process which daemonises, as PostgreSQL does.
 RUN = """
 import subprocess, sys
-from support.leftovers import adopt_orphans, assert_no_process_left
+from support.orphan_processes import adopt_orphans, assert_no_process_left
 
 DAEMON = "import subprocess; print(subprocess.Popen(['sleep', '{}'], start_new_session=True, stdout=-3).pid)"
 seconds, within_seconds = sys.argv[1:]

@@ -19,9 +19,9 @@ from support.batches import (
     update,
 )
 from support.categories import add_category
-from support.people import SECRET, client_of, sign_up
+from support.round_trips import watched
 from support.tasks import ACCOUNT_GONE, add_task, problem_of, tasks_of, without_request_id
-from support.trips import watched
+from support.users import SECRET, client_of, sign_up
 from todo.kit.ids import uuid7
 from todo.main import create_app
 from todo.services.authentication import SecretVerifier
