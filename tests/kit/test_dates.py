@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from todo.kit.dates import canonical_due, format_due, parse_due
+from todo.kit.dates import canonical_due, format_due, is_instant, parse_due
 
 EXPECTED = (
     "Expected a date (2026-03-10), a date and time (2026-03-10T09:00:00), or one with an offset (2026-03-10T09:00:00Z)."
@@ -168,3 +168,12 @@ class TestCanonicalDue:
             )
 
         assert said in {"it is good", EXPECTED, NO_SUCH_DATE, NO_SUCH_TIME, TOO_FINE, OUT_OF_RANGE}
+
+
+# Task: T-311
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2026-03-10", False), ("2026-03-10T09:00:00", False), ("2026-03-10T09:00:00Z", True)],
+)
+def test_only_a_time_with_an_offset_is_an_instant(text: str, *, expected: bool) -> None:
+    assert is_instant(parse_due(text)) is expected

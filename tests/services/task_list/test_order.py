@@ -14,7 +14,8 @@ from todo.database import Database, Row, Session, Statement
 from todo.database.statements import CompiledText
 from todo.kit.etags import Condition
 from todo.models.task_list import TaskQuery
-from todo.models.tasks import Status, TaskCreate
+from todo.models.tasks import TaskCreate
+from todo.models.values import Status
 from todo.services import tasks
 from todo.services.task_list import page as task_list
 

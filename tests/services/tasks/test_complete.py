@@ -10,7 +10,7 @@ import pytest
 from support.helpers import commit_when_awaited
 from support.service_harness import NOW, ServiceHarness, opened
 from todo.errors import Forbidden, Invalid, NotFound
-from todo.models.tasks import Status
+from todo.models.values import Status
 from todo.services import tasks
 
 LATER = NOW + timedelta(hours=1)

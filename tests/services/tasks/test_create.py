@@ -14,7 +14,8 @@ from todo.errors import Conflict
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.task_list import TaskQuery
-from todo.models.tasks import Priority, Status, TaskCreate
+from todo.models.tasks import TaskCreate
+from todo.models.values import Priority, Status
 from todo.services import tasks
 from todo.services.task_list import page as task_list
 

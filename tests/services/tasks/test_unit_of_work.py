@@ -11,7 +11,8 @@ from todo.database import IdempotencyKey, Session
 from todo.kit.etags import Condition
 from todo.models.recurrence import Recurrence
 from todo.models.task_list import TaskQuery
-from todo.models.tasks import Status, TaskCreate, TaskReplace, TaskUpdate
+from todo.models.tasks import TaskCreate, TaskReplace, TaskUpdate
+from todo.models.values import Status
 from todo.services import changes, tasks
 from todo.services.task_list import page as task_list
 

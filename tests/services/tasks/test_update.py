@@ -12,7 +12,8 @@ from support.service_harness import NOW, ServiceHarness, opened
 from todo.errors import PreconditionFailed
 from todo.kit.etags import Condition
 from todo.models.base import table_of
-from todo.models.tasks import Status, Task, TaskUpdate
+from todo.models.tasks import Task, TaskUpdate
+from todo.models.values import Status
 from todo.services import tasks
 
 LATER = NOW + timedelta(hours=1)

@@ -33,8 +33,8 @@ class _Folded(dict[str, str]):
         if len(self) >= _MAX_FOLDED:
             self.clear()
         # Without the spaces that ``normalize_for_search`` puts before and after any text.
-        fold_case = self[character] = normalize_for_search(character)[1:-1]
-        return fold_case
+        folded = self[character] = normalize_for_search(character)[1:-1]
+        return folded
 
 
 _folded = _Folded()

@@ -105,11 +105,11 @@ def normalize_for_search(text: str) -> str:
     Upper case letters, letters with combining marks, and compatibility forms are replaced with the plain letters.
     """
     if text.isascii():
-        fold_case = text.lower()
+        folded = text.lower()
     else:
-        fold_case = _MARKS.sub("", unicodedata.normalize("NFKD", text).lower()).translate(_LETTERS)
-        fold_case = _SINGLE.sub(r" \g<0> ", fold_case)
-    return f" {_SEPARATOR.sub(' ', fold_case)} "
+        folded = _MARKS.sub("", unicodedata.normalize("NFKD", text).lower()).translate(_LETTERS)
+        folded = _SINGLE.sub(r" \g<0> ", folded)
+    return f" {_SEPARATOR.sub(' ', folded)} "
 
 
 def _required(words: list[str], *, is_prefix: bool) -> Terms:

@@ -13,10 +13,8 @@ from todo.models import fields
 from todo.models.base import UNSET, RequestBody, Response
 from todo.models.values import Priority, Status
 
+
 # Other modules take these two from here.
-__all__ = ["Priority", "Status"]
-
-
 # Task: T-011
 class TaskBase(BaseModel):
     """The fields that a client may set. The table and the schemas inherit them."""

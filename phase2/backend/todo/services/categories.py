@@ -292,27 +292,31 @@ def _update_statement(new: Mapping[str, ColumnElement[Any]], *, conditional: boo
 def _delete_statements(leftover: TaskDisposition, *, conditional: bool) -> Sequence[Statement]:
     """Return the statements that update the tasks, if the category will be deleted, and then delete the category."""
     which = _which(conditional=conditional)
-    goes = exists().where(*which).correlate(None)
-    leave = (
+    category_will_be_deleted = exists().where(*which).correlate(None)
+    clear_category = (
         update(Task)
-        .where(_its_tasks, goes)
+        .where(_its_tasks, category_will_be_deleted)
         .values(category_id=null(), updated_at=func.greatest(Task.updated_at, _now))
         .returning(col(Task.id))
     )
-    going = Statement(delete(Category).where(*which).returning(col(Category.id)))
+    delete_category = Statement(delete(Category).where(*which).returning(col(Category.id)))
     # Tasks that are in the trash already only lose their category.
-    return [*([_trash(goes)] if leftover is TaskDisposition.trash else []), Statement(leave), going]
+    return [
+        *([_trash(category_will_be_deleted)] if leftover is TaskDisposition.trash else []),
+        Statement(clear_category),
+        delete_category,
+    ]
 
 
-def _trash(goes: ColumnElement[bool]) -> Statement:
+def _trash(category_will_be_deleted: ColumnElement[bool]) -> Statement:
     """Return the statement that moves the category's tasks and their subtrees to the trash.
 
     ``trash_id`` of a task is the topmost task of this category among the task itself and its ancestors.
     """
     subtree_to_trash = (
         select(col(Task.id), col(Task.id).label("root"), literal_column("0").label("depth"))
-        .where(_its_tasks, col(Task.trashed_at).is_(None), goes)
-        .cte("falling", recursive=True)
+        .where(_its_tasks, col(Task.trashed_at).is_(None), category_will_be_deleted)
+        .cte("subtree_to_trash", recursive=True)
     )
     child = children_of(subtree_to_trash.c.id, CHILD.c.trashed_at.is_(None))
     below = select(child.c.id, subtree_to_trash.c.root, subtree_to_trash.c.depth + 1).select_from(

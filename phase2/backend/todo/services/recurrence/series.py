@@ -75,6 +75,8 @@ def columns_after_edit(row: Row, sent: Mapping[str, Any], user_time: UserTime, *
     """
     changed = {name: value for name, value in sent.items() if value != row[name]}
     after = {**row, **changed}
+    if not changed:
+        return changed
     if after["recurrence"] is None:
         return {**changed, **_NO_SERIES} if "recurrence" in changed else changed
     if after["due_date"] is None:
@@ -89,9 +91,16 @@ def columns_after_edit(row: Row, sent: Mapping[str, Any], user_time: UserTime, *
         return {**changed, **columns, "recurrence_anchor": columns["due_date"], "series_id": UUID(row["id"])}
     if "due_date" in changed and not only_this:
         _first_valid_due(started, may_move=False)
-        changed |= dict.fromkeys(("recurrence_anchor", "recurrence_due"), after["due_date"])
-        changed |= {"recurrence_number": row["recurrence_number"], "recurrence_start": after["start_date"]}
-    elif "start_date" in changed and not only_this:
+        due_date, number = after["due_date"], row["recurrence_number"]
+        return {
+            **changed,
+            "recurrence_anchor": due_date,
+            "recurrence_number": number,
+            "recurrence_due": due_date,
+            "recurrence_start": after["start_date"],
+            "next_occurrences": started._replace(number=number).next_occurrences(),
+        }
+    if "start_date" in changed and not only_this:
         rule_due = parse_due(row["recurrence_due"])
         changed["recurrence_start"] = to_text(start and shift_start(start, due, rule_due, started.clock))
     if changed.keys() & _NEXT_OCCURRENCES_COLUMNS:

@@ -174,12 +174,12 @@ def _has_all(hits: FromClause, word: ColumnElement[str], shape: SearchShape, *, 
 def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
     """Return the rank after which hits are past the probe limit, counted from the start of the scan; else no row."""
     ahead = _task_words.alias("ahead")
-    index_conditions = select(ahead.c.weight, ahead.c.created_at).where(
+    hits = select(ahead.c.weight, ahead.c.created_at).where(
         OwnedByCaller(ahead), ahead.c.word == word, _hashing_is_cheaper()
     )
     most = intersection.probe_limit(_of_ranked("number", 1), per_look_up=_READ_PER_LOOK_UP)
     if not is_behind:
-        return index_conditions.order_by(*_rank(ahead)).offset(most).limit(literal_column("1")).cte("place")
+        return hits.order_by(*_rank(ahead)).offset(most).limit(literal_column("1")).cte("place")
     weight, created_at = (
         cast(bindparam(f"after_{index}", type_=Text), column.type)
         for index, column in enumerate((ahead.c.weight, ahead.c.created_at))
@@ -188,8 +188,8 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
     parts = [
         part.order_by(*_rank(ahead)).limit(most + literal_column("1"))
         for part in (
-            index_conditions.where(ahead.c.weight == weight, ahead.c.created_at <= created_at),
-            index_conditions.where(ahead.c.weight > weight),
+            hits.where(ahead.c.weight == weight, ahead.c.created_at <= created_at),
+            hits.where(ahead.c.weight > weight),
         )
     ]
     rest = union_all(*parts).subquery("rest")
@@ -199,7 +199,7 @@ def _place(word: ColumnElement[str], *, is_behind: bool) -> CTE:
 def _by_prefix(shape: SearchShape, *, trashed: bool) -> Search:
     """If few words have the longest prefix, collect and sort their tasks. Otherwise scan all tasks, newest first."""
     prefix = bindparam("search_prefix", type_=Text)
-    words, index_conditions = _task_words.alias("words"), _tasks.alias("walked")
+    words, newest = _task_words.alias("words"), _tasks.alias("newest")
     begins = and_(OwnedByCaller(words), _begins_with(words, prefix))
     some = (
         select(literal_column("1").label("one"))
@@ -217,14 +217,14 @@ def _by_prefix(shape: SearchShape, *, trashed: bool) -> Search:
         .order_by(words.c.created_at.desc(), words.c.task_id.desc())
     )
     passed = (
-        select(index_conditions.c.id, index_conditions.c.created_at)
+        select(newest.c.id, newest.c.created_at)
         .where(
-            OwnedByCaller(index_conditions),
-            index_conditions.c.trashed_at.is_not(None) if trashed else index_conditions.c.trashed_at.is_(None),
+            OwnedByCaller(newest),
+            newest.c.trashed_at.is_not(None) if trashed else newest.c.trashed_at.is_(None),
             not_(are_few),
-            _has_prefix(index_conditions.c.id, prefix),
+            _has_prefix(newest.c.id, prefix),
         )
-        .order_by(index_conditions.c.created_at.desc(), index_conditions.c.id.desc())
+        .order_by(newest.c.created_at.desc(), newest.c.id.desc())
     )
     # Both are sorted, so PostgreSQL merges them, and stops when the page is full.
     hits = union_all(collected, passed).subquery("hits")

@@ -33,7 +33,7 @@ from todo.errors import FieldError, Invalid
 from todo.kit.dates import format_due
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
-from todo.models.tasks import Status
+from todo.models.values import Status
 from todo.services.recurrence import series
 from todo.services.tasks.occurrences import is_named, is_repeated, named_occurrence, next_columns, remaining
 from todo.services.tasks.statements import (

@@ -12,7 +12,8 @@ from todo.database import DatabaseError, Row, Session, Statement
 from todo.kit.etags import Condition
 from todo.kit.ids import uuid7
 from todo.models.base import digest_of
-from todo.models.tasks import Status, TaskCreate
+from todo.models.tasks import TaskCreate
+from todo.models.values import Status
 from todo.services.idempotent_create import create_once, id_taken
 from todo.services.recurrence import series
 from todo.services.tasks.errors import to_user_error

@@ -8,7 +8,7 @@ from sqlalchemy import case
 
 from todo.database import Session, Statement
 from todo.kit.etags import Condition
-from todo.models.tasks import Status
+from todo.models.values import Status
 from todo.services.tasks.statements import OPEN, TaskRow, editable, is_open, tasks, update_statement
 from todo.services.tasks.unit_of_work import Command, Request, TaskUnitOfWork, run_command
 

@@ -16,7 +16,7 @@ from todo.database import Session, Statement
 from todo.errors import Conflict
 from todo.kit.etags import Condition
 from todo.models.recurrence import Missed
-from todo.models.tasks import Status
+from todo.models.values import Status
 from todo.services.recurrence import series
 from todo.services.tasks.occurrences import FIRST, is_named, is_repeated, next_columns, remaining
 from todo.services.tasks.statements import (

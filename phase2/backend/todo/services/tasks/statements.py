@@ -31,7 +31,8 @@ from todo.database import MAX_CACHED_STATEMENTS, OwnedByCaller, Row, Statement
 from todo.kit.text import fold_case
 from todo.models.base import table_of
 from todo.models.recurrence import Recurrence
-from todo.models.tasks import Status, Task, TaskBase, TaskPublic, TaskUpdate
+from todo.models.tasks import Task, TaskBase, TaskPublic, TaskUpdate
+from todo.models.values import Status
 
 TaskRow = Row
 

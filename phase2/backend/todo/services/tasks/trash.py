@@ -75,10 +75,12 @@ class TrashTask(Command):
 
 def _trashed_together() -> Select[tuple[UUID]]:
     """Return the ids of a task in the trash, and of the tasks that were trashed with it."""
-    fallen = select(tasks.c.id, tasks.c.trash_id).where(owned_by_caller, is_this).cte("fallen", recursive=True)
-    child = children_of(fallen.c.id, CHILD.c.trash_id == fallen.c.trash_id)
-    found = select(child.c.id, child.c.trash_id).select_from(fallen.join(child, true()))
-    return select(fallen.union(found).c.id)
+    trashed_together = (
+        select(tasks.c.id, tasks.c.trash_id).where(owned_by_caller, is_this).cte("trashed_together", recursive=True)
+    )
+    child = children_of(trashed_together.c.id, CHILD.c.trash_id == trashed_together.c.trash_id)
+    found = select(child.c.id, child.c.trash_id).select_from(trashed_together.join(child, true()))
+    return select(trashed_together.union(found).c.id)
 
 
 RESTORE = update_statement(

@@ -15,7 +15,8 @@ from sqlalchemy import or_
 
 from todo.database import MAX_CACHED_STATEMENTS, Row, Session, Statement
 from todo.kit.etags import Condition
-from todo.models.tasks import Scope, Status, TaskBase, TaskReplace, TaskUpdate
+from todo.models.tasks import Scope, TaskBase, TaskReplace, TaskUpdate
+from todo.models.values import Status
 from todo.services.recurrence import series
 from todo.services.recurrence.user_time import UserTime
 from todo.services.tasks.complete import CompleteTask, complete, refuse_transition
