@@ -46,12 +46,12 @@ async def client(issuer: Issuer, clock: Clock) -> AsyncIterator[JwksClient]:
 @contextmanager
 def impatient(client: JwksClient, manner: str) -> Iterator[None]:
     """Shorten the client's patience if the issuer hangs, inside the block only."""
-    before = client._patience_seconds
-    client._patience_seconds = 0.1 if manner == "hang" else before
+    before = client._lookup_timeout_seconds
+    client._lookup_timeout_seconds = 0.1 if manner == "hang" else before
     try:
         yield
     finally:
-        client._patience_seconds = before
+        client._lookup_timeout_seconds = before
 
 
 def first_kid(issuer: Issuer) -> str:

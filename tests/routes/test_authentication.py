@@ -413,9 +413,9 @@ class TestIssuerFailures:
         issuer.behave(manner)
         token = issuer.token()
 
-        keys._patience_seconds = 0.1 if manner == "hang" else TIMEOUT_SECONDS
+        keys._lookup_timeout_seconds = 0.1 if manner == "hang" else TIMEOUT_SECONDS
         first = await ask(door, token)
-        keys._patience_seconds = TIMEOUT_SECONDS
+        keys._lookup_timeout_seconds = TIMEOUT_SECONDS
         issuer.behave("well")
         clock.now = 5
         second = await ask(door, token)
