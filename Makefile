@@ -89,7 +89,7 @@ check-traceability: setup
 
 check-migrations: setup
 	@echo "==> Migrations in step with the models"
-	@$(BIN)/pytest -q tests/migrations/test_migrations.py -k TestInStep
+	@$(BIN)/pytest -q tests/migrations/test_migrations.py -k TestModels
 
 check-openapi: setup
 	@echo "==> API specification in step with the code"
