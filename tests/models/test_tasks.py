@@ -1,6 +1,7 @@
 """Task schemas: validation accepts only what PostgreSQL can store."""
 
 import json
+import re
 from typing import Any
 
 import psycopg
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from sqlalchemy import CheckConstraint
 
 from todo.models.base import table_of
 from todo.models.tasks import Task, TaskCreate, TaskPublic, TaskReplace, TaskUpdate
@@ -103,6 +105,20 @@ class TestFields:
         assert set(TaskUpdate.model_fields) - set(TaskReplace.model_fields) == {"scope"}
         assert set(TaskReplace.model_fields) <= set(TaskUpdate.model_fields)
         assert set(TaskCreate.model_fields) - set(TaskReplace.model_fields) == {"id"}
+
+    def test_limits_of_fields_are_constraints_of_the_table_too(self) -> None:
+        """If the table had a narrower limit, a value that a request may have would be an error of the server."""
+        checks = [str(check.sqltext) for check in table_of(Task).constraints if isinstance(check, CheckConstraint)]
+        missing = [
+            f"{name}: add a CheckConstraint with {limit} to Task.__table_args__ in models/tasks.py and to a migration"
+            for name, described in TaskCreate.model_json_schema()["properties"].items()
+            for option in described.get("anyOf", [described])
+            for key in ("minimum", "maximum", "maxLength")
+            if (limit := option.get(key)) is not None
+            if not any(re.search(rf"\b{name}\b", check) and re.search(rf"\b{limit}\b", check) for check in checks)
+        ]
+
+        assert missing == []
 
 
 # Task: T-011

@@ -22,7 +22,7 @@ from support.series import (
 )
 from support.subtrees import act, read
 from support.tasks import UNSET
-from todo.models.tasks import TaskBase
+from todo.models.tasks import TaskBase, TaskCreate
 from todo.services.tasks.statements import WRITABLE
 
 NEW_YORK = "America/New_York"
@@ -205,16 +205,17 @@ class TestCompleteOccurrence:
         }
 
     async def test_completed_copy_has_every_field_that_a_client_can_set(self, alice: AsyncClient) -> None:
+        described = TaskCreate.model_json_schema()["properties"]
         fields: dict[str, Any] = {
-            "title": "Water the plants",
-            "description": "Flat 4",
+            **{name: described[name]["examples"][0] for name in WRITABLE if "examples" in described[name]},
             "priority": "high",
             "due_date": "2026-03-10T09:00:00",
             "due_time_zone": "Europe/Berlin",
             "start_date": "2026-03-09",
             "category_id": (await add_category(alice))["id"],
-            "tags": ["Home"],
         }
+        for name in ("status", "recurrence", "parent_id"):
+            fields.pop(name, None)
         task = await add_series(alice, "FREQ=DAILY", **fields)
 
         await complete(alice, task)
@@ -223,7 +224,8 @@ class TestCompleteOccurrence:
         kept = {name: TaskBase.model_fields[name].get_default(call_default_factory=True) for name in WRITABLE}
         for name in ("status", "recurrence", "parent_id"):
             del kept[name]
-        assert {name for name, default in kept.items() if fields.get(name, default) == default} == set()
+        unset = {name for name, default in kept.items() if fields.get(name, default) == default}
+        assert not unset, f"give the type of each of these fields in models/fields.py an example: {unset}"
         assert {name: done[name] for name in kept} == fields
 
     async def test_completion_is_logged_as_the_completed_copy_and_the_next_occurrence(self, alice: AsyncClient) -> None:

@@ -1,5 +1,6 @@
 """The filter registry in tests: queries built from its examples, and checks of its declarations."""
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, get_origin
@@ -20,6 +21,8 @@ NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
 
 # The fields of ``TaskFilter`` that are not in the registry.
 _NO_FILTERS = {"q", "sort"}
+# The range of PostgreSQL's type integer.
+_MAX_INTEGER = 2**31 - 1
 _IN_REGISTRY = "in REGISTRY of services/task_list/filters.py"
 
 
@@ -60,6 +63,7 @@ def problems_of(registry: Sequence[Filter], model: type[TaskFilter] = TaskFilter
     """Return the errors in the declarations of filters, each with what to change and where."""
     fields = set(model.model_fields) - _NO_FILTERS
     problems = list(_problems_of_parameters([name for each in registry for name in each.parameters], fields))
+    problems += _problems_of_numbers(model)
     for each in registry:
         if set(each.parameters) <= fields:
             problems += _problems_of_variants(each, model)
@@ -73,6 +77,16 @@ def _problems_of_parameters(parameters: list[str], fields: set[str]) -> Iterator
         yield f"{name}: there is no such parameter; add a field to TaskFilter in models/task_list.py"
     for name in sorted({name for name in parameters if parameters.count(name) > 1}):
         yield f"{name}: several filters have this parameter; keep one {_IN_REGISTRY}"
+
+
+def _problems_of_numbers(model: type[TaskFilter]) -> Iterator[str]:
+    for name, described in TypeAdapter(model).json_schema()["properties"].items():
+        for option in described.get("anyOf", [described]):
+            if option.get("type") == "integer" and option.get("maximum", math.inf) > _MAX_INTEGER:
+                yield (
+                    f"{name}: a number outside of the column's range would be an error of the server; declare"
+                    " Annotated[int, Field(ge=..., le=...), DIGITS_ONLY] in models/task_list.py"
+                )
 
 
 def _problems_of_variants(each: Filter, model: type[TaskFilter]) -> Iterator[str]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from httpx import AsyncClient, Response
 
+from todo.models.tasks import TaskBase
+
 
 async def add_task(client: AsyncClient, **fields: Any) -> dict[str, Any]:
     """Add a task over HTTP and return it."""
@@ -69,18 +71,13 @@ def invalid(*errors: tuple[str, str], code: str = "invalid_input", detail: str |
 
 # The fields of a task that was created with only a title.
 UNSET: dict[str, Any] = {
-    "description": None,
-    "status": "pending",
-    "priority": "medium",
-    "due_date": None,
-    "due_time_zone": None,
-    "start_date": None,
-    "recurrence": None,
+    **{
+        name: field.get_default(call_default_factory=True)
+        for name, field in TaskBase.model_fields.items()
+        if not field.is_required()
+    },
     "series_id": None,
     "last_completed_at": None,
-    "category_id": None,
-    "tags": [],
-    "parent_id": None,
     "subtasks_total": 0,
     "subtasks_completed": 0,
     "trashed_at": None,

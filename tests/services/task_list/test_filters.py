@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import pytest
+from pydantic import Field
 from sqlalchemy import Integer, bindparam
 
 from support.filters import NOW, problems_of, query_of
 from todo.models.base import table_of
 from todo.models.task_list import DueFilter, TaskFilter
 from todo.models.tasks import TaskCount
-from todo.models.values import Status, WholeNumber
+from todo.models.values import DIGITS_ONLY, Status, WholeNumber
 from todo.services.task_list import filters
 from todo.services.task_list.filter_types import FLAG, MULTI, SET, SINGLE, SINGLE_VALUE, Filter, Kind, Variant
 from todo.services.task_list.filters import REGISTRY
@@ -22,6 +24,12 @@ NOT_BOUND = "which the kind does not set; change one of them"
 
 class FilterByPosition(TaskFilter):
     """The filters, and one that a developer adds."""
+
+    position_max: Annotated[int, Field(ge=1, le=10_080), DIGITS_ONLY] | None = None
+
+
+class FilterWithoutLimits(TaskFilter):
+    """A filter whose numbers have no limits."""
 
     position_max: WholeNumber | None = None
 
@@ -55,6 +63,11 @@ def with_variant(of: Filter, name: str, variant: Variant) -> Filter:
 class TestRegistry:
     def test_every_filter_parameter_is_declared_once_and_completely(self) -> None:
         assert problems_of(REGISTRY) == []
+
+    def test_number_without_limits_is_reported(self) -> None:
+        [problem] = problems_of([*REGISTRY, POSITION], FilterWithoutLimits)
+
+        assert problem.startswith("position_max: a number outside of the column's range would be an error")
 
     def test_new_filter_needs_a_field_and_one_declaration(self) -> None:
         assert set(problems_of([*REGISTRY, POSITION], FilterByPosition)) <= set(problems_of(REGISTRY))

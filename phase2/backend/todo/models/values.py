@@ -71,8 +71,10 @@ def _digits_only(value: Any) -> Any:
     return value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_digits_only)]
-"""A whole number in a query (digits only) or in a JSON body (a number)."""
+DIGITS_ONLY = BeforeValidator(_digits_only)
+WholeNumber = Annotated[int, DIGITS_ONLY]
+"""A whole number in a query (digits only) or in a JSON body (a number). In front of ``| None``, the limits come first:
+``Annotated[int, Field(ge=1, le=9), DIGITS_ONLY] | None``. Otherwise the schema would not show them."""
 
 
 def _true_or_false(value: Any) -> Any:

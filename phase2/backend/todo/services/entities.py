@@ -29,7 +29,7 @@ class Entity:
     """
 
     models: EntityModels
-    to_conflict: Callable[[DatabaseError], Conflict | None] = to_undo_conflict
+    to_conflict: Callable[[DatabaseError], Conflict | None]
     order: tuple[str, ...] = ()
     computed: frozenset[str] = frozenset()
 
@@ -55,14 +55,18 @@ class Entity:
         return [self.table.c[name] for name in self.public_names]
 
 
+def no_conflict(_error: DatabaseError) -> None:
+    """Return ``None``: no constraint of the entity can be violated by undo."""
+
+
 # Task: T-452
 ENTITIES: Mapping[str, Entity] = {
     entity.name: entity
     for entity in (
-        Entity(ENTITY_MODELS["task"], computed=frozenset({"subtasks_total", "subtasks_completed"})),
+        Entity(ENTITY_MODELS["task"], to_undo_conflict, computed=frozenset({"subtasks_total", "subtasks_completed"})),
         Entity(ENTITY_MODELS["category"], categories.RESOURCE.as_conflict, order=("position",)),
         Entity(ENTITY_MODELS["view"], views.RESOURCE.as_conflict, order=("name_key",)),
-        Entity(ENTITY_MODELS["profile"]),
+        Entity(ENTITY_MODELS["profile"], no_conflict),
     )
 }
 """Every entity by its name."""

@@ -11,8 +11,10 @@ DECLARE
 BEGIN
     IF TG_TABLE_NAME = 'categories' THEN
         other_rows := (SELECT count(*) FROM public.categories WHERE user_id = NEW.user_id AND id <> NEW.id);
-    ELSE
+    ELSIF TG_TABLE_NAME = 'views' THEN
         other_rows := (SELECT count(*) FROM public.views WHERE user_id = NEW.user_id AND id <> NEW.id);
+    ELSE
+        RAISE EXCEPTION 'app.limit_rows_per_user() does not count the rows of %: add its table', TG_TABLE_NAME;
     END IF;
     IF other_rows >= max_rows THEN
         RAISE EXCEPTION 'a user has at most % %', max_rows, TG_TABLE_NAME
