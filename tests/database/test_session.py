@@ -213,7 +213,7 @@ class TestTransaction:
     async def test_transaction_cannot_be_nested(self, solo: Database, user_id: str) -> None:
         session = Session(solo, user_id)
 
-        with pytest.raises(RuntimeError, match="inside of a transaction"):
+        with pytest.raises(RuntimeError, match="cannot be nested"):
             async with session.transaction(), session.transaction():
                 pass
 

@@ -147,14 +147,15 @@ class TestTwentyDevices:
             back = await alice.post(f"/tasks/{top['id']}/restore")
             return max(response.status_code, back.status_code)
 
+        # Once before the others: all of them may find the parent in the trash.
+        assert await add_below(20) == 201
         statuses = await asyncio.gather(*(each(n) for n in range(20) for each in (add_below, trash_and_restore)))
 
         assert set(statuses) <= {200, 201, 204, 409}
         with psycopg.connect(database_url, autocommit=True) as connection:
             assert violations(connection, user_id) == {}
-        made = statuses[::2].count(201)
+        made = 1 + statuses[::2].count(201)
         copy = Copy(alice)
         await copy.catch_up()
         assert copy.objects == await read_everything(alice)
         assert len(copy.objects) == 2 + made
-        assert made > 0

@@ -91,4 +91,4 @@ def is_repeated(row: Row, occurrence: str | None, last: str | None) -> bool:
         return False
     if occurrence == last:
         return True
-    raise Conflict("This is not the open occurrence. Read the task for the one that is.", code="occurrence_passed")
+    raise Conflict("This occurrence is not the open one. Read the task to get the open one.", code="occurrence_passed")

@@ -25,15 +25,14 @@ _log = logging.getLogger("todo.socket")
 _log.setLevel(logging.WARNING)
 
 
-def _do_nothing() -> None: ...
-
-
 # Task: T-154
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """One WebSocket. Bytes that a client does not read are limited as in ``HttpProtocol``."""
 
     stall_seconds = STALL_SECONDS
     max_fragments = 1_000
+    # Called once the connection is closed. ``HttpProtocol`` sets it.
+    release: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], **others: Any) -> None:
         super().__init__(config, server_state, app_state, **others)
@@ -41,8 +40,6 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.logger = self.conn.logger = _log
         self.conn.debug = False
         self._close_timer: TimerHandle | None = None
-        # Set by ``HttpProtocol``: called once the connection is closed.
-        self.release: Callable[[], None] = _do_nothing
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
