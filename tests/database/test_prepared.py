@@ -398,7 +398,7 @@ class TestSharedNames:
             for _ in range(5):
                 await Session(passing, user_id).fetch_one(ECHO, word="a")
 
-        assert ECHO.text(Dialect()).name in passing._shared_names
+        assert ECHO.text(Dialect()).name in passing._shared_names.known
 
 
 # Task: T-412
@@ -422,5 +422,5 @@ class TestTrackedNames:
         names.note_refused(text)
         names.add(text.name)
 
-        assert text.name not in names
+        assert text.name not in names.known
         assert not names.may_prepare(text.name)

@@ -211,7 +211,7 @@ class Connection(AsyncConnection[TupleRow]):
         """Queue the calls and a Sync."""
         pgconn = self.pgconn
         names = self.names
-        known: prepared.OwnNames | set[bytes] = set() if prepare_again else names
+        known: set[bytes] = set() if prepare_again else names.known
         may_name = not names.are_shared
         if names.are_shared:
             if pgconn.transaction_status != TransactionStatus.INTRANS:
@@ -315,7 +315,7 @@ class Connection(AsyncConnection[TupleRow]):
             if not any(text.is_identity for text, _ in calls):
                 return
             self._transaction_names = set()
-        self._transaction_names.update(text.name for text, _ in calls if text.name in self.names)
+        self._transaction_names.update(text.name for text, _ in calls if text.name in self.names.known)
 
     def encode(self, text: CompiledText, values: Mapping[str, Any]) -> Sequence[Any]:
         """Return the values in PostgreSQL's text format, in the order of the statement's placeholders."""

@@ -42,26 +42,23 @@ class OwnNames:
 
     def __init__(self, *, most: int = _MAX_PREPARED) -> None:
         self._most = most
-        self._known: set[bytes] = set()
-
-    def __contains__(self, name: bytes) -> bool:
-        return name in self._known
+        self.known: set[bytes] = set()
 
     def may_prepare(self, name: bytes) -> bool:
         """Return whether a statement may be prepared, again or for the first time."""
-        return name in self._known or len(self._known) < self._most
+        return name in self.known or len(self.known) < self._most
 
     def add(self, name: bytes) -> None:
         """Note that a statement has been prepared."""
         if self.may_prepare(name):
-            self._known.add(name)
+            self.known.add(name)
 
     def note_executed(self) -> None:
         """Note that the server had every statement that a round trip executed by name."""
 
     def note_refused(self, text: CompiledText) -> None:
         """Note that the server refused to execute a statement by name. It is prepared again, if it may be."""
-        self._known.discard(text.name)
+        self.known.discard(text.name)
 
 
 # Task: T-412
@@ -118,7 +115,7 @@ class SharedNames(OwnNames):
         if self._missed > self._MAX_MISSED:
             log.warning("The pooler's server connections lose prepared statements: no more are prepared.")
             self._most = 0
-            self._known.clear()
+            self.known.clear()
 
 
 def no_names() -> OwnNames:

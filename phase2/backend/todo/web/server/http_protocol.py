@@ -66,6 +66,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._header_bytes = 0
         self._framing_bytes = 0
         self._is_counted = self._is_excess = False
+        self._address: str | None = None
         # None until draining begins.
         self._drained_bytes: int | None = None
 
@@ -79,14 +80,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._stall_timer = WriteStallTimer(self.loop, transport, self.stall_seconds)
         self._start_header_timer()
         self._is_counted = True
+        self._address = None if self.client is None else self.client[0]
         self._is_excess = not self.limits.add(self, self._address, is_full=self._is_full())
-
-    @property
-    def _address(self) -> str | None:
-        return None if self.client is None else self.client[0]
 
     def _is_full(self) -> bool:
         return self._max_connections is not None and len(self.connections) > self._max_connections
+
+    def _refusal(self) -> TodoError:
+        if self._is_excess:
+            return TooManyRequests("Too many connections from your address. Close some.", code="too_many_connections")
+        return Unavailable("The server is busy. Try again in a moment.", code="overloaded")
 
     def close_idle(self) -> None:
         """Close the connection in favour of a new one. It has no request."""
@@ -163,13 +166,9 @@ class HttpProtocol(HttpToolsProtocol):
             raise BadRequest("The body's framing is not supported.")
         if len(self.pipeline) >= self.max_pipelined:
             raise BadRequest
-        if self._is_excess and self.url not in _ALWAYS_SERVED:
-            raise TooManyRequests(
-                "Your address has too many open connections. Close some.", code="too_many_connections"
-            )
-        if self._is_full() and self.url not in _ALWAYS_SERVED:
-            raise Unavailable("The server is busy. Try again in a moment.", code="overloaded")
-        self.limits.set_busy(self)
+        if (self._is_excess or self._is_full()) and self.url not in _ALWAYS_SERVED:
+            raise self._refusal()
+        self.limits.idle.pop(self, None)
         super().on_headers_complete()
         if self.cycle is not self._latest:
             self._latest = self.cycle
@@ -194,9 +193,10 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._is_counted and self._latest is not None and self._latest.response_complete:
-            self.limits.set_idle(self, self._address)
-        if self._end.must_drain and self._latest is not None and self._latest.response_complete:
+        is_idle = self._latest is not None and self._latest.response_complete
+        if is_idle and self._is_counted:
+            self.limits.idle[self] = self._address
+        if is_idle and self._end.must_drain:
             self._drain_and_close()
         elif self.transport.is_closing():
             self._stall_timer.start()
