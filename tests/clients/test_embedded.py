@@ -199,6 +199,9 @@ class TestRunningAsRoot:
             monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == "setfacl" else f"/usr/sbin/{name}")
         elif shutil.which("setfacl") is None:
             pytest.skip("setfacl is not installed")
+        # Opens the directories above in the same way.
+        with running(closed.parent / "above"):
+            pass
         capfd.readouterr()
 
         for _ in range(2):

@@ -86,7 +86,8 @@ RULES: Mapping[str, str] = {
         " WHERE user_id = %(user)s AND trashed_at IS NULL GROUP BY 1, 2",
     ),
     "tag_keys matches tags": (
-        "SELECT id, tags, tag_keys FROM tasks WHERE user_id = %(user)s AND (tag_keys <> lower(tags::text)::jsonb"
+        "SELECT id, tags, tag_keys FROM tasks"
+        " WHERE user_id = %(user)s AND (tag_keys <> normalize(lower(tags::text))::jsonb"
         " OR jsonb_array_length(tag_keys) <> (SELECT count(DISTINCT key) FROM jsonb_array_elements(tag_keys) AS key))"
     ),
     "task_words matches tasks": _differing(
