@@ -1,7 +1,6 @@
 """Maintenance for all users. Database functions do the work; the role that serves requests calls them."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,8 +47,7 @@ async def prune(
     ``max_users`` are visited. Ends after ``max_rows`` rows. Does nothing while another process prunes. Raises
     Unavailable, also if the batch takes too long.
     """
-    values = {"kept_days": kept_days, "from_user": from_user, "max_rows": max_rows, "max_users": max_users}
-    return await _prune_batch(database, _PRUNE, values)
+    return await _prune_batch(database, _PRUNE, kept_days, from_user, max_rows, max_users)
 
 
 # Task: T-352
@@ -60,13 +58,12 @@ async def empty_trash(
 
     Parameters and errors as in ``prune``. Skips users who are writing at the moment.
     """
-    values = {"kept_days": kept_days, "from_user": from_user, "max_rows": max_rows, "max_users": max_users}
-    return await _prune_batch(database, _EMPTY_TRASH, values)
+    return await _prune_batch(database, _EMPTY_TRASH, kept_days, from_user, max_rows, max_users)
 
 
-async def _prune_batch(database: Database, statement: CompiledText, values: Mapping[str, int]) -> PruneBatch:
+async def _prune_batch(database: Database, statement: CompiledText, *values: int) -> PruneBatch:
     deadline = asyncio.get_running_loop().time() + database.options.budget_seconds
-    texts = {name: str(value) for name, value in values.items()}
+    texts = dict(zip(_PARAMETERS, map(str, values), strict=True))
 
     async def run_batch(connection: Connection) -> PruneBatch:
         identity = database.caller_context.statement_for(_NOBODY, is_pooled=connection.is_pooled)
